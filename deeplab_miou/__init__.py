@@ -1,0 +1,1 @@
+"""Streaming mean intersection over union (mIoU) of semantic segmentation networks on ROS 2."""

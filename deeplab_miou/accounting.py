@@ -1,0 +1,133 @@
+"""What became of every image and every label: one counter each, nothing lost in silence."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Stream(str, Enum):
+    """The two inputs that are paired."""
+
+    IMAGE = "image"
+    LABEL = "label"
+
+
+class Reason(str, Enum):
+    """Why an image or a label was not evaluated."""
+
+    UNMATCHED_IMAGE = "unmatched_image"
+    UNMATCHED_LABEL = "unmatched_label"
+    DUPLICATE_STAMP = "duplicate_stamp"
+    QUEUE_FULL = "queue_full"
+    BAD_ENCODING = "bad_encoding"
+    BAD_SIZE = "bad_size"
+    TRUNCATED_DATA = "truncated_data"
+    SIZE_MISMATCH = "size_mismatch"
+    UNKNOWN_LABEL = "unknown_label"
+    CLOCK_JUMP = "clock_jump"
+    INFERENCE_FAILED = "inference_failed"
+
+
+@dataclass(frozen=True)
+class StreamCounts:
+    """Counts of one stream; ``received == evaluated + waiting + sum(dropped.values())``.
+
+    Attributes:
+        received: messages that arrived.
+        evaluated: messages that ended in the confusion matrix.
+        waiting: messages held for their partner, queued or in work.
+        dropped: messages that ended otherwise, by reason; every reason is a key.
+    """
+
+    received: int
+    evaluated: int
+    waiting: int
+    dropped: Mapping[Reason, int]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the counts as plain types for JSON; reasons that never occurred are left out."""
+        return {
+            "received": self.received,
+            "evaluated": self.evaluated,
+            "waiting": self.waiting,
+            "dropped": {reason.value: n for reason, n in self.dropped.items() if n},
+        }
+
+
+@dataclass(frozen=True)
+class AccountSnapshot:
+    """Both streams at one instant."""
+
+    images: StreamCounts
+    labels: StreamCounts
+
+    def to_dict(self) -> dict[str, object]:
+        """Return ``{"images": …, "labels": …}`` as plain types for JSON."""
+        return {"images": self.images.to_dict(), "labels": self.labels.to_dict()}
+
+
+class Account:
+    """Thread-safe counters; a message is received once and then ends once.
+
+    Ending more messages than were received is a programming error and raises `RuntimeError`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._received: Counter[Stream] = Counter()
+        self._evaluated = 0
+        self._dropped: Counter[tuple[Stream, Reason]] = Counter()
+
+    def received(self, stream: Stream) -> None:
+        """Count one message that arrived on a stream."""
+        with self._lock:
+            self._received[stream] += 1
+
+    def evaluated(self) -> None:
+        """Count one image and its label as evaluated."""
+        with self._lock:
+            self._evaluated += 1
+            for stream in Stream:
+                self._check(stream)
+
+    def dropped(self, stream: Stream, reason: Reason) -> None:
+        """Count one message that ended without being evaluated."""
+        with self._lock:
+            self._dropped[stream, reason] += 1
+            self._check(stream)
+
+    def snapshot(self) -> AccountSnapshot:
+        """Return both streams' counts at one instant."""
+        with self._lock:
+            return AccountSnapshot(self._counts(Stream.IMAGE), self._counts(Stream.LABEL))
+
+    def reset(self) -> None:
+        """Start from zero, keeping what is waiting: it was received and has not ended."""
+        with self._lock:
+            waiting = {stream: self._waiting(stream) for stream in Stream}
+            self._received = Counter(waiting)
+            self._evaluated = 0
+            self._dropped.clear()
+
+    def _waiting(self, stream: Stream) -> int:
+        dropped = sum(self._dropped[stream, reason] for reason in Reason)
+        return self._received[stream] - self._evaluated - dropped
+
+    def _check(self, stream: Stream) -> None:
+        if self._waiting(stream) < 0:
+            raise RuntimeError(f"account: more {stream.value}s ended than were received")
+
+    def _counts(self, stream: Stream) -> StreamCounts:
+        return StreamCounts(
+            received=self._received[stream],
+            evaluated=self._evaluated,
+            waiting=self._waiting(stream),
+            dropped={reason: self._dropped[stream, reason] for reason in Reason},
+        )

@@ -1,0 +1,1 @@
+"""Exact streaming segmentation metric: confusion matrix, scores, windows and intervals."""

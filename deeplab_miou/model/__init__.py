@@ -1,0 +1,1 @@
+"""DeepLabv3+: network, backbones, checkpoints and inference."""

@@ -1,0 +1,1 @@
+"""Report of a run: JSON, table and pictures."""
