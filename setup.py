@@ -1,0 +1,47 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "deeplab_miou"
+
+
+def share_files() -> list[tuple[str, list[str]]]:
+    """Return every file that belongs into the package's share folder, by target folder."""
+    files = [
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ]
+    for top in ("config", "launch"):
+        for folder in (
+            Path(top),
+            *(path for path in sorted(Path(top).rglob("*")) if path.is_dir()),
+        ):
+            names = [
+                str(path) for path in sorted(folder.iterdir()) if path.suffix in {".py", ".yaml"}
+            ]
+            if names:
+                files.append((f"share/{PACKAGE}/{folder}", names))
+    return files
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "demo/*.safetensors", "report/*.html"]},
+    data_files=share_files(),
+    zip_safe=False,
+    maintainer="deeplab_miou maintainers",
+    maintainer_email="maintainers@deeplab-miou.invalid",
+    description="Streaming mIoU of a DeepLabv3+ network on live ROS 2 topics and rosbag2 replays.",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    entry_points={
+        "console_scripts": [
+            f"bag_replayer = {PACKAGE}.nodes.replayer:main",
+            f"deeplab-miou = {PACKAGE}.cli:main",
+            f"deeplab_evaluator = {PACKAGE}.nodes.evaluator:main",
+            f"miou_publisher = {PACKAGE}.nodes.publisher:main",
+        ],
+    },
+)
