@@ -1,0 +1,342 @@
+"""Label maps: what a pixel of a label image means.
+
+A label map turns the raw ids or colours of a label image into *train ids*: ``0..n-1`` in the order
+of the network's classes, or ``ignore_index`` for pixels that are not scored.
+
+The format, a YAML file that is short enough to write by hand::
+
+    name: my_robot              # default: the file's name
+    description: where it is from
+    unmapped: ignore            # raw values not listed below: ignore (and count them), or error
+    ignore_index: 255           # train id of pixels that are not scored, 255 if not given
+    classes:                    # in the order of the network's outputs: the first has train id 0
+      - {name: road, color: [128, 64, 128], ids: [7, 9]}
+      - {name: car, color: [0, 0, 142], ids: [26]}
+    ignore:                     # raw values that are known and not scored
+      - {name: void, color: [0, 0, 0], ids: [0, 255]}
+
+A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
+train ids. ``color`` is what it is painted with and what means it in a label image of colours;
+``colors`` lists the latter where they differ, and may be empty. When no class has a ``color`` a
+palette is made up and colour labels cannot be read.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import cv2
+import numpy as np
+
+from deeplab_miou import label_format
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.resources import share_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.label_format import Entry
+
+IGNORE_INDEX = 255
+
+# Rows are looked up in blocks of about this many pixels: index temporaries stay in the cache.
+_BLOCK_PIXELS = 1 << 15
+
+
+@dataclass(frozen=True)
+class MappedLabels:
+    """A label image in train ids.
+
+    Attributes:
+        ids: (H, W) uint8, train ids or the label map's ``ignore_index``; never the input's memory.
+        unmapped: pixels whose raw id or colour the label map does not know; they are ignored.
+    """
+
+    ids: NDArray[np.uint8]
+    unmapped: int
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """What the raw ids and colours of label images mean; made by `load_label_map` or `from_dict`.
+
+    Equal when `to_dict` is equal. Lookup tables are built when first needed; one label map may be
+    used from several threads.
+
+    Attributes:
+        name: what it is called in reports.
+        class_names: n names; a class's train id is its position.
+        palette: (n, 3) uint8 RGB, the colour that each class is painted with; read-only.
+        ignore_index: train id of pixels that are not scored; never a class's.
+        unmapped: what becomes of raw values that are not listed: ignored and counted, or an error.
+        description: where it is from.
+        classes: the classes as given.
+        ignored: raw ids and colours that are known and not scored.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    palette: NDArray[np.uint8]
+    ignore_index: int
+    unmapped: Literal["ignore", "error"]
+    description: str
+    classes: tuple[Entry, ...]
+    ignored: tuple[Entry, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes n."""
+        return len(self.class_names)
+
+    @property
+    def has_colors(self) -> bool:
+        """Whether label images of colours can be read."""
+        return any(entry.colors for entry in self.classes)
+
+    def map_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> MappedLabels:
+        """Map raw ids to train ids.
+
+        Args:
+            raw: (H, W) uint8, uint16 or int32; any strides. Left as it is.
+
+        Raises:
+            FrameError: an id is not in the map and ``unmapped`` is ``error``.
+        """
+        if raw.ndim != 2 or raw.dtype not in (np.uint8, np.uint16, np.int32):  # noqa: PLR2004
+            raise TypeError(
+                f"expected raw ids (H, W) of uint8, uint16 or int32, got {raw.shape} {raw.dtype}"
+            )
+        if raw.dtype == np.uint8 and raw.size:
+            found = cv2.LUT(raw, self._id_table[:256])
+        else:
+            found = np.empty(raw.shape, self._id_table.dtype)
+            for rows in _blocks(raw.shape):
+                block = raw[rows]
+                np.take(self._id_table, block, out=found[rows], mode="clip")
+                if raw.dtype == np.int32:
+                    outside = (block < 0) | (block > label_format.MAX_RAW_ID)
+                    found[rows][outside] = self._unknown
+        return self._finish(found, raw, "raw id")
+
+    def map_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> MappedLabels:
+        """Map colours to train ids; colours must be exact.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha that is not looked at.
+            bgr: the first three channels are blue, green, red.
+
+        Raises:
+            FrameError: the map has no colours, or a colour is not in the map and ``unmapped`` is
+                ``error``.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] not in (3, 4) or rgb.dtype != np.uint8:  # noqa: PLR2004
+            raise TypeError(
+                f"expected colours (H, W, 3 or 4) of uint8, got {rgb.shape} {rgb.dtype}"
+            )
+        if not self.has_colors:
+            raise FrameError(
+                Reason.BAD_ENCODING,
+                f"label image has colours, but label map {self.name} has none: publish ids "
+                "(mono8, mono16) or give the classes a color",
+            )
+        found = np.empty(rgb.shape[:2], self._color_table.dtype)
+        for rows in _blocks(rgb.shape):
+            np.take(self._color_table, _pack(rgb[rows], bgr=bgr), out=found[rows], mode="clip")
+        found ^= found.dtype.type(self._unknown)
+        return self._finish(found, rgb[..., 2::-1] if bgr else rgb[..., :3], "colour")
+
+    def colorize(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Paint train ids (H, W) as (H, W, 3) uint8 RGB; ignored and invalid ids are black."""
+        if ids.size == 0:
+            return np.zeros((*ids.shape, 3), np.uint8)
+        gray = cv2.cvtColor(ids, cv2.COLOR_GRAY2RGB)
+        return cast("NDArray[np.uint8]", cv2.LUT(gray, self._paint_table))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the map as plain types for JSON, in the format of the files."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "unmapped": self.unmapped,
+            "ignore_index": self.ignore_index,
+            "classes": [_entry_dict(entry) for entry in self.classes],
+            "ignore": [_entry_dict(entry) for entry in self.ignored],
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, object], source: str) -> LabelMap:
+        """Make a label map from plain types, such as `to_dict` returns.
+
+        Args:
+            mapping: the same keys as in a file.
+            source: what error messages call it.
+
+        Raises:
+            ConfigurationError: malformed; the message names source and key.
+        """
+        return cls._from_spec(label_format.check(mapping, source))
+
+    @classmethod
+    def _from_spec(cls, spec: label_format.Spec) -> LabelMap:
+        painted = [entry.color for entry in spec.classes if entry.color is not None]
+        colors = painted or [_made_up_color(i) for i in range(len(spec.classes))]
+        palette = np.array(colors, np.uint8).reshape(len(colors), 3)
+        palette.flags.writeable = False
+        return cls(
+            name=spec.name,
+            class_names=tuple(entry.name for entry in spec.classes),
+            palette=palette,
+            ignore_index=spec.ignore_index,
+            unmapped="error" if spec.unmapped == "error" else "ignore",
+            description=spec.description,
+            classes=spec.classes,
+            ignored=spec.ignore,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LabelMap) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.class_names))
+
+    def _finish(
+        self,
+        found: NDArray[np.uint8 | np.uint16],
+        raw: NDArray[np.uint8 | np.uint16 | np.int32],
+        what: str,
+    ) -> MappedLabels:
+        """Replace the mark of unknown values, which is in no other use, by ``ignore_index``."""
+        unknown = found == self._unknown
+        count = int(np.count_nonzero(unknown))
+        if count and self.unmapped == "error":
+            raise FrameError(
+                Reason.UNKNOWN_LABEL,
+                f"label map {self.name} does not know {_most_frequent(raw[unknown], what)}: "
+                "choose the label map that the labels were made with, or set unmapped: ignore",
+            )
+        if count:
+            found[unknown] = self.ignore_index
+        return MappedLabels(found.astype(np.uint8, copy=False), count)
+
+    @cached_property
+    def _unknown(self) -> int:
+        """A mark that is neither a train id nor ``ignore_index``; 256 if all others are taken."""
+        return self.num_classes + (self.ignore_index == self.num_classes)
+
+    @cached_property
+    def _table_type(self) -> type[np.uint8 | np.uint16]:
+        return np.uint8 if self._unknown <= np.iinfo(np.uint8).max else np.uint16
+
+    @cached_property
+    def _id_table(self) -> NDArray[np.uint8 | np.uint16]:
+        table = np.full(label_format.MAX_RAW_ID + 1, self._unknown, self._table_type)
+        for train_id, entry in enumerate(self.classes):
+            table[list(entry.ids)] = train_id
+        for entry in self.ignored:
+            table[list(entry.ids)] = self.ignore_index
+        return table
+
+    @cached_property
+    def _color_table(self) -> NDArray[np.uint8 | np.uint16]:
+        """Train id of every 24-bit colour, xor the mark of unknown ones.
+
+        So unknown colours are 0 and the table, 16 MiB of address space, takes memory only for the
+        pages that hold a known colour or a colour that has been looked up.
+        """
+        size = (1 << 24) * np.dtype(self._table_type).itemsize
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
+        table: NDArray[np.uint8 | np.uint16] = np.frombuffer(memory, self._table_type)
+        for train_id, entry in enumerate(self.classes):
+            for red, green, blue in entry.colors:
+                table[red | green << 8 | blue << 16] = train_id ^ self._unknown
+        for entry in self.ignored:
+            for red, green, blue in entry.colors:
+                table[red | green << 8 | blue << 16] = self.ignore_index ^ self._unknown
+        return table
+
+    @cached_property
+    def _paint_table(self) -> NDArray[np.uint8]:
+        table = np.zeros((1, 256, 3), np.uint8)
+        table[0, : self.num_classes] = self.palette
+        return table
+
+
+def load_label_map(name_or_path: str | Path) -> LabelMap:
+    """Load a label map that ships with the package by its name, or any other by its file's path.
+
+    Raises:
+        ConfigurationError: there is none, or it is malformed; the message names file, line, key.
+    """
+    shipped = available_label_maps()
+    if name_or_path in shipped:
+        path = _folder() / f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise ConfigurationError(
+                f"label map {name_or_path} is neither a file nor one of: {', '.join(shipped)}"
+            )
+    return LabelMap._from_spec(label_format.read(path))  # noqa: SLF001
+
+
+def available_label_maps() -> list[str]:
+    """Return the names of the label maps that ship with the package, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def _folder() -> Path:
+    return share_directory() / "config" / "labels"
+
+
+def _entry_dict(entry: Entry) -> dict[str, object]:
+    result: dict[str, object] = {"name": entry.name, "ids": list(entry.ids)}
+    if entry.color is not None:
+        result["color"] = list(entry.color)
+    result["colors"] = [list(color) for color in entry.colors]
+    return result
+
+
+def _blocks(shape: tuple[int, ...]) -> list[slice]:
+    height, width = shape[:2]
+    rows = max(1, _BLOCK_PIXELS // max(1, width))
+    return [slice(top, top + rows) for top in range(0, height, rows)]
+
+
+def _pack(block: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint32]:
+    """Pack colours (h, w, 3 or 4) as (h, w) ``red | green << 8 | blue << 16``."""
+    codes = {
+        (3, False): cv2.COLOR_RGB2RGBA,
+        (3, True): cv2.COLOR_BGR2RGBA,
+        (4, False): None,
+        (4, True): cv2.COLOR_BGRA2RGBA,
+    }
+    code = codes[block.shape[2], bgr]
+    rgba = np.ascontiguousarray(block) if code is None else cv2.cvtColor(block, code)
+    packed = rgba.view(np.dtype("<u4"))[..., 0]
+    return cast("NDArray[np.uint32]", packed & np.uint32(0xFFFFFF))
+
+
+def _made_up_color(index: int) -> label_format.Color:
+    """Spread an id's bits over the high bits of red, green and blue, as Pascal VOC's palette."""
+    index += 1
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return (channels[0], channels[1], channels[2])
+
+
+def _most_frequent(values: NDArray[np.uint8 | np.uint16 | np.int32], what: str) -> str:
+    """Spell the most frequent of raw ids (k,) or colours (k, 3): ``raw id 77 (123 pixels), …``."""
+    unique, counts = np.unique(values, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shown = [f"{what} {unique[i].tolist()} ({counts[i]} pixels)" for i in order[:3]]
+    rest = f" and {len(order) - 3} more" if len(order) > 3 else ""  # noqa: PLR2004
+    return ", ".join(shown) + rest
