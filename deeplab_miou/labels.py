@@ -113,8 +113,9 @@ class LabelMap:
             raise TypeError(
                 f"expected raw ids (H, W) of uint8, uint16 or int32, got {raw.shape} {raw.dtype}"
             )
+        found: NDArray[np.uint8 | np.uint16]
         if raw.dtype == np.uint8 and raw.size:
-            found = cv2.LUT(raw, self._id_table[:256])
+            found = cv2.LUT(raw, self._id_table[:256])  # type: ignore[assignment]
         else:
             found = np.empty(raw.shape, self._id_table.dtype)
             for rows in _blocks(raw.shape):
