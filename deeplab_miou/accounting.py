@@ -109,10 +109,9 @@ class Account:
             return AccountSnapshot(self._counts(Stream.IMAGE), self._counts(Stream.LABEL))
 
     def reset(self) -> None:
-        """Start from zero, keeping what is waiting: it was received and has not ended."""
+        """Start from zero; what is waiting is forgotten too."""
         with self._lock:
-            waiting = {stream: self._waiting(stream) for stream in Stream}
-            self._received = Counter(waiting)
+            self._received.clear()
             self._evaluated = 0
             self._dropped.clear()
 

@@ -1,0 +1,410 @@
+"""Pair, segment, count: the one path that live nodes and offline evaluation share.
+
+Any thread adds messages; one worker computes. What became of a message goes to ``on_outcome``, from
+the thread that found out and with no lock held.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images import RawImage, byte_size, check_image, decode_labels
+from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.pairing import Decision, Pair, Pairer
+from deeplab_miou.queueing import Overflow, WorkQueue
+from deeplab_miou.run_state import RunSnapshot, RunState, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.accounting import AccountSnapshot
+    from deeplab_miou.images import ImageMessage
+    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.predictors import Predictor
+
+    Size = tuple[int, int]
+
+# Image and label show the same view if their aspect ratios differ by rounding only.
+ASPECT_TOLERANCE = 0.02
+
+
+class ClockJump(str, Enum):
+    """What to do when time goes back: keep counting, or start a new run."""
+
+    CONTINUE = "continue"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An image or label as it arrived.
+
+    Attributes:
+        stamp_ns: the header's stamp, nanoseconds.
+        frame_id: the header's frame.
+        image: the payload.
+        arrival_s: when it arrived, seconds of the monotonic clock.
+        reset_count: the run's resets when it arrived.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    image: ImageMessage
+    arrival_s: float
+    reset_count: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where a frame's time went, seconds; a batch's inference is shared equally by its frames."""
+
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    inference_s: float = 0.0
+    counting_s: float = 0.0
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class FrameOutcome:
+    """What became of a pair, or of an image or label that found no partner.
+
+    Attributes:
+        image: the image, if it is part of this outcome.
+        label: the label, if it is part of this outcome.
+        reason: why it was not evaluated; None if it was.
+        message: one line for people; empty if evaluated.
+        ticket: place in the run.
+        matrix: the frame's counts, int64 ``(n, n + 1)``; None if not evaluated.
+        prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated.
+        ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
+        ignored_pixels: pixels of ignored ground truth.
+        unmapped_pixels: those of them that the label map did not know.
+        timing: where the time went.
+    """
+
+    image: Message | None
+    label: Message | None
+    reason: Reason | None
+    message: str
+    ticket: Ticket
+    matrix: NDArray[np.int64] | None = None
+    prediction: NDArray[np.uint8] | None = None
+    ground_truth: NDArray[np.uint8] | None = None
+    ignored_pixels: int = 0
+    unmapped_pixels: int = 0
+    timing: Timing = Timing()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A pair ready for the network."""
+
+    pair: Pair[Message]
+    started_s: float
+    decode_s: float
+    image: NDArray[np.uint8]
+    ground_truth: NDArray[np.uint8]
+    unmapped_pixels: int
+
+
+_EXPLANATIONS = {
+    Reason.UNMATCHED_IMAGE: "no label with its stamp arrived while the image was held",
+    Reason.UNMATCHED_LABEL: "no image with its stamp arrived while the label was held",
+    Reason.DUPLICATE_STAMP: "another message of its stream has the same stamp; are stamps set?",
+    Reason.QUEUE_FULL: "frames arrive faster than the network takes them",
+    Reason.CLOCK_JUMP: "time went back while it waited",
+}
+
+
+class Pipeline:
+    """Scores a stream of images and labels.
+
+    Args:
+        predictor: where predictions come from.
+        label_map: what the labels mean.
+        pairer: pairs images and labels.
+        queue: holds pairs until the worker takes them.
+        batch_size: most pairs that the worker takes at once.
+        score_at: whose resolution is scored: the ``label``'s, or the ``prediction``'s (the image's,
+            with a network), to which labels are then resized by nearest neighbour.
+        on_clock_jump: what to do when time goes back.
+        on_outcome: told what became of each frame.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        label_map: LabelMap,
+        *,
+        pairer: Pairer[Message] | None = None,
+        queue: WorkQueue[Pair[Message]] | None = None,
+        batch_size: int = 1,
+        score_at: Literal["label", "prediction"] = "label",
+        on_clock_jump: ClockJump = ClockJump.CONTINUE,
+        on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
+    ) -> None:
+        self._predictor = predictor
+        self._label_map = label_map
+        self._pairer: Pairer[Message] = pairer or Pairer()
+        self._queue: WorkQueue[Pair[Message]] = queue or WorkQueue(8, Overflow.DROP_OLDEST)
+        self._batch_size = batch_size
+        self._score_at = score_at
+        self._on_clock_jump = on_clock_jump
+        self._on_outcome = on_outcome
+        self._run = RunState(label_map.num_classes)
+
+    def add(self, stream: Stream, stamp_ns: int, frame_id: str, image: ImageMessage) -> None:
+        """Add a message that arrived; any thread.
+
+        Returns quickly unless the queue blocks: nothing is decoded here. Every message is counted.
+
+        Args:
+            stream: image or label.
+            stamp_ns: its stamp, nanoseconds.
+            frame_id: its frame.
+            image: its payload, kept and not copied.
+        """
+        arrival_s = time.monotonic()
+        observed = self._pairer.observe(stream, stamp_ns)
+        self._follow(observed)
+        if observed.jumped:
+            self._time_went_back()
+        message = Message(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
+        try:
+            check_image(image)
+        except FrameError as error:
+            self._drop(stream, message, error.reason, str(error))
+            return
+        self._follow(self._pairer.add(stream, stamp_ns, message, byte_size(image)))
+
+    def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
+        """Count a message that could not even be read."""
+        nothing = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
+        reset_count = self._run.received(stream)
+        message = Message(stamp_ns, frame_id, nothing, time.monotonic(), reset_count)
+        self._drop(stream, message, error.reason, str(error))
+
+    def work(self, timeout_s: float) -> int:
+        """Take the pairs that wait, at most a batch, and score them; one worker thread.
+
+        Args:
+            timeout_s: how long to wait for the first pair, seconds.
+
+        Returns:
+            How many pairs were taken.
+
+        Raises:
+            Exception: a programming error or a dead device. What was taken is counted as failed.
+        """
+        pairs = self._queue.take(self._batch_size, timeout_s)
+        if not pairs:
+            return 0
+        pending = dict(enumerate(pairs))
+        try:
+            self._score(pending)
+        finally:
+            for pair in pending.values():
+                self._drop_pair(pair, Reason.INFERENCE_FAILED, "the worker stopped with an error")
+        return len(pairs)
+
+    def flush(self) -> None:
+        """Count what waits for a partner as unmatched: nothing more is coming."""
+        self._follow(self._pairer.flush())
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """Take note that the clock jumped back to a time, nanoseconds."""
+        decision = self._pairer.rewind(now_ns)
+        self._follow(decision)
+        if decision.jumped:
+            self._time_went_back()
+
+    def reset(self) -> None:
+        """Start from zero, as if just made; what waits or is in work is counted nowhere."""
+        self._pairer.reset()
+        self._queue.clear()
+        self._run.reset()
+
+    def interrupt(self, *, on: bool) -> None:
+        """Let nobody wait on the queue (on), so that threads can be joined; or allow it (off)."""
+        self._queue.interrupt(on=on)
+
+    def snapshot(self) -> RunSnapshot:
+        """Return all counts at one instant."""
+        return self._run.snapshot()
+
+    @property
+    def account(self) -> AccountSnapshot:
+        """What became of every message so far."""
+        return self._run.account
+
+    @property
+    def queued(self) -> int:
+        """Pairs that wait for the worker."""
+        return len(self._queue)
+
+    @property
+    def held(self) -> dict[Stream, int]:
+        """Messages of each stream that wait for a partner."""
+        return self._pairer.waiting()
+
+    @property
+    def held_bytes(self) -> int:
+        """Payload that waits for a partner, bytes."""
+        return self._pairer.held_bytes
+
+    def _time_went_back(self) -> None:
+        if self._on_clock_jump is ClockJump.RESET:
+            self._queue.clear()
+            self._run.reset()
+
+    def _follow(self, decision: Decision[Message]) -> None:
+        for drop in decision.drops:
+            self._drop(drop.stream, drop.item, drop.reason, _EXPLANATIONS[drop.reason])
+        for pair in decision.pairs:
+            if pair.image.reset_count != pair.label.reset_count:
+                # A reset came between the two: the one from before it is counted nowhere.
+                self._drop(
+                    Stream.IMAGE, pair.image, Reason.UNMATCHED_IMAGE, "its label was reset away"
+                )
+                self._drop(
+                    Stream.LABEL, pair.label, Reason.UNMATCHED_LABEL, "its image was reset away"
+                )
+                continue
+            for crowded_out in self._queue.put(pair):
+                self._drop_pair(crowded_out, Reason.QUEUE_FULL, _EXPLANATIONS[Reason.QUEUE_FULL])
+
+    def _drop(self, stream: Stream, message: Message, reason: Reason, text: str) -> None:
+        ticket = self._run.dropped(message.reset_count, (stream,), reason)
+        if ticket is not None:
+            image, label = (message, None) if stream is Stream.IMAGE else (None, message)
+            self._on_outcome(FrameOutcome(image, label, reason, text, ticket))
+
+    def _drop_pair(self, pair: Pair[Message], reason: Reason, text: str) -> None:
+        streams = (Stream.IMAGE, Stream.LABEL)
+        ticket = self._run.dropped(pair.image.reset_count, streams, reason)
+        if ticket is not None:
+            self._on_outcome(FrameOutcome(pair.image, pair.label, reason, text, ticket))
+
+    def _score(self, pending: dict[int, Pair[Message]]) -> None:
+        """Score pairs, taking each out of `pending` as it is counted."""
+        prepared: dict[int, _Prepared] = {}
+        for key, pair in list(pending.items()):
+            try:
+                prepared[key] = self._prepare(pair)
+            except FrameError as error:
+                self._drop_pair(pending.pop(key), error.reason, str(error))
+        if not prepared:
+            return
+        started_s = time.monotonic()
+        try:
+            predictions = self._predict(list(prepared.values()))
+        except FrameError as error:
+            if len(prepared) == 1:
+                (key,) = prepared
+                self._drop_pair(pending.pop(key), error.reason, str(error))
+                return
+            # The device could not take the batch: one frame at a time, so that one bad frame or a
+            # lack of memory costs no other frame.
+            for key in prepared:
+                self._score_alone(key, pending)
+            return
+        inference_s = (time.monotonic() - started_s) / len(prepared)
+        for (key, frame), prediction in zip(prepared.items(), predictions, strict=True):
+            self._count(frame, prediction, inference_s)
+            del pending[key]
+
+    def _score_alone(self, key: int, pending: dict[int, Pair[Message]]) -> None:
+        alone = {key: pending[key]}
+        try:
+            self._score(alone)
+        finally:
+            if not alone:
+                del pending[key]
+
+    def _prepare(self, pair: Pair[Message]) -> _Prepared:
+        started_s = time.monotonic()
+        image = self._predictor.prepare(pair.image.image)
+        labels = decode_labels(pair.label.image, self._label_map)
+        ground_truth = self._at_scored_size(labels.ids, (image.shape[0], image.shape[1]))
+        now_s = time.monotonic()
+        return _Prepared(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
+
+    def _at_scored_size(self, ground_truth: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+        label_size = (ground_truth.shape[0], ground_truth.shape[1])
+        if size == label_size:
+            return ground_truth
+        ratio = (size[0] * label_size[1]) / (size[1] * label_size[0])
+        sizes = f"image is {size[1]}x{size[0]}, label {label_size[1]}x{label_size[0]}"
+        if abs(ratio - 1) > ASPECT_TOLERANCE:
+            raise FrameError(
+                Reason.SIZE_MISMATCH, f"{sizes}: expected the same view, so the same aspect ratio"
+            )
+        if self._score_at == "prediction":
+            nearest = cv2.INTER_NEAREST_EXACT
+            return np.asarray(cv2.resize(ground_truth, size[::-1], interpolation=nearest), np.uint8)
+        if not self._predictor.any_size:
+            raise FrameError(
+                Reason.SIZE_MISMATCH,
+                f"{sizes}: predictions from a topic must have the label's size; "
+                "score_at: prediction resizes the label instead",
+            )
+        return ground_truth
+
+    def _predict(self, frames: Sequence[_Prepared]) -> Sequence[NDArray[np.uint8]]:
+        sizes = [(f.ground_truth.shape[0], f.ground_truth.shape[1]) for f in frames]
+        return self._predictor.predict([frame.image for frame in frames], sizes)
+
+    def _count(self, frame: _Prepared, prediction: NDArray[np.uint8], inference_s: float) -> None:
+        started_s = time.monotonic()
+        matrix = confusion_matrix(
+            frame.ground_truth,
+            prediction,
+            self._label_map.num_classes,
+            self._label_map.ignore_index,
+        )
+        image, label = frame.pair
+        ignored_pixels = frame.ground_truth.size - int(matrix.sum())
+        ticket = self._run.evaluated(
+            image.reset_count,
+            matrix,
+            image.stamp_ns,
+            ignored_pixels=ignored_pixels,
+            unmapped_pixels=frame.unmapped_pixels,
+        )
+        if ticket is None:
+            return
+        now_s = time.monotonic()
+        paired_s = max(image.arrival_s, label.arrival_s)
+        timing = Timing(
+            queue_s=frame.started_s - paired_s,
+            decode_s=frame.decode_s,
+            inference_s=inference_s,
+            counting_s=now_s - started_s,
+            latency_s=now_s - paired_s,
+        )
+        self._on_outcome(
+            FrameOutcome(
+                image,
+                label,
+                None,
+                "",
+                ticket,
+                matrix=matrix,
+                prediction=prediction,
+                ground_truth=frame.ground_truth,
+                ignored_pixels=ignored_pixels,
+                unmapped_pixels=frame.unmapped_pixels,
+                timing=timing,
+            )
+        )

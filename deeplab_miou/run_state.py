@@ -1,0 +1,153 @@
+"""What one run has counted: matrix, account and sequence, changed together under one lock."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from deeplab_miou.accounting import Account, AccountSnapshot, Reason, Stream
+from deeplab_miou.metric.accumulator import Accumulator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Ticket(NamedTuple):
+    """Place of one outcome in its run."""
+
+    reset_count: int
+    sequence: int
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """A run at one instant; matrix, frames and account agree with each other.
+
+    Attributes:
+        run_id: unique for each `RunState`.
+        reset_count: resets so far.
+        sequence: outcomes so far.
+        matrix: confusion matrix, int64 ``(n, n + 1)``.
+        frames: frames in it.
+        ignored_pixels: pixels whose ground truth was the ignore index.
+        unmapped_pixels: those of them that the label map did not know.
+        newest_stamp_ns: newest stamp counted, nanoseconds; None before the first frame.
+        account: what became of every message.
+    """
+
+    run_id: str
+    reset_count: int
+    sequence: int
+    matrix: NDArray[np.int64]
+    frames: int
+    ignored_pixels: int
+    unmapped_pixels: int
+    newest_stamp_ns: int | None
+    account: AccountSnapshot
+
+
+class RunState:
+    """Thread-safe state of a run.
+
+    Every message carries the reset count that it was received under; one that ends after a reset
+    belongs to the run that was discarded and is counted nowhere.
+
+    Args:
+        num_classes: number of classes n.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.run_id = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._accumulator = Accumulator(num_classes)
+        self._account = Account()
+        self._reset_count = 0
+        self._sequence = 0
+        self._ignored_pixels = 0
+        self._unmapped_pixels = 0
+        self._newest_stamp_ns: int | None = None
+
+    def received(self, stream: Stream) -> int:
+        """Count a message that arrived and return the reset count that it belongs to."""
+        with self._lock:
+            self._account.received(stream)
+            return self._reset_count
+
+    def dropped(
+        self, reset_count: int, streams: tuple[Stream, ...], reason: Reason
+    ) -> Ticket | None:
+        """Count an image, a label or both as dropped; None if they belong to a discarded run."""
+        with self._lock:
+            if reset_count != self._reset_count:
+                return None
+            for stream in streams:
+                self._account.dropped(stream, reason)
+            return self._next_ticket()
+
+    def evaluated(
+        self,
+        reset_count: int,
+        matrix: NDArray[np.int64],
+        stamp_ns: int,
+        *,
+        ignored_pixels: int,
+        unmapped_pixels: int,
+    ) -> Ticket | None:
+        """Add a frame's confusion matrix; None if the frame belongs to a discarded run.
+
+        Args:
+            reset_count: the one that its messages were received under.
+            matrix: the frame's counts, int64 ``(n, n + 1)``.
+            stamp_ns: the frame's stamp, nanoseconds.
+            ignored_pixels: pixels of ignored ground truth.
+            unmapped_pixels: those of them that the label map did not know.
+        """
+        with self._lock:
+            if reset_count != self._reset_count:
+                return None
+            self._accumulator.update(matrix, stamp_ns)
+            self._account.evaluated()
+            self._ignored_pixels += ignored_pixels
+            self._unmapped_pixels += unmapped_pixels
+            newest_ns = self._newest_stamp_ns
+            self._newest_stamp_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
+            return self._next_ticket()
+
+    def snapshot(self) -> RunSnapshot:
+        """Return everything at one instant; the matrix is a copy."""
+        with self._lock:
+            counted = self._accumulator.snapshot()
+            return RunSnapshot(
+                run_id=self.run_id,
+                reset_count=self._reset_count,
+                sequence=self._sequence,
+                matrix=counted.matrix,
+                frames=counted.frames,
+                ignored_pixels=self._ignored_pixels,
+                unmapped_pixels=self._unmapped_pixels,
+                newest_stamp_ns=self._newest_stamp_ns,
+                account=self._account.snapshot(),
+            )
+
+    @property
+    def account(self) -> AccountSnapshot:
+        """What became of every message so far."""
+        return self._account.snapshot()
+
+    def reset(self) -> None:
+        """Discard all counts; messages received before belong to no run."""
+        with self._lock:
+            self._accumulator.reset()
+            self._account.reset()
+            self._reset_count += 1
+            self._sequence = 0
+            self._ignored_pixels = 0
+            self._unmapped_pixels = 0
+            self._newest_stamp_ns = None
+
+    def _next_ticket(self) -> Ticket:
+        self._sequence += 1
+        return Ticket(self._reset_count, self._sequence)
