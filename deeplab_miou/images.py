@@ -1,0 +1,419 @@
+"""Image messages to arrays: no copy where possible; aware of row step, byte order and encoding.
+
+Raw images are seen through `numpy` over the message's own bytes. Read without help: rgb8, bgr8,
+rgba8, bgra8, 8UC3 and 8UC4 (taken as bgr), mono8, 8UC1, mono16, 16UC1, 32SC1, and PNG and JPEG in
+compressed images. Other encodings go through the converter given to `register_converter`, if any.
+
+In label images, single channels are ids, never brightness: 8 bits are not stretched, 16 bits not
+scaled. Three or four channels are colours that the label map knows; so are PNGs with a palette.
+JPEG labels are refused, because JPEG changes ids and colours. Alpha is not looked at.
+
+Nothing is allocated before the sizes that a message claims are checked: at most `MAX_SIDE` pixels
+a side and `MAX_PIXELS` in all, from the header for compressed images.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+
+if TYPE_CHECKING:
+    from array import array
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.labels import LabelMap, MappedLabels
+
+    Buffer = bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]
+
+MAX_SIDE = 32768
+MAX_PIXELS = 1 << 26  # 8192 x 8192: 256 MiB with four channels
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_MAX_SEGMENTS = 1000
+_PNG_PALETTE, _PNG_GRAY, _PNG_GRAY_ALPHA = 3, 0, 4
+
+
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """The fields of ``sensor_msgs/Image``.
+
+    Attributes:
+        height: rows.
+        width: columns.
+        encoding: what a pixel is, a name of ``sensor_msgs/image_encodings``.
+        is_bigendian: byte order of 16 and 32-bit channels.
+        step: bytes from one row to the next.
+        data: the pixels; any object with a contiguous buffer of bytes, never copied.
+    """
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: bool
+    step: int
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedImage:
+    """The fields of ``sensor_msgs/CompressedImage``.
+
+    Attributes:
+        format: what the publisher says it is, such as ``png`` or ``rgb8; jpeg compressed bgr8``.
+        data: a whole PNG or JPEG file.
+    """
+
+    format: str
+    data: Buffer
+
+
+ImageMessage = RawImage | CompressedImage
+Converter = Callable[[RawImage, str], "NDArray[Any]"]
+
+
+class _Layout(NamedTuple):
+    """How an encoding stores a pixel."""
+
+    channels: int
+    dtype: str
+    bgr: bool = False
+
+
+_LAYOUTS = {
+    "rgb8": _Layout(3, "u1"),
+    "bgr8": _Layout(3, "u1", bgr=True),
+    "rgba8": _Layout(4, "u1"),
+    "bgra8": _Layout(4, "u1", bgr=True),
+    "8UC3": _Layout(3, "u1", bgr=True),
+    "8UC4": _Layout(4, "u1", bgr=True),
+    "mono8": _Layout(1, "u1"),
+    "8UC1": _Layout(1, "u1"),
+    "mono16": _Layout(1, "u2"),
+    "16UC1": _Layout(1, "u2"),
+    "32SC1": _Layout(1, "i4"),
+}
+_SUPPORTED = f"{', '.join(_LAYOUTS)}, compressed png and jpeg"
+
+
+class _Pixels(NamedTuple):
+    """Decoded pixels: (H, W) of one channel, else (H, W, 3 or 4) in the order given."""
+
+    array: NDArray[Any]
+    bgr: bool
+    gray_levels: int = 1  # a PNG of less than 8 bits is decoded as id times this
+    lossy: bool = False
+    palette: bool = False
+
+
+class _Header(NamedTuple):
+    """What a compressed image's header says, and from where on its end mark may come."""
+
+    kind: str
+    height: int
+    width: int
+    body: int
+    depth: int = 8
+    color_type: int = -1
+
+
+class _Registry:
+    """The one converter of the process."""
+
+    converter: Converter | None = None
+
+
+def register_converter(converter: Converter | None) -> None:
+    """Set what reads raw images of encodings that this module does not read itself.
+
+    The core knows no ROS packages: a node registers ``cv_bridge`` here when it is installed.
+
+    Args:
+        converter: called with a message and the encoding wanted, ``rgb8`` or, for labels,
+            ``passthrough``; returns (H, W, 3) uint8 or, for labels, (H, W) of integers. Any
+            exception of it becomes a `FrameError`. None: none.
+    """
+    _Registry.converter = converter
+
+
+def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
+    """Return a camera image as (H, W, 3) uint8 RGB.
+
+    A read-only view of the message's data for all encodings of 8 bits, with any strides: bgr has a
+    negative one, gray is repeated by a stride of 0.
+
+    Raises:
+        FrameError: bad_encoding, bad_size or truncated_data.
+    """
+    pixels = _read(message, "rgb8")
+    array = pixels.array
+    if array.dtype != np.uint8:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"image has {8 * array.itemsize}-bit channels ({_name(message)}), expected 8 bits: "
+            "publish it as rgb8, bgr8 or mono8",
+        )
+    if array.ndim == 2:  # noqa: PLR2004
+        return np.broadcast_to(array[..., None], (*array.shape, 3))
+    return array[..., 2::-1] if pixels.bgr else array[..., :3]
+
+
+def decode_labels(message: ImageMessage, label_map: LabelMap) -> MappedLabels:
+    """Return a label image in train ids; one channel is raw ids, three or four are colours.
+
+    Raises:
+        FrameError: bad_encoding, bad_size, truncated_data, or unknown_label when the label map
+            says so.
+    """
+    pixels = _read_labels(message)
+    if pixels.array.ndim == 2:  # noqa: PLR2004
+        return label_map.map_ids(_ids(pixels, message))
+    if pixels.array.dtype != np.uint8:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"label image has colours of {8 * pixels.array.itemsize} bits ({_name(message)}), "
+            "expected 8: publish ids (mono8, mono16) or 8-bit colours",
+        )
+    if pixels.palette and not label_map.has_colors:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"label image is a PNG with a palette, whose colours label map {label_map.name} does "
+            "not have: publish ids as grey PNG, or give the classes a color",
+        )
+    return label_map.map_colors(pixels.array, bgr=pixels.bgr)
+
+
+def decode_ids(message: ImageMessage) -> NDArray[np.uint8 | np.uint16 | np.int32]:
+    """Return the raw ids of a single-channel image, (H, W) uint8, uint16 or int32, not mapped.
+
+    A read-only view of the message's data unless it is compressed or of the other byte order.
+
+    Raises:
+        FrameError: bad_encoding, bad_size or truncated_data.
+    """
+    pixels = _read_labels(message)
+    if pixels.array.ndim != 2:  # noqa: PLR2004
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"image of ids has {pixels.array.shape[2]} channels ({_name(message)}), expected one: "
+            "publish mono8, mono16 or 32SC1",
+        )
+    return _ids(pixels, message)
+
+
+def image_size(message: ImageMessage) -> tuple[int, int] | None:
+    """Return (height, width) as the message or its PNG or JPEG header claims, None if unreadable.
+
+    Nothing is decoded, and nothing checked: decoding may still fail.
+    """
+    if isinstance(message, RawImage):
+        return message.height, message.width
+    header = _header(_bytes(message.data))
+    return None if header is None else (header.height, header.width)
+
+
+def byte_size(message: ImageMessage) -> int:
+    """Return the size of the message's payload in bytes."""
+    return int(_bytes(message.data).size)
+
+
+def _read(message: ImageMessage, wanted: str) -> _Pixels:
+    if isinstance(message, CompressedImage):
+        return _decompress(message, wanted)
+    _check_size(message.height, message.width)
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        return _convert(message, wanted)
+    return _Pixels(_view(message, layout), layout.bgr)
+
+
+def _read_labels(message: ImageMessage) -> _Pixels:
+    pixels = _read(message, "passthrough")
+    if pixels.lossy:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"label image is a JPEG ({_name(message)}), which changes ids and colours: publish "
+            "labels raw or as PNG",
+        )
+    return pixels
+
+
+def _ids(pixels: _Pixels, message: ImageMessage) -> NDArray[np.uint8 | np.uint16 | np.int32]:
+    ids = pixels.array
+    if ids.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.int32):
+        # A converter may hand out int8 or int16 (8SC1, 16SC1): exact in 32 bits.
+        if ids.dtype.kind not in "iu" or ids.itemsize > 2:  # noqa: PLR2004
+            raise FrameError(
+                Reason.BAD_ENCODING,
+                f"label image has pixels of {ids.dtype} ({_name(message)}), expected whole "
+                "numbers: publish mono8, mono16 or 32SC1",
+            )
+        return ids.astype(np.int32)
+    if not ids.dtype.isnative:
+        return ids.astype(ids.dtype.newbyteorder("="))
+    return ids // ids.dtype.type(pixels.gray_levels) if pixels.gray_levels > 1 else ids
+
+
+def _view(message: RawImage, layout: _Layout) -> NDArray[Any]:
+    """See a raw image's data as (H, W) or (H, W, channels), read-only."""
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
+    pixel = layout.channels * dtype.itemsize
+    row = message.width * pixel
+    if message.step < row or message.step % dtype.itemsize:
+        raise FrameError(
+            Reason.BAD_SIZE,
+            f"image {message.width}x{message.height} {message.encoding} has step {message.step}, "
+            f"expected a multiple of {dtype.itemsize} of at least {row}",
+        )
+    # The last row need not be padded.
+    needed = message.step * (message.height - 1) + row
+    data = _bytes(message.data)
+    if data.size < needed:
+        raise FrameError(
+            Reason.TRUNCATED_DATA,
+            f"image {message.width}x{message.height} {message.encoding} has {data.size} bytes, "
+            f"expected {needed}: the message was cut short",
+        )
+    shape: tuple[int, ...] = (message.height, message.width)
+    strides: tuple[int, ...] = (message.step, pixel)
+    if layout.channels > 1:
+        shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
+    view: NDArray[Any] = np.ndarray(shape, dtype, buffer=data, strides=strides)
+    view.flags.writeable = False
+    return view
+
+
+def _convert(message: RawImage, wanted: str) -> _Pixels:
+    if _Registry.converter is None:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"image has encoding {_quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
+            "encodings need cv_bridge",
+        )
+    try:
+        array = np.asarray(_Registry.converter(message, wanted))
+    except Exception as error:  # a converter fails in its own ways, and only this frame is lost
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"image of encoding {_quote(message.encoding)} could not be converted to {wanted}: "
+            f"{_quote(str(error))}",
+        ) from error
+    expected = (message.height, message.width, 3) if wanted == "rgb8" else array.shape[:2]
+    if array.shape != expected or array.shape[:2] != (message.height, message.width):
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"image of encoding {_quote(message.encoding)} was converted to shape {array.shape}, "
+            f"expected {'(height, width, 3)' if wanted == 'rgb8' else 'ids (height, width)'}",
+        )
+    return _Pixels(array, bgr=False)
+
+
+def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
+    if "compressedDepth" in message.format:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            "image is of image_transport's compressedDepth, which is for depth: use its "
+            "compressed transport with png",
+        )
+    data = _bytes(message.data)
+    header = _header(data)
+    if header is None:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"compressed image of format {_quote(message.format)} ({data.size} bytes) starts like "
+            "neither png nor jpeg: expected one of these",
+        )
+    _check_size(header.height, header.width)
+    array = _decode(data, header)
+    source, _, target = message.format.partition(";")
+    if source.startswith("bayer_") and array.ndim == 2:  # noqa: PLR2004
+        height, width = array.shape
+        step, big = width * array.itemsize, np.dtype("=u2").str == ">u2"
+        raw = RawImage(height, width, source, big, step, array.tobytes())
+        return _convert(raw, wanted)
+    levels = 255 // ((1 << header.depth) - 1) if header.depth < 8 else 1  # noqa: PLR2004
+    return _Pixels(
+        array,
+        # image_transport marks files whose red and blue are swapped.
+        bgr="compressed rgb" not in target,
+        gray_levels=levels if header.color_type == _PNG_GRAY else 1,
+        lossy=header.kind == "jpeg",
+        palette=header.color_type == _PNG_PALETTE,
+    )
+
+
+def _decode(data: NDArray[np.uint8], header: _Header) -> NDArray[Any]:
+    # The decoder fills what is missing of a JPEG with grey; so look for its end mark.
+    end = b"\xff\xd9" if header.kind == "jpeg" else b"IEND"
+    whole = data[header.body :].tobytes().rfind(end) >= 0
+    try:
+        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if whole else None
+    except cv2.error:
+        array = None
+    if array is None or array.shape[:2] != (header.height, header.width):
+        raise FrameError(
+            Reason.TRUNCATED_DATA,
+            f"{header.kind} image {header.width}x{header.height} of {data.size} bytes cannot be "
+            "decoded: it is damaged or was cut short",
+        )
+    gray_alpha = header.color_type == _PNG_GRAY_ALPHA and array.ndim == 3  # noqa: PLR2004
+    return array[..., 0] if gray_alpha else array
+
+
+def _header(data: NDArray[np.uint8]) -> _Header | None:
+    start = data[:26].tobytes()
+    if start.startswith(_PNG_START) and start[12:16] == b"IHDR" and len(start) == 26:  # noqa: PLR2004
+        width, height, depth, color_type = struct.unpack(">IIBB", start[16:])
+        return _Header("png", height, width, 26, max(1, depth), color_type)
+    return _jpeg_header(data) if start.startswith(_JPEG_START) else None
+
+
+def _jpeg_header(data: NDArray[np.uint8]) -> _Header | None:
+    """Find the frame header (SOF) that holds a JPEG's size; ITU-T T.81, annex B."""
+    position = 2
+    for _ in range(_JPEG_MAX_SEGMENTS):
+        segment = data[position : position + 9].tobytes()
+        if len(segment) < 9 or segment[0] != 0xFF:  # noqa: PLR2004
+            return None
+        marker = segment[1]
+        if marker == 0xFF:  # noqa: PLR2004 - fill byte
+            position += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004
+            height, width = struct.unpack(">HH", segment[5:9])
+            return _Header("jpeg", height, width, position)
+        position += 2 + int.from_bytes(segment[2:4], "big")
+    return None
+
+
+def _check_size(height: int, width: int) -> None:
+    sides_fit = 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE
+    if not sides_fit or height * width > MAX_PIXELS:
+        raise FrameError(
+            Reason.BAD_SIZE,
+            f"image claims {width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most "
+            f"{MAX_PIXELS} in all",
+        )
+
+
+def _bytes(data: Buffer) -> NDArray[np.uint8]:
+    """See any buffer as (n,) uint8."""
+    return np.frombuffer(data, np.uint8)
+
+
+def _name(message: ImageMessage) -> str:
+    return _quote(message.encoding if isinstance(message, RawImage) else message.format)
+
+
+def _quote(text: str) -> str:
+    """Quote text that came from a message: on one line, and not without end."""
+    return repr(text[:80] + "..." if len(text) > 80 else text)  # noqa: PLR2004
