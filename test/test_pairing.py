@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.pairing import REMEMBERED_STAMPS, Pairer
+
+IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
+S = 1_000_000_000
+MS = 1_000_000
+
+
+class Log:
+    """Feeds a pairer as the pipeline does and keeps what it decided."""
+
+    def __init__(self, **options):
+        self.pairer = Pairer(**options)
+        self.pairs = []
+        self.drops = []
+        self.jumps = 0
+        self.added = Counter()
+
+    def add(self, stream, stamp_ns, item=None, size=1):
+        item = f"{stream.value}@{stamp_ns}" if item is None else item
+        self.added[stream] += 1
+        self._keep(self.pairer.observe(stream, stamp_ns))
+        self._keep(self.pairer.add(stream, stamp_ns, item, size))
+
+    def flush(self):
+        self._keep(self.pairer.flush())
+
+    def rewind(self, now_ns):
+        self._keep(self.pairer.rewind(now_ns))
+
+    def _keep(self, decision):
+        self.pairs += [tuple(pair) for pair in decision.pairs]
+        self.drops += [tuple(drop) for drop in decision.drops]
+        self.jumps += decision.jumped
+
+    def reasons(self):
+        return Counter((stream, reason) for stream, _, reason in self.drops)
+
+    def check_identity(self):
+        waiting = self.pairer.waiting()
+        for stream in Stream:
+            dropped = sum(1 for drop in self.drops if drop[0] is stream)
+            assert self.added[stream] == len(self.pairs) + dropped + waiting[stream]
+
+
+def test_equal_stamps_pair_whichever_comes_first():
+    log = Log()
+    log.add(IMAGE, 1)
+    log.add(LABEL, 1)
+    log.add(LABEL, 2)
+    log.add(IMAGE, 2)
+    assert log.pairs == [("image@1", "label@1"), ("image@2", "label@2")]
+    assert log.drops == []
+
+
+def test_without_tolerance_near_stamps_do_not_pair():
+    log = Log()
+    log.add(IMAGE, 10)
+    log.add(LABEL, 11)
+    assert log.pairs == []
+    assert log.pairer.waiting() == {IMAGE: 1, LABEL: 1}
+
+
+def test_tolerance_takes_the_nearest_partner_and_is_inclusive():
+    log = Log(tolerance_ns=10)
+    log.add(IMAGE, 100)
+    log.add(IMAGE, 108)
+    log.add(LABEL, 106)
+    log.add(LABEL, 90)
+    assert log.pairs == [("image@108", "label@106"), ("image@100", "label@90")]
+
+
+def test_label_that_comes_late_finds_its_image_while_that_is_held():
+    log = Log(max_frames=100)
+    for k in range(100):
+        log.add(IMAGE, k * 33 * MS)
+    log.add(LABEL, 0)
+    assert log.pairs == [("image@0", f"label@{0}")]
+
+
+def test_oldest_stamp_is_given_up_when_too_many_wait():
+    log = Log(max_frames=2)
+    for stamp in (5, 3, 4):
+        log.add(IMAGE, stamp)
+    assert log.drops == [(IMAGE, "image@3", Reason.UNMATCHED_IMAGE)]
+    for stamp in (8, 9, 10):
+        log.add(LABEL, stamp)
+    assert log.drops[1:] == [(LABEL, "label@8", Reason.UNMATCHED_LABEL)]
+    log.check_identity()
+
+
+def test_bytes_are_bounded_over_both_streams_oldest_first():
+    log = Log(max_bytes=100)
+    log.add(LABEL, 1, size=40)
+    log.add(IMAGE, 2, size=50)
+    log.add(IMAGE, 3, size=40)
+    assert log.drops == [(LABEL, "label@1", Reason.UNMATCHED_LABEL)]
+    assert log.pairer.held_bytes == 90
+
+
+def test_one_message_larger_than_the_bound_is_still_held():
+    log = Log(max_bytes=100)
+    log.add(IMAGE, 1, size=1000)
+    log.add(LABEL, 1, size=10)
+    assert log.pairs == [("image@1", "label@1")]
+    assert log.pairer.held_bytes == 0
+
+
+def test_duplicate_of_a_waiting_message_replaces_it():
+    log = Log()
+    log.add(IMAGE, 1, "first")
+    log.add(IMAGE, 1, "second")
+    log.add(LABEL, 1, "label")
+    assert log.pairs == [("second", "label")]
+    assert log.drops == [(IMAGE, "first", Reason.DUPLICATE_STAMP)]
+
+
+def test_a_stamp_is_paired_once():
+    log = Log()
+    for _ in range(2):
+        log.add(IMAGE, 1)
+        log.add(LABEL, 1)
+    assert len(log.pairs) == 1
+    assert log.reasons() == {(IMAGE, Reason.DUPLICATE_STAMP): 1, (LABEL, Reason.DUPLICATE_STAMP): 1}
+
+
+def test_unset_stamps_are_duplicates_and_hold_no_memory():
+    log = Log()
+    for _ in range(1000):
+        log.add(IMAGE, 0, size=10)
+    assert log.pairer.waiting()[IMAGE] == 1
+    assert log.pairer.held_bytes == 10
+    assert log.reasons() == {(IMAGE, Reason.DUPLICATE_STAMP): 999}
+
+
+def test_flush_gives_up_both_sides_as_unmatched():
+    log = Log()
+    log.add(IMAGE, 1)
+    log.add(LABEL, 2)
+    log.flush()
+    assert log.reasons() == {(IMAGE, Reason.UNMATCHED_IMAGE): 1, (LABEL, Reason.UNMATCHED_LABEL): 1}
+    assert log.pairer.held_bytes == 0
+
+
+def test_remembered_stamps_are_bounded():
+    pairer = Pairer()
+    for stamp in range(REMEMBERED_STAMPS + 10):
+        for stream in Stream:
+            pairer.observe(stream, stamp)
+            pairer.add(stream, stamp, None, 1)
+    assert all(len(buffer.ended) == REMEMBERED_STAMPS for buffer in pairer._buffers.values())
+
+
+def play(log, seconds, labels_late=0, hz=10):
+    """Play a bag once; labels come `labels_late` frames after their image."""
+    stamps = [k * S // hz for k in range(seconds * hz)]
+    for k, stamp in enumerate(stamps):
+        log.add(IMAGE, stamp)
+        if k >= labels_late:
+            log.add(LABEL, stamps[k - labels_late])
+    for stamp in stamps[len(stamps) - labels_late :]:
+        log.add(LABEL, stamp)
+
+
+@pytest.mark.parametrize("labels_late", [0, 1, 7])
+def test_a_bag_that_loops_pairs_every_frame_of_every_loop(labels_late):
+    log = Log()
+    for _ in range(3):
+        play(log, seconds=4, labels_late=labels_late)
+    assert len(log.pairs) == 3 * 40
+    assert log.jumps == 2
+    assert log.drops == []
+
+
+def test_a_loop_whose_labels_lag_over_the_jump_loses_only_what_cannot_be_paired():
+    log = Log()
+    stamps = [k * S // 10 for k in range(100)]
+    for stamp in stamps:
+        log.add(IMAGE, stamp)
+    for stamp in stamps[:-3]:
+        log.add(LABEL, stamp)
+    log.add(IMAGE, stamps[0])  # the second loop begins
+    for stamp in stamps[-3:]:
+        log.add(LABEL, stamp)  # labels of the first loop arrive too late
+    log.add(LABEL, stamps[0])
+    assert len(log.pairs) == 98
+    assert log.pairs[-1] == ("image@0", "label@0")
+    assert log.reasons() == {(IMAGE, Reason.CLOCK_JUMP): 3, (LABEL, Reason.CLOCK_JUMP): 3}
+    assert log.jumps == 1
+    log.check_identity()
+
+
+def test_sparse_labels_do_not_lose_the_era():
+    log = Log()
+    stamps = [k * S // 10 for k in range(50)]
+    for _ in range(3):
+        for stamp in stamps:
+            log.add(IMAGE, stamp)
+            if stamp == stamps[5]:
+                log.add(LABEL, stamp)
+    assert len(log.pairs) == 3
+    log.check_identity()
+
+
+def test_out_of_order_within_a_second_is_no_jump():
+    log = Log()
+    stamps = [k * 33 * MS for k in range(200)]
+    shuffled = list(stamps)
+    rng = random.Random(1)  # noqa: S311
+    for start in range(0, 200, 20):
+        part = shuffled[start : start + 20]
+        rng.shuffle(part)
+        shuffled[start : start + 20] = part
+    for image, label in zip(stamps, shuffled, strict=True):
+        log.add(IMAGE, image)
+        log.add(LABEL, label)
+    assert len(log.pairs) == 200
+    assert log.jumps == 0
+
+
+def test_a_clock_that_jumps_back_ends_the_past_era_and_spares_the_new_one():
+    log = Log()
+    log.add(IMAGE, 100 * S)
+    log.add(LABEL, 99 * S)
+    log.rewind(5 * S)
+    assert log.reasons() == {(IMAGE, Reason.CLOCK_JUMP): 1, (LABEL, Reason.CLOCK_JUMP): 1}
+    assert log.jumps == 1
+    log.add(IMAGE, 5 * S)
+    log.rewind(5 * S)  # told twice: no news
+    log.add(LABEL, 5 * S)
+    assert log.pairs == [(f"image@{5 * S}", f"label@{5 * S}")]
+    assert log.jumps == 1
+
+
+def test_stamps_that_tell_of_the_jump_before_the_clock_does_count_once():
+    log = Log()
+    play(log, seconds=30)
+    log.add(IMAGE, 0)
+    log.rewind(0)
+    log.add(LABEL, 0)
+    assert log.jumps == 1
+    assert len(log.pairs) == 301
+    assert log.drops == []
+
+
+def test_reset_forgets_everything():
+    log = Log()
+    log.add(IMAGE, 1)
+    log.add(LABEL, 1)
+    log.add(LABEL, 2)
+    log.pairer.reset()
+    assert log.pairer.waiting() == {IMAGE: 0, LABEL: 0}
+    assert log.pairer.held_bytes == 0
+    log.add(IMAGE, 1)
+    log.add(LABEL, 1)
+    assert len(log.pairs) == 2
+
+
+arrivals = st.lists(
+    st.tuples(st.sampled_from(list(Stream)), st.integers(0, 40), st.integers(1, 30)), max_size=120
+)
+
+
+@given(arrivals, st.sampled_from([0, 1, 5]), st.integers(1, 10), st.integers(30, 200))
+def test_every_message_is_accounted_for_and_bounds_hold(messages, tolerance, frames, max_bytes):
+    log = Log(tolerance_ns=tolerance, max_frames=frames, max_bytes=max_bytes)
+    for stream, stamp, size in messages:
+        log.add(stream, stamp, size=size)
+        assert all(count <= frames for count in log.pairer.waiting().values())
+        assert log.pairer.held_bytes <= max_bytes
+    log.check_identity()
+    log.flush()
+    log.check_identity()
+    assert log.pairer.waiting() == {IMAGE: 0, LABEL: 0}
+    for image, label in log.pairs:
+        assert abs(int(image.split("@")[1]) - int(label.split("@")[1])) <= tolerance
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=80, unique=True))
+def test_exact_pairs_are_those_of_an_exact_synchronizer(messages):
+    """Reference: a stamp is emitted once both topics have shown it (large queues, no repeats)."""
+    log = Log()
+    seen = {True: set(), False: set()}
+    expected = []
+    for is_image, stamp in messages:
+        log.add(IMAGE if is_image else LABEL, stamp)
+        seen[is_image].add(stamp)
+        if stamp in seen[not is_image]:
+            expected.append((f"image@{stamp}", f"label@{stamp}"))
+    assert log.pairs == expected
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 300)), max_size=60, unique=True),
+    st.integers(1, 20),
+)
+def test_sloppy_pairs_are_those_of_an_approximate_synchronizer(messages, slop):
+    """Reference: a new message takes the nearest waiting one of the other topic within the slop."""
+    log = Log(tolerance_ns=slop)
+    queues = {True: [], False: []}
+    expected = []
+    ended = {True: set(), False: set()}
+    for is_image, stamp in messages:
+        log.add(IMAGE if is_image else LABEL, stamp)
+        near = [other for other in queues[not is_image] if abs(other - stamp) <= slop]
+        if not near:
+            queues[is_image].append(stamp)
+            continue
+        partner = min(near, key=lambda other: (abs(other - stamp), other))
+        queues[not is_image].remove(partner)
+        ended[is_image].add(stamp)
+        image, label = (stamp, partner) if is_image else (partner, stamp)
+        expected.append((f"image@{image}", f"label@{label}"))
+    assert log.pairs == expected
