@@ -41,6 +41,9 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_MAX_SEGMENTS = 1000
 _PNG_PALETTE, _PNG_GRAY, _PNG_GRAY_ALPHA = 3, 0, 4
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Deflate (PNG) shrinks by 1032 at most; a JPEG spends at least a bit on 64 pixels.
+_MAX_RATIO = 1032
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,23 @@ def register_converter(converter: Converter | None) -> None:
             exception of it becomes a `FrameError`. None: none.
     """
     _Registry.converter = converter
+
+
+def check_image(message: ImageMessage) -> None:
+    """Check what a message claims, quickly and without decoding it; decoding may still fail.
+
+    Raises:
+        FrameError: bad_encoding, bad_size or truncated_data.
+    """
+    if isinstance(message, CompressedImage):
+        _checked_header(message)
+        return
+    _check_size(message.height, message.width)
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is not None:
+        _view(message, layout)
+    elif _Registry.converter is None:
+        raise _unknown_encoding(message)
 
 
 def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
@@ -294,11 +314,7 @@ def _view(message: RawImage, layout: _Layout) -> NDArray[Any]:
 
 def _convert(message: RawImage, wanted: str) -> _Pixels:
     if _Registry.converter is None:
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image has encoding {_quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
-            "encodings need cv_bridge",
-        )
+        raise _unknown_encoding(message)
     try:
         array = np.asarray(_Registry.converter(message, wanted))
     except Exception as error:  # a converter fails in its own ways, and only this frame is lost
@@ -318,21 +334,8 @@ def _convert(message: RawImage, wanted: str) -> _Pixels:
 
 
 def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
-    if "compressedDepth" in message.format:
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            "image is of image_transport's compressedDepth, which is for depth: use its "
-            "compressed transport with png",
-        )
+    header = _checked_header(message)
     data = _bytes(message.data)
-    header = _header(data)
-    if header is None:
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"compressed image of format {_quote(message.format)} ({data.size} bytes) starts like "
-            "neither png nor jpeg: expected one of these",
-        )
-    _check_size(header.height, header.width)
     array = _decode(data, header)
     source, _, target = message.format.partition(";")
     if source.startswith("bayer_") and array.ndim == 2:  # noqa: PLR2004
@@ -351,10 +354,40 @@ def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
     )
 
 
+def _checked_header(message: CompressedImage) -> _Header:
+    if "compressedDepth" in message.format:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            "image is of image_transport's compressedDepth, which is for depth: use its "
+            "compressed transport with png",
+        )
+    data = _bytes(message.data)
+    header = _header(data)
+    if header is None:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"compressed image of format {_quote(message.format)} ({data.size} bytes) starts like "
+            "neither png nor jpeg: expected one of these",
+        )
+    _check_size(header.height, header.width)
+    return header
+
+
+def _unknown_encoding(message: RawImage) -> FrameError:
+    return FrameError(
+        Reason.BAD_ENCODING,
+        f"image has encoding {_quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
+        "encodings need cv_bridge",
+    )
+
+
 def _decode(data: NDArray[np.uint8], header: _Header) -> NDArray[Any]:
-    # The decoder fills what is missing of a JPEG with grey; so look for its end mark.
+    # The decoder fills what is missing of a JPEG with grey, and allocates before it reads: so look
+    # for the end mark first, and at whether so few bytes can hold so many pixels.
     end = b"\xff\xd9" if header.kind == "jpeg" else b"IEND"
-    whole = data[header.body :].tobytes().rfind(end) >= 0
+    bits = header.depth * _PNG_CHANNELS.get(header.color_type, 1)
+    possible = header.height * header.width * bits <= 8 * _MAX_RATIO * data.size
+    whole = possible and data[header.body :].tobytes().rfind(end) >= 0
     try:
         array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if whole else None
     except cv2.error:
