@@ -1,0 +1,178 @@
+"""What evaluators tell, free of ROS and checked: cumulative states and outcomes of frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.errors import DeeplabMiouError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+# Ids are uint8 and one of them is the ignore index.
+MAX_CLASSES = 255
+# Years of 4K video; sums over thousands of evaluators still fit int64.
+MAX_PIXELS = 2**52
+
+
+class RefusedError(DeeplabMiouError):
+    """A message of an evaluator cannot be used; it is counted and nothing is changed.
+
+    Attributes:
+        kind: what it is counted under.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class StreamTotals:
+    """What became of the messages of one input stream, of one evaluator or summed over several.
+
+    Attributes:
+        received: messages that arrived.
+        evaluated: messages that ended in the confusion matrix.
+        waiting: messages held for their partner, queued or in work.
+        dropped: messages that ended otherwise, by the reason's name.
+    """
+
+    received: int = 0
+    evaluated: int = 0
+    waiting: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: StreamTotals) -> StreamTotals:
+        return StreamTotals(
+            self.received + other.received,
+            self.evaluated + other.evaluated,
+            self.waiting + other.waiting,
+            dict(Counter(self.dropped) + Counter(other.dropped)),
+        )
+
+    def since(self, base: StreamTotals) -> StreamTotals:
+        """Return what came after an earlier total; what waited then counts as received since."""
+        return StreamTotals(
+            max(self.received - base.received + base.waiting, 0),
+            max(self.evaluated - base.evaluated, 0),
+            self.waiting,
+            dict(Counter(self.dropped) - Counter(base.dropped)),
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the counts as plain types for JSON."""
+        return {
+            "received": self.received,
+            "evaluated": self.evaluated,
+            "waiting": self.waiting,
+            "dropped": dict(self.dropped),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatorState:
+    """Cumulative state of one evaluator: the newest of a run stands for the whole run.
+
+    Attributes:
+        source: fully qualified name of the evaluator.
+        run_id: unique for each configuration of the evaluator.
+        reset_count: resets since then; a greater one replaces what came before.
+        sequence: grows with each state of the run.
+        matrix: confusion matrix, int64 ``(n, n + 1)``.
+        class_names: n names in id order.
+        frames: frames in the matrix.
+        ignored_pixels: pixels whose ground truth was the ignore index.
+        unmapped_pixels: those of them that the label map did not know.
+        frame_sequence: sequence of the newest frame outcome.
+        stamp_ns: stamp of the newest frame counted, nanoseconds; 0 before the first.
+        images: account of the images.
+        labels: account of the labels.
+        provenance: JSON text about checkpoint, device and versions.
+    """
+
+    source: str
+    run_id: str
+    reset_count: int
+    sequence: int
+    matrix: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    frames: int
+    ignored_pixels: int = 0
+    unmapped_pixels: int = 0
+    frame_sequence: int = 0
+    stamp_ns: int = 0
+    images: StreamTotals = StreamTotals()
+    labels: StreamTotals = StreamTotals()
+    provenance: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Greater is newer, within a run."""
+        return self.reset_count, self.sequence
+
+    def shrank_since(self, older: EvaluatorState) -> bool:
+        """Tell whether a count is smaller than in an older state without a reset in between."""
+        return (
+            self.frames < older.frames
+            or self.ignored_pixels < older.ignored_pixels
+            or self.unmapped_pixels < older.unmapped_pixels
+            or bool((self.matrix < older.matrix).any())
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """Outcome of one frame.
+
+    Attributes:
+        source: fully qualified name of the evaluator.
+        run_id: the evaluator's run.
+        reset_count: resets of the run before this frame.
+        sequence: 1, 2, 3, ... for each run and reset.
+        stamp_ns: stamp of the image, nanoseconds.
+        evaluated: True if it is in the confusion matrix.
+        cells: (k,) row-major indices of the non-zero cells of the frame's matrix, uint32.
+        counts: (k,) pixels in these, uint64.
+    """
+
+    source: str
+    run_id: str
+    reset_count: int
+    sequence: int
+    stamp_ns: int
+    evaluated: bool
+    cells: NDArray[np.uint32]
+    counts: NDArray[np.uint64]
+
+
+def matrix_from_counts(counts: NDArray[np.uint64], num_classes: int) -> NDArray[np.int64]:
+    """Return the matrix of a message's flat counts.
+
+    Args:
+        counts: (n * (n + 1),) row-major pixels.
+        num_classes: n.
+
+    Raises:
+        RefusedError: n is 0 or above 255, the length is another, or the counts are absurd.
+    """
+    if not 0 < num_classes <= MAX_CLASSES:
+        raise RefusedError(
+            "malformed", f"it has {num_classes} class names, expected 1 to {MAX_CLASSES}"
+        )
+    expected = num_classes * (num_classes + 1)
+    if counts.shape != (expected,):
+        raise RefusedError(
+            "malformed",
+            f"it has {counts.size} counts, expected {expected} for {num_classes} classes",
+        )
+    # In float64 first: a sum of uint64 could wrap into an innocent number.
+    if counts.astype(np.float64).sum() > MAX_PIXELS:
+        raise RefusedError("malformed", f"it counts more than {MAX_PIXELS} pixels")
+    return counts.astype(np.int64).reshape(num_classes, num_classes + 1)

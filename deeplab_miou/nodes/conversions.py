@@ -1,0 +1,258 @@
+"""Between ROS messages and the arrays and records of the core, without copying pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sensor_msgs.msg
+from builtin_interfaces.msg import Time
+from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, StreamAccount
+
+from deeplab_miou.evaluator_messages import (
+    EvaluatorState,
+    FrameRecord,
+    RefusedError,
+    StreamTotals,
+    matrix_from_counts,
+)
+from deeplab_miou.images import CompressedImage, RawImage
+from deeplab_miou.metric.confusion import to_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.accounting import AccountSnapshot, StreamCounts
+    from deeplab_miou.images import ImageMessage
+    from deeplab_miou.pipeline import FrameOutcome
+    from deeplab_miou.run_state import RunSnapshot
+
+_NS = 1_000_000_000
+_MAX_NS = (2**31 - 1) * _NS + _NS - 1
+_MIN_NS = -(2**31) * _NS
+
+
+def time_to_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds.
+
+    Any two integers have a value: a negative second is before 1970, and surplus nanoseconds
+    (1e9 and above, malformed but seen) carry over. Exact, unlike seconds as float.
+    """
+    return stamp.sec * _NS + stamp.nanosec
+
+
+def ns_to_time(nanoseconds: int) -> Time:
+    """Return nanoseconds as a well-formed stamp; beyond the years 1901 to 2038 the nearest one."""
+    seconds, rest = divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def image_from_message(
+    message: sensor_msgs.msg.Image | sensor_msgs.msg.CompressedImage,
+) -> ImageMessage:
+    """Return a view of an image message: the pixels are the message's own."""
+    data = memoryview(message.data)
+    if isinstance(message, sensor_msgs.msg.CompressedImage):
+        return CompressedImage(format=message.format, data=data)
+    return RawImage(
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        is_bigendian=bool(message.is_bigendian),
+        step=message.step,
+        data=data,
+    )
+
+
+def image_to_message(
+    pixels: NDArray[np.uint8], encoding: str, stamp_ns: int, frame_id: str
+) -> sensor_msgs.msg.Image:
+    """Return an image message.
+
+    Args:
+        pixels: ``(H, W)`` or ``(H, W, channels)`` uint8, any strides.
+        encoding: a name of ``sensor_msgs/image_encodings`` with as many channels.
+        stamp_ns: the header's stamp, nanoseconds.
+        frame_id: the header's frame.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    message = sensor_msgs.msg.Image(
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=math.prod(pixels.shape[1:]),
+    )
+    message.header.stamp = ns_to_time(stamp_ns)
+    message.header.frame_id = frame_id
+    # One memcpy; assigning bytes to the field would copy element by element.
+    message.data.frombytes(memoryview(pixels).cast("B") if pixels.size else b"")
+    return message
+
+
+def stream_account(counts: StreamCounts | StreamTotals) -> StreamAccount:
+    """Return the account of one stream; reasons that never occurred are left out."""
+    dropped = {str(getattr(reason, "value", reason)): n for reason, n in counts.dropped.items()}
+    names = [name for name, n in dropped.items() if n]
+    return StreamAccount(
+        received=counts.received,
+        evaluated=counts.evaluated,
+        waiting=max(counts.waiting, 0),
+        reasons=names,
+        dropped=[dropped[name] for name in names],
+    )
+
+
+def stream_totals(message: StreamAccount) -> StreamTotals:
+    """Return the account of one stream from its message.
+
+    Raises:
+        RefusedError: there are not as many counts as reasons.
+    """
+    if len(message.reasons) != len(message.dropped):
+        raise RefusedError(
+            "malformed",
+            f"its account has {len(message.reasons)} reasons and {len(message.dropped)} counts",
+        )
+    return StreamTotals(
+        message.received,
+        message.evaluated,
+        message.waiting,
+        dict(zip(message.reasons, message.dropped, strict=True)),
+    )
+
+
+def account_message(
+    account: AccountSnapshot, *, source: str, run_id: str, reset_count: int, now: Time
+) -> Account:
+    """Return the account of an evaluator."""
+    message = Account(
+        source=source,
+        run_id=run_id,
+        reset_count=reset_count,
+        images=stream_account(account.images),
+        labels=stream_account(account.labels),
+    )
+    message.header.stamp = now
+    return message
+
+
+def confusion_message(
+    snapshot: RunSnapshot,
+    *,
+    source: str,
+    sequence: int,
+    class_names: Sequence[str],
+    provenance: str = "",
+) -> ConfusionMatrix:
+    """Return a run's state.
+
+    Args:
+        snapshot: the run.
+        source: fully qualified name of the evaluator.
+        sequence: number of this message in the run; grows with every message.
+        class_names: n names in id order.
+        provenance: JSON text.
+    """
+    message = ConfusionMatrix(
+        source=source,
+        run_id=snapshot.run_id,
+        reset_count=snapshot.reset_count,
+        sequence=sequence,
+        frames=snapshot.frames,
+        ignored_pixels=snapshot.ignored_pixels,
+        unmapped_pixels=snapshot.unmapped_pixels,
+        frame_sequence=snapshot.sequence,
+        images=stream_account(snapshot.account.images),
+        labels=stream_account(snapshot.account.labels),
+        class_names=list(class_names),
+        provenance=provenance,
+    )
+    message.counts.frombytes(np.ascontiguousarray(snapshot.matrix, np.int64).tobytes())
+    message.header.stamp = ns_to_time(snapshot.newest_stamp_ns or 0)
+    return message
+
+
+def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
+    """Return the state that a message holds.
+
+    Raises:
+        RefusedError: the message is malformed; the text names the source.
+    """
+    try:
+        return EvaluatorState(
+            source=message.source,
+            run_id=message.run_id,
+            reset_count=message.reset_count,
+            sequence=message.sequence,
+            matrix=matrix_from_counts(
+                np.frombuffer(message.counts, np.uint64), len(message.class_names)
+            ),
+            class_names=tuple(message.class_names),
+            frames=message.frames,
+            ignored_pixels=message.ignored_pixels,
+            unmapped_pixels=message.unmapped_pixels,
+            frame_sequence=message.frame_sequence,
+            stamp_ns=time_to_ns(message.header.stamp),
+            images=stream_totals(message.images),
+            labels=stream_totals(message.labels),
+            provenance=message.provenance,
+        )
+    except RefusedError as error:
+        raise RefusedError(
+            error.kind, f"ConfusionMatrix of {message.source!r} refused: {error}"
+        ) from None
+
+
+def frame_score_message(outcome: FrameOutcome, *, source: str, run_id: str) -> FrameScore:
+    """Return the outcome of one frame."""
+    leading = outcome.image or outcome.label
+    label = outcome.label or leading
+    if leading is None or label is None:
+        raise ValueError("an outcome must have an image or a label")
+    stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
+    timing = outcome.timing
+    message = FrameScore(
+        label_stamp=ns_to_time(label.stamp_ns),
+        source=source,
+        run_id=run_id,
+        reset_count=outcome.ticket.reset_count,
+        sequence=outcome.ticket.sequence,
+        stream=stream,
+        outcome="evaluated" if outcome.reason is None else outcome.reason.value,
+        message=outcome.message,
+        ignored_pixels=outcome.ignored_pixels,
+        unmapped_pixels=outcome.unmapped_pixels,
+        queue_seconds=timing.queue_s,
+        decode_seconds=timing.decode_s,
+        inference_seconds=timing.inference_s,
+        counting_seconds=timing.counting_s,
+        latency_seconds=timing.latency_s,
+    )
+    message.header.stamp = ns_to_time(leading.stamp_ns)
+    message.header.frame_id = leading.frame_id
+    if outcome.ground_truth is not None:
+        message.height, message.width = outcome.ground_truth.shape
+    if outcome.matrix is not None:
+        cells, counts = to_cells(outcome.matrix)
+        message.cells.frombytes(cells.tobytes())
+        message.counts.frombytes(counts.tobytes())
+        message.labelled_pixels = int(outcome.matrix.sum())
+        message.invalid_predictions = int(outcome.matrix[:, -1].sum())
+    return message
+
+
+def frame_from_message(message: FrameScore) -> FrameRecord:
+    """Return the record that a message holds; its arrays are the message's own."""
+    return FrameRecord(
+        source=message.source,
+        run_id=message.run_id,
+        reset_count=message.reset_count,
+        sequence=message.sequence,
+        stamp_ns=time_to_ns(message.header.stamp),
+        evaluated=message.outcome == "evaluated",
+        cells=np.frombuffer(message.cells, np.uint32),
+        counts=np.frombuffer(message.counts, np.uint64),
+    )
