@@ -1,0 +1,172 @@
+# ruff: noqa: TID251  conversions are about messages
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("deeplab_miou_msgs")
+
+from builtin_interfaces.msg import Time
+from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
+from sensor_msgs.msg import CompressedImage, Image
+
+from deeplab_miou.accounting import AccountSnapshot, Reason, StreamCounts
+from deeplab_miou.evaluator_messages import RefusedError, StreamTotals
+from deeplab_miou.images import RawImage, decode_color
+from deeplab_miou.metric.confusion import from_cells
+from deeplab_miou.nodes import conversions
+from deeplab_miou.pipeline import FrameOutcome, Message, Timing
+from deeplab_miou.run_state import RunSnapshot, Ticket
+
+
+@pytest.mark.parametrize(
+    "nanoseconds", [0, 1, 999_999_999, 1_700_000_000_123_456_789, -1, -(2**31) * 10**9]
+)
+def test_stamps_round_trip(nanoseconds):
+    stamp = conversions.ns_to_time(nanoseconds)
+    assert 0 <= stamp.nanosec < 10**9
+    assert conversions.time_to_ns(stamp) == nanoseconds
+
+
+def test_malformed_stamps_have_a_value_and_come_back_well_formed():
+    surplus = conversions.time_to_ns(Time(sec=5, nanosec=2**32 - 1))
+    assert surplus == 5 * 10**9 + 2**32 - 1
+    assert conversions.ns_to_time(surplus) == Time(sec=9, nanosec=294967295)
+    beyond = conversions.time_to_ns(Time(sec=2**31 - 1, nanosec=2**32 - 1))
+    assert conversions.ns_to_time(beyond) == Time(sec=2**31 - 1, nanosec=10**9 - 1)
+
+
+def test_image_is_a_view_of_the_message():
+    message = Image(height=1, width=2, encoding="rgb8", step=6)
+    message.data.frombytes(bytes(range(6)))
+    image = conversions.image_from_message(message)
+    message.data[0] = 77
+    assert decode_color(image).tolist() == [[[77, 1, 2], [3, 4, 5]]]
+
+
+def test_compressed_image_is_a_view_of_the_message():
+    message = CompressedImage(format="png")
+    message.data.frombytes(b"abc")
+    image = conversions.image_from_message(message)
+    message.data[0] = ord("x")
+    assert bytes(image.data) == b"xbc"
+    assert image.format == "png"
+
+
+@pytest.mark.parametrize(("shape", "encoding"), [((3, 5), "mono8"), ((3, 5, 3), "rgb8")])
+def test_image_message_round_trip_of_a_strided_array(shape, encoding):
+    pixels = np.arange(np.prod(shape) * 2, dtype=np.uint8).reshape(*shape[:1], -1, *shape[2:])
+    pixels = pixels[:, ::2]
+    message = conversions.image_to_message(pixels, encoding, 3_000_000_007, "camera")
+    image = conversions.image_from_message(message)
+    assert isinstance(image, RawImage)
+    assert (image.height, image.width, image.step) == (3, 5, 5 * (3 if len(shape) == 3 else 1))
+    assert bytes(image.data) == pixels.tobytes()
+    assert message.header.stamp == Time(sec=3, nanosec=7)
+    assert message.header.frame_id == "camera"
+
+
+def test_image_message_of_nothing():
+    message = conversions.image_to_message(np.zeros((0, 4, 3), np.uint8), "rgb8", 0, "")
+    assert (message.height, message.width, len(message.data)) == (0, 4, 0)
+
+
+def counts(received, evaluated, waiting, **dropped):
+    every = {reason: dropped.get(reason.value, 0) for reason in Reason}
+    return StreamCounts(received, evaluated, waiting, every)
+
+
+def snapshot(matrix):
+    return RunSnapshot(
+        run_id="r",
+        reset_count=2,
+        sequence=9,
+        matrix=matrix,
+        frames=4,
+        ignored_pixels=7,
+        unmapped_pixels=3,
+        newest_stamp_ns=1_500_000_000,
+        account=AccountSnapshot(counts(6, 4, 1, queue_full=1), counts(5, 4, 1)),
+    )
+
+
+def test_confusion_round_trip():
+    matrix = np.arange(6, dtype=np.int64).reshape(2, 3)
+    message = conversions.confusion_message(
+        snapshot(matrix), source="/e", sequence=11, class_names=["a", "b"], provenance="{}"
+    )
+    state = conversions.state_from_message(message)
+    assert state.matrix.tolist() == matrix.tolist()
+    assert state.order == (2, 11)
+    assert (state.source, state.run_id, state.class_names) == ("/e", "r", ("a", "b"))
+    assert (state.frames, state.ignored_pixels, state.unmapped_pixels) == (4, 7, 3)
+    assert (state.frame_sequence, state.stamp_ns) == (9, 1_500_000_000)
+    assert state.images == StreamTotals(6, 4, 1, {"queue_full": 1})
+    assert state.labels == StreamTotals(5, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "expected"),
+    [
+        (["a", "b"], [1] * 5, "5 counts, expected 6"),
+        ([], [], "0 class names"),
+        (["a"], [2**64 - 1, 2], "more than"),
+        (["a"] * 300, [0] * (300 * 301), "300 class names"),
+    ],
+)
+def test_malformed_confusion_is_refused_naming_the_source(names, values, expected):
+    message = ConfusionMatrix(source="/e", class_names=names, counts=values)
+    with pytest.raises(RefusedError, match=expected) as caught:
+        conversions.state_from_message(message)
+    assert "'/e'" in str(caught.value)
+    assert caught.value.kind == "malformed"
+
+
+def test_account_with_unequal_lists_is_refused():
+    with pytest.raises(RefusedError, match="1 reasons and 2 counts"):
+        conversions.stream_totals(StreamAccount(reasons=["x"], dropped=[1, 2]))
+
+
+def test_evaluated_frame_round_trip():
+    matrix = np.array([[0, 5, 1], [0, 2, 0]], np.int64)
+    image, label = (
+        Message(stamp, frame, None, 0.0, 0) for stamp, frame in ((10, "camera"), (12, "labels"))
+    )
+    outcome = FrameOutcome(
+        image,
+        label,
+        None,
+        "",
+        Ticket(1, 8),
+        matrix=matrix,
+        ground_truth=np.zeros((2, 4), np.uint8),
+        ignored_pixels=3,
+        timing=Timing(inference_s=0.5),
+    )
+    message = conversions.frame_score_message(outcome, source="/e", run_id="r")
+    assert (message.stream, message.outcome) == ("pair", "evaluated")
+    assert (message.height, message.width) == (2, 4)
+    assert (message.labelled_pixels, message.invalid_predictions) == (8, 1)
+    assert (message.header.stamp.nanosec, message.label_stamp.nanosec) == (10, 12)
+    assert message.header.frame_id == "camera"
+    assert message.inference_seconds == 0.5
+    record = conversions.frame_from_message(message)
+    assert record.evaluated
+    assert (record.reset_count, record.sequence, record.stamp_ns) == (1, 8, 10)
+    assert from_cells(record.cells, record.counts, 2).tolist() == matrix.tolist()
+
+
+def test_dropped_label_becomes_a_frame_score():
+    label = Message(12, "labels", None, 0.0, 0)
+    outcome = FrameOutcome(None, label, Reason.UNMATCHED_LABEL, "no image", Ticket(0, 1))
+    message = conversions.frame_score_message(outcome, source="/e", run_id="r")
+    assert (message.stream, message.outcome) == ("label", "unmatched_label")
+    assert message.header.stamp == message.label_stamp
+    assert len(message.cells) == 0
+    assert not conversions.frame_from_message(message).evaluated
+
+
+def test_frame_score_without_cells_is_read():
+    record = conversions.frame_from_message(FrameScore(outcome="evaluated"))
+    assert record.cells.shape == record.counts.shape == (0,)
