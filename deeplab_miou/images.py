@@ -8,21 +8,26 @@ In label images, single channels are ids, never brightness: 8 bits are not stret
 scaled. Three or four channels are colours that the label map knows; so are PNGs with a palette.
 JPEG labels are refused, because JPEG changes ids and colours. Alpha is not looked at.
 
-Nothing is allocated before the sizes that a message claims are checked: at most `MAX_SIDE` pixels
-a side and `MAX_PIXELS` in all, from the header for compressed images.
+Nothing is allocated before the size that a message claims is checked: at most 32768 pixels a side
+and 2**26 (8192 x 8192) in all; of a compressed image, the size in its header.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from deeplab_miou.accounting import Reason
+from deeplab_miou.compressed import (
+    PNG_GRAY,
+    PNG_PALETTE,
+    check_size,
+    decode_file,
+    read_header,
+)
 from deeplab_miou.errors import FrameError
 
 if TYPE_CHECKING:
@@ -30,20 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.compressed import Header
     from deeplab_miou.labels import LabelMap, MappedLabels
 
     Buffer = bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]
-
-MAX_SIDE = 32768
-MAX_PIXELS = 1 << 26  # 8192 x 8192: 256 MiB with four channels
-
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8\xff"
-_JPEG_MAX_SEGMENTS = 1000
-_PNG_PALETTE, _PNG_GRAY, _PNG_GRAY_ALPHA = 3, 0, 4
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-# Deflate (PNG) shrinks by 1032 at most; a JPEG spends at least a bit on 64 pixels.
-_MAX_RATIO = 1032
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +113,6 @@ class _Pixels(NamedTuple):
     palette: bool = False
 
 
-class _Header(NamedTuple):
-    """What a compressed image's header says, and from where on its end mark may come."""
-
-    kind: str
-    height: int
-    width: int
-    body: int
-    depth: int = 8
-    color_type: int = -1
-
-
 class _Registry:
     """The one converter of the process."""
 
@@ -157,7 +141,7 @@ def check_image(message: ImageMessage) -> None:
     if isinstance(message, CompressedImage):
         _checked_header(message)
         return
-    _check_size(message.height, message.width)
+    check_size(message.height, message.width)
     layout = _LAYOUTS.get(message.encoding)
     if layout is not None:
         _view(message, layout)
@@ -237,7 +221,7 @@ def image_size(message: ImageMessage) -> tuple[int, int] | None:
     """
     if isinstance(message, RawImage):
         return message.height, message.width
-    header = _header(_bytes(message.data))
+    header = read_header(_bytes(message.data))
     return None if header is None else (header.height, header.width)
 
 
@@ -249,7 +233,7 @@ def byte_size(message: ImageMessage) -> int:
 def _read(message: ImageMessage, wanted: str) -> _Pixels:
     if isinstance(message, CompressedImage):
         return _decompress(message, wanted)
-    _check_size(message.height, message.width)
+    check_size(message.height, message.width)
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         return _convert(message, wanted)
@@ -336,7 +320,7 @@ def _convert(message: RawImage, wanted: str) -> _Pixels:
 def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
     header = _checked_header(message)
     data = _bytes(message.data)
-    array = _decode(data, header)
+    array = decode_file(data, header)
     source, _, target = message.format.partition(";")
     if source.startswith("bayer_") and array.ndim == 2:  # noqa: PLR2004
         height, width = array.shape
@@ -348,13 +332,13 @@ def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
         array,
         # image_transport marks files whose red and blue are swapped.
         bgr="compressed rgb" not in target,
-        gray_levels=levels if header.color_type == _PNG_GRAY else 1,
+        gray_levels=levels if header.color_type == PNG_GRAY else 1,
         lossy=header.kind == "jpeg",
-        palette=header.color_type == _PNG_PALETTE,
+        palette=header.color_type == PNG_PALETTE,
     )
 
 
-def _checked_header(message: CompressedImage) -> _Header:
+def _checked_header(message: CompressedImage) -> Header:
     if "compressedDepth" in message.format:
         raise FrameError(
             Reason.BAD_ENCODING,
@@ -362,14 +346,14 @@ def _checked_header(message: CompressedImage) -> _Header:
             "compressed transport with png",
         )
     data = _bytes(message.data)
-    header = _header(data)
+    header = read_header(data)
     if header is None:
         raise FrameError(
             Reason.BAD_ENCODING,
             f"compressed image of format {_quote(message.format)} ({data.size} bytes) starts like "
             "neither png nor jpeg: expected one of these",
         )
-    _check_size(header.height, header.width)
+    check_size(header.height, header.width)
     return header
 
 
@@ -379,63 +363,6 @@ def _unknown_encoding(message: RawImage) -> FrameError:
         f"image has encoding {_quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
         "encodings need cv_bridge",
     )
-
-
-def _decode(data: NDArray[np.uint8], header: _Header) -> NDArray[Any]:
-    # The decoder fills what is missing of a JPEG with grey, and allocates before it reads: so look
-    # for the end mark first, and at whether so few bytes can hold so many pixels.
-    end = b"\xff\xd9" if header.kind == "jpeg" else b"IEND"
-    bits = header.depth * _PNG_CHANNELS.get(header.color_type, 1)
-    possible = header.height * header.width * bits <= 8 * _MAX_RATIO * data.size
-    whole = possible and data[header.body :].tobytes().rfind(end) >= 0
-    try:
-        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if whole else None
-    except cv2.error:
-        array = None
-    if array is None or array.shape[:2] != (header.height, header.width):
-        raise FrameError(
-            Reason.TRUNCATED_DATA,
-            f"{header.kind} image {header.width}x{header.height} of {data.size} bytes cannot be "
-            "decoded: it is damaged or was cut short",
-        )
-    gray_alpha = header.color_type == _PNG_GRAY_ALPHA and array.ndim == 3  # noqa: PLR2004
-    return array[..., 0] if gray_alpha else array
-
-
-def _header(data: NDArray[np.uint8]) -> _Header | None:
-    start = data[:26].tobytes()
-    if start.startswith(_PNG_START) and start[12:16] == b"IHDR" and len(start) == 26:  # noqa: PLR2004
-        width, height, depth, color_type = struct.unpack(">IIBB", start[16:])
-        return _Header("png", height, width, 26, max(1, depth), color_type)
-    return _jpeg_header(data) if start.startswith(_JPEG_START) else None
-
-
-def _jpeg_header(data: NDArray[np.uint8]) -> _Header | None:
-    """Find the frame header (SOF) that holds a JPEG's size; ITU-T T.81, annex B."""
-    position = 2
-    for _ in range(_JPEG_MAX_SEGMENTS):
-        segment = data[position : position + 9].tobytes()
-        if len(segment) < 9 or segment[0] != 0xFF:  # noqa: PLR2004
-            return None
-        marker = segment[1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill byte
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004
-            height, width = struct.unpack(">HH", segment[5:9])
-            return _Header("jpeg", height, width, position)
-        position += 2 + int.from_bytes(segment[2:4], "big")
-    return None
-
-
-def _check_size(height: int, width: int) -> None:
-    sides_fit = 1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE
-    if not sides_fit or height * width > MAX_PIXELS:
-        raise FrameError(
-            Reason.BAD_SIZE,
-            f"image claims {width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most "
-            f"{MAX_PIXELS} in all",
-        )
 
 
 def _bytes(data: Buffer) -> NDArray[np.uint8]:

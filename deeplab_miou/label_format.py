@@ -232,11 +232,18 @@ class _Checker:
         seen: dict[object, _Path] = {}
         for group, entries in (("classes", classes), ("ignore", ignore)):
             for i, entry in enumerate(entries):
-                path: _Path = (group, i)
-                for value in (*entry.ids, *entry.colors):
+                path: _Path
+                given: list[tuple[object, _Path]] = [
+                    (value, (group, i, "ids", k)) for k, value in enumerate(entry.ids)
+                ]
+                listed = entry.colors != (entry.color,)
+                for k, color in enumerate(entry.colors):
+                    path = (group, i, "colors", k) if listed else (group, i, "color")
+                    given.append((color, path))
+                for value, path in given:
                     if value in seen:
-                        whose = _spell(seen[value])
-                        self._fail(path, f"has {_show(value)}, which {whose} has already")
+                        what = f"is {_show(value)}, which is {_spell(seen[value])} already"
+                        self._fail(path, what)
                     seen[value] = path
 
     def _mapping(self, value: object, path: _Path, keys: Collection[str]) -> Mapping[str, object]:

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deeplab_miou import images
+from deeplab_miou import compressed
 from deeplab_miou.accounting import Reason
+from deeplab_miou.compressed import MAX_PIXELS, MAX_SIDE
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images import (
-    MAX_PIXELS,
-    MAX_SIDE,
     CompressedImage,
     RawImage,
     byte_size,
+    check_image,
     decode_color,
     decode_ids,
     decode_labels,
@@ -393,12 +393,24 @@ def test_a_damaged_png_is_refused():
     assert reason_of(CompressedImage("png", data)) == Reason.TRUNCATED_DATA
 
 
+@pytest.mark.parametrize("length", [2**31 - 1, 2**32 - 1, 1000])
+def test_a_png_chunk_may_not_claim_more_than_there_is(length, monkeypatch):
+    def explode(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(compressed.cv2, "imdecode", explode)
+    png = bytearray(make_png(3, 1, 8, 0, [bytes(3)], chunks=[(b"tEXt", b"a\0b")]))
+    start = png.index(b"tEXt") - 4
+    png[start : start + 4] = struct.pack(">I", length)
+    assert reason_of(CompressedImage("png", png)) == Reason.TRUNCATED_DATA
+
+
 @pytest.mark.parametrize("side", [0, MAX_SIDE, 2**31])
 def test_a_decompression_bomb_is_refused_by_its_header(side, monkeypatch):
     def explode(*_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(images.cv2, "imdecode", explode)
+    monkeypatch.setattr(compressed.cv2, "imdecode", explode)
     message = CompressedImage("png", make_png(side, side, 8, 0, [b"\0"]))
     assert reason_of(message) == Reason.BAD_SIZE
     jpeg = bytearray(cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1])
@@ -416,7 +428,7 @@ def test_a_plain_picture_is_no_bomb_but_an_impossibly_small_file_is(ext, monkeyp
     def explode(*_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(images.cv2, "imdecode", explode)
+    monkeypatch.setattr(compressed.cv2, "imdecode", explode)
     if ext == ".png":
         data = make_png(8000, 8000, 8, 0, [bytes(999)])
     else:
@@ -444,6 +456,10 @@ def test_other_compressed_data_is_refused(name, data):
 
 
 def shape_or_refusal(message, decode):
+    try:
+        check_image(message)
+    except FrameError as error:
+        assert reason_of(message, decode) == error.reason  # noqa: PT017 - checks may not differ
     try:
         result = decode(message)
     except FrameError:
