@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.metric.confusion import from_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,8 +109,8 @@ class EvaluatorState:
     unmapped_pixels: int = 0
     frame_sequence: int = 0
     stamp_ns: int = 0
-    images: StreamTotals = StreamTotals()
-    labels: StreamTotals = StreamTotals()
+    images: StreamTotals = field(default_factory=StreamTotals)
+    labels: StreamTotals = field(default_factory=StreamTotals)
     provenance: str = ""
 
     @property
@@ -150,6 +151,25 @@ class FrameRecord:
     evaluated: bool
     cells: NDArray[np.uint32]
     counts: NDArray[np.uint64]
+
+    def matrix(self, num_classes: int) -> NDArray[np.int64]:
+        """Return the frame's confusion matrix, ``(n, n + 1)``.
+
+        Raises:
+            RefusedError: the cells are not those of a matrix of n classes, or the counts absurd.
+        """
+        try:
+            matrix = from_cells(self.cells, self.counts, num_classes)
+        except ValueError as error:
+            text = f"frame {self.sequence} of {self.source!r} refused: {error}"
+            raise RefusedError("malformed", text) from None
+        if int(matrix.sum()) > MAX_PIXELS:
+            raise RefusedError(
+                "malformed",
+                f"frame {self.sequence} of {self.source!r} refused: it counts more than "
+                f"{MAX_PIXELS} pixels",
+            )
+        return matrix
 
 
 def matrix_from_counts(counts: NDArray[np.uint64], num_classes: int) -> NDArray[np.int64]:

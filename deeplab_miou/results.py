@@ -1,0 +1,116 @@
+"""What is published and reported: sums over evaluators, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.evaluator_messages import StreamTotals
+from deeplab_miou.metric.scores import check_weights, compute_scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.evaluator_messages import EvaluatorState
+    from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.metric.scores import AbsentClasses, Scores
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How scores are computed; may change at any time.
+
+    Attributes:
+        absent_classes: ``exclude`` or ``zero``.
+        class_weights: (n,) weights of the weighted mIoU; empty for all one.
+    """
+
+    absent_classes: AbsentClasses = "exclude"
+    class_weights: tuple[float, ...] = ()
+
+    @property
+    def weights(self) -> tuple[float, ...] | None:
+        """The weights as `compute_scores` takes them."""
+        return self.class_weights or None
+
+    def check(self, num_classes: int) -> None:
+        """Raise ConfigurationError unless there are as many weights as classes."""
+        try:
+            check_weights(self.weights, num_classes)
+        except ValueError as error:
+            raise ConfigurationError(f"parameter class_weights: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Sums over evaluators at one instant.
+
+    Attributes:
+        class_names: n names in id order; empty before the first state.
+        matrix: int64 ``(n, n + 1)``.
+        frames: frames in it.
+        missing_frames: frame outcomes known to exist that did not arrive; they lack in window and
+            intervals only.
+        ignored_pixels: pixels whose ground truth was the ignore index.
+        unmapped_pixels: those of them that the label map did not know.
+        stamp_ns: newest stamp counted, nanoseconds; 0 before the first.
+        sources: the evaluators, by name.
+        images: account of the images.
+        labels: account of the labels.
+    """
+
+    class_names: tuple[str, ...]
+    matrix: NDArray[np.int64]
+    frames: int = 0
+    missing_frames: int = 0
+    ignored_pixels: int = 0
+    unmapped_pixels: int = 0
+    stamp_ns: int = 0
+    sources: tuple[str, ...] = ()
+    images: StreamTotals = field(default_factory=StreamTotals)
+    labels: StreamTotals = field(default_factory=StreamTotals)
+
+    def plus(self, state: EvaluatorState, base: EvaluatorState | None) -> Totals:
+        """Return these totals with what a run counted since its base."""
+        frames, ignored, unmapped = state.frames, state.ignored_pixels, state.unmapped_pixels
+        matrix, images, labels = state.matrix, state.images, state.labels
+        if base is not None and base.reset_count == state.reset_count:
+            frames -= base.frames
+            ignored -= base.ignored_pixels
+            unmapped -= base.unmapped_pixels
+            matrix = matrix - base.matrix
+            images, labels = images.since(base.images), labels.since(base.labels)
+        return replace(
+            self,
+            matrix=self.matrix + matrix,
+            frames=self.frames + frames,
+            ignored_pixels=self.ignored_pixels + ignored,
+            unmapped_pixels=self.unmapped_pixels + unmapped,
+            stamp_ns=max(self.stamp_ns, state.stamp_ns) if frames else self.stamp_ns,
+            images=self.images + images,
+            labels=self.labels + labels,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Scores and what they were computed from.
+
+    Attributes:
+        totals: the counts; for a window its matrix and frames stand in place of the sums.
+        scores: the scores; None before the first state.
+        intervals: their error bars; None for a window and before the first state.
+    """
+
+    totals: Totals
+    scores: Scores | None
+    intervals: Intervals | None = None
+
+
+def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:
+    """Return the scores of a matrix."""
+    return compute_scores(
+        matrix, absent_classes=scoring.absent_classes, class_weights=scoring.weights
+    )

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deeplab_miou import aggregate
+from deeplab_miou.aggregate import Aggregate
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.evaluator_messages import (
+    EvaluatorState,
+    FrameRecord,
+    RefusedError,
+    StreamTotals,
+    matrix_from_counts,
+)
+from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.results import Scoring
+
+NAMES = ("road", "car", "sky")
+# The worked example: prediction [0, 1, 2, 0, 1], ground truth [0, 1, 1, 0, 2].
+EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
+
+
+def state(source="/e", run="r", reset_count=0, sequence=1, matrix=EXAMPLE, **fields):
+    fields = {"class_names": NAMES, "frames": 1, **fields}
+    return EvaluatorState(source, run, reset_count, sequence, np.asarray(matrix), **fields)
+
+
+def frame(sequence, *, source="/e", run="r", reset_count=0, matrix=EXAMPLE, **fields):
+    cells, counts = to_cells(np.asarray(matrix))
+    fields = {"stamp_ns": sequence * 10**9, "evaluated": True, **fields}
+    return FrameRecord(
+        source=source,
+        run_id=run,
+        reset_count=reset_count,
+        sequence=sequence,
+        cells=cells,
+        counts=counts,
+        **fields,
+    )
+
+
+def history(draw, source, run):
+    """Return the states of one run: counts grow, a reset starts again from zero."""
+    states = []
+    reset_count, matrix, frames = 0, np.zeros((3, 4), np.int64), 0
+    for sequence in range(1, draw(st.integers(1, 6)) + 1):
+        if draw(st.integers(0, 4)) == 0:
+            reset_count, matrix, frames = reset_count + 1, np.zeros((3, 4), np.int64), 0
+        matrix = matrix.copy()
+        matrix[draw(st.integers(0, 2)), draw(st.integers(0, 3))] += draw(st.integers(0, 50))
+        frames += draw(st.integers(0, 2))
+        waiting = draw(st.integers(0, 3))
+        states.append(
+            state(
+                source,
+                run,
+                reset_count,
+                sequence,
+                matrix,
+                frames=frames,
+                ignored_pixels=2 * frames,
+                unmapped_pixels=frames,
+                stamp_ns=10 * frames,
+                images=StreamTotals(frames + waiting, frames, waiting),
+            )
+        )
+    return states
+
+
+@st.composite
+def deliveries(draw):
+    """Return all states in sending order, and what arrived: reordered, repeated, some lost."""
+    sent = [
+        state
+        for source in ("/a", "/b")
+        for run in ("1", "2", "3")[: draw(st.integers(1, 3))]
+        for state in history(draw, source, run)
+    ]
+    return sent, draw(st.lists(st.sampled_from(sent), min_size=1, max_size=3 * len(sent)))
+
+
+def newest(states):
+    runs = {}
+    for one in states:
+        key = (one.source, one.run_id)
+        if key not in runs or one.order > runs[key].order:
+            runs[key] = one
+    return list(runs.values())
+
+
+def assert_sum(totals, states):
+    assert totals.matrix.tolist() == sum(s.matrix for s in states).tolist()
+    assert totals.frames == sum(s.frames for s in states)
+    assert totals.ignored_pixels == sum(s.ignored_pixels for s in states)
+    assert totals.unmapped_pixels == sum(s.unmapped_pixels for s in states)
+    assert totals.images.received == sum(s.images.received for s in states)
+    assert totals.images.waiting == sum(s.images.waiting for s in states)
+
+
+@given(deliveries())
+def test_any_order_repetition_and_loss_gives_the_sum_of_the_newest(delivery):
+    _, arrived = delivery
+    sums = Aggregate()
+    for one in arrived:
+        sums.add_state(one, 0.0)
+    assert_sum(sums.totals(0.0), newest(arrived))
+    assert sums.totals(0.0).sources == tuple(sorted({s.source for s in arrived}))
+    assert sums.refused == {}
+
+
+@given(deliveries(), st.data())
+@settings(max_examples=50)
+def test_after_a_reset_only_what_is_new_counts(delivery, data):
+    _, arrived = delivery
+    at = data.draw(st.integers(0, len(arrived)))
+    # A reset closes runs that a restart ended; those are tested below.
+    arrived = [one for one in arrived if one.run_id == "1"]
+    before, after = arrived[:at], arrived[at:]
+    sums = Aggregate()
+    for one in before:
+        sums.add_state(one, 0.0)
+    sums.reset()
+    assert not sums.totals(0.0).matrix.any()
+    for one in after:
+        sums.add_state(one, 0.0)
+    bases = {(s.source, s.run_id, s.reset_count): s for s in newest(before)}
+    expected = np.zeros((3, 4), np.int64)
+    frames = 0
+    for one in newest(arrived):
+        base = bases.get((one.source, one.run_id, one.reset_count))
+        expected += one.matrix - (0 if base is None else base.matrix)
+        frames += one.frames - (0 if base is None else base.frames)
+    totals = sums.totals(0.0)
+    if totals.class_names:
+        assert totals.matrix.tolist() == expected.tolist()
+        images = totals.images
+        assert images.received == images.evaluated + images.waiting
+    assert totals.frames == frames
+
+
+def test_worked_example():
+    sums = Aggregate()
+    sums.add_state(state(), 0.0)
+    result = sums.result(0.0)
+    assert result.scores.miou == pytest.approx(4 / 9)
+    assert result.totals.class_names == NAMES
+
+
+def test_before_the_first_state_there_are_no_scores():
+    sums = Aggregate()
+    assert sums.result(0.0).scores is None
+    assert sums.window(0.0).scores is None
+    assert sums.totals(0.0).class_names == ()
+
+
+def test_restart_adds_and_a_late_state_of_the_old_run_still_counts():
+    sums = Aggregate()
+    sums.add_state(state(run="old", sequence=1), 0.0)
+    sums.add_state(state(run="new", sequence=1), 0.0)
+    sums.add_state(state(run="old", sequence=2, matrix=2 * EXAMPLE, frames=2), 0.0)
+    assert sums.totals(0.0).frames == 3
+    assert sums.totals(0.0).matrix.tolist() == (3 * EXAMPLE).tolist()
+
+
+def test_evaluator_reset_replaces():
+    sums = Aggregate()
+    sums.add_state(state(sequence=5, matrix=9 * EXAMPLE, frames=9), 0.0)
+    sums.add_state(state(reset_count=1, sequence=6), 0.0)
+    assert not sums.add_state(state(sequence=7, matrix=10 * EXAMPLE, frames=10), 0.0)
+    assert sums.totals(0.0).frames == 1
+
+
+def test_stream_totals_after_a_reset_keep_their_identity():
+    base = StreamTotals(10, 6, 2, {"queue_full": 2})
+    now = StreamTotals(15, 9, 3, {"queue_full": 2, "bad_size": 1})
+    since = now.since(base)
+    assert since == StreamTotals(7, 3, 3, {"bad_size": 1})
+    assert since.received == since.evaluated + since.waiting + sum(since.dropped.values())
+
+
+@pytest.mark.parametrize(
+    ("second", "kind", "text"),
+    [
+        (
+            state("/other", class_names=("a", "b", "c")),
+            "class_names",
+            r"'/other'.*3 \(a, b, c\).*3 \(road, car, sky\).*reset",
+        ),
+        (
+            state("/other", matrix=np.ones((2, 3), np.int64), class_names=("a", "b")),
+            "class_names",
+            r"2 \(a, b\)",
+        ),
+        (state(sequence=9, matrix=EXAMPLE - 1), "inconsistent", "shrank"),
+        (state(sequence=9, frames=0), "inconsistent", "shrank"),
+    ],
+)
+def test_contradicting_states_are_refused_counted_and_change_nothing(second, kind, text):
+    sums = Aggregate()
+    sums.add_state(state(), 0.0)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match=text) as caught:
+            sums.add_state(second, 0.0)
+    assert caught.value.kind == kind
+    assert sums.refused == {kind: 2}
+    assert sums.totals(0.0).matrix.tolist() == EXAMPLE.tolist()
+    assert sums.totals(0.0).sources == ("/e",)
+
+
+def test_other_classes_are_welcome_after_a_reset():
+    sums = Aggregate()
+    sums.add_state(state(), 0.0)
+    sums.add_frame(frame(1))
+    sums.reset()
+    matrix = np.array([[3, 0, 0], [0, 4, 0]], np.int64)
+    sums.add_state(state("/new", matrix=matrix, class_names=("a", "b"), frames=1), 0.0)
+    assert sums.totals(0.0).matrix.tolist() == matrix.tolist()
+    assert sums.totals(0.0).class_names == ("a", "b")
+    with pytest.raises(RefusedError, match="classes"):
+        sums.add_state(state(sequence=2), 0.0)
+    assert not sums.add_frame(frame(2))  # a run of the old classes
+    assert sums.window(0.0).totals.frames == 0
+    sums.add_frame(frame(1, source="/new", matrix=matrix))
+    assert sums.window(0.0).totals.matrix.tolist() == matrix.tolist()
+
+
+@pytest.mark.parametrize(
+    ("counts", "classes", "text"),
+    [
+        ([1] * 5, 2, "5 counts, expected 6"),
+        ([], 0, "0 class names"),
+        ([2**64 - 1, 1], 1, "more than"),
+    ],
+)
+def test_malformed_matrices_are_refused(counts, classes, text):
+    with pytest.raises(RefusedError, match=text):
+        matrix_from_counts(np.array(counts, np.uint64), classes)
+
+
+def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
+    monkeypatch.setattr(aggregate, "_MAX_FINISHED_RUNS", 3)
+    sums = Aggregate()
+    states = [state(run=str(i), sequence=2, stamp_ns=i) for i in range(20)]
+    for one in states:
+        sums.add_state(one, 0.0)
+    assert len(sums._runs) == 4
+    for one in states:
+        assert not sums.add_state(one, 0.0)
+    sums.add_state(state(run="0", sequence=3, matrix=9 * EXAMPLE, frames=9), 0.0)
+    totals = sums.totals(0.0)
+    assert totals.frames == 20
+    assert totals.matrix.tolist() == (20 * EXAMPLE).tolist()
+    assert totals.stamp_ns == 19
+    sums.reset()
+    assert sums.totals(0.0).frames == 0
+    for one in states:
+        sums.add_state(one, 0.0)
+    assert sums.totals(0.0).frames == 0
+    sums.add_state(state(run="19", sequence=3, matrix=2 * EXAMPLE, frames=2), 0.0)
+    assert sums.totals(0.0).frames == 1
+
+
+def test_folded_ids_and_sources_are_bounded(monkeypatch):
+    monkeypatch.setattr(aggregate, "_MAX_FINISHED_RUNS", 2)
+    monkeypatch.setattr(aggregate, "_MAX_FOLDED_IDS", 5)
+    monkeypatch.setattr(aggregate, "_MAX_SOURCES", 2)
+    sums = Aggregate()
+    for i in range(30):
+        sums.add_state(state(run=str(i)), 0.0)
+    assert len(sums._folded_ids) == 5
+    sums.add_state(state("/second"), 0.0)
+    with pytest.raises(RefusedError, match="limit"):
+        sums.add_state(state("/third"), 0.0)
+    assert sums.refused == {"too_many_sources": 1}
+
+
+def test_weights_of_another_length_are_refused():
+    sums = Aggregate(scoring=Scoring(class_weights=(1.0, 2.0)))
+    with pytest.raises(RefusedError, match="class_weights must hold 3 numbers"):
+        sums.add_state(state(), 0.0)
+    sums.set_scoring(Scoring(class_weights=(1.0, 2.0, 0.0)))
+    sums.add_state(state(), 0.0)
+    assert sums.result(0.0).scores.weighted_miou == pytest.approx((1 + 2 / 3) / 3)
+    with pytest.raises(ConfigurationError, match="class_weights"):
+        sums.set_scoring(Scoring(class_weights=(1.0,)))
+
+
+def test_window_holds_the_newest_frames_once_each():
+    sums = Aggregate(window_frames=2)
+    sums.add_state(state(frame_sequence=0), 0.0)
+    for number, factor in ((1, 1), (2, 10), (2, 10), (3, 100)):
+        sums.add_frame(frame(number, matrix=factor * EXAMPLE))
+    window = sums.window(0.0)
+    assert window.totals.matrix.tolist() == (110 * EXAMPLE).tolist()
+    assert window.totals.frames == 2
+    assert window.totals.stamp_ns == 3 * 10**9
+    assert window.scores.miou == pytest.approx(4 / 9)
+
+
+def test_dropped_frames_leave_no_gap_and_no_trace():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=0), 0.0)
+    sums.add_frame(frame(1))
+    sums.add_frame(frame(2, matrix=np.zeros((3, 4), np.int64), evaluated=False))
+    sums.add_frame(frame(3))
+    assert sums.window(0.0).totals.frames == 2
+    assert sums.totals(0.0).missing_frames == 0
+
+
+def test_gaps_are_missing_until_they_close():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=0), 0.0)
+    sums.add_frame(frame(1))
+    sums.add_frame(frame(5))
+    assert sums.totals(0.0).missing_frames == 3
+    sums.add_frame(frame(3))
+    assert sums.totals(0.0).missing_frames == 2
+
+
+def test_frames_before_we_listened_are_not_missing():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=500), 0.0)
+    sums.add_frame(frame(501))
+    assert sums.totals(0.0).missing_frames == 0
+
+
+def test_frames_that_a_state_knows_of_are_missing_after_a_while():
+    sums = Aggregate()
+    sums.add_state(state(sequence=1, frame_sequence=10), 0.0)
+    sums.add_state(state(sequence=2, frame_sequence=14), 5.0)
+    assert sums.totals(5.5).missing_frames == 0
+    assert sums.totals(6.5).missing_frames == 4
+    sums.add_frame(frame(12))
+    assert sums.totals(6.5).missing_frames == 3
+
+
+def test_frames_ahead_of_the_first_state_are_held_for_it():
+    sums = Aggregate()
+    assert not sums.add_frame(frame(7))
+    sums.add_frame(frame(8))
+    assert sums.window(0.0).scores is None
+    sums.add_state(state(frame_sequence=8), 0.0)
+    assert sums.window(0.0).totals.frames == 2
+    assert sums.totals(9.0).missing_frames == 0
+
+
+def test_evaluator_reset_clears_the_window_once():
+    sums = Aggregate()
+    sums.add_state(state(sequence=1, frame_sequence=0), 0.0)
+    sums.add_frame(frame(1))
+    sums.add_frame(frame(1, reset_count=1, matrix=5 * EXAMPLE))
+    sums.add_state(state(reset_count=1, sequence=2, frame_sequence=1), 0.0)
+    sums.add_frame(frame(2))  # of before the reset, late
+    sums.add_frame(frame(3, reset_count=1, matrix=5 * EXAMPLE))
+    assert sums.window(0.0).totals.matrix.tolist() == (10 * EXAMPLE).tolist()
+    assert sums.totals(0.0).missing_frames == 1
+
+
+def test_malformed_frames_are_refused_and_missing():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=0), 0.0)
+    bad = FrameRecord(
+        "/e", "r", 0, 1, 0, evaluated=True, cells=np.array([12]), counts=np.array([1])
+    )
+    with pytest.raises(RefusedError, match=r"frame 1 of '/e' refused: cells must lie in 0\.\.11"):
+        sums.add_frame(bad)
+    sums.add_frame(frame(2))
+    assert sums.refused == {"malformed": 1}
+    assert sums.totals(0.0).missing_frames == 1
+
+
+def test_reset_clears_window_and_missing():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=0), 0.0)
+    sums.add_frame(frame(1))
+    sums.add_frame(frame(4))
+    sums.reset()
+    assert sums.window(0.0).totals.frames == 0
+    assert sums.totals(9.0).missing_frames == 0
+
+
+def test_ages_are_those_of_the_last_message_even_if_repeated():
+    sums = Aggregate()
+    sums.add_state(state("/a"), 1.0)
+    sums.add_state(state("/b"), 2.0)
+    sums.add_state(state("/a"), 4.0)
+    assert sums.ages(5.0) == {"/a": 1.0, "/b": 3.0}
+
+
+def test_threads_lose_nothing():
+    sums = Aggregate()
+    sums.add_state(state(frame_sequence=0, matrix=0 * EXAMPLE, frames=0), 0.0)
+
+    def work(source):
+        for number in range(1, 101):
+            sums.add_state(
+                state(source, sequence=number, matrix=number * EXAMPLE, frames=number), 0.0
+            )
+            sums.add_frame(frame(number, source=source))
+            sums.totals(0.0)
+
+    threads = [threading.Thread(target=work, args=(f"/{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sums.totals(0.0).matrix.tolist() == (400 * EXAMPLE).tolist()
+    assert sums.window(0.0).totals.frames == 400
