@@ -177,9 +177,9 @@ class Tally(NamedTuple):
 class FlowControl:
     """Bounds what is under way to each evaluator, by the accounts and outcomes it publishes.
 
-    An evaluator that receives a topic has at most `in_flight` messages sent to it and not yet
-    received, so that no middleware queue of that depth overflows, and at most as many pairs queued
-    or in work, so that its own queue does not either. Thread-safe: one thread plays, others report.
+    Messages sent to an evaluator and not yet received, and pairs queued or in work in it, are
+    together at most `in_flight`: neither a middleware queue nor a work queue of that depth can
+    overflow. Thread-safe: one thread plays, others report.
 
     Args:
         evaluators: topics that each evaluator receives, by its name.
@@ -280,7 +280,9 @@ class FlowControl:
 
     def _admits(self, window: _Window) -> bool:
         limit = self._in_flight if window.state is not None else window.unheard_limit
-        return window.outstanding < limit and window.pairs < window.pair_limit
+        # Each message on its way may complete a pair.
+        under_way = window.outstanding + window.pairs
+        return window.outstanding < limit and under_way < window.pair_limit
 
     def _widen(self, window: _Window, since_s: float) -> float:
         """Return when a bound that may mean nothing gives way, having moved it if it is time."""

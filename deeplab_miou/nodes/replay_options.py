@@ -64,8 +64,8 @@ PARAMETERS = (
     Parameter(
         "in_flight",
         8,
-        "if paced, the most messages on their way to an evaluator, and the most pairs queued or in "
-        "work in it; no more than its subscription depth and its queue hold",
+        "if paced, the most messages on their way to an evaluator and pairs queued or in work in "
+        "it; at most its queue_size and input_depth",
         minimum=1,
         maximum=1000,
     ),

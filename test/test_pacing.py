@@ -1,0 +1,268 @@
+"""Flow control and time keeping of a replay, without ROS."""
+
+import math
+import threading
+
+import pytest
+
+from deeplab_miou.pacing import (
+    EvaluatorState,
+    FlowControl,
+    StallError,
+    StreamState,
+    Ticks,
+    Timeline,
+)
+
+IMAGE, LABEL = "/camera/image", "/camera/labels"
+NAME = "/evaluator"
+
+
+def state(images=0, labels=0, ended=0, *, run="a", reset=0, dropped=None):
+    """Return an account of an evaluator that has scored `ended` pairs."""
+    dropped = dropped or {}
+    lost = sum(dropped.values())
+    return EvaluatorState(
+        run,
+        reset,
+        StreamState(images, ended, images - ended - lost, dropped),
+        StreamState(labels, ended, labels - ended - lost, dropped),
+    )
+
+
+class SteppingClock:
+    """A clock that a waiting thread moves itself, so that no test waits for real time."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return SteppingClock()
+
+
+@pytest.fixture
+def flow(clock, monkeypatch):
+    made = FlowControl({NAME: [IMAGE, LABEL]}, in_flight=4, stall_timeout_s=30.0, clock=clock)
+
+    def wait(timeout):
+        clock.now_s += timeout
+
+    monkeypatch.setattr(made._changed, "wait", wait)
+    return made
+
+
+def admitted(flow, *topics):
+    """Send as much as goes without waiting, at most 50 messages; return how many went."""
+    windows = list(flow._windows.values())
+    count = 0
+    while count < 50 and all(flow._admits(window) for window in windows):
+        flow.acquire(topics[count % len(topics)])
+        count += 1
+    return count
+
+
+def test_window_counts_messages_of_both_topics(flow):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(2, 1))
+    # Three arrived; one pair is in work, so that two more may go beside the one on its way.
+    assert admitted(flow, IMAGE, LABEL) == 2
+
+
+def test_pairs_in_work_hold_back_until_their_outcomes(flow):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(2, 2))
+    assert admitted(flow, IMAGE, LABEL) == 2
+    flow.account(NAME, state(3, 3))
+    assert admitted(flow, IMAGE, LABEL) == 1
+    flow.outcome(NAME, "pair")
+    flow.outcome(NAME, "pair")
+    assert admitted(flow, LABEL, IMAGE) == 2
+
+
+def test_images_without_labels_are_no_pairs(flow):
+    flow.account(NAME, state())
+    for received in range(1, 40):
+        flow.acquire(IMAGE)
+        flow.account(NAME, state(images=received))
+    assert admitted(flow, IMAGE) == 4
+
+
+def test_what_waits_for_partners_that_never_come_gives_way(flow, clock):
+    flow.account(NAME, state())
+    sent = 0
+    for _ in range(20):  # stamps that never match: all images and labels are held
+        for topic in (IMAGE, LABEL):
+            flow.acquire(topic)
+            sent += 1
+        flow.account(NAME, state(sent // 2, sent // 2))
+    assert sent == 40
+    assert clock.now_s - 100.0 < 10.0
+
+
+def test_counts_of_an_earlier_replay_are_not_ours(flow):
+    flow.account(NAME, state(300, 300, 300))
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(302, 302, 302))
+    tally = flow.tallies()[NAME]
+    assert (tally.images.received, tally.images.evaluated, tally.evaluated) == (2, 2, 302)
+    assert admitted(flow, IMAGE, LABEL) == 4
+
+
+def test_first_account_may_come_after_the_first_message(flow):
+    assert admitted(flow, IMAGE, LABEL) == 1
+    flow.account(NAME, state(301, 300, 300))
+    assert flow._windows[NAME].outstanding == 0
+
+
+def test_first_account_from_before_the_first_message_corrects_itself(flow):
+    flow.acquire(IMAGE)
+    flow.account(NAME, state(300, 300, 300))
+    flow.account(NAME, state(301, 300, 300))
+    assert flow._windows[NAME].outstanding == 0
+    flow.acquire(LABEL)
+    assert flow._windows[NAME].outstanding == 1
+
+
+def test_an_evaluator_that_hears_us_late_gets_a_second_message(flow, clock):
+    flow.acquire(IMAGE)
+    flow.acquire(LABEL)
+    assert 0.9 < clock.now_s - 100.0 < 2.0
+    assert flow._windows[NAME].sent.total() == 2
+
+
+def test_stall_names_what_is_missing(flow):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(2, 1))
+    with pytest.raises(StallError) as error:
+        flow.wait_received()
+    assert NAME in str(error.value)
+    assert "no progress for 30 s" in str(error.value)
+    assert f"2 on {IMAGE}, 2 on {LABEL}" in str(error.value)
+    assert "2 images and 1 labels" in str(error.value)
+    assert "1 of those sent" in str(error.value)
+
+
+def test_progress_puts_the_stall_off(flow, clock, monkeypatch):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    received = iter(range(1, 5))
+
+    def arrive(_timeout):
+        clock.now_s += 29.0
+        flow.account(NAME, state(next(received)))
+
+    monkeypatch.setattr(flow._changed, "wait", arrive)
+    flow.wait_received()
+    assert clock.now_s == 100.0 + 4 * 29.0
+
+
+def test_each_evaluator_that_receives_a_topic_holds_it_back(clock):
+    flow = FlowControl(
+        {"/front": ["/a", "/b"], "/rear": ["/c", "/d"], "/both": ["/a", "/c"]},
+        in_flight=2,
+        stall_timeout_s=30.0,
+        clock=clock,
+    )
+    for name in ("/front", "/rear", "/both"):
+        flow.account(name, state())
+    flow.acquire("/a")
+    flow.acquire("/c")
+    assert not flow._admits(flow._windows["/both"])
+    assert flow._admits(flow._windows["/front"])
+    flow.acquire("/b")
+    flow.acquire("/unrelated")
+    assert flow._windows["/front"].sent == {"/a": 1, "/b": 1}
+
+
+def test_reset_meanwhile_is_noted_and_does_not_block(flow):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(0, 0, reset=1))
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(4, 4, 4, reset=1))
+    flow.wait_received()
+    tally = flow.tallies()[NAME]
+    assert (tally.resets, tally.restarts, tally.images.evaluated) == (1, 0, 4)
+
+
+def test_restart_meanwhile_is_noted(flow):
+    flow.account(NAME, state(3, 3, 3))
+    flow.account(NAME, state(run="b"))
+    assert flow.tallies()[NAME].restarts == 1
+
+
+def test_accounts_that_were_overtaken_are_ignored(flow):
+    flow.account(NAME, state(5, 5, 3))
+    flow.account(NAME, state(4, 4, 4))
+    flow.account(NAME, state(5, 5, 2))
+    assert flow.tallies()[NAME].evaluated == 3
+
+
+def test_messages_of_somebody_else_are_noticed(flow):
+    flow.account(NAME, state())
+    flow.acquire(IMAGE)
+    flow.account(NAME, state(3, 0))
+    assert flow.tallies()[NAME].surplus == 2
+    flow.acquire(LABEL)
+    assert flow._windows[NAME].outstanding == 1
+
+
+def test_tally_tells_what_was_dropped_in_this_replay(flow):
+    flow.account(NAME, state(5, 5, 4, dropped={"bad_encoding": 1}))
+    flow.acquire(IMAGE)
+    flow.account(NAME, state(6, 5, 4, dropped={"bad_encoding": 1, "queue_full": 1}))
+    assert flow.tallies()[NAME].images.dropped == {"queue_full": 1}
+
+
+def test_idle_needs_an_account_with_nothing_waiting(flow):
+    assert not flow.idle(0.0)
+    flow.account(NAME, state(2, 2, 1))
+    assert not flow.idle(0.0)
+    flow.account(NAME, state(2, 2, 2))
+    assert flow.idle(0.0)
+
+
+def test_a_waiting_player_is_woken_by_an_account():
+    flow = FlowControl({NAME: [IMAGE, LABEL]}, in_flight=1, stall_timeout_s=30.0)
+    flow.account(NAME, state())
+    flow.acquire(IMAGE)
+    player = threading.Thread(target=flow.acquire, args=(LABEL,))
+    player.start()
+    flow.account(NAME, state(1))
+    player.join(10.0)
+    assert not player.is_alive()
+    assert flow._windows[NAME].sent == {IMAGE: 1, LABEL: 1}
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 8.0])
+def test_timeline_there_and_back(rate):
+    timeline = Timeline(start_ns=7_000_000_000, rate=rate, wall_s=50.0)
+    assert timeline.due_s(7_000_000_000) == 50.0
+    assert timeline.due_s(9_000_000_000) == 50.0 + 2 / rate
+    assert timeline.recorded_ns(timeline.due_s(9_000_000_000)) == 9_000_000_000
+
+
+def test_ticks_keep_their_period():
+    ticks = Ticks(10.0)
+    due = [now_s for now_s in (0.0, 0.05, 0.11, 0.19, 0.21, 0.3001) if ticks.due(now_s)]
+    assert due == [0.0, 0.11, 0.21, 0.3001]
+
+
+def test_ticks_do_not_make_up_for_what_was_missed():
+    ticks = Ticks(10.0)
+    assert ticks.due(0.0)
+    assert ticks.due(5.0)
+    assert not ticks.due(5.05)
+    assert math.isclose(ticks.next_s, 5.1)
+
+
+def test_no_ticks_at_rate_zero():
+    assert not Ticks(0.0).due(1e9)
