@@ -1,0 +1,181 @@
+"""The running confusion matrix of a stream and of its most recent window."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class AccumulatorSnapshot:
+    """What was counted up to one instant; the arrays are copies.
+
+    Attributes:
+        matrix: (n, n + 1) int64 counts of all frames.
+        frames: number of frames in ``matrix``.
+        window_matrix: (n, n + 1) int64 counts of the window, or None without one.
+        window_frames: number of frames in the window, 0 without one.
+        window_start_ns: oldest stamp in the window in nanoseconds, or None while it is empty.
+        window_end_ns: newest stamp in the window in nanoseconds, or None while it is empty.
+    """
+
+    matrix: NDArray[np.int64]
+    frames: int
+    window_matrix: NDArray[np.int64] | None
+    window_frames: int
+    window_start_ns: int | None
+    window_end_ns: int | None
+
+
+class Accumulator:
+    """Thread-safe sum of per-frame matrices, over the stream and over a window of stamp time.
+
+    The window holds the ``window_frames`` frames of the newest stamps, or the frames whose stamp
+    is less than ``window_seconds`` older than the newest; with both, a frame must meet both. It
+    depends on the stamps alone, not on the order in which frames arrive: a late frame enters if it
+    belongs there. Of equal stamps the frame that came later is the newer.
+
+    A frame costs O(n^2). The window's frames are held as their non-zero cells.
+
+    Args:
+        num_classes: n, at least 1.
+        window_frames: length of the window in frames, None for no such limit.
+        window_seconds: length of the window in seconds of stamp time, None for no such limit.
+
+    Raises:
+        ValueError: a length is not positive.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        window_frames: int | None = None,
+        window_seconds: float | None = None,
+    ) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, but got {num_classes}")
+        if window_frames is not None and window_frames < 1:
+            raise ValueError(f"window_frames must be at least 1, but got {window_frames}")
+        if window_seconds is not None and not window_seconds > 0:
+            raise ValueError(f"window_seconds must be positive, but got {window_seconds}")
+        self._shape = (num_classes, num_classes + 1)
+        self._window_frames = window_frames
+        self._window_ns = None if window_seconds is None else round(window_seconds * _NS)
+        self._lock = threading.Lock()
+        self._clear()
+
+    def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
+        """Add one frame.
+
+        Args:
+            matrix: (n, n + 1) int64 counts of the frame; not kept, the caller may use it again.
+            stamp_ns: the frame's stamp in nanoseconds, in any order.
+
+        Raises:
+            ValueError: the matrix has another shape or type.
+        """
+        self._check(matrix)
+        frame = None
+        if self._windowed:
+            flat = matrix.reshape(-1)
+            cells = np.flatnonzero(flat)
+            frame = _Frame(cells.astype(np.uint32), _smallest(flat[cells]))
+        with self._lock:
+            self._matrix += matrix
+            self._frames += 1
+            if frame is not None:
+                self._enter(frame, stamp_ns)
+
+    def merge(self, matrix: NDArray[np.int64], frames: int) -> None:
+        """Add the sum of many frames, for example another accumulator's; the window is unchanged.
+
+        Args:
+            matrix: (n, n + 1) int64 counts.
+            frames: how many frames they came from.
+
+        Raises:
+            ValueError: the matrix has another shape or type, or ``frames`` is negative.
+        """
+        self._check(matrix)
+        if frames < 0:
+            raise ValueError(f"frames must not be negative, but got {frames}")
+        with self._lock:
+            self._matrix += matrix
+            self._frames += frames
+
+    def snapshot(self) -> AccumulatorSnapshot:
+        """Return copies of everything at one instant."""
+        with self._lock:
+            return AccumulatorSnapshot(
+                matrix=self._matrix.copy(),
+                frames=self._frames,
+                window_matrix=self._window.copy() if self._windowed else None,
+                window_frames=len(self._stamps),
+                window_start_ns=self._stamps[0] if self._stamps else None,
+                window_end_ns=self._stamps[-1] if self._stamps else None,
+            )
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        with self._lock:
+            self._clear()
+
+    @property
+    def _windowed(self) -> bool:
+        return self._window_frames is not None or self._window_ns is not None
+
+    def _clear(self) -> None:
+        self._matrix = np.zeros(self._shape, np.int64)
+        self._frames = 0
+        self._window = np.zeros(self._shape, np.int64)
+        # Both ascending by stamp; stamps arrive nearly so, and then this is an append.
+        self._stamps: list[int] = []
+        self._ring: list[_Frame] = []
+
+    def _check(self, matrix: NDArray[np.int64]) -> None:
+        if matrix.shape != self._shape or matrix.dtype != np.int64:
+            raise ValueError(
+                f"matrix must be int64 of shape {self._shape}, "
+                f"but got {matrix.dtype} of shape {matrix.shape}"
+            )
+
+    def _enter(self, frame: _Frame, stamp_ns: int) -> None:
+        place = bisect.bisect_right(self._stamps, stamp_ns)
+        self._stamps.insert(place, stamp_ns)
+        self._ring.insert(place, frame)
+        flat = self._window.reshape(-1)
+        flat[frame.cells] += frame.counts
+        leaving = 0
+        if self._window_frames is not None:
+            leaving = max(len(self._stamps) - self._window_frames, 0)
+        if self._window_ns is not None:
+            oldest = self._stamps[-1] - self._window_ns
+            leaving = max(leaving, bisect.bisect_right(self._stamps, oldest))
+        for gone in self._ring[:leaving]:
+            flat[gone.cells] -= gone.counts
+        del self._stamps[:leaving], self._ring[:leaving]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One frame of the window: flat cell indices and their counts."""
+
+    cells: NDArray[np.uint32]
+    counts: NDArray[np.uint32] | NDArray[np.int64]
+
+
+def _smallest(counts: NDArray[np.int64]) -> NDArray[np.uint32] | NDArray[np.int64]:
+    """Halve the memory of a frame whose counts allow it: all but those of 2^32 equal pixels."""
+    if counts.size and (counts.min() < 0 or counts.max() > np.iinfo(np.uint32).max):
+        return counts
+    return counts.astype(np.uint32)

@@ -1,0 +1,261 @@
+"""Confusion matrices of label maps: exact counts at memory speed.
+
+A matrix is int64 of shape (n, n + 1): rows are ground truth classes, columns predicted classes,
+and the last column holds invalid predictions (id negative or not below n). A pixel whose ground
+truth is the ignore index counts nowhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+IGNORE_INDEX = 255
+_TYPES = ("uint8", "uint16", "int32", "int64")
+_SUBTABLES = 4
+_WORD = 8
+_ID_DTYPES = {np.dtype(name): name for name in _TYPES}
+# The kernels count in uint32: a pass must stay below 2^32 pixels.
+_MAX_PASS = 2**31
+
+
+def confusion_matrix(
+    ground_truth: NDArray[Any],
+    prediction: NDArray[Any],
+    num_classes: int,
+    ignore_index: int = IGNORE_INDEX,
+    out: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Count every pair of ground truth and predicted class.
+
+    Nothing of the size of the images is allocated, and the interpreter lock is released while
+    counting, so that threads count in parallel.
+
+    Args:
+        ground_truth: class ids of any shape, uint8, uint16, int32 or int64, any strides.
+        prediction: class ids of the same shape, any of the same types; negative ids and ids from
+            ``num_classes`` on are invalid predictions and go into the last column.
+        num_classes: n, the number of classes, at least 1.
+        ignore_index: ground truth id that counts nowhere; it wins over a class of the same id.
+        out: (n, n + 1) int64 matrix to add to; a new one by default.
+
+    Returns:
+        (n, n + 1) int64, rows ground truth, columns prediction; ``out`` where it was given.
+
+    Raises:
+        ValueError: the shapes differ, a type is not an integer type listed above, or the ground
+            truth has an id that is neither below ``num_classes`` nor ``ignore_index``. ``out`` is
+            unchanged then.
+    """
+    ground_truth = np.asarray(ground_truth)
+    prediction = np.asarray(prediction)
+    _validate(ground_truth, prediction, num_classes, out)
+    n = num_classes
+    tables = np.zeros((_SUBTABLES, (n + 2) * (n + 1)), np.uint32)
+    counts = np.zeros((n + 2) * (n + 1), np.int64)
+    pending = 0
+    for rows in _passes(ground_truth, prediction):
+        size = rows[0].size
+        if pending + size > _MAX_PASS:
+            counts += tables.sum(axis=0, dtype=np.int64)
+            tables[:] = 0
+            pending = 0
+        _count(*rows, n, ignore_index, tables)
+        pending += size
+    counts += tables.sum(axis=0, dtype=np.int64)
+    matrix = counts.reshape(n + 2, n + 1)
+    if matrix[n + 1].any():
+        raise ValueError(_foreign_ids(ground_truth, n, ignore_index))
+    if out is None:
+        return matrix[:n].copy()
+    out += matrix[:n]
+    return out
+
+
+def warm_up(num_classes: int = 19) -> None:
+    """Compile, or load from the cache, what counting uint8 label maps needs.
+
+    Args:
+        num_classes: number of classes to count with; the machine code is the same for all.
+    """
+    # Eleven columns: one word of eight pixels and three single ones. A strided view takes the rest.
+    ids = np.zeros((2, 22), np.uint8)
+    confusion_matrix(ids[:, :11], ids[:, :11], num_classes)
+    confusion_matrix(ids[:, ::2], ids[:, ::2], num_classes)
+
+
+def to_cells(matrix: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return the non-zero cells of a matrix, for messages and for sparse storage.
+
+    Args:
+        matrix: (n, n + 1) int64 counts.
+
+    Returns:
+        Row-major indices ``g * (n + 1) + p`` as ascending uint32, and their counts as uint64.
+    """
+    flat = matrix.reshape(-1)
+    cells = np.flatnonzero(flat)
+    return cells.astype(np.uint32), flat[cells].astype(np.uint64)
+
+
+def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    """Return the matrix of cells that `to_cells` gave; a cell given twice adds up.
+
+    Args:
+        cells: (k,) row-major indices ``g * (n + 1) + p``.
+        counts: (k,) counts, not negative.
+        num_classes: n.
+
+    Returns:
+        (n, n + 1) int64.
+
+    Raises:
+        ValueError: the lengths differ, an index lies outside the matrix, or a count is negative or
+            does not fit int64.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, but got {num_classes}")
+    index = _integers("cells", cells)
+    value = _integers("counts", counts)
+    if index.size != value.size:
+        raise ValueError(
+            f"cells and counts must have the same length, but got {index.size} and {value.size}"
+        )
+    size = num_classes * (num_classes + 1)
+    outside = (index < 0) | (index >= size)
+    if outside.any():
+        raise ValueError(
+            f"cells must lie in 0..{size - 1} for {num_classes} classes, "
+            f"but got {index[outside][0]}"
+        )
+    limit = np.iinfo(np.int64).max
+    if value.size and (int(value.min()) < 0 or sum(map(int, value)) > limit):
+        raise ValueError(
+            f"counts must be between 0 and {limit} and so must their sum, "
+            f"but got {int(value.min())} to {int(value.max())}"
+        )
+    matrix = np.zeros(size, np.int64)
+    np.add.at(matrix, index.astype(np.intp), value.astype(np.int64))
+    return matrix.reshape(num_classes, num_classes + 1)
+
+
+def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be a list of integers below 2^64, "
+            f"but got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def _validate(
+    ground_truth: NDArray[Any],
+    prediction: NDArray[Any],
+    num_classes: int,
+    out: NDArray[np.int64] | None,
+) -> None:
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be at least 1, but got {num_classes}")
+    if ground_truth.shape != prediction.shape:
+        raise ValueError(
+            "ground truth and prediction must have the same shape, "
+            f"but got {ground_truth.shape} and {prediction.shape}"
+        )
+    for name, array in (("ground truth", ground_truth), ("prediction", prediction)):
+        if array.dtype not in _ID_DTYPES:
+            raise ValueError(f"{name} must be of type {', '.join(_TYPES)}, but got {array.dtype}")
+    if out is not None and (out.shape != (num_classes, num_classes + 1) or out.dtype != np.int64):
+        raise ValueError(
+            f"out must be int64 of shape {(num_classes, num_classes + 1)}, "
+            f"but got {out.dtype} of shape {out.shape}"
+        )
+
+
+def _passes(
+    ground_truth: NDArray[Any], prediction: NDArray[Any]
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Split two arrays of one shape into pairs of (h, w) views of at most `_MAX_PASS` pixels."""
+    if ground_truth.ndim > 2:  # noqa: PLR2004 - a batch of images
+        for pair in zip(ground_truth, prediction, strict=True):
+            yield from _passes(*pair)
+        return
+    if ground_truth.flags.c_contiguous and prediction.flags.c_contiguous:
+        ground_truth, prediction = ground_truth.reshape(1, -1), prediction.reshape(1, -1)
+    elif ground_truth.ndim < 2:  # noqa: PLR2004
+        ground_truth, prediction = ground_truth[np.newaxis], prediction[np.newaxis]
+    elif ground_truth.flags.f_contiguous and prediction.flags.f_contiguous:
+        # The order of the pixels is nothing to a count.
+        ground_truth, prediction = ground_truth.T.reshape(1, -1), prediction.T.reshape(1, -1)
+    height, width = ground_truth.shape
+    across = min(max(width, 1), _MAX_PASS)
+    down = max(_MAX_PASS // across, 1)
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            part = np.s_[top : top + down, left : left + across]
+            yield ground_truth[part], prediction[part]
+
+
+def _count(
+    ground_truth: NDArray[Any],
+    prediction: NDArray[Any],
+    num_classes: int,
+    ignore_index: int,
+    tables: NDArray[np.uint32],
+) -> None:
+    """Add (h, w) pixels to the tables, row n ignored pixels, row n + 1 foreign ids."""
+    # Numba takes half a second to import: only a process that counts pays for it.
+    from deeplab_miou.metric import kernels  # noqa: PLC0415
+
+    if (
+        ground_truth.dtype == np.uint8
+        and prediction.dtype == np.uint8
+        and ground_truth.strides[1] == 1
+        and prediction.strides[1] == 1
+    ):
+        words = ground_truth.shape[1] // _WORD * _WORD
+        if words:
+            kernels.count_words()(
+                ground_truth[:, :words].view(np.uint64),
+                prediction[:, :words].view(np.uint64),
+                *_lookup(num_classes, ignore_index),
+                tables,
+            )
+            ground_truth, prediction = ground_truth[:, words:], prediction[:, words:]
+    if ground_truth.size:
+        names = _ID_DTYPES[ground_truth.dtype], _ID_DTYPES[prediction.dtype]
+        kernels.count_pixels(*names)(ground_truth, prediction, num_classes, ignore_index, tables)
+
+
+@functools.lru_cache(maxsize=16)
+def _lookup(num_classes: int, ignore_index: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return where the row of each uint8 ground truth id starts, and each prediction's column."""
+    n = num_classes
+    ids = np.arange(256)
+    rows = np.where(ids < n, ids, n + 1)
+    rows[ids == ignore_index] = n
+    return (rows * (n + 1)).astype(np.uint32), np.minimum(ids, n).astype(np.uint32)
+
+
+def _foreign_ids(ground_truth: NDArray[Any], num_classes: int, ignore_index: int) -> str:
+    """Say which ground truth ids are neither classes nor ignored, and how many pixels have them."""
+    counts: dict[int, int] = {}
+    for row in np.atleast_2d(ground_truth).reshape(-1, ground_truth.shape[-1] or 1):
+        foreign = row[((row < 0) | (row >= num_classes)) & (row != ignore_index)]
+        for value, count in zip(*np.unique(foreign, return_counts=True), strict=True):
+            counts[int(value)] = counts.get(int(value), 0) + int(count)
+    shown = ", ".join(f"{value} ({counts[value]} pixels)" for value in sorted(counts)[:5])
+    more = ", ..." if len(counts) > 5 else ""  # noqa: PLR2004
+    return (
+        f"ground truth must hold ids below {num_classes} or the ignore index {ignore_index}, "
+        f"but got {shown}{more}"
+    )
