@@ -1,0 +1,204 @@
+"""The storage files of a bag, whole or damaged, and where its folder's metadata says they lie."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
+from rosbags.rosbag2 import Reader
+
+from deeplab_miou.bag_recovery import Channel, Record, scan
+from deeplab_miou.errors import BagError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_SUFFIXES = (".mcap", ".db3")
+
+
+class BagFile:
+    """One storage file, read through rosbags, and by scanning where that fails.
+
+    Args:
+        path: an ``.mcap`` or ``.db3`` file.
+
+    Attributes:
+        path: the file.
+        problems: what opening it found damaged, a line each.
+        channels: number of messages of each channel.
+        start_ns: recording time of the first message.
+        end_ns: recording time of the last; before `start_ns` when there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self.channels: Counter[Channel] = Counter()
+        self.start_ns = 0
+        self.end_ns = -1
+        self._reader: Reader | None = None
+        if not _has_write_ahead_log(path):
+            self._open()
+        if self._reader is None:
+            self._survey()
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def records(
+        self,
+        topics: Collection[str],
+        start_ns: int | None,
+        stop_ns: int | None,
+        problems: list[str],
+    ) -> Iterator[Record]:
+        """Yield messages; after a failure of rosbags those that it had not come to.
+
+        Args:
+            topics: names to read.
+            start_ns: only messages recorded at or after this time.
+            stop_ns: only messages recorded before this time.
+            problems: gets a line for everything that cannot be read.
+
+        Yields:
+            Messages in recording order, of a damaged file in file order.
+        """
+        seen: Counter[tuple[str, int]] = Counter()
+        if self._reader is not None:
+            wanted = [each for each in self._reader.connections if each.topic in topics]
+            if not wanted:
+                return
+            try:
+                for connection, timestamp_ns, data in self._reader.messages(
+                    wanted, start_ns, stop_ns
+                ):
+                    seen[connection.topic, timestamp_ns] += 1
+                    yield Record(_channel(connection), timestamp_ns, data)
+            except Exception:  # noqa: BLE001, S110  (damage surfaces as whatever parsing hits)
+                pass
+            else:
+                return
+        known = self._reader.connections if self._reader is not None else []
+        channels = {connection.id: _channel(connection) for connection in known}
+        found: list[str] = []
+        try:
+            for record in scan(self.path, found, channels):
+                key = (record.channel.topic, record.timestamp_ns)
+                if seen[key]:
+                    seen[key] -= 1
+                elif (
+                    record.channel.topic in topics
+                    and (start_ns is None or record.timestamp_ns >= start_ns)
+                    and (stop_ns is None or record.timestamp_ns < stop_ns)
+                ):
+                    yield record
+        except OSError as error:
+            found.append(f"{self.path.name}: {error}")
+        problems += found
+
+    def _open(self) -> None:
+        reader = Reader(self.path)
+        try:
+            reader.open()
+        except Exception:  # noqa: BLE001  (damage surfaces as whatever parsing hits)
+            return
+        self._reader = reader
+        for connection in reader.connections:
+            self.channels[_channel(connection)] += connection.msgcount
+        if reader.message_count:
+            self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
+
+    def _survey(self) -> None:
+        """Learn the topics of a damaged file by reading all of it once."""
+        for record in scan(self.path, self.problems):
+            if not self.channels:
+                self.start_ns = self.end_ns = record.timestamp_ns
+            self.channels[record.channel] += 1
+            self.start_ns = min(self.start_ns, record.timestamp_ns)
+            self.end_ns = max(self.end_ns, record.timestamp_ns)
+
+
+def _channel(connection: Connection) -> Channel:
+    extension = connection.ext
+    if not isinstance(extension, ConnectionExtRosbag2):
+        raise TypeError(f"expected a rosbag2 connection, got {connection!r}")
+    return Channel(
+        connection.topic,
+        connection.msgtype,
+        extension.serialization_format,
+        tuple(extension.offered_qos_profiles),
+    )
+
+
+def _has_write_ahead_log(path: Path) -> bool:
+    """Return whether SQLite's newest messages are in a log, which rosbags does not read."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def bag_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
+    """Return a bag's storage files in order, and the topics that its metadata declares.
+
+    Args:
+        path: the bag's folder, its metadata.yaml, or a single storage file.
+        problems: gets a line for missing files and unusable metadata.
+
+    Raises:
+        BagError: there is no storage file.
+    """
+    if path.name == "metadata.yaml":
+        path = path.parent
+    if path.suffix == ".bag":
+        raise BagError(f"{str(path)!r} is a ROS 1 bag: convert it with rosbags-convert first")
+    if path.is_file():
+        if not any(suffix in _SUFFIXES for suffix in path.suffixes):
+            raise BagError(
+                f"{str(path)!r} is no bag: expected a folder, an .mcap file or a .db3 file"
+            )
+        return [path], {}
+    if not path.is_dir():
+        raise BagError(f"bag {str(path)!r} does not exist")
+    files, declared = _read_metadata(path, problems)
+    if not files:
+        files = sorted(
+            (each for each in path.iterdir() if set(_SUFFIXES) & set(each.suffixes[:1])),
+            key=_natural_order,
+        )
+    present = [each for each in files if each.exists()]
+    problems += [f"{each.name} is missing" for each in files if not each.exists()]
+    if not present:
+        raise BagError(f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file")
+    return present, declared
+
+
+def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
+    """Return what metadata.yaml says; nothing when there is none, as after a recorder's crash."""
+    file = path / "metadata.yaml"
+    if not file.exists():
+        return [], {}
+    try:
+        information = yaml.safe_load(file.read_bytes())["rosbag2_bagfile_information"]
+        files = [path / Path(name).name for name in information["relative_file_paths"]]
+        declared = [each["topic_metadata"] for each in information["topics_with_message_count"]]
+        channels = {
+            each["name"]: Channel(each["name"], each["type"], each["serialization_format"], ())
+            for each in declared
+        }
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        problems.append(f"metadata.yaml cannot be used ({type(error).__name__}: {reason})")
+        return [], {}
+    return files, channels
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Order ``bag_10.mcap`` after ``bag_2.mcap``."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
