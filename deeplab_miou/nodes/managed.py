@@ -72,14 +72,18 @@ class ManagedNode(LifecycleNode):
     Args:
         name: default node name.
         parameters: the node's table; the values are in `settings` from `configure` on.
+
+    Attributes:
+        settings: checked values of the parameters by name.
+        transition_group: callbacks in this group never run during a transition.
     """
 
     def __init__(self, name: str, parameters: Sequence[Parameter]) -> None:
         Node.__init__(self, name)
         # Not LifecycleNode.__init__: it puts the transition services into the group of the
         # parameter services, which would then be mute while a network loads.
-        self._transitions = MutuallyExclusiveCallbackGroup()
-        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
+        self.transition_group = MutuallyExclusiveCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=self.transition_group)
         service = self._service_change_state
         service.callback = self._refuse_impossible(service.callback)
 
@@ -95,7 +99,9 @@ class ManagedNode(LifecycleNode):
         )
         self._start_timer: Timer | None = None
         if self.get_parameter("autostart").value is not False:
-            self._start_timer = self.create_steady_timer(0.001, self._autostart, self._transitions)
+            self._start_timer = self.create_steady_timer(
+                0.001, self._autostart, self.transition_group
+            )
 
     # What a subclass overrides.
 
