@@ -1,0 +1,272 @@
+"""Error bars of a stream's IoU: a block bootstrap over stamp time, in bounded memory.
+
+Neighbouring frames are alike, so that resampling single frames gives intervals that are far too
+short. Whole blocks of time are resampled instead (Carlstein, Annals of Statistics 1986). When
+there are more than ``max_blocks`` of them their length doubles: neighbours are added up in pairs.
+That costs next to nothing, as beyond some thirty blocks more of them hardly sharpen a variance
+(Schmeiser, Operations Research 1982), while longer ones are less alike. For the same reason blocks
+that are still found to be correlated are paired further before they are resampled.
+
+The interval is the expanded percentile interval (Hesterberg, The American Statistician 2015):
+percentiles of the replicates at the levels at which a normal distribution reaches the quantile of
+Student's t, which makes up for estimating the spread from few blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.metric.scores import check_absent_classes, check_weights, divide, mean_iou
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from deeplab_miou.metric.scores import AbsentClasses
+
+_NS = 1_000_000_000
+# Fewer blocks than this cannot show how much they vary.
+MIN_BLOCKS = 8
+# Correlated blocks are paired while at least this many remain.
+_MIN_PAIRED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Confidence intervals of mIoU and of each IoU.
+
+    Attributes:
+        miou: lower and upper bound, both NaN where there is no interval.
+        iou: (n, 2) float64 bounds by class, NaN for classes that occur in too few blocks.
+        blocks: how many blocks of time were resampled.
+        reason: why ``miou`` has no interval, None where it has one.
+    """
+
+    miou: tuple[float, float]
+    iou: NDArray[np.float64]
+    blocks: int
+    reason: str | None
+
+
+class BlockBootstrap:
+    """Thread-safe block bootstrap of mIoU and IoU; memory does not grow with the stream.
+
+    What is held depends on the frames and their stamps, not on the order in which they arrive, and
+    the intervals are the same for the same frames and seed.
+
+    Args:
+        num_classes: n, at least 1.
+        block_s: length of a block in seconds of stamp time to start with.
+        max_blocks: most blocks to hold, at least 16; blocks then double in length.
+        replicates: number of resampled streams, at least 100.
+        confidence: coverage of the intervals, between 0 and 1.
+        seed: of the resampling, not negative.
+
+    Raises:
+        ValueError: a parameter lies outside its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        block_s: float = 1.0,
+        max_blocks: int = 64,
+        replicates: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        for name, value, least in (
+            ("num_classes", num_classes, 1),
+            ("max_blocks", max_blocks, 2 * MIN_BLOCKS),
+            ("replicates", replicates, 100),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, but got {value}")
+        if not 1 / _NS <= block_s < math.inf:
+            raise ValueError(f"block_s must be at least a nanosecond, but got {block_s}")
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, but got {confidence}")
+        self._num_classes = num_classes
+        self._first_block_ns = round(block_s * _NS)
+        self._max_blocks = max_blocks
+        self._replicates = replicates
+        self._confidence = confidence
+        self._seed = seed
+        self._lock = threading.Lock()
+        self.reset()
+
+    def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
+        """Add one frame, in any order of stamps.
+
+        Args:
+            matrix: (n, n + 1) int64 counts of the frame.
+            stamp_ns: the frame's stamp in nanoseconds.
+
+        Raises:
+            ValueError: the matrix has another shape or type.
+        """
+        n = self._num_classes
+        if matrix.shape != (n, n + 1) or matrix.dtype != np.int64:
+            raise ValueError(
+                f"matrix must be int64 of shape {(n, n + 1)}, "
+                f"but got {matrix.dtype} of shape {matrix.shape}"
+            )
+        intersection = matrix.diagonal()
+        union = matrix.sum(axis=1) + matrix[:, :n].sum(axis=0) - intersection
+        if not union.any():
+            return
+        counts = np.stack((intersection, union))
+        with self._lock:
+            key = stamp_ns // self._block_ns
+            held = self._blocks.get(key)
+            if held is not None:
+                held += counts
+                return
+            self._blocks[key] = counts
+            while len(self._blocks) > self._max_blocks:
+                self._block_ns *= 2
+                self._blocks = _paired(self._blocks)
+
+    def intervals(
+        self,
+        *,
+        absent_classes: AbsentClasses = "exclude",
+        class_weights: ArrayLike | None = None,
+    ) -> Intervals:
+        """Resample the blocks.
+
+        Args:
+            absent_classes: as in `compute_scores`.
+            class_weights: (n,) weights of the mean; all one by default.
+
+        Returns:
+            The intervals; with too few blocks they are NaN and say why.
+
+        Raises:
+            ValueError: the weights do not fit the classes or ``absent_classes`` is unknown.
+        """
+        check_absent_classes(absent_classes)
+        weights = check_weights(class_weights, self._num_classes)
+        with self._lock:
+            block_ns = self._block_ns
+            blocks = {key: counts.copy() for key, counts in self._blocks.items()}
+        if len(blocks) < MIN_BLOCKS:
+            return Intervals(
+                miou=(math.nan, math.nan),
+                iou=np.full((self._num_classes, 2), np.nan),
+                blocks=len(blocks),
+                reason=(
+                    f"an interval takes {MIN_BLOCKS} blocks of {block_ns / _NS:g} s with labelled "
+                    f"frames, and there are {len(blocks)}"
+                ),
+            )
+        blocks = _decorrelated(blocks, weights, absent_classes)
+        # float64 sums of integers are exact to 2^53: the result is the same on every machine.
+        counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
+        size = len(counts)
+        resampled = self._draw(size) @ counts.reshape(size, -1)
+        intersection, union = np.split(resampled, 2, axis=1)
+        iou = divide(intersection, union)
+        occurs = (counts[:, 1] > 0).sum(axis=0)
+        return Intervals(
+            miou=_interval(mean_iou(iou, weights, absent_classes), size, self._confidence),
+            iou=np.array(
+                [
+                    _interval(iou[:, c], int(occurs[c]), self._confidence)
+                    for c in range(self._num_classes)
+                ]
+            ),
+            blocks=size,
+            reason=None,
+        )
+
+    def reset(self) -> None:
+        """Forget all frames and start again with blocks of ``block_s``."""
+        with self._lock:
+            self._block_ns = self._first_block_ns
+            # By stamp // block length: (2, n) int64, intersection and union of each class.
+            self._blocks: dict[int, NDArray[np.int64]] = {}
+
+    def _draw(self, size: int) -> NDArray[np.float64]:
+        """Return (replicates, size) float64: how often each replicate drew each block."""
+        random = np.random.default_rng(self._seed)
+        drawn = random.integers(size, size=(self._replicates, size))
+        drawn += np.arange(self._replicates)[:, np.newaxis] * size
+        times = np.bincount(drawn.reshape(-1), minlength=drawn.size)
+        return times.reshape(self._replicates, size).astype(np.float64)
+
+
+def _paired(blocks: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:
+    """Return blocks of twice the length."""
+    paired: dict[int, NDArray[np.int64]] = {}
+    for key, counts in blocks.items():
+        held = paired.get(key // 2)
+        paired[key // 2] = counts if held is None else held + counts
+    return paired
+
+
+def _decorrelated(
+    blocks: dict[int, NDArray[np.int64]],
+    weights: NDArray[np.float64],
+    absent_classes: AbsentClasses,
+) -> dict[int, NDArray[np.int64]]:
+    """Pair blocks until their pulls on mIoU are uncorrelated from one to the next, or few remain.
+
+    A block's pull is its term of the first-order change of mIoU: the sum over classes of
+    ``w_c (intersection - IoU_c union) / union of all blocks``.
+    """
+    while True:
+        paired = _paired(blocks)
+        if len(paired) < _MIN_PAIRED:
+            return blocks
+        counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
+        total = counts.sum(axis=0)
+        iou = divide(total[0], total[1])
+        residual = divide(counts[:, 0] - np.nan_to_num(iou) * counts[:, 1], total[1])
+        pull = np.nan_to_num(residual) @ weights
+        spread = pull @ pull
+        # Centred, so that the expectation without correlation is -1 / size.
+        if spread == 0 or pull[1:] @ pull[:-1] <= _CORRELATED * spread:
+            return blocks
+        blocks = paired
+
+
+_CORRELATED = 0.1
+
+
+def _interval(
+    replicates: NDArray[np.float64], blocks: int, confidence: float
+) -> tuple[float, float]:
+    """Return the expanded percentile interval, NaN where too few blocks take part."""
+    values = np.sort(replicates[~np.isnan(replicates)])
+    if blocks < MIN_BLOCKS or not values.size:
+        return math.nan, math.nan
+    level = _expanded_level(blocks, confidence)
+    lower, upper = np.quantile(values, [level, 1 - level])
+    return float(lower), float(upper)
+
+
+def _expanded_level(blocks: int, confidence: float) -> float:
+    """Return the lower percentile's level for a number of blocks."""
+    t = _student_t((1 + confidence) / 2, blocks - 1)
+    return NormalDist().cdf(-t * math.sqrt(blocks / (blocks - 1)))
+
+
+def _student_t(p: float, freedom: int) -> float:
+    """Return a quantile of Student's t (Abramowitz and Stegun 26.7.5, four terms)."""
+    z = NormalDist().inv_cdf(p)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / freedom**k for k, term in enumerate(terms))
