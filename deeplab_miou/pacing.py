@@ -128,8 +128,8 @@ class _Window:
             self.base = state.received - self.sent.total()
             self.ended_images, self.ended_labels = state.images.ended, state.labels.ended
             if known is None:
-                # What came with the first account is ours, what it counted before is not.
-                self.origin = None if self.sent else state
+                # Before the first account no pair can have been sent: what it scored is not ours.
+                self.origin = state if state.received > self.sent.total() else None
             else:
                 self.origin = None
                 self.restarts += known.run_id != state.run_id

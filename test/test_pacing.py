@@ -119,6 +119,15 @@ def test_first_account_may_come_after_the_first_message(flow):
     assert admitted(flow, IMAGE, LABEL) == 1
     flow.account(NAME, state(301, 300, 300))
     assert flow._windows[NAME].outstanding == 0
+    flow.acquire(LABEL)
+    flow.account(NAME, state(301, 301, 301))
+    assert flow.tallies()[NAME].images.evaluated == 1
+
+
+def test_drop_of_the_first_message_of_a_fresh_evaluator_is_told(flow):
+    flow.acquire(IMAGE)
+    flow.account(NAME, state(1, 0, dropped={"bad_encoding": 1}))
+    assert flow.tallies()[NAME].images.dropped == {"bad_encoding": 1}
 
 
 def test_first_account_from_before_the_first_message_corrects_itself(flow):

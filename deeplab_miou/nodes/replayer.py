@@ -75,9 +75,9 @@ class BagReplayer(Node):
         self._sent: Counter[str] = Counter()
         self._played_s = 0.0
         self._damage = ""
-        self._clock: Publisher | None = None
+        self._clock_publisher: Publisher | None = None
         if self._settings["clock_rate"]:
-            self._clock = self.create_publisher(Clock, _CLOCK, QoSProfile(depth=LEAST_DEPTH))
+            self._clock_publisher = self.create_publisher(Clock, _CLOCK, QoSProfile(depth=LEAST_DEPTH))
         self._links: EvaluatorLinks | None = None
         self._flow: FlowControl | None = None
         if self._settings["paced"]:
@@ -136,10 +136,10 @@ class BagReplayer(Node):
             return EXIT_LOSS
         return EXIT_DAMAGED if self._damage else EXIT_OK
 
-    def explain(self, error: Exception) -> str:
-        """Return an error with what the graph adds to it."""
+    def explain(self, error: StallError) -> str:
+        """Return why an evaluator does not get on, with what the graph adds to it."""
         gone = self._links.gone() if self._links is not None else ()
-        return f"{error} ({', '.join(gone)} left the graph)" if gone else str(error)
+        return f"{error} (no longer in the graph: {', '.join(gone)})" if gone else str(error)
 
     def progress_text(self) -> str:
         """Return how much was done so far."""
@@ -169,7 +169,7 @@ class BagReplayer(Node):
             kind = message_class(info.type) if info.serialization == "cdr" else None
             if kind is None:
                 left_out.append(f"{topic} ({info.type}, {info.count} messages)")
-            elif topic != _CLOCK or self._clock is None:
+            elif topic != _CLOCK or self._clock_publisher is None:
                 policies = (
                     QoSPolicyKind.RELIABILITY,
                     QoSPolicyKind.DURABILITY,
@@ -251,10 +251,10 @@ class BagReplayer(Node):
         self._sent[message.topic] += 1
 
     def _publish_clock(self, recorded_ns: int) -> None:
-        if self._clock is not None:
+        if self._clock_publisher is not None:
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(recorded_ns, _NS)
-            self._clock.publish(message)
+            self._clock_publisher.publish(message)
 
     def _save_report(self) -> str:
         if self._publisher is None:
@@ -348,7 +348,10 @@ def _play(node: BagReplayer) -> int:
     except BagError as error:
         node.get_logger().error(str(error))
         return EXIT_DAMAGED
-    except (LinkError, StallError) as error:
+    except LinkError as error:
+        node.get_logger().error(str(error))
+        return EXIT_LOSS
+    except StallError as error:
         node.get_logger().error(node.explain(error))
         return EXIT_LOSS
 

@@ -1,0 +1,138 @@
+"""Score a live stream: one evaluator for each camera, one publisher that adds them up.
+
+ros2 launch deeplab_miou evaluate.launch.py image_topic:=/camera/image label_topic:=/camera/labels
+ros2 launch deeplab_miou evaluate.launch.py cameras:=front,rear image_topic:=/{camera}/image \
+    label_topic:=/{camera}/labels
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+if TYPE_CHECKING:
+    from launch import LaunchContext
+
+# Passed on as parameters of the evaluators unless empty: name, description.
+EVALUATOR_PARAMETERS = {
+    "image_topic": "images; with cameras, {camera} in it stands for each camera's name",
+    "label_topic": "ground truth; with cameras, {camera} in it stands for each camera's name",
+    "checkpoint": "file of the network, or demo for the one that ships",
+    "labels": "label map of the ground truth: name or YAML file; the checkpoint's own if empty",
+    "source": "network, or topic: image_topic then holds predictions to score",
+    "device": "where the network runs: auto, cpu, cuda or cuda:N",
+    "overflow": "what gives way when the queue is full: drop_oldest, drop_newest, or block (paced)",
+}
+ARGUMENTS = [
+    DeclareLaunchArgument(name, default_value="", description=text)
+    for name, text in EVALUATOR_PARAMETERS.items()
+] + [
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="names of several cameras, front,rear: an evaluator each, all added up",
+    ),
+    DeclareLaunchArgument(
+        "report_directory",
+        default_value="",
+        description="folder that the report is written to when the launch ends; none if empty",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value="",
+        description="YAML file with parameters of the nodes; other arguments override it",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="namespace of all nodes"),
+    DeclareLaunchArgument(
+        "evaluator_name",
+        default_value="deeplab_evaluator",
+        description="name of the evaluator; with cameras, _<camera> is added to it",
+    ),
+    DeclareLaunchArgument(
+        "publisher_name", default_value="miou_publisher", description="name of the publisher"
+    ),
+    DeclareLaunchArgument(
+        "exit_on_failure",
+        default_value="false",
+        choices=["true", "false"],
+        description="end a node that cannot be configured, instead of keeping it to be mended",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="false",
+        choices=["true", "false"],
+        description="take the time from /clock",
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="least severity that the nodes log",
+    ),
+]
+
+
+def make_nodes(context: LaunchContext) -> list[Node]:
+    """Return the nodes that the arguments ask for.
+
+    Raises:
+        RuntimeError: cameras whose topics are the same.
+    """
+
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    namespace = given("namespace").strip("/")
+    prefix = f"/{namespace}" if namespace else ""
+    cameras = [name.strip() for name in given("cameras").split(",") if name.strip()]
+    common = {
+        "use_sim_time": given("use_sim_time") == "true",
+        "autostart_exit_on_failure": given("exit_on_failure") == "true",
+    }
+
+    def node(executable: str, name: str, parameters: dict[str, object]) -> Node:
+        files = [given("params_file")] if given("params_file") else []
+        return Node(
+            package="deeplab_miou",
+            executable=executable,
+            name=name,
+            namespace=prefix,
+            parameters=[*files, common | parameters],
+            ros_arguments=["--log-level", given("log_level")],
+            output="screen",
+        )
+
+    evaluators = {}
+    for camera in cameras or [""]:
+        values = {name: given(name) for name in EVALUATOR_PARAMETERS}
+        if camera:
+            for topic in ("image_topic", "label_topic"):
+                if "{camera}" not in values[topic]:
+                    raise RuntimeError(
+                        f"{topic} is {values[topic]!r}, expected {{camera}} in it, for example "
+                        f"/{{camera}}/{topic.split('_')[0]}, because cameras are given"
+                    )
+                values[topic] = values[topic].replace("{camera}", camera)
+        name = "_".join(filter(None, (given("evaluator_name"), camera)))
+        # As strings: a label map that is named 1 is no number.
+        strings = {key: ParameterValue(value, value_type=str) for key, value in values.items()}
+        evaluators[name] = {key: strings[key] for key, value in values.items() if value}
+    publisher: dict[str, object] = {
+        "confusion_topics": [f"{prefix}/{name}/confusion" for name in evaluators]
+    }
+    if given("report_directory"):
+        publisher["report_directory"] = ParameterValue(given("report_directory"), value_type=str)
+    return [
+        *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
+        node("miou_publisher", given("publisher_name"), publisher),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the launch description."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=make_nodes)])
