@@ -14,6 +14,7 @@ Student's t, which makes up for estimating the spread from few blocks.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ import numpy as np
 from deeplab_miou.metric.scores import check_absent_classes, check_weights, divide, mean_iou
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from deeplab_miou.metric.scores import AbsentClasses
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 # Fewer blocks than this cannot show how much they vary.
 MIN_BLOCKS = 8
-# Correlated blocks are paired while at least this many remain.
-_MIN_PAIRED = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,9 @@ class BlockBootstrap:
         self._confidence = confidence
         self._seed = seed
         self._lock = threading.Lock()
-        self.reset()
+        self._block_ns = self._first_block_ns
+        # By stamp // block length: (2, n) int64, intersection and union of each class.
+        self._blocks: dict[int, NDArray[np.int64]] = {}
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
         """Add one frame, in any order of stamps.
@@ -167,7 +170,7 @@ class BlockBootstrap:
                     f"frames, and there are {len(blocks)}"
                 ),
             )
-        blocks = _decorrelated(blocks, weights, absent_classes)
+        blocks = _decorrelated(blocks, weights)
         # float64 sums of integers are exact to 2^53: the result is the same on every machine.
         counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
         size = len(counts)
@@ -175,24 +178,23 @@ class BlockBootstrap:
         intersection, union = np.split(resampled, 2, axis=1)
         iou = divide(intersection, union)
         occurs = (counts[:, 1] > 0).sum(axis=0)
+        means = mean_iou(iou, weights, absent_classes)
+        bounds = _percentiles(np.column_stack((means, iou)), [size, *occurs], self._confidence)
+        reason = None
+        if math.isnan(bounds[0, 0]):
+            reason = "all class weights of the classes seen are zero"
         return Intervals(
-            miou=_interval(mean_iou(iou, weights, absent_classes), size, self._confidence),
-            iou=np.array(
-                [
-                    _interval(iou[:, c], int(occurs[c]), self._confidence)
-                    for c in range(self._num_classes)
-                ]
-            ),
+            miou=(float(bounds[0, 0]), float(bounds[0, 1])),
+            iou=bounds[1:],
             blocks=size,
-            reason=None,
+            reason=reason,
         )
 
     def reset(self) -> None:
         """Forget all frames and start again with blocks of ``block_s``."""
         with self._lock:
             self._block_ns = self._first_block_ns
-            # By stamp // block length: (2, n) int64, intersection and union of each class.
-            self._blocks: dict[int, NDArray[np.int64]] = {}
+            self._blocks = {}
 
     def _draw(self, size: int) -> NDArray[np.float64]:
         """Return (replicates, size) float64: how often each replicate drew each block."""
@@ -213,46 +215,49 @@ def _paired(blocks: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.int64]
 
 
 def _decorrelated(
-    blocks: dict[int, NDArray[np.int64]],
-    weights: NDArray[np.float64],
-    absent_classes: AbsentClasses,
+    blocks: dict[int, NDArray[np.int64]], weights: NDArray[np.float64]
 ) -> dict[int, NDArray[np.int64]]:
-    """Pair blocks until their pulls on mIoU are uncorrelated from one to the next, or few remain.
+    """Pair blocks while neighbours pull mIoU the same way and `MIN_BLOCKS` remain.
 
     A block's pull is its term of the first-order change of mIoU: the sum over classes of
     ``w_c (intersection - IoU_c union) / union of all blocks``.
     """
     while True:
         paired = _paired(blocks)
-        if len(paired) < _MIN_PAIRED:
+        if len(paired) < MIN_BLOCKS:
             return blocks
         counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
         total = counts.sum(axis=0)
-        iou = divide(total[0], total[1])
-        residual = divide(counts[:, 0] - np.nan_to_num(iou) * counts[:, 1], total[1])
-        pull = np.nan_to_num(residual) @ weights
-        spread = pull @ pull
-        # Centred, so that the expectation without correlation is -1 / size.
-        if spread == 0 or pull[1:] @ pull[:-1] <= _CORRELATED * spread:
+        residual = counts[:, 0] - np.nan_to_num(divide(*total)) * counts[:, 1]
+        pull = np.nan_to_num(divide(residual, total[1])) @ weights
+        # Not a test of significance: pairing in vain costs little width, not pairing costs cover.
+        if pull[1:] @ pull[:-1] <= 0:
             return blocks
         blocks = paired
 
 
-_CORRELATED = 0.1
+def _percentiles(
+    replicates: NDArray[np.float64], blocks: Sequence[int], confidence: float
+) -> NDArray[np.float64]:
+    """Return the expanded percentile intervals of (replicates, k) statistics as (k, 2).
+
+    NaN replicates are left out: those without a pixel of a class say nothing of its IoU. A
+    statistic to which fewer than `MIN_BLOCKS` of the ``blocks`` contribute has no interval.
+    """
+    ascending = np.sort(replicates.T, axis=1)
+    bounds = np.full((len(blocks), 2), np.nan)
+    for k, size in enumerate(blocks):
+        last = np.count_nonzero(~np.isnan(ascending[k])) - 1
+        if size < MIN_BLOCKS or last < 0:
+            continue
+        level = _expanded_level(int(size), confidence)
+        bounds[k] = np.interp(
+            (level * last, (1 - level) * last), np.arange(last + 1), ascending[k, : last + 1]
+        )
+    return bounds
 
 
-def _interval(
-    replicates: NDArray[np.float64], blocks: int, confidence: float
-) -> tuple[float, float]:
-    """Return the expanded percentile interval, NaN where too few blocks take part."""
-    values = np.sort(replicates[~np.isnan(replicates)])
-    if blocks < MIN_BLOCKS or not values.size:
-        return math.nan, math.nan
-    level = _expanded_level(blocks, confidence)
-    lower, upper = np.quantile(values, [level, 1 - level])
-    return float(lower), float(upper)
-
-
+@functools.lru_cache(maxsize=128)
 def _expanded_level(blocks: int, confidence: float) -> float:
     """Return the lower percentile's level for a number of blocks."""
     t = _student_t((1 + confidence) / 2, blocks - 1)
