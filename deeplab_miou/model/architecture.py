@@ -12,9 +12,9 @@ from deeplab_miou.model.blocks import Convolution
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BackboneKind = Literal["mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101"]
+BackboneKind = Literal["mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Stem = Literal["plain", "deep"]
-DilationRule = Literal["stage", "contracted", "delayed"]
+DilationRule = Literal["stage", "contracted", "delayed", "first"]
 Concatenation = Literal["low_first", "aspp_first"]
 Resize = Literal["fit", "crop"]
 
@@ -36,8 +36,9 @@ class Architecture:
         output_stride: input pixels per pixel of the last feature map, 8 or 16.
         dilation_rule: how the strides that were given up become dilation: every block of the
             stage (``stage``), all but its first, which keeps that of the stage before
-            (``contracted``), or from the next stage on (``delayed``).
-        multi_grid: factors on the dilation of the blocks of the last ResNet stage; empty for none.
+            (``contracted``), its first alone (``first``), or from the next stage on (``delayed``).
+        multi_grid: dilations of the blocks of the last ResNet stage, repeated as needed; empty
+            leaves them to the rule.
         dilate_both: whether both convolutions of a ResNet-18/34 block are dilated or the first.
         stem: one 7x7 convolution (``plain``) or three 3x3 (``deep``); ResNet only.
         stem_width: channels that the ResNet stem puts out.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deeplab_miou.model.architecture import Architecture
 
 # Sandler et al. 2018, table 2: expansion, channels, blocks, stride of the first block.
-_MOBILENET_STAGES = (
+MOBILENET_STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -33,6 +33,7 @@ RESNET_BLOCKS = {
     "resnet34": ((3, 4, 6, 3), False),
     "resnet50": ((3, 4, 6, 3), True),
     "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
 }
 _RESNET_WIDTHS = (64, 128, 256, 512)
 
@@ -48,7 +49,7 @@ def round_channels(channels: float) -> int:
 
 def mobilenet_channels(width: float) -> tuple[int, ...]:
     """Return the channels of MobileNetV2's stem and seven stages at a width multiplier."""
-    stages = (channels for _, channels, _, _ in _MOBILENET_STAGES)
+    stages = (channels for _, channels, _, _ in MOBILENET_STAGES)
     return tuple(round_channels(width * c) for c in (_MOBILENET_STEM, *stages))
 
 
@@ -111,7 +112,7 @@ class MobileNetV2(nn.Module):
         )
         self.stages = nn.ModuleList()
         current, dilation = 2, 1
-        for index, (expansion, _, blocks, stride) in enumerate(_MOBILENET_STAGES):
+        for index, (expansion, _, blocks, stride) in enumerate(MOBILENET_STAGES):
             before = dilation
             if current == options.output_stride:
                 dilation *= stride
@@ -191,7 +192,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet-18/34/50/101 with a plain or deep stem, dilated at the end."""
+    """ResNet-18 to 152 with a plain or deep stem, dilated at the end."""
 
     def __init__(self, options: Architecture) -> None:
         super().__init__()
@@ -217,7 +218,7 @@ class ResNet(nn.Module):
             dilations = stage_dilations(options, count, before, dilation)
             if index == len(blocks) - 1 and options.multi_grid:
                 grid = options.multi_grid
-                dilations = [dilation * grid[block % len(grid)] for block in range(count)]
+                dilations = [grid[block % len(grid)] for block in range(count)]
             stage: list[nn.Module] = []
             for block in range(count):
                 step = stride if block == 0 else 1
@@ -256,6 +257,8 @@ def stage_dilations(options: Architecture, blocks: int, before: int, after: int)
         return [before] * blocks
     if options.dilation_rule == "contracted":
         return [before, *[after] * (blocks - 1)]
+    if options.dilation_rule == "first":
+        return [after, *[1] * (blocks - 1)]
     return [after] * blocks
 
 

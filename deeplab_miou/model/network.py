@@ -13,6 +13,8 @@ from deeplab_miou.model.backbones import build_backbone
 from deeplab_miou.model.blocks import ConvBlock, make_convolution
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from deeplab_miou.model.architecture import Architecture
@@ -164,6 +166,23 @@ def resize_logits(
 def build(architecture: Architecture) -> DeepLabV3Plus:
     """Return the network that a record describes, with random weights, in evaluation mode."""
     return DeepLabV3Plus(architecture).eval()
+
+
+def skeleton(architecture: Architecture) -> DeepLabV3Plus:
+    """Return a network without memory for its weights, to be given to `fill`."""
+    with torch.device("meta"):
+        return build(architecture)
+
+
+def fill(network: DeepLabV3Plus, weights: Mapping[str, Tensor]) -> None:
+    """Give a network all its weights, as float32; they are not copied where they are float32."""
+    network.load_state_dict(
+        {key: value.float() for key, value in weights.items()}, strict=False, assign=True
+    )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # Of no use in evaluation and left out of our files, but moved along with the rest.
+            module.num_batches_tracked = torch.zeros((), dtype=torch.long)
 
 
 def count_parameters(network: nn.Module) -> int:

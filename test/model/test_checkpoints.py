@@ -55,21 +55,6 @@ def test_label_map_of_another_size_is_refused(tmp_path):
         write(tmp_path / "net.safetensors", label_map=load_label_map("pascal_voc21"))
 
 
-def test_missing_unexpected_and_misshapen_weights_are_named():
-    network = build(SMALL)
-    tensors = dict(network.state_dict())
-    tensors["surplus"] = torch.zeros(1)
-    tensors["decoder.classify.bias"] = torch.zeros(3)
-    for key in [key for key in tensors if key.startswith("aspp.branches")]:
-        del tensors[key]
-    with pytest.raises(ConfigurationError) as caught:
-        checkpoints.load_weights(build(SMALL), tensors, "net.pth")
-    message = str(caught.value)
-    assert "20 missing (aspp.branches.0.conv.weight" in message
-    assert "1 unexpected (surplus)" in message
-    assert "decoder.classify.bias (3,) instead of (19,)" in message
-
-
 @pytest.mark.parametrize("content", [b"", b"no safetensors at all", bytes(200)])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "net.safetensors"

@@ -1,0 +1,107 @@
+"""What is known of a network beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from deeplab_miou.labels import LabelMap
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an RGB image in 0..1 before the network sees it.
+
+    Attributes:
+        mean: subtracted from each channel.
+        std: then divides each channel.
+        size: (height, width) that the image is resized to bilinearly; None leaves it as it is.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size: tuple[int, int] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as plain types for JSON."""
+        return {"mean": list(self.mean), "std": list(self.std), "size": self.size}
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, object], source: str) -> Preprocessing:
+        """Return the record that `to_dict` wrote.
+
+        Raises:
+            ConfigurationError: a value is missing or of another form; names `source`.
+        """
+        mean, std, size = (mapping.get(key) for key in ("mean", "std", "size"))
+        if not _numbers(mean, 3) or not _numbers(std, 3) or 0 in std:  # type: ignore[operator]
+            raise ConfigurationError(
+                f"{source}: preprocessing has mean {mean!r} and std {std!r}, "
+                "expected three numbers each, std not 0"
+            )
+        if size is not None and not (_numbers(size, 2) and min(size) >= 1):  # type: ignore[call-overload]
+            raise ConfigurationError(
+                f"{source}: preprocessing size is {size!r}, expected [height, width] or null"
+            )
+        return cls(
+            mean=tuple(mean),  # type: ignore[arg-type]
+            std=tuple(std),  # type: ignore[arg-type]
+            size=None if size is None else tuple(size),  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network that is ready to run, and all that is known of it.
+
+    Attributes:
+        network: normalised float32 RGB ``(N, 3, H, W)`` to logits ``(N, n, H, W)``.
+        family: which layout the file had (`FAMILY` for our own).
+        num_classes: channels of the logits.
+        output_stride: input pixels per pixel of the deepest features; 0 when it is unknown.
+        preprocessing: what the images need.
+        label_map: what the classes mean, where the file or the caller said so.
+        provenance: free facts on the training, as written into the file.
+        path: the file.
+        digest: sha256 of the file, hexadecimal.
+    """
+
+    network: nn.Module
+    family: str
+    num_classes: int
+    output_stride: int
+    preprocessing: Preprocessing
+    label_map: LabelMap | None
+    provenance: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    path: Path = Path()
+    digest: str = ""
+
+
+def check_label_map(label_map: LabelMap | None, num_classes: int, path: Path) -> None:
+    """Compare a label map with a network.
+
+    Raises:
+        ConfigurationError: they have different numbers of classes.
+    """
+    if label_map is not None and label_map.num_classes != num_classes:
+        raise ConfigurationError(
+            f"checkpoint {path}: the network has {num_classes} classes, label map "
+            f"{label_map.name!r} has {label_map.num_classes}; give the map it was trained with"
+        )
+
+
+def _numbers(value: object, count: int) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == count
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    )
