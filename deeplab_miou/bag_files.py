@@ -12,7 +12,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader
 
 from deeplab_miou.bag_recovery import Channel, Record, scan
-from deeplab_miou.errors import BagError
+from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -151,20 +151,22 @@ def bag_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Ch
         problems: gets a line for missing files and unusable metadata.
 
     Raises:
-        BagError: there is no storage file.
+        ConfigurationError: there is no bag.
     """
     if path.name == "metadata.yaml":
         path = path.parent
     if path.suffix == ".bag":
-        raise BagError(f"{str(path)!r} is a ROS 1 bag: convert it with rosbags-convert first")
+        raise ConfigurationError(
+            f"{str(path)!r} is a ROS 1 bag: convert it with rosbags-convert first"
+        )
     if path.is_file():
         if not any(suffix in _SUFFIXES for suffix in path.suffixes):
-            raise BagError(
+            raise ConfigurationError(
                 f"{str(path)!r} is no bag: expected a folder, an .mcap file or a .db3 file"
             )
         return [path], {}
     if not path.is_dir():
-        raise BagError(f"bag {str(path)!r} does not exist")
+        raise ConfigurationError(f"bag {str(path)!r} does not exist")
     files, declared = _read_metadata(path, problems)
     if not files:
         files = sorted(
@@ -174,7 +176,7 @@ def bag_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Ch
     present = [each for each in files if each.exists()]
     problems += [f"{each.name} is missing" for each in files if not each.exists()]
     if not present:
-        raise BagError(f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file")
+        raise ConfigurationError(f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file")
     return present, declared
 
 

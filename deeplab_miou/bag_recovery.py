@@ -250,8 +250,7 @@ def _scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
                     (position,),
                 )
                 for row, topic, timestamp_ns, data in rows:
-                    if row <= position or topic not in channels or not isinstance(data, bytes):
-                        raise sqlite3.DatabaseError("a damaged page read as a row")
+                    _check_row(row > position and topic in channels and isinstance(data, bytes))
                     position, lost, missed = row, lost + missed, 0
                     yield Record(channels[topic], timestamp_ns, data)
                 break
@@ -268,6 +267,11 @@ def _scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
         problems.append(f"{path.name}: not a readable SQLite bag ({error})")
     finally:
         connection.close()
+
+
+def _check_row(plausible: object) -> None:
+    if not plausible:
+        raise sqlite3.DatabaseError("a damaged page was read as a row")
 
 
 def _open_sqlite(path: Path) -> sqlite3.Connection:

@@ -121,7 +121,8 @@ class BagReader:
         problems: what was found damaged so far, a line each.
 
     Raises:
-        BagError: nothing can be read (raised on entering the context).
+        ConfigurationError: there is no bag at the path (raised on entering the context).
+        BagError: nothing of it can be read (likewise).
     """
 
     def __init__(self, path: Path | str) -> None:

@@ -1,1 +1,1 @@
-"""Report of a run: JSON, table and pictures."""
+"""A finished evaluation for machines (JSON), terminals (table) and people (HTML page)."""

@@ -1,0 +1,95 @@
+"""The command ``deeplab-miou``: each subcommand is a function of its own module."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from deeplab_miou.errors import BagError, DeeplabMiouError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Its module has ``add_parser(subparsers, **kwargs)``: it calls ``subparsers.add_parser`` with
+    its name and the keyword arguments, adds its options, and sets ``run`` as default, a function
+    from the parsed arguments to the exit code. It is imported only when the command is called.
+
+    Attributes:
+        name: what the user types.
+        module: module to import.
+        summary: one line of help.
+    """
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS = (
+    Command(
+        "evaluate", "deeplab_miou.evaluate_command", "score a bag: mIoU, IoU per class, report"
+    ),
+)
+
+
+def build_parser(called: str | None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of the subcommand that is called.
+
+    Args:
+        called: name of that subcommand; the others are listed without their options, so that
+            nothing heavy is imported for them.
+    """
+    parser = argparse.ArgumentParser(
+        prog="deeplab-miou",
+        description="mIoU of DeepLabv3+ networks on rosbag2 bags.",
+        epilog="exit codes: 0 done; 1 error; 2 wrong usage; "
+        "3 damaged bag, what could be read was scored; 4 nothing was evaluated",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        if command.name == called:
+            import_module(command.module).add_parser(
+                subparsers, help=command.summary, description=f"{command.summary}."
+            )
+        else:
+            subparsers.add_parser(command.name, help=command.summary)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: command line without the program's name; that of the process by default.
+
+    Returns:
+        The exit code, see ``deeplab-miou --help``.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    called = next((each for each in given if not each.startswith("-")), None)
+    parsed = build_parser(called).parse_args(given)
+    try:
+        return int(parsed.run(parsed))
+    except BagError as error:
+        return _complain(error, DAMAGED_BAG)
+    except DeeplabMiouError as error:
+        return _complain(error, WRONG)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _complain(error: DeeplabMiouError, code: int) -> int:
+    sys.stderr.write(f"deeplab-miou: {' '.join(str(error).split())}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What is reported of an evaluation, live or offline, in one record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.metric.scores import Scores
+
+SCHEMA_VERSION = 1
+
+# What the accounting mapping holds of each of its two streams.
+STREAMS = ("images", "labels")
+
+
+@dataclass(frozen=True)
+class Window:
+    """The newest frames only.
+
+    Attributes:
+        scores: of these frames.
+        frames: how many.
+        start_ns: stamp of the oldest, nanoseconds; None when there is none.
+        end_ns: stamp of the newest.
+    """
+
+    scores: Scores
+    frames: int
+    start_ns: int | None
+    end_ns: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Scores, the counts that they come from, and what happened to every message.
+
+    Attributes:
+        class_names: n names in id order.
+        matrix: int64 ``(n, n + 1)``, rows ground truth, last column invalid predictions.
+        frames: frames in it.
+        scores: of the matrix.
+        accounting: ``images`` and ``labels``, each with ``received``, ``evaluated``, ``waiting``
+            and ``dropped`` by reason, as `AccountSnapshot.to_dict` returns them.
+        provenance: what was evaluated, with what, where and when; JSON types.
+        intervals: error bars, where they were computed.
+        window: the newest frames, where a window is kept.
+        ignored_pixels: pixels whose ground truth is not scored.
+        unmapped_pixels: those of them that the label map did not know.
+        problems: what could not be read or is otherwise missing from the score, a line each.
+    """
+
+    class_names: tuple[str, ...]
+    matrix: NDArray[np.int64]
+    frames: int
+    scores: Scores
+    accounting: Mapping[str, Mapping[str, object]]
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    intervals: Intervals | None = None
+    window: Window | None = None
+    ignored_pixels: int = 0
+    unmapped_pixels: int = 0
+    problems: Sequence[str] = ()
+
+    @property
+    def miou_interval(self) -> tuple[float, float]:
+        """Bounds of mIoU; NaN where there are none."""
+        if self.intervals is None:
+            return math.nan, math.nan
+        lower, upper = self.intervals.miou
+        return float(lower), float(upper)
+
+    def iou_interval(self, class_id: int) -> tuple[float, float]:
+        """Return the bounds of one class's IoU; NaN where there are none."""
+        if self.intervals is None:
+            return math.nan, math.nan
+        lower, upper = self.intervals.iou[class_id]
+        return float(lower), float(upper)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as plain JSON types; what is undefined (NaN) is None."""
+        lower, upper = self.miou_interval
+        scores = self.scores.to_dict(self.class_names)
+        classes = scores.pop("classes")
+        return _plain(
+            {
+                "schema_version": SCHEMA_VERSION,
+                **scores,
+                "miou_lower": lower,
+                "miou_upper": upper,
+                "frames": self.frames,
+                "classes": _with_intervals(classes, self),
+                "confusion": self.matrix.tolist(),
+                "ignored_pixels": self.ignored_pixels,
+                "unmapped_pixels": self.unmapped_pixels,
+                "accounting": self.accounting,
+                "problems": self.problems,
+                "intervals": _intervals_dict(self.intervals),
+                "window": _window_dict(self.window, self.class_names),
+                "provenance": self.provenance,
+            }
+        )
+
+
+def _with_intervals(classes: object, report: Report) -> list[dict[str, object]]:
+    if not isinstance(classes, list):
+        raise TypeError(f"expected a list of classes, got {type(classes).__name__}")
+    result: list[dict[str, object]] = []
+    for entry in classes:
+        lower, upper = report.iou_interval(entry["id"])
+        head = {key: entry[key] for key in ("id", "name", "iou")}
+        result.append({**head, "iou_lower": lower, "iou_upper": upper, **entry})
+    return result
+
+
+def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
+    if intervals is None:
+        return None
+    return {
+        "miou": list(intervals.miou),
+        "blocks": intervals.blocks,
+        "reason": intervals.reason,
+    }
+
+
+def _window_dict(window: Window | None, names: Sequence[str]) -> dict[str, object] | None:
+    if window is None:
+        return None
+    return {
+        **window.scores.to_dict(names),
+        "frames": window.frames,
+        "start_ns": window.start_ns,
+        "end_ns": window.end_ns,
+    }
+
+
+def _plain(mapping: Mapping[str, object]) -> dict[str, object]:
+    return {key: _plain_value(value) for key, value in mapping.items()}
+
+
+def _plain_value(value: object) -> object:
+    """Return JSON types; NaN and infinity, which JSON has not, become None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain_value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(each) for each in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return str(value)

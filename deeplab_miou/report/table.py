@@ -1,0 +1,119 @@
+"""A report in the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.bar import Bar
+from rich.table import Table
+from rich.text import Text
+
+from deeplab_miou.report.report import STREAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console, RenderableType
+
+    from deeplab_miou.report.report import Report
+
+_BAR_WIDTH = 20
+_HEADLINES = {
+    "weighted_miou": "weighted mIoU",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+}
+
+
+def print_table(report: Report, console: Console) -> None:
+    """Print classes, headline scores and the account of every message.
+
+    Args:
+        report: what to print.
+        console: where to.
+    """
+    console.print(_class_table(report))
+    console.print(_headline(report))
+    rest = [
+        f"{name} {format_score(getattr(report.scores, key))}" for key, name in _HEADLINES.items()
+    ]
+    console.print(Text(", ".join(rest)))
+    for line in accounting_lines(report):
+        console.print(Text(line))
+    for problem in report.problems:
+        console.print(Text(f"not scored: {printable(problem)}", "bold red"))
+
+
+def accounting_lines(report: Report) -> list[str]:
+    """Return one line for each stream, and one for pixels that were not scored."""
+    lines = [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
+    invalid = int(report.matrix[:, -1].sum())
+    lines.append(
+        f"pixels: {int(report.matrix.sum())} scored ({invalid} with an invalid prediction), "
+        f"{report.ignored_pixels} ignored ({report.unmapped_pixels} of unknown ids or colours)"
+    )
+    return lines
+
+
+def format_score(value: float) -> str:
+    """Return a score with four decimals, a dash where it is undefined."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def format_interval(lower: float, upper: float) -> str:
+    """Return bounds in brackets; empty where there are none."""
+    return "" if math.isnan(lower) or math.isnan(upper) else f"[{lower:.4f}, {upper:.4f}]"
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: it may come from a file or a topic."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _class_table(report: Report) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("id", "class", "", "IoU", "95 %", "precision", "recall", "F1", "pixels"):
+        table.add_column(name, justify="left" if name in {"class", "", "95 %"} else "right")
+    scores = report.scores
+    for class_id, name in enumerate(report.class_names):
+        iou = float(scores.iou[class_id])
+        absent = math.isnan(iou)
+        bar: RenderableType = Text("absent") if absent else Bar(1, 0, iou, width=_BAR_WIDTH)
+        table.add_row(
+            str(class_id),
+            Text(printable(name)),
+            bar,
+            format_score(iou),
+            format_interval(*report.iou_interval(class_id)),
+            format_score(float(scores.precision[class_id])),
+            format_score(float(scores.recall[class_id])),
+            format_score(float(scores.f1[class_id])),
+            str(int(report.matrix[class_id].sum())),
+            style="dim" if absent else "",
+        )
+    return table
+
+
+def _headline(report: Report) -> Text:
+    text = Text(f"mIoU {format_score(report.scores.miou)}", "bold")
+    interval = format_interval(*report.miou_interval)
+    if interval:
+        text.append(f" {interval}")
+    present = int(np.isfinite(report.scores.iou).sum())
+    text.append(f" over {present} of {len(report.class_names)} classes, {report.frames} frames")
+    if report.intervals is not None and report.intervals.reason:
+        text.append(f" (no interval: {report.intervals.reason})")
+    return text
+
+
+def _stream_line(name: str, counts: Mapping[str, object]) -> str:
+    dropped = counts.get("dropped")
+    parts = [f"{counts.get('evaluated', 0)} evaluated"]
+    if counts.get("waiting"):
+        parts.append(f"{counts['waiting']} waiting")
+    if isinstance(dropped, dict):
+        parts += [f"{count} {printable(str(reason))}" for reason, count in dropped.items()]
+    return f"{name}: {counts.get('received', 0)} received = {' + '.join(parts)}"
