@@ -153,7 +153,8 @@ def _streams(report: Report) -> list[tuple[str, dict[str, object]]]:
     for name in STREAMS:
         counts = dict(report.accounting.get(name, {}))
         dropped = counts.pop("dropped", {})
-        rows.append((name, {**counts, **(dropped if isinstance(dropped, dict) else {})}))
+        counts |= dropped if isinstance(dropped, dict) else {}
+        rows.append((name, {printable(key): value for key, value in counts.items()}))
     return rows
 
 

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from deeplab_miou.accounting import Account, Reason, Stream
+from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.metric.bootstrap import Intervals
+from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.report import files
+from deeplab_miou.report.files import write_atomically, write_json, write_report
+from deeplab_miou.report.page import render_page
+from deeplab_miou.report.provenance import environment, utc
+from deeplab_miou.report.report import Report, Window
+from deeplab_miou.report.table import print_table
+
+# Class 2 is absent; one pixel of class 1 has an invalid prediction.
+MATRIX = np.array([[6, 2, 0, 0], [1, 3, 0, 1], [0, 0, 0, 0]], np.int64)
+EVIL = "<script>alert(1)</script>[red]\x1b[31m\"'&"
+
+
+def account():
+    counts = Account()
+    for _ in range(3):
+        counts.received(Stream.IMAGE)
+    counts.received(Stream.LABEL)
+    counts.evaluated()
+    counts.dropped(Stream.IMAGE, Reason.UNMATCHED_IMAGE)
+    return counts.snapshot().to_dict()
+
+
+def make_report(names=("road", "car", "pole"), **changes):
+    intervals = Intervals(
+        miou=(0.4, 0.8),
+        iou=np.array([[0.5, 0.7], [0.3, 0.6], [math.nan, math.nan]]),
+        blocks=12,
+        reason=None,
+    )
+    values = {
+        "class_names": names,
+        "matrix": MATRIX,
+        "frames": 1,
+        "scores": compute_scores(MATRIX),
+        "accounting": account(),
+        "provenance": {"checkpoint": "net.safetensors", "nested": {"a": [1, math.nan]}},
+        "intervals": intervals,
+        "ignored_pixels": 4,
+        "unmapped_pixels": 2,
+    }
+    return Report(**(values | changes))
+
+
+def table_text(report, **kwargs):
+    stream = io.StringIO()
+    print_table(report, Console(file=stream, width=120, **kwargs))
+    return stream.getvalue()
+
+
+def test_json_holds_what_the_agreement_names(tmp_path):
+    write_json(make_report(), tmp_path / "report.json")
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["schema_version"] == 1
+    assert content["miou"] == pytest.approx((6 / 9 + 3 / 7) / 2)
+    assert (content["miou_lower"], content["miou_upper"]) == (0.4, 0.8)
+    assert content["frames"] == 1
+    assert content["confusion"] == MATRIX.tolist()
+    assert content["accounting"]["images"] == {
+        "received": 3,
+        "evaluated": 1,
+        "waiting": 1,
+        "dropped": {"unmatched_image": 1},
+    }
+    assert content["classes"][1] == {
+        "id": 1,
+        "name": "car",
+        "iou": pytest.approx(3 / 7),
+        "iou_lower": 0.3,
+        "iou_upper": 0.6,
+        "precision": pytest.approx(3 / 5),
+        "recall": pytest.approx(3 / 5),
+        "f1": pytest.approx(6 / 10),
+        "true_positive": 3,
+        "false_positive": 2,
+        "false_negative": 2,
+    }
+    assert content["intervals"] == {"miou": [0.4, 0.8], "blocks": 12, "reason": None}
+    assert content["window"] is None
+    for key in ("weighted_miou", "frequency_weighted_iou", "pixel_accuracy", "mean_accuracy"):
+        assert 0 < content[key] < 1
+
+
+def test_nan_becomes_null_everywhere(tmp_path):
+    empty = np.zeros((3, 4), np.int64)
+    report = make_report(matrix=empty, scores=compute_scores(empty), frames=0)
+    write_json(report, tmp_path / "report.json")
+    text = (tmp_path / "report.json").read_text()
+    content = json.loads(text)
+    assert "NaN" not in text
+    assert content["miou"] is None
+    assert content["classes"][2]["iou"] is None
+    assert content["classes"][2]["iou_lower"] is None
+    assert content["provenance"]["nested"] == {"a": [1, None]}
+
+
+def test_a_window_has_its_own_scores():
+    window = Window(compute_scores(MATRIX), 5, 10, 20)
+    content = make_report(window=window).to_dict()["window"]
+    assert content["frames"] == 5
+    assert (content["start_ns"], content["end_ns"]) == (10, 20)
+    assert content["miou"] == pytest.approx((6 / 9 + 3 / 7) / 2)
+
+
+def test_no_intervals_are_null():
+    content = make_report(intervals=None).to_dict()
+    assert content["intervals"] is None
+    assert content["miou_lower"] is None
+    assert content["classes"][0]["iou_lower"] is None
+
+
+def test_an_existing_report_survives_a_full_disk(tmp_path, monkeypatch):
+    write_json(make_report(), tmp_path / "report.json")
+    before = (tmp_path / "report.json").read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(DeeplabMiouError, match="No space left on device") as caught:
+        write_json(make_report(frames=9), tmp_path / "report.json")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "report.json").read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
+def test_a_device_that_is_full_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "r.json").write_text("old")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "x")
+    (tmp_path / ".r.json.x.tmp").symlink_to("/dev/full")
+    # The name is taken by a link: the exclusive creation must refuse to write through it.
+    with pytest.raises(DeeplabMiouError, match="cannot be written"):
+        write_atomically(tmp_path / "r.json", "new")
+    assert (tmp_path / "r.json").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeeplabMiouError, match="cannot be written") as caught:
+        write_report(make_report(), tmp_path / "file" / "folder")
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_are_made_and_files_are_readable_by_others(tmp_path):
+    paths = write_report(make_report(), tmp_path / "a" / "b")
+    assert [path.name for path in paths] == ["report.json", "report.html"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert paths[0].stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_the_table_shows_scores_and_every_message():
+    text = table_text(make_report(problems=["bag is cut"]))
+    assert re.search(r"0 +road .*0\.6667 +\[0\.5000, 0\.7000\]", text)
+    assert re.search(r"2 +pole +absent +-", text)
+    assert "mIoU 0.5476 [0.4000, 0.8000] over 2 of 3 classes, 1 frames" in text
+    assert "images: 3 received = 1 evaluated + 1 waiting + 1 unmatched_image" in text
+    assert "labels: 1 received = 1 evaluated" in text
+    assert "13 scored (1 with an invalid prediction), 4 ignored (2 of unknown" in text
+    assert "not scored: bag is cut" in text
+    order = [text.index(name) for name in ("road", "car", "pole")]
+    assert order == sorted(order)
+
+
+def test_names_cannot_steer_the_terminal():
+    text = table_text(make_report(names=(EVIL, "b", "c"), problems=[EVIL]), force_terminal=False)
+    assert "\x1b" not in text
+    assert "[red]" in text
+
+
+class _Strict(HTMLParser):
+    """Collects tags and attributes; void elements need no end."""
+
+    VOID = frozenset({"meta", "img", "rect", "path"})
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.links, self.stack, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for key, value in attrs if key in {"src", "href", "xlink:href"}]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, _):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parse(page):
+    parser = _Strict()
+    parser.feed(page)
+    parser.close()
+    assert parser.stack == []
+    return parser
+
+
+def test_the_page_shows_what_the_report_holds():
+    page = parse(render_page(make_report(problems=["bag is cut"])))
+    text = " ".join(" ".join(page.text).split())
+    assert "mIoU 0.5476 [0.4000, 0.8000]" in text
+    assert "over 2 of 3 classes, 1 frames" in text
+    assert "absent" in text
+    assert "unmatched_image 1" in text
+    assert "car predicted as road: 1 pixels, 20.00%" in text
+    assert "car predicted as invalid prediction: 1 pixels" in text
+    assert "net.safetensors" in text
+    assert "Not scored: bag is cut" in text
+
+
+@pytest.mark.parametrize("place", ["name", "provenance", "problem", "reason", "key"])
+def test_the_page_escapes_what_comes_from_outside(place):
+    changes = {
+        "name": {"class_names": (EVIL, "b", "c")},
+        "provenance": {"provenance": {"bag": EVIL, "list": [EVIL]}},
+        "problem": {"problems": [EVIL]},
+        "reason": {"accounting": {"images": {"received": 1, "dropped": {EVIL: 1}}, "labels": {}}},
+        "key": {"provenance": {EVIL: 1}},
+    }[place]
+    report = make_report()
+    page = render_page(Report(**({**vars(report)} | changes)))
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "script" not in parse(page).tags
+
+
+@pytest.mark.parametrize("classes", [3, 150])
+def test_the_page_needs_nothing_else(classes):
+    matrix = np.random.default_rng(0).integers(0, 99, (classes, classes + 1))
+    report = make_report(
+        names=tuple(f"class {index}" for index in range(classes)),
+        matrix=matrix,
+        scores=compute_scores(matrix),
+        intervals=None,
+    )
+    page = render_page(report)
+    parsed = parse(page)
+    assert all(link.startswith("data:image/png;base64,") for link in parsed.links)
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "prefers-color-scheme: dark" in page
+    assert len(page) < 400_000
+
+
+def test_the_environment_is_plain_and_complete():
+    facts = environment("cpu")
+    json.dumps(facts)
+    assert facts["numpy_version"] == np.__version__
+    assert facts["cpu_count"] >= 1
+    assert facts["gpu"] is None
+    assert utc(0) == "1970-01-01T00:00:00Z"

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix as reference_matrix
+
+from deeplab_miou.bags import BagWriter
+from deeplab_miou.engine import EngineOptions
+from deeplab_miou.errors import BagError, ConfigurationError
+from deeplab_miou.images import CompressedImage, RawImage
+from deeplab_miou.offline import OfflineOptions, evaluate
+
+CAMVID = Path(__file__).parents[2] / "shared" / "data" / "camvid"
+SECOND = 1_000_000_000
+CLASSES = 19
+
+
+def mono8(ids):
+    height, width = ids.shape
+    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
+
+
+def random_ids(seed):
+    ids = np.random.default_rng(seed).integers(0, CLASSES + 3, (24, 32)).astype(np.uint8)
+    ids[ids >= CLASSES] = 255
+    return ids
+
+
+def write_bag(path, storage="mcap", frames=20, labelled=range(20), shift_ns=0):
+    """Write predictions for all frames and labels for some; returns the expected matrix."""
+    matrix = np.zeros((CLASSES, CLASSES + 1), np.int64)
+    with BagWriter(path, storage) as writer:
+        writer.add_topic("/camera/image", "sensor_msgs/msg/Image")
+        for index in range(frames):
+            stamp_ns = (100 + index) * SECOND
+            prediction, truth = random_ids(index), random_ids(1000 + index)
+            writer.write_image("/prediction", stamp_ns, "camera", mono8(prediction))
+            if index in labelled:
+                writer.write_image("/camera/labels", stamp_ns + shift_ns, "camera", mono8(truth))
+                for g, p in zip(truth.ravel(), prediction.ravel(), strict=True):
+                    if g != 255:
+                        matrix[g, min(p, CLASSES)] += 1
+    return matrix
+
+
+def options(bag, **changes):
+    engine = EngineOptions(source="topic", labels="cityscapes_train_ids")
+    values = {"bag": str(bag), "engine": engine, "prediction_topic": "/prediction"}
+    return OfflineOptions(**(values | changes))
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_known_predictions_give_the_known_matrix(tmp_path, storage):
+    expected = write_bag(tmp_path / "bag", storage)
+    seen = []
+    evaluation = evaluate(options(tmp_path / "bag"), lambda *counts: seen.append(counts))
+    report = evaluation.report
+    assert np.array_equal(report.matrix, expected)
+    assert report.frames == 20
+    assert report.accounting["images"] == {
+        "received": 20,
+        "evaluated": 20,
+        "waiting": 0,
+        "dropped": {},
+    }
+    assert seen[-1] == (40, 40)
+    assert not evaluation.damaged
+    assert report.provenance["mode"] == "offline"
+    assert report.provenance["label_topic"] == "/camera/labels"
+    assert report.provenance["label_map"] == "cityscapes_train_ids"
+    assert report.intervals is not None
+
+
+def test_frames_without_labels_are_accounted_for(tmp_path):
+    expected = write_bag(tmp_path / "bag", labelled=range(0, 20, 5))
+    evaluation = evaluate(options(tmp_path / "bag"))
+    assert np.array_equal(evaluation.report.matrix, expected)
+    images = evaluation.report.accounting["images"]
+    assert images["evaluated"] == 4
+    assert images["dropped"] == {"unmatched_image": 16}
+    assert "no label with its stamp" in evaluation.first_drops["unmatched_image"]
+
+
+def test_the_tolerance_pairs_sloppy_stamps(tmp_path):
+    expected = write_bag(tmp_path / "bag", shift_ns=20_000_000)
+    assert evaluate(options(tmp_path / "bag")).report.frames == 0
+    sloppy = evaluate(options(tmp_path / "bag", sync_tolerance_s=0.05)).report
+    assert np.array_equal(sloppy.matrix, expected)
+
+
+def test_start_and_duration_choose_frames(tmp_path):
+    write_bag(tmp_path / "bag")
+    report = evaluate(options(tmp_path / "bag", start_s=5, duration_s=3)).report
+    assert report.frames == 3
+    assert report.accounting["images"]["received"] == 3
+
+
+def test_absent_classes_change_the_mean_only(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        for topic in ("/prediction", "/camera/labels"):
+            writer.write_image(topic, SECOND, "", mono8(np.zeros((4, 4), np.uint8)))
+    assert evaluate(options(tmp_path / "bag")).report.scores.miou == 1
+    counted = evaluate(options(tmp_path / "bag", absent_classes="zero")).report
+    assert counted.scores.miou == pytest.approx(1 / CLASSES)
+
+
+def test_garbage_is_counted_and_the_rest_scored(tmp_path):
+    good = mono8(random_ids(1))
+    with BagWriter(tmp_path / "bag") as writer:
+        for index, image in enumerate(
+            [good, RawImage(24, 32, "mono8", is_bigendian=False, step=32, data=b"x"), good]
+        ):
+            writer.write_image("/prediction", index * SECOND, "", image)
+            writer.write_image("/camera/labels", index * SECOND, "", good)
+        writer.write("/prediction", "sensor_msgs/msg/Image", 5 * SECOND, b"\x00\x01\x00\x00oh")
+    report = evaluate(options(tmp_path / "bag")).report
+    assert report.frames == 2
+    assert report.accounting["images"]["dropped"] == {"truncated_data": 2}
+    assert report.accounting["images"]["received"] == 4
+    assert report.accounting["labels"]["dropped"] == {"unmatched_label": 1}
+
+
+def test_a_truncated_bag_is_scored_as_far_as_it_goes(tmp_path):
+    write_bag(tmp_path / "bag", frames=800, labelled=range(800))
+    path = tmp_path / "bag" / "bag.mcap"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    evaluation = evaluate(options(tmp_path / "bag"))
+    assert evaluation.damaged
+    assert 300 < evaluation.report.frames < 800
+    assert "breaks off" in evaluation.report.problems[0]
+
+
+def test_mistakes_are_named(tmp_path):
+    write_bag(tmp_path / "bag", frames=2)
+    with pytest.raises(ConfigurationError, match=r"'/wrong'.*/prediction \(sensor_msgs/msg/Image"):
+        evaluate(options(tmp_path / "bag", prediction_topic="/wrong"))
+    with pytest.raises(ConfigurationError, match="both images and labels"):
+        evaluate(options(tmp_path / "bag", prediction_topic="/camera/labels"))
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        evaluate(options(tmp_path / "none"))
+    (tmp_path / "x.mcap").write_bytes(b"garbage")
+    with pytest.raises(BagError, match="cannot be read"):
+        evaluate(options(tmp_path / "x.mcap"))
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid frames are not on this machine")
+def test_real_frames_agree_with_scikit_learn(tmp_path):
+    files = sorted((CAMVID / "labels").glob("*.png"))
+    random = np.random.default_rng(0)
+    truths, predictions = [], []
+    with BagWriter(tmp_path / "bag") as writer:
+        for index, file in enumerate(files):
+            truth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            # Predictions like a network's: moved borders, and some pixels of any class.
+            prediction = np.roll(truth, random.integers(-4, 5, 2), (0, 1))
+            prediction[prediction == 11] = 3
+            noise = random.random(truth.shape) < 0.02
+            prediction[noise] = random.integers(0, 11, int(noise.sum()))
+            stamp_ns = index * SECOND // 10
+            writer.write_image("/prediction", stamp_ns, "", mono8(prediction))
+            data = file.read_bytes()
+            writer.write_image("/camera/labels", stamp_ns, "", CompressedImage("png", data))
+            truths.append(truth.ravel())
+            predictions.append(prediction.ravel())
+    engine = EngineOptions(source="topic", labels="camvid11")
+    report = evaluate(options(tmp_path / "bag", engine=engine)).report
+    truth, prediction = np.concatenate(truths), np.concatenate(predictions)
+    known = truth != 11
+    expected = reference_matrix(truth[known], prediction[known], labels=range(11))
+    assert report.frames == 40
+    assert np.array_equal(report.matrix[:, :11], expected)
+    assert not report.matrix[:, 11].any()
+    assert report.ignored_pixels == int((~known).sum())
