@@ -16,7 +16,7 @@ The format, a YAML file that is short enough to write by hand::
       - {name: void, color: [0, 0, 0], ids: [0, 255]}
 
 A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
-train ids. ``color`` is what it is painted with and what means it in a label image of colours;
+train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a label image of colours;
 ``colors`` lists the latter where they differ, and may be empty. When no class has a ``color`` a
 palette is made up and colour labels cannot be read.
 """
@@ -240,6 +240,8 @@ class LabelMap:
         table = np.full(label_format.MAX_RAW_ID + 1, self._unknown, self._table_type)
         for train_id, entry in enumerate(self.classes):
             table[list(entry.ids)] = train_id
+        if all(entry.ids == (train_id,) for train_id, entry in enumerate(self.classes)):
+            table[self.ignore_index] = self.ignore_index  # raw ids are train ids, this one too
         for entry in self.ignored:
             table[list(entry.ids)] = self.ignore_index
         return table

@@ -19,7 +19,7 @@ from deeplab_miou.errors import FrameError
 from deeplab_miou.images import RawImage, byte_size, check_image, decode_labels
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.pairing import Decision, Pair, Pairer
-from deeplab_miou.queueing import Overflow, WorkQueue
+from deeplab_miou.queueing import WorkQueue
 from deeplab_miou.run_state import RunSnapshot, RunState, Ticket
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ class Pipeline:
     Args:
         predictor: where predictions come from.
         label_map: what the labels mean.
+        run: what is counted.
         pairer: pairs images and labels.
         queue: holds pairs until the worker takes them.
         batch_size: most pairs that the worker takes at once.
@@ -147,6 +148,7 @@ class Pipeline:
         predictor: Predictor,
         label_map: LabelMap,
         *,
+        run: RunState | None = None,
         pairer: Pairer[Message] | None = None,
         queue: WorkQueue[Pair[Message]] | None = None,
         batch_size: int = 1,
@@ -156,13 +158,13 @@ class Pipeline:
     ) -> None:
         self._predictor = predictor
         self._label_map = label_map
-        self._pairer: Pairer[Message] = pairer or Pairer()
-        self._queue: WorkQueue[Pair[Message]] = queue or WorkQueue(8, Overflow.DROP_OLDEST)
+        self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
+        self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
         self._batch_size = batch_size
         self._score_at = score_at
         self._on_clock_jump = on_clock_jump
         self._on_outcome = on_outcome
-        self._run = RunState(label_map.num_classes)
+        self._run = RunState(label_map.num_classes) if run is None else run
 
     def add(self, stream: Stream, stamp_ns: int, frame_id: str, image: ImageMessage) -> None:
         """Add a message that arrived; any thread.

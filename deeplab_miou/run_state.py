@@ -27,8 +27,8 @@ class RunSnapshot:
     """A run at one instant; matrix, frames and account agree with each other.
 
     Attributes:
-        run_id: unique for each `RunState`.
-        reset_count: resets so far.
+        run_id: which process counted.
+        reset_count: resets so far; counts start from zero with each.
         sequence: outcomes so far.
         matrix: confusion matrix, int64 ``(n, n + 1)``.
         frames: frames in it.
@@ -57,14 +57,16 @@ class RunState:
 
     Args:
         num_classes: number of classes n.
+        run_id: unique for the process that counts; made up if empty.
+        reset_count: resets before this one, of the same process.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.run_id = uuid.uuid4().hex
+    def __init__(self, num_classes: int, *, run_id: str = "", reset_count: int = 0) -> None:
+        self.run_id = run_id or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._accumulator = Accumulator(num_classes)
         self._account = Account()
-        self._reset_count = 0
+        self._reset_count = reset_count
         self._sequence = 0
         self._ignored_pixels = 0
         self._unmapped_pixels = 0

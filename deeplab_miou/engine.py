@@ -1,0 +1,173 @@
+"""What scores a stream, made from a user's choices: label map, predictions, and what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.labels import load_label_map
+from deeplab_miou.metric.confusion import warm_up
+from deeplab_miou.predictors import NetworkPredictor, TopicPredictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.predictors import Predictor
+
+DEMO_CHECKPOINT = "demo"
+
+# Networks that take the image as it comes are warmed up at this size, (h, w).
+_WARM_UP_SIZE = (480, 640)
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """A user's choices.
+
+    Attributes:
+        source: ``network`` runs a checkpoint on the images; ``topic`` takes label images of
+            predictions in their place.
+        checkpoint: file, or ``demo`` for the one that ships; for a network only.
+        labels: label map of the ground truth, name or file; empty for the checkpoint's own.
+        prediction_labels: label map of the predictions' raw ids or colours, name or file; empty
+            when they are train ids. For predictions of a topic only.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        threads: CPU threads of the network; 0 leaves PyTorch's choice.
+        score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
+    """
+
+    source: Literal["network", "topic"] = "network"
+    checkpoint: str = ""
+    labels: str = ""
+    prediction_labels: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    score_at: Literal["label", "prediction"] = "label"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What scores a stream.
+
+    Attributes:
+        label_map: what labels mean.
+        predictor: where predictions come from.
+        device: where the network runs; ``none`` without one.
+        provenance: what decides the score, JSON types: checkpoint and its digest, label map, ….
+        configuration: digest of all that decides the score; runs that differ in it do not add up.
+        close: frees the network; call it once.
+    """
+
+    label_map: LabelMap
+    predictor: Predictor
+    device: str
+    provenance: Mapping[str, object]
+    configuration: str
+    close: Callable[[], None]
+
+
+def build_engine(options: EngineOptions) -> Engine:
+    """Load and warm up all that is needed.
+
+    Raises:
+        ConfigurationError: a file, name or device cannot be used; the message says which and why.
+    """
+    if options.source == "topic":
+        return _from_topic(options)
+    return _from_network(options)
+
+
+def _from_topic(options: EngineOptions) -> Engine:
+    if not options.labels:
+        raise ConfigurationError(
+            "labels is empty, expected a label map: predictions of a topic bring none along"
+        )
+    label_map = load_label_map(options.labels)
+    prediction_map = None
+    if options.prediction_labels:
+        prediction_map = load_label_map(options.prediction_labels)
+        _check_classes(label_map, prediction_map.num_classes, prediction_map.name)
+    facts: dict[str, object] = {
+        "source": "topic",
+        "prediction_labels": prediction_map.to_dict() if prediction_map else None,
+    }
+    predictor = TopicPredictor(prediction_map)
+    return _engine(options, label_map, predictor, "none", facts, lambda: None)
+
+
+def _from_network(options: EngineOptions) -> Engine:
+    # Torch is heavy: only who runs a network imports it.
+    from deeplab_miou.model import checkpoints  # noqa: PLC0415
+    from deeplab_miou.model.segmenter import Segmenter  # noqa: PLC0415
+
+    if not options.checkpoint:
+        raise ConfigurationError(
+            "checkpoint is empty, expected a file, or 'demo' for the network that ships"
+        )
+    checkpoint = checkpoints.load(_checkpoint_file(options.checkpoint))
+    label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map
+    if label_map is None:
+        raise ConfigurationError(
+            f"checkpoint {options.checkpoint} holds no label map: name one with labels"
+        )
+    _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
+    segmenter = Segmenter(
+        checkpoint,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads or None,
+    )
+    segmenter.warm_up(checkpoint.preprocessing.size or _WARM_UP_SIZE)
+    facts: dict[str, object] = {
+        "source": "network",
+        "checkpoint": Path(options.checkpoint).name,
+        "checkpoint_sha256": checkpoint.digest,
+        "family": checkpoint.family,
+        "output_stride": checkpoint.output_stride,
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "precision": segmenter.precision,
+    }
+    predictor = NetworkPredictor(segmenter)
+    return _engine(options, label_map, predictor, segmenter.device, facts, segmenter.close)
+
+
+def _engine(  # noqa: PLR0917  (private, each caller names all of them)
+    options: EngineOptions,
+    label_map: LabelMap,
+    predictor: Predictor,
+    device: str,
+    facts: dict[str, object],
+    close: Callable[[], None],
+) -> Engine:
+    warm_up(label_map.num_classes)
+    facts |= {"score_at": options.score_at}
+    decisive = json.dumps(facts | {"label_map": label_map.to_dict()}, sort_keys=True)
+    return Engine(
+        label_map=label_map,
+        predictor=predictor,
+        device=device,
+        provenance=facts | {"label_map": label_map.name, "device": device},
+        configuration=hashlib.sha256(decisive.encode()).hexdigest()[:16],
+        close=close,
+    )
+
+
+def _checkpoint_file(name: str) -> Path:
+    if name == DEMO_CHECKPOINT:
+        return Path(__file__).parent / "demo" / "demo.safetensors"
+    return Path(name).expanduser()
+
+
+def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
+    if label_map.num_classes != num_classes:
+        raise ConfigurationError(
+            f"{what} has {num_classes} classes, label map {label_map.name} has "
+            f"{label_map.num_classes}: expected the same classes in the same order"
+        )

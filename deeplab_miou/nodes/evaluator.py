@@ -1,0 +1,374 @@
+"""The node ``deeplab_evaluator``: images and labels in, confusion matrix and outcomes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+
+from deeplab_miou.accounting import Stream
+from deeplab_miou.engine import Engine, EngineOptions, build_engine
+from deeplab_miou.images import decode_color
+from deeplab_miou.nodes.conversions import (
+    account_message,
+    confusion_message,
+    frame_score_message,
+    image_from_message,
+    image_to_message,
+    time_to_ns,
+)
+from deeplab_miou.nodes.converters import use_cv_bridge
+from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
+from deeplab_miou.nodes.evaluator_status import EvaluatorStatus
+from deeplab_miou.nodes.inputs import Input, InputOptions
+from deeplab_miou.nodes.managed import ManagedNode, run
+from deeplab_miou.pairing import Pairer
+from deeplab_miou.pictures import overlay
+from deeplab_miou.pipeline import ClockJump, FrameOutcome, Pipeline
+from deeplab_miou.queueing import Overflow, WorkQueue
+from deeplab_miou.run_state import RunState
+from deeplab_miou.telemetry import Throttle
+from deeplab_miou.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rclpy.clock import JumpHandle
+    from rclpy.timer import Timer
+
+_FOLLOW_PERIOD_S = 0.1
+_ACCOUNT_PERIOD_S = 0.05
+_DIAGNOSTICS_PERIOD_S = 1.0
+_FRAME_DEPTH = 1000
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class DeeplabEvaluator(ManagedNode):
+    """Scores a network on a live stream; all logic is in `deeplab_miou.pipeline`."""
+
+    def __init__(self) -> None:
+        super().__init__("deeplab_evaluator", PARAMETERS)
+        self._source = self.get_fully_qualified_name()
+        self._run_id = uuid.uuid4().hex
+        self._reset_count = 0
+        self._engine: Engine | None = None
+        self._pipeline: Pipeline | None = None
+        self._worker: Worker | None = None
+        self._inputs: dict[Stream, Input] = {}
+        self._timers: list[Timer] = []
+        self._jump_handle: JumpHandle | None = None
+        self._status = EvaluatorStatus()
+        self._throttle = Throttle()
+        self._published: object = None
+        self._settled: object = None
+        self._sequence = 0
+        self._paused = False
+        # One at a time, so that an older state never overtakes a newer one.
+        self._state_group = MutuallyExclusiveCallbackGroup()
+        self._slow_group = MutuallyExclusiveCallbackGroup()
+
+    def configure(self) -> None:
+        """Load and warm up the network, make publishers and services."""
+        self.get_logger().info(use_cv_bridge())
+        options = self.settings
+        self._engine = build_engine(
+            EngineOptions(**{name: options[name] for name in EngineOptions.__dataclass_fields__})
+        )
+        self._pipeline = Pipeline(
+            self._engine.predictor,
+            self._engine.label_map,
+            run=RunState(
+                self._engine.label_map.num_classes,
+                run_id=self._run_id,
+                reset_count=self._reset_count,
+            ),
+            pairer=Pairer(
+                tolerance_ns=round(options["sync_tolerance"] * 1e9),
+                max_frames=options["hold_frames"],
+                max_bytes=options["hold_mebibytes"] * 2**20,
+                jump_threshold_ns=round(options["clock_jump_threshold"] * 1e9),
+            ),
+            queue=WorkQueue(options["queue_size"], Overflow(options["overflow"])),
+            batch_size=options["batch_size"],
+            score_at=options["score_at"],
+            on_clock_jump=ClockJump(options["on_clock_jump"]),
+            on_outcome=self._on_outcome,
+        )
+        self._status = EvaluatorStatus()
+        self._paused = False
+        self._frames = self.create_publisher(FrameScore, "~/frame", _FRAME_DEPTH)
+        self._accounts = self.create_publisher(Account, "~/account", _FRAME_DEPTH)
+        self._states = self.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
+        self._predictions = self.create_publisher(Image, "~/prediction", 5)
+        self._overlays = self.create_publisher(Image, "~/overlay", 5)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        group = self._slow_group
+        self._services_made = [
+            self.create_service(Trigger, "~/reset", self._reset, callback_group=group),
+            self.create_service(Trigger, "~/flush", self._flush, callback_group=group),
+            self.create_service(SetBool, "~/pause", self._pause, callback_group=group),
+        ]
+        self.get_logger().info(
+            f"label map {self._engine.label_map.name} with "
+            f"{self._engine.label_map.num_classes} classes, device {self._engine.device}"
+        )
+
+    def activate(self) -> None:
+        """Subscribe and start to score."""
+        pipeline = self._pipeline
+        pipeline.interrupt(on=False)
+        self._worker = Worker(pipeline.work, self.fail)
+        self._worker.start()
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+            ),
+            post_callback=self._clock_jumped,
+        )
+        self._paused = False
+        self._start_inputs()
+        period_s = self.settings["publish_period"]
+        self._timers = [
+            self.create_steady_timer(_FOLLOW_PERIOD_S, self._follow, self._slow_group),
+            self.create_steady_timer(period_s, self._publish_state, self._state_group),
+            self.create_steady_timer(_ACCOUNT_PERIOD_S, self._settle_account, self._state_group),
+            self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self._state_group),
+        ]
+
+    def deactivate(self) -> None:
+        """Unsubscribe and finish the frame in hand; counts and what waits are kept."""
+        for timer in self._timers:
+            self.destroy_timer(timer)
+        self._timers = []
+        if self._jump_handle is not None:
+            self._jump_handle.unregister()
+            self._jump_handle = None
+        if self._pipeline is not None:
+            self._pipeline.interrupt(on=True)
+        self._stop_inputs()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+            self._publish_state()
+
+    def cleanup(self) -> None:
+        """Free the network; the next configuration starts from zero."""
+        if self._engine is not None:
+            self._engine.close()
+        if self._pipeline is not None:
+            self._reset_count = self._pipeline.snapshot().reset_count + 1
+            for publisher in (
+                self._frames,
+                self._accounts,
+                self._states,
+                self._predictions,
+                self._overlays,
+                self._diagnostics,
+            ):
+                self.destroy_publisher(publisher)
+            for service in self._services_made:
+                self.destroy_service(service)
+        self._engine = None
+        self._pipeline = None
+        self._published = None
+        self._settled = None
+
+    def finish(self) -> None:
+        """Say how it ended."""
+        account = self._pipeline.account
+        self.get_logger().info(
+            f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
+            f"{account.labels.received} labels received"
+        )
+
+    # Inputs.
+
+    def _start_inputs(self) -> None:
+        for stream in Stream:
+            name = stream.value
+            options = InputOptions(
+                topic=self.resolve_topic_name(self.settings[f"{name}_topic"]),
+                reliability=self.settings[f"{name}_reliability"],
+                durability=self.settings[f"{name}_durability"],
+                depth=self.settings["input_depth"],
+            )
+            self._inputs[stream] = Input(self, options, self._receiver(stream))
+
+    def _stop_inputs(self) -> None:
+        for stream in list(self._inputs):
+            self._inputs.pop(stream).stop()
+
+    def _receiver(self, stream: Stream) -> object:
+        pipeline = self._pipeline
+
+        def receive(message: Image | CompressedImage) -> None:
+            self._status.arrived(stream)
+            header = message.header
+            image = image_from_message(message)
+            pipeline.add(stream, time_to_ns(header.stamp), header.frame_id, image)
+            if self._accounts.get_subscription_count():
+                self._publish_account()
+
+        return receive
+
+    def _follow(self) -> None:
+        for source in list(self._inputs.values()):
+            source.follow()
+            late = source.age_s > self.settings["startup_timeout"] and not source.publishers
+            if late and self._throttle.admit(source.options.topic) is not None:
+                self.get_logger().warning(source.missing())
+
+    def _clock_jumped(self, _jump: object) -> None:
+        self.get_logger().warning(
+            f"time jumped back: on_clock_jump is {self.settings['on_clock_jump']}"
+        )
+        self._pipeline.clock_jumped(self.get_clock().now().nanoseconds)
+
+    # Results.
+
+    def _on_outcome(self, outcome: FrameOutcome) -> None:
+        self._status.ended(outcome, self.get_clock().now().nanoseconds)
+        if outcome.reason is not None:
+            self._log_drop(outcome)
+        self._frames.publish(frame_score_message(outcome, source=self._source, run_id=self._run_id))
+        if self._accounts.get_subscription_count():
+            self._publish_account()
+        if outcome.prediction is not None:
+            self._publish_pictures(outcome)
+
+    def _log_drop(self, outcome: FrameOutcome) -> None:
+        held_back = self._throttle.admit(outcome.reason)
+        if held_back is None:
+            return
+        image, label = outcome.image, outcome.label
+        what = "pair" if image and label else "image" if image else "label"
+        stream = Stream.IMAGE if image else Stream.LABEL
+        topic = self.settings[f"{stream.value}_topic"]
+        stamp_ns = (image or label).stamp_ns
+        more = f" ({held_back} more like it since the last such line)" if held_back else ""
+        self.get_logger().warning(
+            f"{what} of {topic} at {stamp_ns / 1e9:.3f} s not evaluated, "
+            f"{outcome.reason.value}: {outcome.message}{more}"
+        )
+
+    def _publish_pictures(self, outcome: FrameOutcome) -> None:
+        image = outcome.image
+        if self._predictions.get_subscription_count():
+            ids = image_to_message(outcome.prediction, "mono8", image.stamp_ns, image.frame_id)
+            self._predictions.publish(ids)
+        if self._overlays.get_subscription_count():
+            label_map = self._engine.label_map
+            base = (
+                decode_color(image.image)
+                if self.settings["source"] == "network"
+                else label_map.colorize(outcome.ground_truth)
+            )
+            painted = overlay(base, outcome.prediction, label_map)
+            self._overlays.publish(
+                image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
+            )
+
+    def _publish_state(self) -> None:
+        snapshot = self._pipeline.snapshot()
+        state = (snapshot.reset_count, snapshot.sequence, snapshot.account)
+        if state == self._published:
+            return
+        self._published = state
+        self._sequence += 1
+        provenance = dict(self._engine.provenance) | {"configuration": self._engine.configuration}
+        self._states.publish(
+            confusion_message(
+                snapshot,
+                source=self._source,
+                sequence=self._sequence,
+                class_names=self._engine.label_map.class_names,
+                provenance=json.dumps(provenance),
+            )
+        )
+
+    def _publish_account(self) -> None:
+        snapshot = self._pipeline.snapshot()
+        self._accounts.publish(
+            account_message(
+                snapshot.account,
+                source=self._source,
+                run_id=self._run_id,
+                reset_count=snapshot.reset_count,
+                now=self.get_clock().now().to_msg(),
+            )
+        )
+
+    def _settle_account(self) -> None:
+        # Threads publish accounts as things happen, perhaps not in order: this is the last word.
+        account = self._pipeline.account
+        if self._accounts.get_subscription_count() and account != self._settled:
+            self._publish_account()
+            self._settled = account
+
+    def _diagnose(self) -> None:
+        inputs = list(self._inputs.items())
+        late_s = self.settings["startup_timeout"]
+        missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
+        status = self._status.report(
+            self._pipeline,
+            {f"{stream.value} input": source.describe() for stream, source in inputs},
+            "; ".join(missing),
+            {"device": self._engine.device, "paused": str(self._paused).lower()},
+        )
+        status.name = f"{self._source}: evaluation"
+        status.hardware_id = self._engine.device
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    # Services.
+
+    def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        before = self._pipeline.snapshot()
+        self._pipeline.reset()
+        response.success = True
+        response.message = f"discarded {before.frames} frames"
+        self.get_logger().info(f"reset: {response.message}")
+        return response
+
+    def _flush(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        held = sum(self._pipeline.held.values())
+        self._pipeline.flush()
+        response.success = True
+        response.message = (
+            f"{held} messages that waited for a partner counted as unmatched, "
+            f"{self._pipeline.queued} pairs still in the queue"
+        )
+        return response
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self.state_label == "active"
+        if not response.success:
+            response.message = f"the node is {self.state_label}, expected active"
+            return response
+        if request.data and not self._paused:
+            self._stop_inputs()
+        elif not request.data and self._paused:
+            self._start_inputs()
+        self._paused = request.data
+        response.message = "paused: nothing is received" if request.data else "running"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the node."""
+    sys.exit(run(DeeplabEvaluator, args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What ``deeplab_evaluator`` says of itself in ``/diagnostics``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.telemetry import Latencies, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.pipeline import FrameOutcome, Pipeline
+
+# What these count is normal life (key-frame labels); all other reasons deserve a look.
+_NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
+# Both streams arriving this long without a single pair means that their stamps do not agree.
+_NO_PAIR_S = 10.0
+
+
+class EvaluatorStatus:
+    """Rates, latencies and the health that follows from them; thread-safe.
+
+    Levels: ERROR when inference failed since the last report; WARN when frames were lost
+    for a reason that a user can mend, when an input is not published, or when both inputs arrive
+    and nothing pairs; OK otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._rates = {stream: Rate() for stream in Stream}
+        self._evaluated = Rate()
+        self._from_arrival = Latencies()
+        self._from_stamp = Latencies()
+        self._lost: dict[Reason, int] = {}
+        self._last_error = ""
+
+    def arrived(self, stream: Stream) -> None:
+        """Note a message that arrived."""
+        self._rates[stream].tick()
+
+    def ended(self, outcome: FrameOutcome, now_ns: int) -> None:
+        """Note an outcome; `now_ns` is the node's clock, for the latency since the stamp."""
+        if outcome.reason is not None:
+            if outcome.reason not in _NORMAL:
+                self._last_error = f"{outcome.reason.value}: {outcome.message}"
+            return
+        self._evaluated.tick()
+        self._from_arrival.add(outcome.timing.latency_s)
+        if outcome.image is not None:
+            self._from_stamp.add((now_ns - outcome.image.stamp_ns) / 1e9)
+
+    def report(
+        self, pipeline: Pipeline, inputs: Mapping[str, str], missing: str, device: Mapping[str, str]
+    ) -> DiagnosticStatus:
+        """Return level, one line and details; name and hardware are the caller's.
+
+        Args:
+            pipeline: what is reported on.
+            inputs: how each input is subscribed.
+            missing: what is not published though it should be; empty if all is.
+            device: facts on the device.
+        """
+        account = pipeline.account
+        lost = {
+            reason: max(account.images.dropped[reason], account.labels.dropped[reason])
+            for reason in Reason
+            if reason not in _NORMAL
+        }
+        news = [r.value for r, n in lost.items() if n > self._lost.get(r, 0)]
+        self._lost = lost
+        both = min(account.images.received, account.labels.received)
+        unpaired = (
+            both > 0
+            and account.images.evaluated == 0
+            and not any(lost[r] for r in Reason if r in lost and r is not Reason.UNMATCHED_LABEL)
+            and time.monotonic() - self._began_s > _NO_PAIR_S
+        )
+        frames = account.images.evaluated
+        level, text = DiagnosticStatus.OK, f"{frames} frames evaluated"
+        if Reason.INFERENCE_FAILED.value in news:
+            level, text = DiagnosticStatus.ERROR, f"inference failed: {self._last_error}"
+        elif missing:
+            level, text = DiagnosticStatus.WARN, missing
+        elif unpaired:
+            level = DiagnosticStatus.WARN
+            text = "images and labels arrive but no stamps agree: see sync_tolerance"
+        elif news:
+            level, text = DiagnosticStatus.WARN, f"frames lost: {', '.join(news)}"
+        values = self._values(pipeline) | dict(inputs) | dict(device)
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        return DiagnosticStatus(level=level, message=text, values=pairs)
+
+    def _values(self, pipeline: Pipeline) -> dict[str, str]:
+        account = pipeline.account
+        values = {}
+        for name, counts in (("images", account.images), ("labels", account.labels)):
+            values[f"{name} received"] = str(counts.received)
+            values[f"{name} evaluated"] = str(counts.evaluated)
+            values[f"{name} waiting"] = str(counts.waiting)
+            for reason, number in counts.dropped.items():
+                values[f"{name} {reason.value}"] = str(number)
+        held = pipeline.held
+        arrival, stamp = self._from_arrival.quantiles(), self._from_stamp.quantiles()
+        return values | {
+            "image rate (Hz)": f"{self._rates[Stream.IMAGE].hertz():.2f}",
+            "label rate (Hz)": f"{self._rates[Stream.LABEL].hertz():.2f}",
+            "evaluated rate (Hz)": f"{self._evaluated.hertz():.2f}",
+            "latency from arrival, median (ms)": f"{arrival.median_s * 1e3:.1f}",
+            "latency from arrival, 95th percentile (ms)": f"{arrival.p95_s * 1e3:.1f}",
+            "latency from stamp, median (ms)": f"{stamp.median_s * 1e3:.1f}",
+            "latency from stamp, 95th percentile (ms)": f"{stamp.p95_s * 1e3:.1f}",
+            "pairs in queue": str(pipeline.queued),
+            "images held": str(held[Stream.IMAGE]),
+            "labels held": str(held[Stream.LABEL]),
+            "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
+            "last error": self._last_error,
+        }

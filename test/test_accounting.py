@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from deeplab_miou.accounting import Account, Reason, Stream
+
+
+def test_everything_received_is_evaluated_waiting_or_dropped():
+    account = Account()
+    for _ in range(5):
+        account.received(Stream.IMAGE)
+    for _ in range(3):
+        account.received(Stream.LABEL)
+    account.evaluated()
+    account.dropped(Stream.IMAGE, Reason.UNMATCHED_IMAGE)
+    account.dropped(Stream.LABEL, Reason.BAD_ENCODING)
+    images, labels = account.snapshot().images, account.snapshot().labels
+    assert (images.received, images.evaluated, images.waiting) == (5, 1, 3)
+    assert (labels.received, labels.evaluated, labels.waiting) == (3, 1, 1)
+    assert images.dropped[Reason.UNMATCHED_IMAGE] == 1
+    assert labels.dropped[Reason.UNMATCHED_IMAGE] == 0
+    assert account.snapshot().to_dict()["labels"] == {
+        "received": 3,
+        "evaluated": 1,
+        "waiting": 1,
+        "dropped": {"bad_encoding": 1},
+    }
+
+
+def test_ending_what_was_never_received_is_a_programming_error():
+    account = Account()
+    with pytest.raises(RuntimeError, match="more images ended"):
+        account.dropped(Stream.IMAGE, Reason.BAD_SIZE)
+
+
+def test_reset_forgets_all():
+    account = Account()
+    account.received(Stream.LABEL)
+    account.reset()
+    assert account.snapshot().labels.received == 0
+
+
+def test_counts_from_many_threads_add_up():
+    account = Account()
+
+    def count():
+        for _ in range(500):
+            account.received(Stream.IMAGE)
+            account.received(Stream.LABEL)
+            account.evaluated()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = account.snapshot().images
+    assert (counts.received, counts.evaluated, counts.waiting) == (2000, 2000, 0)

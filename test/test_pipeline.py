@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images import RawImage
+from deeplab_miou.labels import LabelMap
+from deeplab_miou.pairing import Pairer
+from deeplab_miou.pipeline import ClockJump, Pipeline
+from deeplab_miou.predictors import NetworkPredictor, TopicPredictor
+from deeplab_miou.queueing import Overflow, WorkQueue
+
+IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
+S = 1_000_000_000
+CLASSES = {"name": "three", "classes": [{"name": name} for name in ("a", "b", "c")]}
+STRICT = CLASSES | {"unmapped": "error"}
+
+
+def label_map(mapping=CLASSES):
+    return LabelMap.from_dict(mapping, "test")
+
+
+def mono(ids):
+    ids = np.asarray(ids, np.uint8)
+    height, width = ids.shape
+    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
+
+
+class Run:
+    """A pipeline that scores predictions from a topic, and all outcomes it told."""
+
+    def __init__(self, mapping=CLASSES, predictor=None, **options):
+        self.outcomes = []
+        options.setdefault("queue", WorkQueue(100))
+        self.pipeline = Pipeline(
+            predictor or TopicPredictor(),
+            label_map(mapping),
+            on_outcome=self.outcomes.append,
+            **options,
+        )
+
+    def add(self, stream, stamp_ns, image):
+        self.pipeline.add(stream, stamp_ns, "camera", image)
+
+    def pair(self, stamp_ns, prediction, label):
+        self.add(IMAGE, stamp_ns, mono(prediction))
+        self.add(LABEL, stamp_ns, mono(label))
+
+    def work(self):
+        while self.pipeline.work(0):
+            pass
+
+    def reasons(self):
+        return Counter(outcome.reason for outcome in self.outcomes)
+
+    def check(self):
+        account = self.pipeline.account
+        for counts in (account.images, account.labels):
+            dropped = sum(counts.dropped.values())
+            assert counts.received == counts.evaluated + counts.waiting + dropped
+        held = self.pipeline.held
+        assert account.images.waiting == held[IMAGE] + self.pipeline.queued
+        assert account.labels.waiting == held[LABEL] + self.pipeline.queued
+
+
+def test_worked_example():
+    run = Run()
+    run.pair(1, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
+    run.work()
+    expected = [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
+    assert run.pipeline.snapshot().matrix.tolist() == expected
+    (outcome,) = run.outcomes
+    assert outcome.reason is None
+    assert outcome.matrix.tolist() == expected
+    assert outcome.ticket.sequence == 1
+    run.check()
+
+
+def test_ignored_unmapped_and_invalid_pixels_are_counted_apart():
+    run = Run()
+    run.pair(1, [[0, 9, 255, 1]], [[0, 1, 255, 77]])
+    run.work()
+    (outcome,) = run.outcomes
+    assert outcome.matrix.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+    assert (outcome.ignored_pixels, outcome.unmapped_pixels) == (2, 1)
+    snapshot = run.pipeline.snapshot()
+    assert (snapshot.ignored_pixels, snapshot.unmapped_pixels, snapshot.frames) == (2, 1, 1)
+
+
+def test_unknown_label_under_error_costs_the_frame_only():
+    run = Run(STRICT)
+    run.pair(1, [[0, 1]], [[0, 77]])
+    run.pair(2, [[0, 1]], [[0, 1]])
+    run.work()
+    assert run.reasons() == {Reason.UNKNOWN_LABEL: 1, None: 1}
+    assert "77" in run.outcomes[0].message
+    run.check()
+
+
+GARBAGE = {
+    Reason.BAD_ENCODING: RawImage(1, 2, "rgb16", is_bigendian=False, step=12, data=bytes(12)),
+    Reason.BAD_SIZE: RawImage(0, 0, "mono8", is_bigendian=False, step=0, data=b""),
+    Reason.TRUNCATED_DATA: RawImage(4, 4, "mono8", is_bigendian=False, step=4, data=b"12"),
+}
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+@pytest.mark.parametrize("reason", list(GARBAGE))
+def test_garbage_is_counted_at_arrival_and_its_partner_stays_unmatched(stream, reason):
+    run = Run()
+    run.add(stream, 1, GARBAGE[reason])
+    run.add(LABEL if stream is IMAGE else IMAGE, 1, mono([[0]]))
+    run.work()
+    assert run.reasons() == {reason: 1}
+    run.check()
+    run.pipeline.flush()
+    unmatched = Reason.UNMATCHED_LABEL if stream is IMAGE else Reason.UNMATCHED_IMAGE
+    assert run.reasons() == {reason: 1, unmatched: 1}
+    assert run.pipeline.account.images.waiting == run.pipeline.account.labels.waiting == 0
+
+
+def test_predictions_of_a_topic_must_have_the_labels_size():
+    run = Run()
+    run.pair(1, np.zeros((2, 4)), np.zeros((4, 8)))
+    run.work()
+    assert run.reasons() == {Reason.SIZE_MISMATCH: 1}
+    assert "score_at" in run.outcomes[0].message
+
+
+def test_labels_are_resized_by_nearest_neighbour_when_scored_at_the_prediction():
+    run = Run(score_at="prediction")
+    label = np.repeat(np.repeat([[0, 1], [2, 0]], 2, 0), 2, 1)
+    run.pair(1, [[0, 1], [2, 2]], label)
+    run.work()
+    assert run.outcomes[0].matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("score_at", ["label", "prediction"])
+def test_another_aspect_ratio_is_another_view(score_at):
+    run = Run(score_at=score_at)
+    run.pair(1, np.zeros((2, 4)), np.zeros((4, 4)))
+    run.work()
+    assert run.reasons() == {Reason.SIZE_MISMATCH: 1}
+
+
+def test_full_queue_drops_whole_pairs():
+    run = Run(queue=WorkQueue(2, Overflow.DROP_OLDEST))
+    for stamp in range(5):
+        run.pair(stamp, [[0]], [[0]])
+    assert run.reasons() == {Reason.QUEUE_FULL: 3}
+    run.work()
+    assert [o.image.stamp_ns for o in run.outcomes if o.reason is None] == [3, 4]
+    run.check()
+
+
+def test_reset_discards_what_waits_and_what_is_in_work():
+    started, release = threading.Event(), threading.Event()
+
+    class Slow(TopicPredictor):
+        def predict(self, images, sizes):  # noqa: ARG002
+            started.set()
+            assert release.wait(10)
+            return images
+
+    run = Run(predictor=Slow())
+    run.pair(1, [[0]], [[0]])
+    run.add(IMAGE, 2, mono([[0]]))
+    worker = threading.Thread(target=run.pipeline.work, args=(10,))
+    worker.start()
+    assert started.wait(10)
+    run.pipeline.reset()
+    run.add(LABEL, 2, mono([[0]]))
+    release.set()
+    worker.join(10)
+    snapshot = run.pipeline.snapshot()
+    assert snapshot.frames == 0
+    assert snapshot.reset_count == 1
+    assert run.outcomes == []
+    run.check()
+    run.pair(3, [[1]], [[1]])
+    run.work()
+    assert run.pipeline.snapshot().matrix[1, 1] == 1
+    assert run.outcomes[0].ticket == (1, 1)
+
+
+@pytest.mark.parametrize(("policy", "frames"), [(ClockJump.CONTINUE, 60), (ClockJump.RESET, 30)])
+def test_looping_stream(policy, frames):
+    run = Run(on_clock_jump=policy)
+    for _ in range(2):
+        for k in range(30):
+            run.pair(k * S // 10, [[k % 3]], [[k % 3]])
+        run.work()
+    snapshot = run.pipeline.snapshot()
+    assert snapshot.frames == frames
+    assert snapshot.matrix.trace() == frames
+    assert snapshot.account.images.received == frames
+    run.check()
+
+
+def test_clock_that_jumps_back_is_told_by_the_node():
+    run = Run()
+    run.add(IMAGE, 100 * S, mono([[0]]))
+    run.pipeline.clock_jumped(S)
+    assert run.reasons() == {Reason.CLOCK_JUMP: 1}
+
+
+class Fussy:
+    """A segmenter whose device takes no batch above a size and dislikes some frames."""
+
+    def __init__(self, most, bad=()):
+        self.most = most
+        self.bad = bad
+        self.batches = []
+
+    def predict(self, images, sizes):
+        self.batches.append(len(images))
+        if len(images) > self.most or any(image[0, 0, 0] in self.bad for image in images):
+            raise FrameError(Reason.INFERENCE_FAILED, "out of memory")
+        return [np.zeros(size, np.uint8) for size in sizes]
+
+
+def test_a_batch_too_large_for_the_device_costs_no_frame():
+    fussy = Fussy(most=1)
+    run = Run(predictor=NetworkPredictor(fussy), batch_size=4)
+    for stamp in range(4):
+        run.pair(stamp, [[stamp]], [[0]])
+    run.work()
+    assert fussy.batches == [4, 1, 1, 1, 1]
+    assert run.reasons() == {None: 4}
+    run.check()
+
+
+def test_only_the_frame_that_fails_is_lost():
+    run = Run(predictor=NetworkPredictor(Fussy(most=9, bad=(2,))), batch_size=4)
+    for stamp in range(4):
+        run.pair(stamp, [[stamp]], [[0]])
+    run.work()
+    assert run.reasons() == {None: 3, Reason.INFERENCE_FAILED: 1}
+    run.check()
+
+
+def test_a_dead_device_is_loud_and_its_frames_are_counted():
+    class Dead:
+        def predict(self, images, sizes):  # noqa: ARG002
+            raise RuntimeError("device lost")
+
+    run = Run(predictor=NetworkPredictor(Dead()), batch_size=2)
+    run.pair(1, [[0]], [[0]])
+    run.pair(2, [[0]], [[0]])
+    with pytest.raises(RuntimeError, match="device lost"):
+        run.work()
+    assert run.reasons() == {Reason.INFERENCE_FAILED: 2}
+    run.check()
+
+
+def test_messages_that_cannot_be_read_are_counted():
+    run = Run()
+    run.pipeline.reject(LABEL, 5, "camera", FrameError(Reason.TRUNCATED_DATA, "cut short"))
+    assert run.reasons() == {Reason.TRUNCATED_DATA: 1}
+    assert run.pipeline.account.labels.received == 1
+
+
+def test_many_threads_lose_nothing():
+    run = Run(queue=WorkQueue(4, Overflow.BLOCK), pairer=Pairer(max_frames=10_000))
+    total = 400
+
+    def feed(stream):
+        for k in range(total):
+            run.add(stream, k, mono([[k % 3]]))
+
+    feeders = [threading.Thread(target=feed, args=(stream,)) for stream in Stream]
+    for feeder in feeders:
+        feeder.start()
+    while run.pipeline.work(2):
+        pass
+    for feeder in feeders:
+        feeder.join(10)
+    assert run.pipeline.snapshot().matrix.trace() == total
+    assert sorted(outcome.ticket.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
+    run.check()
