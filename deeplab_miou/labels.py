@@ -16,9 +16,9 @@ The format, a YAML file that is short enough to write by hand::
       - {name: void, color: [0, 0, 0], ids: [0, 255]}
 
 A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
-train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a label image of colours;
-``colors`` lists the latter where they differ, and may be empty. When no class has a ``color`` a
-palette is made up and colour labels cannot be read.
+train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a
+label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
+class has a ``color`` a palette is made up and colour labels cannot be read.
 """
 
 from __future__ import annotations
