@@ -249,7 +249,7 @@ class Canvas:
         cv2.copyTo(painted, mask, self.image[y0:y1, x0:x1])
         self._stamp(mask, class_id, roi)
 
-    def sprite(  # noqa: PLR0914 -- one blit, step by step
+    def sprite(
         self,
         foot: Points,
         sprite: Sprite,

@@ -48,7 +48,9 @@ def draw(checkpoint: Path, seed: int, time_s: float) -> NDArray[np.uint8]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a picture; the format follows from the file's name."""
-    parser = argparse.ArgumentParser(prog="python -m deeplab_miou.demo.picture", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_miou.demo.picture", description=__doc__
+    )
     parser.add_argument("--output", type=Path, required=True, help="file to write, .png or .jpg")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="which drive")

@@ -18,7 +18,7 @@ import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -181,7 +181,7 @@ class _Pool:
         for row, pick in enumerate(picks):
             y = int(rng.integers(0, _INPUT[0] - crop[0] + 1))
             x = int(rng.integers(0, _INPUT[1] - crop[1] + 1))
-            step = -1 if rng.random() < 0.5 else 1
+            step = -1 if rng.integers(2) else 1
             window = np.s_[y : y + crop[0], x : x + crop[1]]
             gain = rng.uniform(0.8, 1.2) * rng.uniform(0.94, 1.06, 3)
             image = self._images[pick][window][:, ::step].astype(np.float32) / 255
@@ -233,8 +233,9 @@ def _train(
     average = copy.deepcopy(network).requires_grad_(requires_grad=False)
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+        groups,
         lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY,
     )  # fmt: skip
     names = label_map.class_names

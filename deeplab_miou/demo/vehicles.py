@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -151,18 +152,19 @@ class _Builder:
 
 
 def paint(
-    canvas: Canvas, vehicle: Vehicle, centre: Points, heading: float, light: float, sun: Points
+    canvas: Canvas, vehicle: Vehicle, pose: tuple[Points, float], light: float, sun: Points
 ) -> None:
     """Paint a car and label it.
 
     Args:
         canvas: the frame.
         vehicle: its looks.
-        centre: (3,) point of the road frame on the ground under its middle.
-        heading: its direction in the road frame, radians, positive to the right.
+        pose: (3,) point of the road frame on the ground under its middle, and its direction
+            there in radians, positive to the right.
         light: light on the ground there, 0..1.
         sun: (3,) direction to the sun in the road frame, zero when overcast.
     """
+    centre, heading = pose
     mesh = _mesh(vehicle.shape)
     camera = canvas.camera
 
@@ -190,11 +192,11 @@ def paint(
     gloss = mesh.shine * np.maximum(upward + 0.3, 0) * light
     tints = mesh.paint[:, None] * body + mesh.color
     tints = tints * bright[:, None] + gloss[:, None] * (150.0, 160.0, 172.0)
-    tints = canvas.tones(tints, distance)
+    tones = canvas.tones(tints, distance)
     pixels = canvas.pixels(place(mesh.corners))
     for index in np.flatnonzero(visible):
         start, stop = mesh.slices[index]
-        canvas.fill(pixels[start:stop], tints[index])
+        canvas.fill(pixels[start:stop], tones[index])
 
 
 @lru_cache
@@ -204,7 +206,7 @@ def _mesh(shape: str) -> _Mesh:
     foot, roof = cabin[4:]
     wide, high = _HALF_WIDTH, _HALF_WIDTH - (0.12 if shape == "van" else 0.2)
     builder = _Builder()
-    for (za, ya), (zb, yb) in zip(profile[:-1], profile[1:], strict=True):
+    for (za, ya), (zb, yb) in pairwise(profile):
         strip = [(-wide, ya, za), (wide, ya, za), (wide, yb, zb), (-wide, yb, zb)]
         builder.add(strip, (0.0, zb - za, ya - yb), 1.0, shine=0.35)
     for side in (-1.0, 1.0):
@@ -212,7 +214,9 @@ def _mesh(shape: str) -> _Mesh:
     _ends(builder, profile)
     _cabin(builder, cabin, wide - 0.04, high)
     outline = np.array([(x, y, z) for z, y in profile for x in (-wide, wide)])
-    top = [(x, foot, z) for x in (0.04 - wide, wide - 0.04) for z in (cabin[0], cabin[3])]
+    top: list[Corner] = [
+        (x, foot, z) for x in (0.04 - wide, wide - 0.04) for z in (cabin[0], cabin[3])
+    ]
     top += [(x, roof, z) for x in (-high, high) for z in (cabin[1], cabin[2])]
     tyres = [(x, y, z) for x in (0.05 - wide, wide - 0.05) for z in (-1.65, 1.65) for y in (0, 0.4)]
     under = [(x, y, z) for x in (0.06 - wide, wide - 0.06) for z in (-1.9, 1.9) for y in (0.1, 0.4)]
