@@ -7,7 +7,6 @@ truth is the ignore index counts nowhere.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
 
 IGNORE_INDEX = 255
 _TYPES = ("uint8", "uint16", "int32", "int64")
-_SUBTABLES = 4
+_TABLES = 2
 _WORD = 8
+_MAX_WORD_CLASSES = 254
+_MAX_BYTE = 255
 _ID_DTYPES = {np.dtype(name): name for name in _TYPES}
 # The kernels count in uint32: a pass must stay below 2^32 pixels.
 _MAX_PASS = 2**31
@@ -58,7 +59,7 @@ def confusion_matrix(
     prediction = np.asarray(prediction)
     _validate(ground_truth, prediction, num_classes, out)
     n = num_classes
-    tables = np.zeros((_SUBTABLES, (n + 2) * (n + 1)), np.uint32)
+    tables = np.zeros((_TABLES, (n + 2) * (n + 1)), np.uint32)
     counts = np.zeros((n + 2) * (n + 1), np.int64)
     pending = 0
     for rows in _passes(ground_truth, prediction):
@@ -221,29 +222,22 @@ def _count(
         and prediction.dtype == np.uint8
         and ground_truth.strides[1] == 1
         and prediction.strides[1] == 1
+        and num_classes <= _MAX_WORD_CLASSES
+        and 0 <= ignore_index <= _MAX_BYTE
     ):
         words = ground_truth.shape[1] // _WORD * _WORD
         if words:
             kernels.count_words()(
                 ground_truth[:, :words].view(np.uint64),
                 prediction[:, :words].view(np.uint64),
-                *_lookup(num_classes, ignore_index),
+                num_classes,
+                ignore_index,
                 tables,
             )
             ground_truth, prediction = ground_truth[:, words:], prediction[:, words:]
     if ground_truth.size:
         names = _ID_DTYPES[ground_truth.dtype], _ID_DTYPES[prediction.dtype]
         kernels.count_pixels(*names)(ground_truth, prediction, num_classes, ignore_index, tables)
-
-
-@functools.lru_cache(maxsize=16)
-def _lookup(num_classes: int, ignore_index: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return where the row of each uint8 ground truth id starts, and each prediction's column."""
-    n = num_classes
-    ids = np.arange(256)
-    rows = np.where(ids < n, ids, n + 1)
-    rows[ids == ignore_index] = n
-    return (rows * (n + 1)).astype(np.uint32), np.minimum(ids, n).astype(np.uint32)
 
 
 def _foreign_ids(ground_truth: NDArray[Any], num_classes: int, ignore_index: int) -> str:

@@ -31,55 +31,97 @@ except ImportError:  # pragma: no cover - Windows: two processes may compile the
 
 # Unsigned everywhere: a signed index costs Numba a wrap-around test, and mixing both gives floats.
 _U = np.uint64
-_ONE = np.uint32(1)
-_BYTE = _U(255)
-_EIGHT = _U(8)
-_SPLAT = _U(0x0101010101010101)
+_ZERO, _ONE, _WORD, _LAST_BYTE, _BYTE = _U(0), _U(1), _U(8), _U(56), _U(255)
+_HELD = 256  # words put aside: far enough that the stores are through before they are loaded again
 
 _lock = threading.Lock()
 _compiled: dict[tuple[str, ...], Callable[..., None]] = {}
 
 
+def _count_held(  # noqa: PLR0917 - compiled code takes no keywords
+    ground_truth: NDArray[np.uint64],
+    prediction: NDArray[np.uint64],
+    cells: NDArray[np.uint16],
+    held: np.uint64,
+    num_classes: np.uint8,
+    ignore_index: np.uint8,
+    tables: NDArray[np.uint32],
+) -> None:
+    """Count the pixels of mixed words: first all cells, in vector instructions, then the counts."""
+    ids = ground_truth.view(np.uint8)
+    predicted = prediction.view(np.uint8)
+    width = np.uint8(num_classes + np.uint8(1))
+    for i in range(_U(_HELD) * _WORD):
+        row = min(ids[i], width)
+        row = num_classes if ids[i] == ignore_index else row
+        column = min(predicted[i], num_classes)
+        cells[i] = np.uint16(np.uint16(row) * np.uint16(width) + np.uint16(column))
+    for i in range(_ZERO, held * _WORD, _U(2)):
+        tables[_ZERO, _U(cells[i])] += np.uint32(1)
+        tables[_ONE, _U(cells[i + _ONE])] += np.uint32(1)
+
+
+_count_held_jitted = numba.extending.register_jitable(_count_held)
+
+
 def _count_words(
     ground_truth: NDArray[np.uint64],
     prediction: NDArray[np.uint64],
-    row_of: NDArray[np.uint32],
-    column_of: NDArray[np.uint32],
+    num_classes: np.uint8,
+    ignore_index: np.uint8,
     tables: NDArray[np.uint32],
 ) -> None:
     """Count uint8 pixels, eight to a word.
 
+    A word pair that repeats the last uniform one lengthens its run; what is not uniform is put
+    aside and counted in bulk.
+
     Args:
         ground_truth: (h, w) words of eight ids each, any strides.
         prediction: the same of the prediction.
-        row_of: (256,) where the row of a ground truth id starts in a table.
-        column_of: (256,) the column of a predicted id.
-        tables: (4, cells) counts to add to; neighbouring pixels go to different tables, as equal
+        num_classes: n, at most 254: a cell then fits uint16.
+        ignore_index: the ground truth id that counts nowhere.
+        tables: (2, (n + 2) * (n + 1)) counts to add to: row n takes ignored pixels, row n + 1
+            ground truth ids that are neither. Neighbouring pixels go to different tables, as equal
             ones would wait for each other's store.
     """
-    run_g = _U(0)
-    run_p = _U(0)
-    run_cell = _U(row_of[0]) + _U(column_of[0])
-    run = _U(0)
-    for r in range(ground_truth.shape[0]):
-        for c in range(ground_truth.shape[1]):
+    n = _U(num_classes)
+    width = n + _ONE
+    held_g = np.zeros(_HELD, np.uint64)
+    held_p = np.zeros(_HELD, np.uint64)
+    cells = np.empty(_HELD * 8, np.uint16)
+    held = _ZERO
+    run_g = _ZERO
+    run_p = _ZERO
+    cell = n * width if ignore_index == 0 else _ZERO
+    run = _ZERO
+    for r in range(_U(ground_truth.shape[0])):
+        for c in range(_U(ground_truth.shape[1])):
             g = ground_truth[r, c]
             p = prediction[r, c]
-            if g == run_g and p == run_p:
-                run += _EIGHT
+            if ((g ^ run_g) | (p ^ run_p)) == _ZERO:
+                run += _WORD
                 continue
-            if g == (g & _BYTE) * _SPLAT and p == (p & _BYTE) * _SPLAT:
-                tables[0, run_cell] += np.uint32(run)
+            # A word that equals itself turned by a byte is uniform.
+            turned_g = (g << _WORD) | (g >> _LAST_BYTE)
+            turned_p = (p << _WORD) | (p >> _LAST_BYTE)
+            if ((g ^ turned_g) | (p ^ turned_p)) == _ZERO:
+                tables[_ZERO, cell] += np.uint32(run)
                 run_g = g
                 run_p = p
-                run_cell = _U(row_of[g & _BYTE]) + _U(column_of[p & _BYTE])
-                run = _EIGHT
+                run = _WORD
+                row = min(g & _BYTE, width)
+                row = n if (g & _BYTE) == _U(ignore_index) else row
+                cell = row * width + min(p & _BYTE, n)
                 continue
-            for k in range(8):
-                shift = _U(8 * k)
-                cell = _U(row_of[(g >> shift) & _BYTE]) + _U(column_of[(p >> shift) & _BYTE])
-                tables[k & 3, cell] += _ONE
-    tables[0, run_cell] += np.uint32(run)
+            held_g[held] = g
+            held_p[held] = p
+            held += _ONE
+            if held == _U(_HELD):
+                _count_held_jitted(held_g, held_p, cells, held, num_classes, ignore_index, tables)
+                held = _ZERO
+    _count_held_jitted(held_g, held_p, cells, held, num_classes, ignore_index, tables)
+    tables[_ZERO, cell] += np.uint32(run)
 
 
 def _count_pixels(
@@ -153,8 +195,7 @@ def _signature(function: Callable[..., None], elements: tuple[str, str]) -> tupl
     ]
     tables = numba.types.Array(numba.types.uint32, 2, "C")
     if function is _count_words:
-        lookup = numba.types.Array(numba.types.uint32, 1, "C")
-        return (*pixels, lookup, lookup, tables)
+        return (*pixels, numba.types.uint8, numba.types.uint8, tables)
     return (*pixels, numba.types.int64, numba.types.int64, tables)
 
 
