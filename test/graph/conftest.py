@@ -1,0 +1,307 @@
+"""Real nodes in processes of their own, over real DDS, each test in a domain of its own.
+
+`ros_process` starts a node and ends it with the test, `graph` is a client that talks to nodes:
+it subscribes, publishes, calls services and drives lifecycles. Everything waits for events with
+a deadline; nothing sleeps for a fixed time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+_TIMEOUT_S = 20.0
+_POLL_S = 0.02
+_running = []
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.graph)
+
+
+def _is_quiet(domain):
+    """Tell whether nobody uses the ports of a domain (RTPS 2.5, 9.6.2.3)."""
+    with contextlib.ExitStack() as stack:
+        for port in (7400 + 250 * domain, 7410 + 250 * domain):
+            endpoint = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            try:
+                endpoint.bind(("", port))
+            except OSError:
+                return False
+    return True
+
+
+@pytest.fixture
+def domain(monkeypatch):
+    """A ROS_DOMAIN_ID that nobody else uses while the test runs; set in the environment."""
+    start = os.getpid() * 7
+    for offset in range(100):
+        # Up to 101 the ports stay below Linux's ephemeral range.
+        candidate = 1 + (start + offset) % 100
+        path = Path(tempfile.gettempdir()) / f"deeplab_miou_test_domain_{candidate}.lock"
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            if not _is_quiet(candidate):
+                continue
+            monkeypatch.setenv("ROS_DOMAIN_ID", str(candidate))
+            monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            yield candidate
+            return
+    pytest.fail("all ROS domains from 1 to 100 are in use")
+
+
+class RosProcess:
+    """One process and all that it wrote."""
+
+    def __init__(self, module, arguments, log, environment):
+        self._log = log
+        # Another working directory, so that nothing is written into the repository.
+        search = os.environ.get("PYTHONPATH", "")
+        search = os.pathsep.join(str(Path(p).resolve()) for p in search.split(os.pathsep) if p)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search, **environment},
+                cwd=log.parent,
+                start_new_session=True,
+            )
+        self.name = module
+        self.pid = self._process.pid
+
+    @property
+    def output(self):
+        return self._log.read_text(errors="replace")
+
+    @property
+    def returncode(self):
+        return self._process.poll()
+
+    def lines(self, text):
+        return [line for line in self.output.splitlines() if text in line]
+
+    def wait_for_output(self, text, timeout_s=_TIMEOUT_S):
+        """Return the first line that contains a text."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if found := self.lines(text):
+                return found[0]
+            if self.returncode is not None and not self.lines(text):
+                break
+            time.sleep(_POLL_S)
+        raise AssertionError(
+            f"no {text!r} within {timeout_s} s, exit status {self.returncode}, of:\n{self.output}"
+        )
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s=_TIMEOUT_S):
+        """Return the exit status."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still runs after {timeout_s} s:\n{self.output}") from None
+
+    def stop(self, number=signal.SIGINT, timeout_s=_TIMEOUT_S):
+        """Send a signal; return exit status and seconds until the end."""
+        began = time.monotonic()
+        self.send(number)
+        return self.wait(timeout_s), time.monotonic() - began
+
+    def kill(self):
+        if self.returncode is None:
+            self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def ros_process(domain, tmp_path):  # noqa: ARG001  the domain is in the environment
+    """Start ``python -m MODULE``; parameters by keyword, ended with the test."""
+    before = len(_running)
+
+    def start(module, *arguments, name=None, parameters=None, remap=None, environment=None):
+        number = len(_running)
+        ros = []
+        if parameters:
+            path = tmp_path / f"parameters_{number}.yaml"
+            path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+            ros += ["--params-file", str(path)]
+        for source, target in {**(remap or {}), **({"__node": name} if name else {})}.items():
+            ros += ["-r", f"{source}:={target}"]
+        process = RosProcess(
+            module,
+            [*arguments, *(["--ros-args", *ros] if ros else [])],
+            tmp_path / f"process_{number}.log",
+            environment or {},
+        )
+        _running.append(process)
+        return process
+
+    yield start
+    for process in _running[before:]:
+        process.kill()
+        print(f"{process.name}:\n{process.output}")  # noqa: T201  shown when the test failed
+    del _running[before:]
+
+
+class Inbox:
+    """Messages that arrived on one topic, oldest first."""
+
+    def __init__(self, client, topic):
+        self._client = client
+        self.topic = topic
+        self.messages = []
+
+    def wait(self, predicate=lambda _: True, timeout_s=_TIMEOUT_S):
+        """Return the first message, of those that came and will come, that a predicate takes."""
+        seen = 0
+
+        def look():
+            nonlocal seen
+            while seen < len(self.messages):
+                seen += 1
+                if predicate(self.messages[seen - 1]):
+                    return self.messages[seen - 1]
+            return None
+
+        return self._client.wait_until(
+            look,
+            timeout_s,
+            lambda: (
+                f"{len(self.messages)} messages on {self.topic}, the last: "
+                + (str(self.messages[-1])[:2000] if self.messages else "none")
+            ),
+        )
+
+
+class GraphClient:
+    """A node in the test's own process."""
+
+    def __init__(self, domain):
+        with warnings.catch_warnings():
+            # What rclpy imports with the first message uses a deprecated module.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import rosidl_generator_py  # noqa: F401, PLC0415
+        import rclpy  # noqa: PLC0415  the fixture skips where it is missing
+        from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: PLC0415
+        from rclpy.executors import MultiThreadedExecutor  # noqa: PLC0415
+
+        self._arrived = threading.Condition()
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = rclpy.create_node("test_client", context=self._context)
+        self._group = ReentrantCallbackGroup()
+        self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        self._clients = {}
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join(5)
+        self._executor._executor.shutdown(wait=True)
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def wait_until(self, condition, timeout_s=_TIMEOUT_S, explain=lambda: ""):
+        """Return the first true value of a condition."""
+        deadline = time.monotonic() + timeout_s
+        with self._arrived:
+            while not (value := condition()):
+                for process in _running:
+                    assert (process.returncode or 0) <= 0, f"{process.name}:\n{process.output}"
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"nothing within {timeout_s} s; {explain()}")
+                self._arrived.wait(_POLL_S)
+        return value
+
+    def subscribe(self, kind, topic, qos=10):
+        """Collect the messages of a topic."""
+        inbox = Inbox(self, topic)
+
+        def take(message):
+            with self._arrived:
+                inbox.messages.append(message)
+                self._arrived.notify_all()
+
+        self.node.create_subscription(kind, topic, take, qos, callback_group=self._group)
+        return inbox
+
+    def publisher(self, kind, topic, qos=10, subscribers=1):
+        """Return a publisher that is connected to as many subscribers."""
+        publisher = self.node.create_publisher(kind, topic, qos)
+        self.wait_until(
+            lambda: publisher.get_subscription_count() >= subscribers,
+            explain=lambda: f"{publisher.get_subscription_count()} subscribers of {topic}",
+        )
+        return publisher
+
+    def call(self, kind, name, request=None, timeout_s=_TIMEOUT_S):
+        """Call a service and return its response."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name, callback_group=self._group)
+        client = self._clients[name]
+        self.wait_until(client.service_is_ready, timeout_s, lambda: f"there is no service {name}")
+        future = client.call_async(kind.Request() if request is None else request)
+        self.wait_until(future.done, timeout_s, lambda: f"service {name} does not answer")
+        return future.result()
+
+    def state(self, node):
+        """Return the label of a node's lifecycle state."""
+        from lifecycle_msgs.srv import GetState  # noqa: PLC0415
+
+        return self.call(GetState, f"{node}/get_state").current_state.label
+
+    def transition(self, node, label):
+        """Trigger ``configure``, ``activate``, …; return whether it succeeded."""
+        from lifecycle_msgs.srv import ChangeState  # noqa: PLC0415
+
+        request = ChangeState.Request()
+        request.transition.label = label
+        return self.call(ChangeState, f"{node}/change_state", request).success
+
+    def wait_for_state(self, node, label, timeout_s=_TIMEOUT_S):
+        self.wait_until(
+            lambda: self.state(node) == label, timeout_s, lambda: f"{node} is {self.state(node)}"
+        )
+
+    def set_parameter(self, node, name, value):
+        """Set a parameter; return the reason of a refusal, empty if it was taken."""
+        from rcl_interfaces.srv import SetParameters  # noqa: PLC0415
+        from rclpy.parameter import Parameter  # noqa: PLC0415
+
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        result = self.call(SetParameters, f"{node}/set_parameters", request).results[0]
+        return "" if result.successful else result.reason or "refused"
+
+
+@pytest.fixture
+def graph(domain):
+    """A client in the test's domain."""
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    client = GraphClient(domain)
+    yield client
+    client.close()

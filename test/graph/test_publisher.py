@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
+
+from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, MeanIoU, StreamAccount
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+NODE = "/miou_publisher"
+# Prediction [0, 1, 2, 0, 1] against ground truth [0, 1, 1, 0, 2]: mIoU 4/9.
+EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]])
+
+
+def confusion(source="/deeplab_evaluator", run="r", reset_count=0, sequence=1, times=1, **fields):
+    message = ConfusionMatrix(
+        source=source,
+        run_id=run,
+        reset_count=reset_count,
+        sequence=sequence,
+        frames=times,
+        class_names=["road", "car", "sky"],
+        counts=(times * EXAMPLE).reshape(-1).tolist(),
+        images=StreamAccount(received=times + 1, evaluated=times, waiting=1),
+        provenance='{"checkpoint": "x"}',
+    )
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def frame(sequence, outcome="evaluated"):
+    message = FrameScore(
+        source="/deeplab_evaluator", run_id="r", sequence=sequence, outcome=outcome
+    )
+    message.header.stamp.sec = sequence
+    if outcome == "evaluated":
+        message.cells = [0, 5, 6, 9]
+        message.counts = [2, 1, 1, 1]
+    return message
+
+
+@pytest.fixture
+def start(ros_process):
+    def start(*, name=None, **parameters):
+        parameters = {"publish_period": 0.05, **parameters}
+        return ros_process("deeplab_miou.nodes.publisher", name=name, parameters=parameters)
+
+    return start
+
+
+@pytest.fixture
+def result(graph):
+    return graph.subscribe(MeanIoU, f"{NODE}/result", LATCHED)
+
+
+@pytest.fixture
+def evaluator(graph):
+    """Publish as an evaluator does."""
+
+    def connect(subscribers=1):
+        return graph.publisher(
+            ConfusionMatrix, "/deeplab_evaluator/confusion", LATCHED, subscribers
+        )
+
+    return connect
+
+
+def trigger(graph, name):
+    return graph.call(Trigger, f"{NODE}/{name}")
+
+
+def frames(count):
+    return lambda message: message.frames == count
+
+
+def test_known_matrix_gives_the_known_score(start, result, evaluator):
+    start()
+    first = result.wait()
+    assert math.isnan(first.miou)
+    assert first.frames == 0
+    evaluator().publish(confusion())
+    message = result.wait(frames(1))
+    assert message.miou == pytest.approx(4 / 9)
+    assert [entry.iou for entry in message.classes] == pytest.approx([1, 1 / 3, 0])
+    assert [entry.name for entry in message.classes] == ["road", "car", "sky"]
+    assert message.labelled_pixels == 5
+    assert message.present_classes == 3
+    assert list(message.sources) == ["/deeplab_evaluator"]
+    assert (message.images.received, message.images.waiting) == (2, 1)
+    assert math.isnan(message.miou_lower)
+    assert message.interval_note
+
+
+def test_late_publisher_and_late_reader_get_the_latched_state(start, graph, evaluator):
+    evaluator(subscribers=0).publish(confusion(times=7))
+    start()
+    graph.subscribe(MeanIoU, f"{NODE}/result", LATCHED).wait(frames(7))
+    # A reader that comes when nothing happens any more.
+    assert graph.subscribe(MeanIoU, f"{NODE}/result", LATCHED).wait().frames == 7
+
+
+def test_restart_adds_reset_replaces_and_old_news_change_nothing(start, result, evaluator):
+    start()
+    publisher = evaluator()
+    publisher.publish(confusion(sequence=5, times=3))
+    result.wait(frames(3))
+    publisher.publish(confusion(run="restarted", sequence=1, times=10))
+    result.wait(frames(13))
+    publisher.publish(confusion(run="restarted", reset_count=1, sequence=2, times=1))
+    result.wait(frames(4))
+    for _ in range(2):
+        publisher.publish(confusion(run="restarted", sequence=1, times=10))
+        publisher.publish(confusion(sequence=4, times=2))
+        publisher.publish(confusion(sequence=5, times=3))
+    publisher.publish(confusion("/other", times=100))
+    after = result.wait(lambda message: message.frames > 13)
+    assert after.frames == 104
+    assert after.miou == pytest.approx(4 / 9)
+    assert list(after.sources) == ["/deeplab_evaluator", "/other"]
+
+
+def test_own_reset_counts_only_what_is_new(start, graph, result, evaluator):
+    start()
+    publisher = evaluator()
+    publisher.publish(confusion(times=5))
+    result.wait(frames(5))
+    answer = trigger(graph, "reset")
+    assert answer.success
+    assert answer.message == "5 frames forgotten"
+    publisher.publish(confusion(sequence=2, times=8))
+    assert result.wait(frames(3)).labelled_pixels == 15
+
+
+def test_window_holds_the_last_frames_and_missing_ones_are_counted(start, graph, result, evaluator):
+    start(window_frames=2)
+    window = graph.subscribe(MeanIoU, f"{NODE}/window", LATCHED)
+    outcomes = graph.publisher(FrameScore, "/deeplab_evaluator/frame", 100)
+    evaluator().publish(confusion(times=4, frame_sequence=0))
+    result.wait(frames(4))
+    for sequence, outcome in ((1, "evaluated"), (2, "queue_full"), (3, "evaluated")):
+        outcomes.publish(frame(sequence, outcome))
+    assert window.wait(frames(2)).missing_frames == 0
+    outcomes.publish(frame(6))
+    message = window.wait(lambda message: message.missing_frames == 2)
+    assert (message.frames, message.labelled_pixels) == (2, 10)
+    assert message.header.stamp.sec == 6
+    assert message.miou == pytest.approx(4 / 9)
+
+
+def test_contradictions_are_refused_and_seen_in_diagnostics(start, graph, result, evaluator):
+    process = start()
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    publisher = evaluator()
+    publisher.publish(confusion())
+    result.wait(frames(1))
+    publisher.publish(confusion("/other", class_names=["a", "b", "c"]))
+    publisher.publish(confusion("/broken", counts=[1, 2]))
+
+    def warned(message):
+        (status,) = message.status
+        values = {pair.key: pair.value for pair in status.values}
+        return (
+            status.level == DiagnosticStatus.WARN
+            and values.get("refused: class_names") == "1"
+            and values.get("refused: malformed") == "1"
+        )
+
+    diagnostics.wait(warned)
+    assert "'/other'" in process.wait_for_output("classes")
+    assert "'/broken'" in process.wait_for_output("2 counts, expected 12")
+    # The warning ends with its cause, and nothing was mixed.
+    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+    publisher.publish(confusion(sequence=2, times=2))
+    assert list(result.wait(frames(2)).sources) == ["/deeplab_evaluator"]
+
+
+def test_silence_names_what_does_publish(start, graph):
+    graph.publisher(ConfusionMatrix, "/left/confusion", LATCHED, subscribers=0)
+    process = start(startup_timeout=0.5)
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    status = diagnostics.wait(lambda message: "/left/confusion" in message.status[0].message)
+    assert status.status[0].level == DiagnosticStatus.WARN
+    assert "no evaluator heard on /deeplab_evaluator/confusion" in process.wait_for_output("/left")
+
+
+def test_incompatible_offer_is_a_warning_that_names_both(start, graph):
+    process = start()
+    volatile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    graph.publisher(ConfusionMatrix, "/deeplab_evaluator/confusion", volatile, subscribers=0)
+    line = process.wait_for_output("/deeplab_evaluator/confusion: we request")
+    assert "we request durability transient_local, a publisher offers volatile" in line or (
+        "we request reliability reliable, a publisher offers best_effort" in line
+    )
+
+
+def test_confusion_image_is_drawn_for_whoever_watches(start, graph, result, evaluator):
+    start()
+    publisher = evaluator()
+    publisher.publish(confusion())
+    result.wait(frames(1))
+    pictures = graph.subscribe(Image, f"{NODE}/confusion_image", 1)
+    graph.wait_until(lambda: graph.node.count_subscribers(f"{NODE}/confusion_image"))
+    sequence = 1
+
+    def news():
+        nonlocal sequence
+        sequence += 1
+        publisher.publish(confusion(sequence=sequence, times=sequence))
+        return pictures.messages
+
+    picture = graph.wait_until(news)[0]
+    assert picture.encoding == "rgb8"
+    assert picture.step == 3 * picture.width
+    assert len(picture.data) == picture.height * picture.step
+
+
+def test_report_is_saved_on_request(start, graph, result, evaluator, tmp_path):
+    folder = tmp_path / "reports"
+    start(report_directory=str(folder))
+    result.wait()
+    answer = trigger(graph, "save_report")
+    assert not answer.success
+    assert "nothing has been counted" in answer.message
+    evaluator().publish(confusion(times=2))
+    result.wait(frames(2))
+    answer = trigger(graph, "save_report")
+    assert answer.success, answer.message
+    assert str(folder / "report.json") in answer.message
+    report = json.loads((folder / "report.json").read_text())
+    assert report["miou"] == pytest.approx(4 / 9)
+    assert report["frames"] == 2
+    assert report["confusion"] == (2 * EXAMPLE).tolist()
+    assert [path.name for path in folder.iterdir()] == ["report.json"]
+
+
+def test_report_that_cannot_be_written_is_an_answer_and_an_error(
+    start, graph, result, evaluator, tmp_path
+):
+    folder = tmp_path / "reports"
+    start(report_directory=str(folder))
+    evaluator().publish(confusion())
+    result.wait(frames(1))
+    folder.rmdir()
+    folder.write_text("in the way")
+    answer = trigger(graph, "save_report")
+    assert not answer.success
+    assert str(folder) in answer.message
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.ERROR)
+    folder.unlink()
+    assert trigger(graph, "save_report").success
+    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+
+
+def test_lifecycle_round_and_round(start, graph, result, evaluator):
+    process = start(autostart=False)
+    evaluator(subscribers=0).publish(confusion(times=3))
+    for _ in range(2):
+        assert graph.state(NODE) == "unconfigured"
+        assert graph.transition(NODE, "configure")
+        assert graph.transition(NODE, "activate")
+        result.wait(frames(3))
+        result.messages.clear()
+        assert graph.transition(NODE, "deactivate")
+        assert graph.state(NODE) == "inactive"
+        assert graph.transition(NODE, "activate")
+        result.wait(frames(3))
+        result.messages.clear()
+        assert graph.transition(NODE, "deactivate")
+        assert graph.transition(NODE, "cleanup")
+    # What a state does not allow is refused, and the node lives.
+    assert not graph.transition(NODE, "activate")
+    assert graph.transition(NODE, "shutdown")
+    assert process.stop()[0] == 0
+
+
+def test_bad_parameter_is_one_line_and_can_be_mended(start, graph, result):
+    process = start(absent_classes="ignore", publish_period="often")
+    line = process.wait_for_output("cannot configure")
+    assert "absent_classes is 'ignore', expected one of 'exclude', 'zero'" in line
+    assert "publish_period is 'often', expected a number" in line
+    assert "Traceback" not in process.output
+    assert graph.state(NODE) == "unconfigured"
+    assert "one of" in graph.set_parameter(NODE, "absent_classes", "none")
+    assert graph.set_parameter(NODE, "absent_classes", "zero") == ""
+    assert graph.set_parameter(NODE, "publish_period", 1) == ""
+    assert graph.transition(NODE, "configure")
+    assert graph.transition(NODE, "activate")
+    result.wait()
+    assert "clean the node up" in graph.set_parameter(NODE, "window_frames", 5)
+
+
+def test_unwritable_report_folder_fails_configure(start, graph, tmp_path):
+    (tmp_path / "file").touch()
+    process = start(report_directory=str(tmp_path / "file" / "reports"))
+    assert "report folder" in process.wait_for_output("cannot configure")
+    assert graph.state(NODE) == "unconfigured"
+
+
+def test_scoring_changes_while_running(start, graph, result, evaluator):
+    start()
+    counts = np.zeros((3, 4), int)
+    counts[0, 0] = counts[1, 1] = 4
+    evaluator().publish(confusion(counts=counts.reshape(-1).tolist()))
+    assert result.wait(frames(1)).miou == 1
+    assert graph.set_parameter(NODE, "absent_classes", "zero") == ""
+    assert result.wait(lambda message: message.miou < 1).miou == pytest.approx(2 / 3)
+    assert "3 numbers" in graph.set_parameter(NODE, "class_weights", [1.0])
+    assert graph.set_parameter(NODE, "class_weights", [1.0, 1.0, 2.0]) == ""
+    result.wait(lambda message: message.weighted_miou == pytest.approx(0.5))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_in_order_with_a_report(number, start, result, evaluator, tmp_path):
+    process = start(report_directory=str(tmp_path / "out"))
+    publisher = evaluator()
+    publisher.publish(confusion(times=6))
+    result.wait(frames(6))
+    began = time.monotonic()
+    process.send(number)
+    # The evaluator's last word, while the publisher is already ending, still counts.
+    publisher.publish(confusion(sequence=2, times=9))
+    assert process.wait() == 0, process.output
+    assert time.monotonic() - began < 3
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["frames"] == 9
+    assert result.wait(frames(9))
+    assert "Traceback" not in process.output
+
+
+def test_signal_before_anything_is_configured(start, graph):
+    process = start(autostart=False)
+    assert graph.state(NODE) == "unconfigured"
+    status, took_s = process.stop(signal.SIGTERM)
+    assert status == 0, process.output
+    assert took_s < 3
