@@ -37,6 +37,7 @@ COMMANDS = (
     Command(
         "evaluate", "deeplab_miou.evaluate_command", "score a bag: mIoU, IoU per class, report"
     ),
+    Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
 
 

@@ -65,7 +65,7 @@ class DeeplabEvaluator(ManagedNode):
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._inputs: dict[Stream, Input] = {}
-        self._timers: list[Timer] = []
+        self._periodic: list[Timer] = []
         self._jump_handle: JumpHandle | None = None
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
@@ -138,7 +138,7 @@ class DeeplabEvaluator(ManagedNode):
         self._paused = False
         self._start_inputs()
         period_s = self.settings["publish_period"]
-        self._timers = [
+        self._periodic = [
             self.create_steady_timer(_FOLLOW_PERIOD_S, self._follow, self._slow_group),
             self.create_steady_timer(period_s, self._publish_state, self._state_group),
             self.create_steady_timer(_ACCOUNT_PERIOD_S, self._settle_account, self._state_group),
@@ -147,9 +147,9 @@ class DeeplabEvaluator(ManagedNode):
 
     def deactivate(self) -> None:
         """Unsubscribe and finish the frame in hand; counts and what waits are kept."""
-        for timer in self._timers:
+        for timer in self._periodic:
             self.destroy_timer(timer)
-        self._timers = []
+        self._periodic = []
         if self._jump_handle is not None:
             self._jump_handle.unregister()
             self._jump_handle = None

@@ -1,0 +1,161 @@
+"""``deeplab-miou demo``: a rendered drive, scored live over ROS 2 and offline, must agree."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deeplab_miou.report.report import Report
+
+_EPILOG = """What it does:
+  1. renders a drive that the network has never seen and writes it as a rosbag2 (mcap)
+  2. starts bag_replayer, deeplab_evaluator and miou_publisher as three processes over DDS
+  3. evaluates the same bag offline and compares: every count must be equal
+
+exit codes:
+  0  live and offline results are equal
+  1  they are not, or something failed; the last line says what
+  2  wrong usage
+"""
+
+EQUAL, DIFFERENT = 0, 1
+_COMPARED = ("confusion", "frames", "ignored_pixels", "unmapped_pixels", "accounting")
+
+
+def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
+    """Add the subcommand.
+
+    Args:
+        subparsers: what ``add_subparsers`` returned.
+        texts: help and description.
+    """
+    parser = subparsers.add_parser(
+        "demo", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+    )
+    add = parser.add_argument
+    add(
+        "--output",
+        type=Path,
+        default=Path("demo_output"),
+        metavar="DIR",
+        help="folder for bag, reports and logs; those of an earlier demo are replaced "
+        "(default: %(default)s)",
+    )
+    add("--frames", type=int, default=240, metavar="N", help="images in the bag (default: 240)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo.
+
+    Args:
+        arguments: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DeeplabMiouError: a step failed.
+    """
+    from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
+
+    from deeplab_miou.demo.live import ros_environment, run_live  # noqa: PLC0415
+    from deeplab_miou.engine import EngineOptions  # noqa: PLC0415
+    from deeplab_miou.offline import OfflineOptions, evaluate  # noqa: PLC0415
+    from deeplab_miou.report.files import write_report  # noqa: PLC0415
+    from deeplab_miou.report.table import print_table  # noqa: PLC0415
+
+    _check_ros()
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    output: Path = arguments.output
+    bag = output / "drive"
+    _clear(output, bag)
+
+    began_s = time.monotonic()
+    _render(bag, arguments.frames)
+    console.print(f"1/3 rendered {arguments.frames} images to {bag} in {_since(began_s)}")
+
+    environment = ros_environment()
+    domain = environment["ROS_DOMAIN_ID"]
+    console.print(f"2/3 scoring live, three processes in ROS_DOMAIN_ID={domain}")
+    live = run_live(bag, output, checkpoint="demo", environment=environment)
+    console.print(f"    {live.summary}")
+    memory = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in live.peak_mebibytes.items())
+    console.print(f"    {live.seconds:.1f} s from first start to last exit; peak memory: {memory}")
+
+    began_s = time.monotonic()
+    options = OfflineOptions(bag=str(bag), engine=EngineOptions(checkpoint="demo"))
+    report = evaluate(options).report
+    write_report(report, output / "offline")
+    console.print(f"3/3 evaluated the same bag offline in {_since(began_s)}")
+    console.print()
+    print_table(report, console)
+    console.print(f"\nreport: {output / 'report.json'} and {output / 'report.html'}")
+    return _compare(output / "report.json", report, console)
+
+
+def _check_ros() -> None:
+    try:
+        __import__("rclpy")
+        __import__("deeplab_miou_msgs.msg")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the demo needs ROS 2 and deeplab_miou_msgs ({error}): run make demo, or source "
+            "your workspace"
+        ) from error
+
+
+def _clear(output: Path, bag: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for folder in (bag, output / "offline", output / "logs"):
+            if folder.exists():
+                shutil.rmtree(folder)
+        for name in ("report.json", "report.html"):
+            (output / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise DeeplabMiouError(f"output folder {output} cannot be used: {error}") from error
+
+
+def _render(bag: Path, frames: int) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    from deeplab_miou.demo.bag import write_demo_bag  # noqa: PLC0415
+
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=frames)
+        write_demo_bag(
+            bag, frames=frames, progress=lambda done, _total: progress.update(task, completed=done)
+        )
+
+
+def _compare(live_path: Path, report: Report, console: Console) -> int:
+    from deeplab_miou.report.files import to_json  # noqa: PLC0415
+
+    live = json.loads(live_path.read_text(encoding="utf-8"))
+    offline = json.loads(to_json(report))
+    differing = [key for key in _COMPARED if live[key] != offline[key]]
+    if differing:
+        console.print(f"live and offline results differ in: {', '.join(differing)}")
+        return DIFFERENT
+    pixels = sum(map(sum, offline["confusion"]))
+    console.print(
+        f"live = offline: all {pixels} pixels of {offline['frames']} frames are in the same cells"
+    )
+    return EQUAL
+
+
+def _since(began_s: float) -> str:
+    return f"{time.monotonic() - began_s:.1f} s"

@@ -1,0 +1,137 @@
+"""Runs the three nodes on a bag, as three processes, and says how it went."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import DeeplabMiouError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_REPLAY_LIMIT_S = 600.0
+_END_LIMIT_S = 20.0
+# Domains from 1 to 101 keep DDS's ports below the range that Linux gives to clients.
+_DOMAINS = range(1, 102)
+
+
+class LiveRunError(DeeplabMiouError):
+    """The nodes did not do what they should; the message says which, and where its log is."""
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """How it went.
+
+    Attributes:
+        summary: the replayer's last line.
+        peak_mebibytes: greatest resident memory of each process, MiB, by node name.
+        seconds: from the start of the first process to the end of the last.
+    """
+
+    summary: str
+    peak_mebibytes: Mapping[str, float]
+    seconds: float
+
+
+def ros_environment() -> dict[str, str]:
+    """Return an environment whose graph stays on this machine, in a domain of its own if need be.
+
+    A ``ROS_DOMAIN_ID`` that is set is kept, so that one can watch with tools of that domain.
+    """
+    environment = dict(os.environ)
+    environment.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().choice(_DOMAINS)))
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    return environment
+
+
+def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str, str]) -> LiveRun:
+    """Score a bag live: replayer, evaluator and publisher as three processes over DDS.
+
+    The replay is paced by what the evaluator has taken, so nothing is lost. The publisher writes
+    ``report.json`` and ``report.html`` into `output`; logs go to ``output/logs``.
+
+    Args:
+        bag: the bag to play.
+        output: folder for report and logs.
+        checkpoint: the network's file, or ``demo``.
+        environment: for the processes, see `ros_environment`.
+
+    Raises:
+        LiveRunError: a process failed or did not end.
+    """
+    logs = output / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    began_s = time.monotonic()
+    nodes: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, module, parameters in (
+            ("deeplab_evaluator", "evaluator", {"checkpoint": checkpoint}),
+            ("miou_publisher", "publisher", {"report_directory": str(output)}),
+            ("bag_replayer", "replayer", _replay_parameters(bag)),
+        ):
+            nodes[name] = _start(name, module, parameters, logs, environment)
+        status = _wait(nodes["bag_replayer"], _REPLAY_LIMIT_S)
+        if status != 0:
+            raise LiveRunError(f"bag_replayer ended with status {status}: {_tail(logs, nodes)}")
+        peaks = {
+            name: _peak_mebibytes(node.pid) for name, node in nodes.items() if node.poll() is None
+        }
+        for name in ("deeplab_evaluator", "miou_publisher"):
+            nodes[name].send_signal(signal.SIGINT)
+            status = _wait(nodes[name], _END_LIMIT_S)
+            if status != 0:
+                raise LiveRunError(f"{name} ended with status {status}: {_tail(logs, nodes)}")
+    finally:
+        for node in nodes.values():
+            if node.poll() is None:
+                node.kill()
+            node.wait()
+    summary = (logs / "bag_replayer.log").read_text(errors="replace").strip().splitlines()
+    return LiveRun(summary[-1] if summary else "", peaks, time.monotonic() - began_s)
+
+
+def _replay_parameters(bag: Path) -> dict[str, str]:
+    return {"bag": str(bag), "paced": "true", "publisher": "/miou_publisher"}
+
+
+def _start(
+    name: str, module: str, parameters: Mapping[str, str], logs: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    arguments = [f"-p{key}:={value}" for key, value in parameters.items()]
+    command = [sys.executable, "-m", f"deeplab_miou.nodes.{module}", "--ros-args", *arguments]
+    with (logs / f"{name}.log").open("wb") as log:
+        # The replayer's progress goes to the terminal, all else into the log.
+        errors = None if name == "bag_replayer" else subprocess.STDOUT
+        return subprocess.Popen(command, stdout=log, stderr=errors, env=environment)  # noqa: S603
+
+
+def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _tail(logs: Path, nodes: Mapping[str, object]) -> str:
+    lines = []
+    for name in nodes:
+        written = (logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        if written:
+            lines.append(f"{name}: {written[-1]}")
+    return f"{'; '.join(lines) or 'nothing was logged'}; logs are in {logs}"
+
+
+def _peak_mebibytes(pid: int) -> float:
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
+    return int(found[1]) / 1024 if found else float("nan")
