@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from deeplab_miou.demo.drives import HELD_OUT_SEED
 from deeplab_miou.demo.scenes import SceneRenderer
-from deeplab_miou.demo.training import HELD_OUT_SEED
 from deeplab_miou.model import checkpoints
 from deeplab_miou.model.segmenter import Segmenter
 

@@ -10,10 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import multiprocessing
-import os
 import platform
-import queue
 import resource
 import time
 from dataclasses import dataclass
@@ -28,7 +25,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-from deeplab_miou.demo.scenes import SceneRenderer
+from deeplab_miou.demo.drives import (
+    FRAMES_PER_DRIVE,
+    HELD_OUT_DRIVES,
+    HELD_OUT_SEED,
+    SIZE,
+    TRAINING_SEED,
+    VALIDATION_SEED,
+    FramePool,
+    render_drive,
+)
 from deeplab_miou.labels import IGNORE_INDEX, LabelMap, load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import Scores, compute_scores
@@ -39,22 +45,11 @@ from deeplab_miou.model.network import DeepLabV3Plus, count_parameters
 from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from deeplab_miou.model.checkpoints import Checkpoint
-
-# Drives are told apart by seed; the three ranges never meet.
-TRAINING_SEED = 10_000
-VALIDATION_SEED = 1_000_000  # looked at while the recipe was chosen
-HELD_OUT_SEED = 2_000_000  # only ever scored
-
-HELD_OUT_DRIVES = 24
-FRAMES_PER_DRIVE = 10
-_SPACING_S = 2.7  # between two frames of a drive: about 25 m of road
-_SIZE = (480, 640)  # what is rendered and scored
 
 _INPUT = (360, 480)
 _CROP = (256, 352)
@@ -66,7 +61,6 @@ _WARM_UP = 0.04
 _WEIGHT_DECAY = 1e-4
 _EMA = 0.997
 _RARE = {"sidewalk": 2.0, "pole": 3.0, "person": 4.0}  # weights in the cross-entropy
-_POOL = 2400
 _FIRST_FRAMES = 64
 
 
@@ -84,26 +78,6 @@ def architecture(num_classes: int) -> Architecture:
         decoder_layers=2,
         decoder_convolution="separable",
     )
-
-
-def render_drive(
-    seed: int, frames: int, label_map: LabelMap
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Yield frames of a drive, far enough apart to differ.
-
-    Args:
-        seed: which drive.
-        frames: how many.
-        label_map: what turns the rendered labels into the network's classes.
-
-    Yields:
-        Image (480, 640, 3) RGB and classes (480, 640), `IGNORE_INDEX` where not scored.
-    """
-    renderer = SceneRenderer(seed, *_SIZE)
-    start = seed % 7 * 0.9
-    for index in range(frames):
-        scene = renderer.render(start + index * _SPACING_S)
-        yield scene.image, label_map.map_ids(scene.label).ids
 
 
 def evaluate(
@@ -126,69 +100,9 @@ def evaluate(
     total = np.zeros((classes, classes + 1), np.int64)
     for seed in range(first_seed, first_seed + drives):
         for image, label in render_drive(seed, frames, label_map):
-            prediction = segmenter.predict([image], [_SIZE])[0]
+            prediction = segmenter.predict([image], [SIZE])[0]
             total += confusion_matrix(label, prediction, classes, IGNORE_INDEX)
     return compute_scores(total), drives * frames
-
-
-def _render_forever(frames: multiprocessing.Queue[tuple[bytes, bytes]]) -> None:
-    """Render drive after drive into a queue; runs in a process of its own."""
-    cv2.setNumThreads(1)
-    os.nice(5)  # where cores are short, training goes first
-    label_map = load_label_map("demo")
-    seed = TRAINING_SEED
-    while True:
-        for image, label in render_drive(seed, FRAMES_PER_DRIVE, label_map):
-            columns_rows = _INPUT[::-1]
-            small = cv2.resize(image, columns_rows, interpolation=cv2.INTER_LINEAR)
-            target = cv2.resize(label, columns_rows, interpolation=cv2.INTER_NEAREST_EXACT)
-            frames.put((small.tobytes(), target.tobytes()))
-        seed += 1
-
-
-class _Pool:
-    """The latest rendered frames, and batches drawn from them."""
-
-    def __init__(self, frames: multiprocessing.Queue[tuple[bytes, bytes]]) -> None:
-        self._frames = frames
-        self._images = np.empty((_POOL, *_INPUT, 3), np.uint8)
-        self._labels = np.empty((_POOL, *_INPUT), np.uint8)
-        self._rng = np.random.default_rng(0)
-        self.received = 0
-
-    def fill(self, at_least: int = 0) -> None:
-        """Take what has arrived; wait until `at_least` frames have."""
-        while True:
-            try:
-                image, label = self._frames.get(block=self.received < at_least, timeout=60)
-            except queue.Empty:
-                return
-            slot = self.received % _POOL
-            self._images[slot] = np.frombuffer(image, np.uint8).reshape(*_INPUT, 3)
-            self._labels[slot] = np.frombuffer(label, np.uint8).reshape(_INPUT)
-            self.received += 1
-
-    def batch(self, size: int, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Draw frames, crop, mirror and vary their colours.
-
-        Returns:
-            Images (size, 3, *crop) float32 in 0..1 and classes (size, *crop) int64.
-        """
-        rng = self._rng
-        picks = rng.integers(0, min(self.received, _POOL), size)
-        images = np.empty((size, *crop, 3), np.float32)
-        labels = np.empty((size, *crop), np.int64)
-        for row, pick in enumerate(picks):
-            y = int(rng.integers(0, _INPUT[0] - crop[0] + 1))
-            x = int(rng.integers(0, _INPUT[1] - crop[1] + 1))
-            step = -1 if rng.integers(2) else 1
-            window = np.s_[y : y + crop[0], x : x + crop[1]]
-            gain = rng.uniform(0.8, 1.2) * rng.uniform(0.94, 1.06, 3)
-            image = self._images[pick][window][:, ::step].astype(np.float32) / 255
-            images[row] = image * gain.astype(np.float32) + np.float32(rng.uniform(-0.06, 0.06))
-            labels[row] = self._labels[pick][window][:, ::step]
-        pixels = torch.from_numpy(np.clip(images, 0, 1, out=images)).permute(0, 3, 1, 2)
-        return pixels, torch.from_numpy(labels)
 
 
 def _loss(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
@@ -242,11 +156,7 @@ def _train(
     weights = torch.tensor([_RARE.get(name, 1.0) for name in names])
     mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
-    context = multiprocessing.get_context("spawn")
-    frames = context.Queue(maxsize=64)
-    painter = context.Process(target=_render_forever, args=(frames,), daemon=True)
-    painter.start()
-    pool = _Pool(frames)
+    pool = FramePool(_INPUT)
     columns = (
         TextColumn("training"), BarColumn(), TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(),
@@ -279,8 +189,7 @@ def _train(
                 facts = f"step {steps}  loss {smooth:.3f}  {pool.received} frames rendered"
                 progress.update(task, completed=time.monotonic() - begin, facts=facts)
     finally:
-        painter.terminate()
-        painter.join()
+        pool.close()
     return _Outcome(average.eval(), steps, pool.received, smooth)
 
 
@@ -356,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     provenance[what.replace("-", "_")] = {
         "seeds": [seed, seed + HELD_OUT_DRIVES - 1],
         "frames": frames,
-        "label_size": list(_SIZE),
+        "label_size": list(SIZE),
         "miou": round(scores.miou, 4),
         "iou": {
             name: round(float(iou), 4)
