@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def test_moving_cars_keep_their_distance():
         world = World(seed)
         for time_s in (0.0, 7.3, 31.0):
             lane = sorted(s for s, _, _, oncoming in world.traffic(time_s) if oncoming)
-            assert all(b - a > 5 for a, b in zip(lane, lane[1:], strict=False))
+            assert all(b - a > 5 for a, b in pairwise(lane))
 
 
 def test_people_walk_no_faster_than_people_do():
