@@ -15,7 +15,7 @@ from deeplab_miou.bag_recovery import Channel, Record, scan
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Generator, Iterator
 
 _SUFFIXES = (".mcap", ".db3")
 
@@ -71,37 +71,61 @@ class BagFile:
             Messages in recording order, of a damaged file in file order.
         """
         seen: Counter[tuple[str, int]] = Counter()
+        expected = self._expected(topics, start_ns, stop_ns)
         if self._reader is not None:
-            wanted = [each for each in self._reader.connections if each.topic in topics]
-            if not wanted:
+            whole = yield from self._read(self._reader, topics, start_ns, stop_ns, seen)
+            # Zeroed records are skipped without a word: hold what was read to the index.
+            if whole and seen.total() >= expected:
                 return
-            try:
-                for connection, timestamp_ns, data in self._reader.messages(
-                    wanted, start_ns, stop_ns
-                ):
-                    seen[connection.topic, timestamp_ns] += 1
-                    yield Record(_channel(connection), timestamp_ns, data)
-            except Exception:  # noqa: BLE001, S110  (damage surfaces as whatever parsing hits)
-                pass
-            else:
-                return
+        total = seen.total()
+        found: list[str] = []
+        for record in self._scan(found):
+            key = (record.channel.topic, record.timestamp_ns)
+            if seen[key]:
+                seen[key] -= 1
+            elif record.channel.topic in topics and _within(record, start_ns, stop_ns):
+                total += 1
+                yield record
+        if total < expected and self._reader is not None:
+            found.append(f"{self.path.name}: {expected - total} of {expected} messages are missing")
+        problems += found
+
+    def _read(
+        self,
+        reader: Reader,
+        topics: Collection[str],
+        start_ns: int | None,
+        stop_ns: int | None,
+        seen: Counter[tuple[str, int]],
+    ) -> Generator[Record, None, bool]:
+        """Yield what rosbags reads, noting it in `seen`; returns whether it came to the end."""
+        wanted = [each for each in reader.connections if each.topic in topics]
+        try:
+            # Without a connection rosbags would read them all.
+            for connection, timestamp_ns, data in (
+                reader.messages(wanted, start_ns, stop_ns) if wanted else ()
+            ):
+                seen[connection.topic, timestamp_ns] += 1
+                yield Record(_channel(connection), timestamp_ns, data)
+        except Exception:  # noqa: BLE001  (damage surfaces as whatever parsing hits)
+            return False
+        return True
+
+    def _expected(self, topics: Collection[str], start_ns: int | None, stop_ns: int | None) -> int:
+        """Return how many messages the index promises; 0 for part of the time, it cannot tell."""
+        if (start_ns is not None and start_ns > self.start_ns) or (
+            stop_ns is not None and stop_ns <= self.end_ns
+        ):
+            return 0
+        return sum(n for channel, n in self.channels.items() if channel.topic in topics)
+
+    def _scan(self, problems: list[str]) -> Iterator[Record]:
         known = self._reader.connections if self._reader is not None else []
         channels = {connection.id: _channel(connection) for connection in known}
-        found: list[str] = []
         try:
-            for record in scan(self.path, found, channels):
-                key = (record.channel.topic, record.timestamp_ns)
-                if seen[key]:
-                    seen[key] -= 1
-                elif (
-                    record.channel.topic in topics
-                    and (start_ns is None or record.timestamp_ns >= start_ns)
-                    and (stop_ns is None or record.timestamp_ns < stop_ns)
-                ):
-                    yield record
+            yield from scan(self.path, problems, channels)
         except OSError as error:
-            found.append(f"{self.path.name}: {error}")
-        problems += found
+            problems.append(f"{self.path.name}: {error}")
 
     def _open(self) -> None:
         reader = Reader(self.path)
@@ -117,12 +141,17 @@ class BagFile:
 
     def _survey(self) -> None:
         """Learn the topics of a damaged file by reading all of it once."""
-        for record in scan(self.path, self.problems):
+        for record in self._scan(self.problems):
             if not self.channels:
                 self.start_ns = self.end_ns = record.timestamp_ns
             self.channels[record.channel] += 1
             self.start_ns = min(self.start_ns, record.timestamp_ns)
             self.end_ns = max(self.end_ns, record.timestamp_ns)
+
+
+def _within(record: Record, start_ns: int | None, stop_ns: int | None) -> bool:
+    after = start_ns is None or record.timestamp_ns >= start_ns
+    return after and (stop_ns is None or record.timestamp_ns < stop_ns)
 
 
 def _channel(connection: Connection) -> Channel:

@@ -140,25 +140,31 @@ class _McapScan:
             return Record(self._channels[number], timestamp_ns, bytes(body[22:]))
         return None
 
-    def chunk(self, body: bytes, *, whole: bool) -> list[Record]:
-        """Return the messages of one chunk in time order; of a cut one, those that are complete."""
+    def chunk(self, body: bytes, *, whole: bool) -> tuple[list[Record], str]:
+        """Return the readable messages of a chunk in time order, and what is wrong with it."""
         _, _, size, crc = struct.unpack_from("<QQQI", body)
         compression, end = _string(body, 28)
         content = _decompress_chunk(compression, memoryview(body)[end + 8 :])
         if whole and (len(content) != size or (crc and crc32(content) != crc)):
             raise ValueError("its content does not match its size and checksum")
         found: list[Record] = []
+        wrong = ""
         position = 0
-        while position + 9 <= len(content):
-            opcode, length = struct.unpack_from("<BQ", content, position)
-            position += 9
-            if length > len(content) - position:
+        while position < len(content):
+            rest = len(content) - position - 9
+            opcode, length = struct.unpack_from("<BQ", content, position) if rest >= 0 else (0, 0)
+            if opcode == 0 or length > rest:
+                wrong = f"its records break off at byte {position} of {len(content)}"
                 break
-            message = self.record(opcode, content[position : position + length])
+            position += 9
+            try:
+                message = self.record(opcode, content[position : position + length])
+            except (ValueError, struct.error) as error:
+                wrong, message = str(error), None
             if message is not None:
                 found.append(message)
             position += length
-        return sorted(found, key=lambda message: message.timestamp_ns)
+        return sorted(found, key=lambda message: message.timestamp_ns), wrong
 
 
 def _scan_mcap(path: Path, problems: list[str], state: _McapScan) -> Iterator[Record]:
@@ -175,26 +181,31 @@ def _scan_mcap(path: Path, problems: list[str], state: _McapScan) -> Iterator[Re
                 return
             body = file.read(min(length, size - offset))
             whole = len(body) == length
-            try:
-                yield from _messages(state, opcode, body, whole=whole)
-            except (ValueError, struct.error, RuntimeError, zstd.ZstdError) as error:
-                if whole:
-                    problems.append(
-                        f"{path.name}: {length} bytes at byte {offset} are damaged ({error})"
-                    )
+            messages, wrong = _messages(state, opcode, body, whole=whole)
+            yield from messages
             if opcode == 0 or not whole:
                 problems.append(
                     f"{path.name}: the recording breaks off at byte {offset} of {size}, "
                     f"its end is missing"
                 )
                 return
+            if wrong:
+                problems.append(
+                    f"{path.name}: {length} bytes at byte {offset} are damaged ({wrong})"
+                )
 
 
-def _messages(state: _McapScan, opcode: int, body: bytes, *, whole: bool) -> list[Record]:
-    if opcode == _CHUNK:
-        return state.chunk(body, whole=whole)
-    message = state.record(opcode, body) if whole else None
-    return [] if message is None else [message]
+def _messages(
+    state: _McapScan, opcode: int, body: bytes, *, whole: bool
+) -> tuple[list[Record], str]:
+    """Return the messages of a record of the file, and what is wrong with it."""
+    try:
+        if opcode == _CHUNK:
+            return state.chunk(body, whole=whole)
+        message = state.record(opcode, body) if whole else None
+    except (ValueError, struct.error, RuntimeError, zstd.ZstdError) as error:
+        return [], str(error)
+    return ([] if message is None else [message]), ""
 
 
 def _decompress_chunk(compression: str, data: memoryview) -> memoryview:

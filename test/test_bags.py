@@ -169,6 +169,18 @@ def test_a_damaged_chunk_costs_only_its_own_messages(tmp_path):
     assert "are damaged" in problem
 
 
+def test_zeroed_records_are_missed(tmp_path):
+    folder = write_bag(tmp_path / "bag", count=200)
+    path = storage_file(folder)
+    data = bytearray(path.read_bytes())
+    data[300_000:360_000] = bytes(60_000)
+    path.write_bytes(data)
+    with BagReader(folder) as reader:
+        messages, problem = read_all(reader)
+    assert 200 < len(messages) < 400
+    assert f"{400 - len(messages)} of 400 messages are missing" in problem
+
+
 def test_a_damaged_first_chunk_keeps_the_topics_of_the_index(tmp_path):
     folder = write_bag(tmp_path / "bag", "mcap", "chunk", count=200)
     path = storage_file(folder)

@@ -175,3 +175,36 @@ def test_real_frames_agree_with_scikit_learn(tmp_path):
     assert np.array_equal(report.matrix[:, :11], expected)
     assert not report.matrix[:, 11].any()
     assert report.ignored_pixels == int((~known).sum())
+
+
+# A bag's bytes are read-only, which PyTorch warns of when it is shown them.
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_a_network_is_run_on_the_images(tmp_path):
+    torch = pytest.importorskip("torch")
+    from deeplab_miou.labels import load_label_map  # noqa: PLC0415
+    from deeplab_miou.model.architecture import Architecture  # noqa: PLC0415
+    from deeplab_miou.model.native import save  # noqa: PLC0415
+    from deeplab_miou.model.network import DeepLabV3Plus  # noqa: PLC0415
+    from deeplab_miou.model.records import Preprocessing  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    label_map = load_label_map("cityscapes_train_ids")
+    network = DeepLabV3Plus(Architecture(num_classes=CLASSES, width=0.25, aspp_width=16))
+    path = tmp_path / "net.safetensors"
+    save(path, network.eval(), label_map=label_map, preprocessing=Preprocessing(), provenance={})
+    random = np.random.default_rng(0)
+    with BagWriter(tmp_path / "bag") as writer:
+        for index in range(3):
+            pixels = random.integers(0, 256, (48, 64, 3), np.uint8).tobytes()
+            image = RawImage(48, 64, "rgb8", is_bigendian=False, step=192, data=pixels)
+            writer.write_image("/camera/image", index * SECOND, "", image)
+            writer.write_image("/camera/labels", index * SECOND, "", mono8(random_ids(index)))
+    engine = EngineOptions(checkpoint=str(path), device="cpu")
+    report = evaluate(OfflineOptions(bag=str(tmp_path / "bag"), engine=engine)).report
+    labelled = sum(int((random_ids(index) != 255).sum()) for index in range(3))
+    assert report.frames == 3
+    assert int(report.matrix.sum()) == labelled
+    assert report.provenance["checkpoint"] == "net.safetensors"
+    assert len(report.provenance["checkpoint_sha256"]) == 64
+    assert report.provenance["device"] == "cpu"
+    assert report.provenance["input_topic"] == "/camera/image"
