@@ -168,12 +168,15 @@ class Aggregate:
             counted = None if self._window is None else self._window.snapshot()
         if counted is None:
             return Result(totals, None)
+        matrix, frames = counted.window_matrix, counted.window_frames
+        if matrix is None:  # no limit: all frames that were heard
+            matrix, frames = counted.matrix, counted.frames
         recent = Totals(
             class_names=totals.class_names,
-            matrix=counted.window_matrix,
-            frames=counted.window_frames,
+            matrix=matrix,
+            frames=frames,
             missing_frames=totals.missing_frames,
-            stamp_ns=counted.window_end_ns or 0,
+            stamp_ns=totals.stamp_ns if counted.window_end_ns is None else counted.window_end_ns,
             sources=totals.sources,
         )
         return Result(recent, score(recent.matrix, scoring))

@@ -12,7 +12,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 import rclpy
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
@@ -42,12 +42,13 @@ ERROR = TransitionCallbackReturn.ERROR
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _THREADS = 4
+_HEARTBEAT_S = 0.5
 _LINGER_S = 1.0  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 8.0  # launch kills after 10 s
 _ACKNOWLEDGE_LIMIT_S = 0.5
 
-_COMMON_PARAMETERS = (
+COMMON_PARAMETERS = (
     Parameter(
         "autostart",
         default=True,
@@ -87,7 +88,7 @@ class ManagedNode(LifecycleNode):
         service = self._service_change_state
         service.callback = self._refuse_impossible(service.callback)
 
-        self._table = (*_COMMON_PARAMETERS, *parameters)
+        self._table = (*COMMON_PARAMETERS, *parameters)
         self.settings: dict[str, object] = {}
         self.failure: BaseException | None = None
         self._request_stop: Callable[[], None] = lambda: None
@@ -97,6 +98,8 @@ class ManagedNode(LifecycleNode):
             is_fixed=lambda: self.state_label != "unconfigured",
             on_change=self._change_settings,
         )
+        # The executor looks at a callback's exception only when the next callback is due.
+        self.create_steady_timer(_HEARTBEAT_S, lambda: None, ReentrantCallbackGroup())
         self._start_timer: Timer | None = None
         if self.get_parameter("autostart").value is not False:
             self._start_timer = self.create_steady_timer(
@@ -356,7 +359,8 @@ def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
     spinner.start()
     wakeup.wait()
 
-    watchdog = threading.Thread(target=_watch, args=(node,), daemon=True)
+    ended = threading.Event()
+    watchdog = threading.Thread(target=_watch, args=(node, ended), daemon=True)
     watchdog.start()
     deadline = time.monotonic() + _LINGER_S
     while node.failure is None and time.monotonic() < deadline and not node.may_stop():
@@ -366,9 +370,11 @@ def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
     spinner.join()
     # Executor.shutdown does not wait for callbacks that are still running.
     executor._executor.shutdown(wait=True, cancel_futures=True)  # noqa: SLF001
-    ended = _shut_down(node)
+    in_order = _shut_down(node)
+    ended.set()
+    watchdog.join()
     executor.shutdown()
-    return EXIT_OK if ended and node.failure is None else EXIT_FAILED
+    return EXIT_OK if in_order and node.failure is None else EXIT_FAILED
 
 
 def _shut_down(node: ManagedNode) -> bool:
@@ -386,11 +392,12 @@ def _shut_down(node: ManagedNode) -> bool:
     return ended
 
 
-def _watch(node: ManagedNode) -> None:
+def _watch(node: ManagedNode, ended: threading.Event) -> None:
     """End a process that does not end by itself."""
     began = time.monotonic()
     while time.monotonic() - began < _SHUTDOWN_LIMIT_S:
-        time.sleep(0.1)
+        if ended.wait(0.1):
+            return
         if node.state_label == "configuring" and time.monotonic() - began > _CONFIGURING_LIMIT_S:
             sys.stderr.write("stopped while configuring: nothing was counted yet\n")
             sys.stderr.flush()

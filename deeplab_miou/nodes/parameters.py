@@ -103,6 +103,8 @@ class Parameter:
         constraints = []
         if self.choices is not None:
             constraints.append("one of " + ", ".join(str(choice) for choice in self.choices))
+        if (self.minimum is None) != (self.maximum is None):
+            constraints.append(self._range_text())
         if self.read_only and not immutable:
             constraints.append("can be changed only while the node is unconfigured")
         descriptor = ParameterDescriptor(
@@ -112,18 +114,16 @@ class Parameter:
             # rclpy's own type check would raise in the constructor; `check` says it in one line.
             dynamic_typing=True,
         )
-        limited = self.minimum is not None or self.maximum is not None
-        if with_range and limited and isinstance(self.default, (int, float)):
-            if isinstance(self.default, int):
-                lower = -(2**63) if self.minimum is None else int(self.minimum)
-                upper = 2**63 - 1 if self.maximum is None else int(self.maximum)
-                descriptor.integer_range = [IntegerRange(from_value=lower, to_value=upper)]
-            else:
-                lower = -math.inf if self.minimum is None else float(self.minimum)
-                upper = math.inf if self.maximum is None else float(self.maximum)
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=lower, to_value=upper)
-                ]
+        # Half-open ranges are left to `check`: rclpy would show their open end as -2^63.
+        if with_range and self.minimum is not None and self.maximum is not None:
+            if type(self.default) is int:
+                limits = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
+                descriptor.integer_range = [limits]
+            elif type(self.default) is float:
+                limits = FloatingPointRange(
+                    from_value=float(self.minimum), to_value=float(self.maximum)
+                )
+                descriptor.floating_point_range = [limits]
         return descriptor
 
 
