@@ -29,7 +29,7 @@ from deeplab_miou.nodes.conversions import (
 )
 from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
-from deeplab_miou.nodes.evaluator_status import EvaluatorStatus
+from deeplab_miou.nodes.evaluator_status import NORMAL, EvaluatorStatus
 from deeplab_miou.nodes.inputs import Input, InputOptions
 from deeplab_miou.nodes.managed import ManagedNode, run
 from deeplab_miou.pairing import Pairer
@@ -251,15 +251,23 @@ class DeeplabEvaluator(ManagedNode):
         if held_back is None:
             return
         image, label = outcome.image, outcome.label
+        topics = [
+            self.settings[f"{stream.value}_topic"]
+            for stream, part in ((Stream.IMAGE, image), (Stream.LABEL, label))
+            if part is not None
+        ]
         what = "pair" if image and label else "image" if image else "label"
-        stream = Stream.IMAGE if image else Stream.LABEL
-        topic = self.settings[f"{stream.value}_topic"]
         stamp_ns = (image or label).stamp_ns
         more = f" ({held_back} more like it since the last such line)" if held_back else ""
-        self.get_logger().warning(
-            f"{what} of {topic} at {stamp_ns / 1e9:.3f} s not evaluated, "
+        text = (
+            f"{what} of {' and '.join(topics)} at {stamp_ns / 1e9:.3f} s not evaluated, "
             f"{outcome.reason.value}: {outcome.message}{more}"
         )
+        # rclpy ties a severity to the calling line.
+        if outcome.reason in NORMAL:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().warning(text)
 
     def _publish_pictures(self, outcome: FrameOutcome) -> None:
         image = outcome.image

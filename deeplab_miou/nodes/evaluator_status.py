@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deeplab_miou.pipeline import FrameOutcome, Pipeline
 
 # What these count is normal life (key-frame labels); all other reasons deserve a look.
-_NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
+NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
 # Both streams arriving this long without a single pair means that their stamps do not agree.
 _NO_PAIR_S = 10.0
 
@@ -45,7 +45,7 @@ class EvaluatorStatus:
     def ended(self, outcome: FrameOutcome, now_ns: int) -> None:
         """Note an outcome; `now_ns` is the node's clock, for the latency since the stamp."""
         if outcome.reason is not None:
-            if outcome.reason not in _NORMAL:
+            if outcome.reason not in NORMAL:
                 self._last_error = f"{outcome.reason.value}: {outcome.message}"
             return
         self._evaluated.tick()
@@ -68,7 +68,7 @@ class EvaluatorStatus:
         lost = {
             reason: max(account.images.dropped[reason], account.labels.dropped[reason])
             for reason in Reason
-            if reason not in _NORMAL
+            if reason not in NORMAL
         }
         news = [r.value for r, n in lost.items() if n > self._lost.get(r, 0)]
         self._lost = lost

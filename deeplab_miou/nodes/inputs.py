@@ -80,6 +80,7 @@ class Input:
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
         self._publishers = 0
+        self._lost = 0
 
     def follow(self) -> None:
         """Look at who publishes and subscribe accordingly; call it every so often."""
@@ -110,6 +111,11 @@ class Input:
         return self._publishers
 
     @property
+    def lost(self) -> int:
+        """Messages that the middleware says it lost before they reached us."""
+        return self._lost
+
+    @property
     def age_s(self) -> float:
         """Seconds since the input was made."""
         return time.monotonic() - self._began_s
@@ -122,15 +128,19 @@ class Input:
         kind, qos = profile
         return (
             f"{self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
-            f"{qos.durability.name.lower()}, {self._publishers} publisher(s)"
+            f"{qos.durability.name.lower()}, {self._publishers} publisher(s), "
+            f"{self._lost} message(s) lost in transport"
         )
 
     def missing(self) -> str:
         """Return one line that says what is not published, and what is instead."""
+        own = self._node.get_fully_qualified_name() + "/"
         images = sorted(
             name
             for name, types in self._node.get_topic_names_and_types()
-            if any(kind in TYPES for kind in types) and name != self.options.topic
+            if any(kind in TYPES for kind in types)
+            and name != self.options.topic
+            and not name.startswith(own)
         )
         others = ", ".join(images) if images else "no topic at all"
         return (
@@ -169,11 +179,19 @@ class Input:
             qos,
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._warn_of_incompatible, use_default_callbacks=False
+                incompatible_qos=self._warn_of_incompatible,
+                message_lost=self._note_loss,
+                use_default_callbacks=False,
             ),
         )
         self._profile = (kind, qos)
-        self._node.get_logger().info(f"subscribed to {self.describe()}")
+        self._node.get_logger().info(
+            f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
+            f"{qos.durability.name.lower()}"
+        )
+
+    def _note_loss(self, event: object) -> None:
+        self._lost += event.total_count_change  # type: ignore[attr-defined]
 
     def _warn_of_incompatible(self, event: object) -> None:
         kind = QoSPolicyKind(event.last_policy_kind)  # type: ignore[attr-defined]
