@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NS = 1_000_000_000
+# Time went back, and no frame is merely late, when this many in a row are this far behind.
+_JUMP_FRAMES = 10
+_JUMP_NS = 10 * _NS
+# Bounds a window of seconds where time stands still; an hour at 30 Hz fits.
+_MOST_FRAMES = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +47,11 @@ class Accumulator:
     The window holds the ``window_frames`` frames of the newest stamps, or the frames whose stamp
     is less than ``window_seconds`` older than the newest; with both, a frame must meet both. It
     depends on the stamps alone, not on the order in which frames arrive: a late frame enters if it
-    belongs there. Of equal stamps the frame that came later is the newer.
+    belongs there. Of equal stamps the frame that came later is the newer. Only when ten frames in a
+    row are more than ten seconds behind the newest, time has gone back (a bag that loops, or one
+    stamp far in the future before), and the frames ahead of them leave the window.
 
-    A frame costs O(n^2). The window's frames are held as their non-zero cells.
+    A frame costs O(n^2). The window's frames are held as their non-zero cells, 2^17 at most.
 
     Args:
         num_classes: n, at least 1.
@@ -141,6 +148,7 @@ class Accumulator:
         # Both ascending by stamp; stamps arrive nearly so, and then this is an append.
         self._stamps: list[int] = []
         self._ring: list[_Frame] = []
+        self._behind = 0
 
     def _check(self, matrix: NDArray[np.int64]) -> None:
         if matrix.shape != self._shape or matrix.dtype != np.int64:
@@ -155,15 +163,21 @@ class Accumulator:
         self._ring.insert(place, frame)
         flat = self._window.reshape(-1)
         flat[frame.cells] += frame.counts
-        leaving = 0
-        if self._window_frames is not None:
-            leaving = max(len(self._stamps) - self._window_frames, 0)
+        self._behind = self._behind + 1 if stamp_ns < self._stamps[-1] - _JUMP_NS else 0
+        if self._behind == _JUMP_FRAMES:
+            self._behind = 0
+            self._leave(bisect.bisect_right(self._stamps, stamp_ns + _JUMP_NS), len(self._stamps))
+        leaving = max(len(self._stamps) - (self._window_frames or _MOST_FRAMES), 0)
         if self._window_ns is not None:
             oldest = self._stamps[-1] - self._window_ns
             leaving = max(leaving, bisect.bisect_right(self._stamps, oldest))
-        for gone in self._ring[:leaving]:
+        self._leave(0, leaving)
+
+    def _leave(self, start: int, stop: int) -> None:
+        flat = self._window.reshape(-1)
+        for gone in self._ring[start:stop]:
             flat[gone.cells] -= gone.counts
-        del self._stamps[:leaving], self._ring[:leaving]
+        del self._stamps[start:stop], self._ring[start:stop]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

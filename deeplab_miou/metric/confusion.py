@@ -137,7 +137,11 @@ def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray
             f"but got {index[outside][0]}"
         )
     limit = np.iinfo(np.int64).max
-    if value.size and (int(value.min()) < 0 or sum(map(int, value)) > limit):
+    # Python integers cannot wrap, but are slow: only counts that could need them are so added.
+    if value.size and (
+        int(value.min()) < 0
+        or (int(value.max()) > limit // value.size and sum(map(int, value)) > limit)
+    ):
         raise ValueError(
             f"counts must be between 0 and {limit} and so must their sum, "
             f"but got {int(value.min())} to {int(value.max())}"
