@@ -49,7 +49,7 @@ class Accumulator:
     depends on the stamps alone, not on the order in which frames arrive: a late frame enters if it
     belongs there. Of equal stamps the frame that came later is the newer. Only when ten frames in a
     row are more than ten seconds behind the newest, time has gone back (a bag that loops, or one
-    stamp far in the future before), and the frames ahead of them leave the window.
+    stamp far in the future before), and the window starts again with the tenth.
 
     A frame costs O(n^2). The window's frames are held as their non-zero cells, 2^17 at most.
 
@@ -144,6 +144,9 @@ class Accumulator:
     def _clear(self) -> None:
         self._matrix = np.zeros(self._shape, np.int64)
         self._frames = 0
+        self._start_window()
+
+    def _start_window(self) -> None:
         self._window = np.zeros(self._shape, np.int64)
         # Both ascending by stamp; stamps arrive nearly so, and then this is an append.
         self._stamps: list[int] = []
@@ -158,26 +161,22 @@ class Accumulator:
             )
 
     def _enter(self, frame: _Frame, stamp_ns: int) -> None:
+        late = bool(self._stamps) and stamp_ns < self._stamps[-1] - _JUMP_NS
+        self._behind = self._behind + 1 if late else 0
+        if self._behind == _JUMP_FRAMES:
+            self._start_window()
         place = bisect.bisect_right(self._stamps, stamp_ns)
         self._stamps.insert(place, stamp_ns)
         self._ring.insert(place, frame)
         flat = self._window.reshape(-1)
         flat[frame.cells] += frame.counts
-        self._behind = self._behind + 1 if stamp_ns < self._stamps[-1] - _JUMP_NS else 0
-        if self._behind == _JUMP_FRAMES:
-            self._behind = 0
-            self._leave(bisect.bisect_right(self._stamps, stamp_ns + _JUMP_NS), len(self._stamps))
         leaving = max(len(self._stamps) - (self._window_frames or _MOST_FRAMES), 0)
         if self._window_ns is not None:
             oldest = self._stamps[-1] - self._window_ns
             leaving = max(leaving, bisect.bisect_right(self._stamps, oldest))
-        self._leave(0, leaving)
-
-    def _leave(self, start: int, stop: int) -> None:
-        flat = self._window.reshape(-1)
-        for gone in self._ring[start:stop]:
+        for gone in self._ring[:leaving]:
             flat[gone.cells] -= gone.counts
-        del self._stamps[start:stop], self._ring[start:stop]
+        del self._stamps[:leaving], self._ring[:leaving]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
