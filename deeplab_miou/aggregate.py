@@ -179,7 +179,7 @@ class Aggregate:
             stamp_ns=totals.stamp_ns if counted.window_end_ns is None else counted.window_end_ns,
             sources=totals.sources,
         )
-        return Result(recent, score(recent.matrix, scoring))
+        return Result(recent, score(recent.matrix, scoring), start_ns=counted.window_start_ns)
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -205,6 +205,11 @@ class Aggregate:
         """Return the provenance text of each source's newest run."""
         with self._lock:
             return {source: run.state.provenance for (source, _), run in self._runs.items()}
+
+    @property
+    def scoring(self) -> Scoring:
+        """How scores are computed now."""
+        return self._scoring
 
     def set_scoring(self, scoring: Scoring) -> None:
         """Compute scores differently from now on.

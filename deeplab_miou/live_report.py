@@ -1,124 +1,135 @@
-"""The report of a live run, written so that an old one survives a failure."""
+"""The report of a live run."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.report.files import write_report
+from deeplab_miou.report.provenance import environment, utc
+from deeplab_miou.report.report import Report, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deeplab_miou.results import Result
-
-FILE_NAME = "report.json"
+    from deeplab_miou.results import Result, Scoring
 
 
-def check_directory(directory: Path) -> None:
+@dataclass(frozen=True)
+class LiveRun:
+    """What is reported besides the scores.
+
+    Attributes:
+        evaluators: JSON text about each evaluator, by name.
+        refused: messages of evaluators that were refused, by kind.
+        scoring: how the scores were computed.
+        started_s: when counting began, seconds since the epoch.
+    """
+
+    evaluators: Mapping[str, str]
+    refused: Mapping[str, int]
+    scoring: Scoring
+    started_s: float
+
+
+def check_directory(directory: str) -> None:
     """Make a folder if need be and see that files can be written to it.
 
     Raises:
         ConfigurationError: they cannot.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
+        folder = Path(directory).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
-            f"report folder {directory} cannot be written to: {error.strerror or error}"
+            f"report folder {directory!r} cannot be written to: {reason}"
         ) from None
 
 
-def save_report(
-    directory: Path, result: Result, window: Result, provenance: Mapping[str, str]
-) -> Path:
-    """Write ``report.json``; an older one is replaced at once or not at all.
+def save_report(directory: str, result: Result, window: Result, run: LiveRun) -> Path:
+    """Write the report; an older one is replaced at once or not at all.
 
     Args:
         directory: folder, made if need be.
         result: scores of all that was counted.
         window: scores of the window.
-        provenance: JSON text of each evaluator.
+        run: what else is reported.
 
     Returns:
-        The file.
+        The JSON file.
 
     Raises:
-        ConfigurationError: it cannot be written; an older report is left as it was.
+        DeeplabMiouError: nothing has been counted yet, or it cannot be written; an older report
+            is left as it was.
     """
-    text = json.dumps(_plain(_content(result, window, provenance)), indent=2, allow_nan=False)
-    path = directory.absolute() / FILE_NAME
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text + "\n")
-    except OSError as error:
-        raise ConfigurationError(f"report {path} not written: {error.strerror or error}") from None
-    return path
+    totals = result.totals
+    if result.scores is None:
+        raise DeeplabMiouError("no report: nothing has been counted yet")
+    report = Report(
+        class_names=totals.class_names,
+        matrix=totals.matrix,
+        frames=totals.frames,
+        scores=result.scores,
+        accounting={"images": totals.images.to_dict(), "labels": totals.labels.to_dict()},
+        provenance=_provenance(run),
+        intervals=result.intervals,
+        window=None
+        if window.scores is None
+        else Window(
+            window.scores,
+            window.totals.frames,
+            window.start_ns,
+            window.totals.stamp_ns if window.totals.frames else None,
+        ),
+        ignored_pixels=totals.ignored_pixels,
+        unmapped_pixels=totals.unmapped_pixels,
+        problems=_problems(totals.missing_frames, run),
+    )
+    return write_report(report, Path(directory).absolute())[0]
 
 
-def _content(result: Result, window: Result, provenance: Mapping[str, str]) -> dict[str, object]:
-    totals, intervals = result.totals, result.intervals
-    scores = {"miou": math.nan, "classes": []}
-    if result.scores is not None:
-        scores = result.scores.to_dict(totals.class_names)
-    return scores | {
-        "frames": totals.frames,
-        "missing_frames": totals.missing_frames,
-        "ignored_pixels": totals.ignored_pixels,
-        "unmapped_pixels": totals.unmapped_pixels,
-        "class_names": list(totals.class_names),
-        "intervals": None
-        if intervals is None
-        else {
-            "miou": list(intervals.miou),
-            "iou": intervals.iou.tolist(),
-            "blocks": intervals.blocks,
-            "reason": intervals.reason,
-        },
-        "window": {
-            "miou": math.nan if window.scores is None else window.scores.miou,
-            "frames": window.totals.frames,
-        },
-        "confusion": totals.matrix.tolist(),
-        "accounting": {"images": totals.images.to_dict(), "labels": totals.labels.to_dict()},
-        "provenance": {source: _parsed(text) for source, text in sorted(provenance.items())},
+def _provenance(run: LiveRun) -> dict[str, object]:
+    evaluators = {source: _parsed(text) for source, text in sorted(run.evaluators.items())}
+    # One evaluator's facts lie where those of an offline evaluation do.
+    facts = next(iter(evaluators.values())) if len(evaluators) == 1 else {"evaluators": evaluators}
+    return {
+        **facts,
+        "mode": "live",
+        "sources": list(evaluators),
+        "absent_classes": run.scoring.absent_classes,
+        "class_weights": list(run.scoring.class_weights),
+        "started": utc(run.started_s),
+        "ended": utc(time.time()),
+        **environment(str(facts.get("device", "none"))),
     }
 
 
-def _parsed(text: str) -> object:
+def _parsed(text: str) -> dict[str, object]:
     try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        return text
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        value = text
+    return value if isinstance(value, dict) else {"text": text}
 
 
-def _plain(value: object) -> object:
-    """NaN and infinities are no JSON: null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _problems(missing_frames: int, run: LiveRun) -> list[str]:
+    problems = []
+    if missing_frames:
+        problems.append(
+            f"{missing_frames} frame outcomes did not arrive: they are in the score, but not in "
+            "window and intervals"
+        )
+    problems += [
+        f"{number} messages of evaluators were refused: {kind}"
+        for kind, number in sorted(run.refused.items())
+    ]
+    return problems

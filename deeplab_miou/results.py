@@ -102,11 +102,13 @@ class Result:
         totals: the counts; for a window its matrix and frames stand in place of the sums.
         scores: the scores; None before the first state.
         intervals: their error bars; None for a window and before the first state.
+        start_ns: of a window, the oldest stamp in it, nanoseconds; None if it is empty.
     """
 
     totals: Totals
     scores: Scores | None
     intervals: Intervals | None = None
+    start_ns: int | None = None
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

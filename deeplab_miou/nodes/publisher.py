@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, MeanIoU
@@ -25,7 +24,7 @@ from std_srvs.srv import Trigger
 from deeplab_miou.aggregate import Aggregate
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.evaluator_messages import RefusedError
-from deeplab_miou.live_report import check_directory, save_report
+from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.matrix_picture import draw_matrix
 from deeplab_miou.nodes.conversions import frame_from_message, image_to_message, state_from_message
 from deeplab_miou.nodes.managed import ManagedNode, run
@@ -62,6 +61,7 @@ class MiouPublisher(ManagedNode):
         self._throttle = Throttle()
         self._changed = threading.Event()
         self._active_since_s = 0.0
+        self._started_s = 0.0
         self._inputs: list[Subscription] = []
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
@@ -78,7 +78,7 @@ class MiouPublisher(ManagedNode):
         settings = self.settings
         self._topics()
         if settings["report_directory"]:
-            check_directory(Path(settings["report_directory"]))
+            check_directory(settings["report_directory"])
         self._aggregate = Aggregate(
             window_frames=settings["window_frames"] or None,
             window_seconds=settings["window_seconds"] or None,
@@ -86,6 +86,7 @@ class MiouPublisher(ManagedNode):
             scoring=_scoring(settings),
         )
         self._status = PublisherStatus()
+        self._started_s = time.time()
         self._results = self.create_publisher(MeanIoU, "~/result", _LATCHED)
         self._windows = self.create_publisher(MeanIoU, "~/window", _LATCHED)
         self._pictures = self.create_publisher(Image, "~/confusion_image", 1)
@@ -133,8 +134,12 @@ class MiouPublisher(ManagedNode):
 
     def finish(self) -> None:
         """Write the report."""
-        if self.settings["save_report_on_shutdown"] and self.settings["report_directory"]:
+        if not self.settings["save_report_on_shutdown"] or not self.settings["report_directory"]:
+            return
+        if self._aggregate.totals(time.monotonic()).class_names:
             self.get_logger().info(self._write_report())
+        else:
+            self.get_logger().warning("nothing was counted: no report is written")
 
     def may_stop(self) -> bool:
         """Wait for the last states of evaluators that end at the same time."""
@@ -145,7 +150,7 @@ class MiouPublisher(ManagedNode):
     def settings_changed(self, changes: Mapping[str, object]) -> None:
         """Take over what can change while running."""
         if changes.get("report_directory"):
-            check_directory(Path(changes["report_directory"]))
+            check_directory(changes["report_directory"])
         if self._aggregate is not None:
             self._aggregate.set_scoring(_scoring({**self.settings, **changes}))
             self._changed.set()
@@ -292,6 +297,7 @@ class MiouPublisher(ManagedNode):
             response.success = True
         except DeeplabMiouError as error:
             response.message = str(error)
+            self.get_logger().error(response.message)
         return response
 
     def _write_report(self) -> str:
@@ -299,21 +305,15 @@ class MiouPublisher(ManagedNode):
         directory = self.settings["report_directory"]
         if not directory:
             raise ConfigurationError("no report: parameter report_directory is not set")
-        now_s = time.monotonic()
-        result = self._aggregate.result(now_s)
-        if result.scores is None:
-            # Never in place of an older report that says something.
-            raise ConfigurationError("no report: nothing has been counted yet")
+        aggregate, now_s = self._aggregate, time.monotonic()
+        result, window = aggregate.result(now_s), aggregate.window(now_s)
+        facts = LiveRun(
+            aggregate.provenance(), aggregate.refused, aggregate.scoring, self._started_s
+        )
         try:
-            path = save_report(
-                Path(directory),
-                result,
-                self._aggregate.window(now_s),
-                self._aggregate.provenance(),
-            )
+            path = save_report(directory, result, window, facts)
         except DeeplabMiouError as error:
-            self._status.report_error = str(error)
-            self.get_logger().error(str(error))
+            self._status.report_error = str(error) if result.scores else ""
             raise
         self._status.report_error = ""
         return f"report written to {path}"

@@ -242,7 +242,9 @@ def test_report_is_saved_on_request(start, graph, result, evaluator, tmp_path):
     assert report["miou"] == pytest.approx(4 / 9)
     assert report["frames"] == 2
     assert report["confusion"] == (2 * EXAMPLE).tolist()
-    assert [path.name for path in folder.iterdir()] == ["report.json"]
+    assert report["provenance"]["checkpoint"] == "x"
+    assert report["provenance"]["mode"] == "live"
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json"]
 
 
 def test_report_that_cannot_be_written_is_an_answer_and_an_error(
@@ -338,6 +340,17 @@ def test_signal_ends_it_in_order_with_a_report(number, start, result, evaluator,
     assert report["frames"] == 9
     assert result.wait(frames(9))
     assert "Traceback" not in process.output
+
+
+def test_signal_before_anything_is_counted_leaves_an_older_report(start, result, tmp_path):
+    (tmp_path / "report.json").write_text("old")
+    process = start(report_directory=str(tmp_path))
+    result.wait()
+    status, took_s = process.stop()
+    assert status == 0, process.output
+    assert took_s < 3
+    assert process.lines("nothing was counted")
+    assert (tmp_path / "report.json").read_text() == "old"
 
 
 def test_signal_before_anything_is_configured(start, graph):

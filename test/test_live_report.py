@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from deeplab_miou.aggregate import Aggregate
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.evaluator_messages import EvaluatorState, FrameRecord, StreamTotals
+from deeplab_miou.live_report import LiveRun, check_directory, save_report
+from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.results import Scoring
+
+EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
+NAMES = ("road", "car", "sky")
+
+
+def facts(evaluators, refused=None):
+    return LiveRun(evaluators, refused or {}, Scoring(), started_s=0.0)
+
+
+def counted(*sources):
+    sums = Aggregate(window_frames=5)
+    for source in sources:
+        accounts = StreamTotals(3, 1, 0, {"queue_full": 2})
+        state = EvaluatorState(source, "r", 0, 1, EXAMPLE, NAMES, 1, images=accounts)
+        sums.add_state(state, 0.0)
+        cells, counts = to_cells(EXAMPLE)
+        sums.add_frame(
+            FrameRecord(source, "r", 0, 1, 7, evaluated=True, cells=cells, counts=counts)
+        )
+    return sums.result(0.0), sums.window(0.0)
+
+
+def saved(folder, sources, run):
+    path = save_report(str(folder), *counted(*sources), run)
+    assert path == folder / "report.json"
+    return json.loads(path.read_text())
+
+
+def test_one_evaluator(tmp_path):
+    report = saved(tmp_path / "new", ["/e"], facts({"/e": '{"checkpoint": "c", "device": "cpu"}'}))
+    assert report["miou"] == pytest.approx(4 / 9)
+    assert report["frames"] == 1
+    assert report["confusion"] == EXAMPLE.tolist()
+    assert report["accounting"]["images"]["dropped"] == {"queue_full": 2}
+    assert report["window"]["frames"] == 1
+    assert (report["window"]["start_ns"], report["window"]["end_ns"]) == (7, 7)
+    assert report["provenance"]["checkpoint"] == "c"
+    assert report["provenance"]["sources"] == ["/e"]
+    assert report["problems"] == []
+
+
+def test_several_evaluators_and_what_went_wrong(tmp_path):
+    texts = {"/a": '{"checkpoint": "c"}', "/b": "no JSON"}
+    report = saved(tmp_path, ["/a", "/b"], facts(texts, {"malformed": 3}))
+    assert report["frames"] == 2
+    assert report["provenance"]["evaluators"] == {
+        "/a": {"checkpoint": "c"},
+        "/b": {"text": "no JSON"},
+    }
+    assert report["problems"] == ["3 messages of evaluators were refused: malformed"]
+
+
+def test_nothing_counted_leaves_an_older_report_alone(tmp_path):
+    saved(tmp_path, ["/e"], facts({}))
+    before = (tmp_path / "report.json").read_bytes()
+    with pytest.raises(DeeplabMiouError, match="nothing has been counted"):
+        save_report(str(tmp_path), *counted(), facts({}))
+    assert (tmp_path / "report.json").read_bytes() == before
+
+
+def test_folder_is_made_and_checked(tmp_path):
+    check_directory(str(tmp_path / "a" / "b"))
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"report folder .*file/x"):
+        check_directory(str(tmp_path / "file" / "x"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        check_directory(str(tmp_path))
