@@ -1,0 +1,275 @@
+import math
+import random
+import threading
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from scipy import stats  # comes with scikit-learn
+
+from deeplab_miou.metric import bootstrap as module
+from deeplab_miou.metric.bootstrap import MIN_BLOCKS, BlockBootstrap
+from deeplab_miou.metric.scores import compute_scores
+
+SECOND = 1_000_000_000
+
+
+def frames(count, num_classes=3, seed=1, step_ns=SECOND // 5):
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        yield rng.integers(1, 1000, (num_classes, num_classes + 1)), i * step_ns
+
+
+def bounds_of(found):
+    return [*found.miou, *found.iou.ravel()]
+
+
+def fill(bootstrap, stream):
+    for matrix, stamp in stream:
+        bootstrap.update(matrix, stamp)
+    return bootstrap
+
+
+def test_intervals_hold_the_scores():
+    stream = list(frames(400))
+    found = fill(BlockBootstrap(3), stream).intervals()
+    scores = compute_scores(sum(matrix for matrix, _ in stream))
+    assert found.reason is None
+    assert found.miou[0] < scores.miou < found.miou[1]
+    assert (found.iou[:, 0] < scores.iou).all()
+    assert (scores.iou < found.iou[:, 1]).all()
+    assert found.miou[1] - found.miou[0] < 0.05
+    assert MIN_BLOCKS <= found.blocks <= 64
+
+
+def test_matches_resampling_written_out():
+    bootstrap = fill(BlockBootstrap(3, replicates=200, seed=5), frames(100))
+    blocks = bootstrap._blocks
+    # Uncorrelated, so that nothing is paired: the test resamples the same blocks.
+    found = bootstrap.intervals(class_weights=[1, 2, 0])
+    keys = sorted(blocks)
+    while len(keys) > found.blocks:
+        blocks = module._paired(blocks)
+        keys = sorted(blocks)
+    drawn = bootstrap._draw(len(keys)).astype(int)
+    assert (drawn.sum(axis=1) == len(keys)).all()
+    means = []
+    for times in drawn:
+        total = sum(blocks[key] * int(k) for key, k in zip(keys, times, strict=True))
+        iou = total[0] / total[1]
+        means.append((iou[0] + 2 * iou[1]) / 3)
+    quantile = stats.t.ppf(0.975, len(keys) - 1) * math.sqrt(len(keys) / (len(keys) - 1))
+    level = NormalDist().cdf(-quantile)
+    expected = np.quantile(means, [level, 1 - level])
+    np.testing.assert_allclose(found.miou, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("freedom", [7, 8, 12, 31, 63])
+@pytest.mark.parametrize("p", [0.9, 0.95, 0.975, 0.995])
+def test_student_quantiles(freedom, p):
+    assert module._student_t(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=2e-3)
+
+
+def test_same_frames_and_seed_give_the_same_intervals():
+    stream = list(frames(900))
+    first = fill(BlockBootstrap(3, seed=4), stream)
+    shuffled = list(stream)
+    random.Random(2).shuffle(shuffled)  # noqa: S311 - not a secret
+    second = fill(BlockBootstrap(3, seed=4), shuffled)
+    other = fill(BlockBootstrap(3, seed=5), stream)
+    assert first._blocks.keys() == second._blocks.keys()
+    expected = bounds_of(first.intervals())
+    assert bounds_of(first.intervals()) == expected
+    assert bounds_of(second.intervals()) == expected
+    assert bounds_of(other.intervals()) != expected
+
+
+def test_memory_does_not_grow():
+    bootstrap = BlockBootstrap(3, max_blocks=16)
+    matrix = np.ones((3, 4), np.int64)
+    for i in range(5000):
+        bootstrap.update(matrix, i * SECOND)
+        assert len(bootstrap._blocks) <= 16
+    assert sum(counts[0, 0] for counts in bootstrap._blocks.values()) == 5000
+    assert bootstrap._block_ns == 512 * SECOND
+    assert len(bootstrap._blocks) >= 8
+
+
+def test_pairing_adds_up_neighbours():
+    bootstrap = BlockBootstrap(3, max_blocks=16, block_s=0.5)
+    stream = list(frames(300, step_ns=SECOND // 4))
+    fill(bootstrap, stream)
+    assert bootstrap._block_ns == 8 * SECOND
+    for key, counts in bootstrap._blocks.items():
+        inside = sum(m for m, stamp in stream if stamp // (8 * SECOND) == key)
+        scores = compute_scores(inside)
+        np.testing.assert_array_equal(counts[0], scores.true_positive)
+        np.testing.assert_array_equal(
+            counts[1], scores.true_positive + scores.false_positive + scores.false_negative
+        )
+
+
+def test_far_and_negative_stamps():
+    bootstrap = BlockBootstrap(3, max_blocks=16)
+    rng = np.random.default_rng(0)
+    for stamp in [-(2**62), -1, 0, 2**62, *(int(s) for s in rng.integers(-(2**62), 2**62, 60))]:
+        bootstrap.update(np.ones((3, 4), np.int64), stamp)
+    assert len(bootstrap._blocks) <= 16
+    assert sum(counts[0, 0] for counts in bootstrap._blocks.values()) == 64
+
+
+def test_sessions_years_apart_keep_their_blocks():
+    bootstrap = BlockBootstrap(3)
+    for session in range(3):
+        for i in range(20):
+            bootstrap.update(np.ones((3, 4), np.int64), session * 10**17 + i * SECOND)
+    assert len(bootstrap._blocks) == 60
+
+
+@pytest.mark.parametrize("blocks", range(MIN_BLOCKS))
+def test_too_few_blocks_say_so(blocks):
+    bootstrap = fill(BlockBootstrap(3, block_s=2), frames(blocks, step_ns=2 * SECOND))
+    found = bootstrap.intervals()
+    assert np.isnan(bounds_of(found)).all()
+    assert found.blocks == blocks
+    assert found.reason == (
+        f"an interval takes 8 blocks of 2 s with labelled frames, and there are {blocks}"
+    )
+
+
+def test_frames_without_labels_are_no_blocks():
+    bootstrap = BlockBootstrap(3)
+    for i in range(100):
+        bootstrap.update(np.zeros((3, 4), np.int64), i * SECOND)
+    assert bootstrap.intervals().blocks == 0
+
+
+def test_rare_and_absent_classes():
+    bootstrap = BlockBootstrap(4)
+    for matrix, stamp in frames(40, 4, step_ns=SECOND):
+        matrix[3] = matrix[:, 3] = 0
+        if stamp > 3 * SECOND:
+            matrix[2] = matrix[:, 2] = 0
+        bootstrap.update(matrix, stamp)
+    found = bootstrap.intervals()
+    assert np.isnan(found.iou).tolist() == [[False] * 2, [False] * 2, [True] * 2, [True] * 2]
+    assert not np.isnan(found.miou).any()
+    zero = bootstrap.intervals(absent_classes="zero")
+    assert zero.miou[1] < found.miou[1]
+
+
+def test_weights_of_zero_give_a_reason():
+    bootstrap = BlockBootstrap(2)
+    for i in range(30):
+        bootstrap.update(np.array([[5, 1, 0], [0, 0, 1]]) * (i % 3, 1, 1), i * SECOND)
+    found = bootstrap.intervals(class_weights=[0, 0])
+    assert np.isnan(found.miou).all()
+    assert found.reason == "all class weights of the classes seen are zero"
+
+
+def test_perfect_predictions_have_no_spread():
+    bootstrap = BlockBootstrap(3)
+    for i in range(200):
+        bootstrap.update(np.eye(3, 4, dtype=np.int64) * (i * i + 3), i * SECOND)
+    found = bootstrap.intervals()
+    assert bounds_of(found) == [1.0] * 8
+
+
+def test_correlated_blocks_are_paired():
+    steady, wandering = BlockBootstrap(1), BlockBootstrap(1)
+    rng = np.random.default_rng(8)
+    quality = 0.5
+    for i in range(60):
+        quality = 0.95 * quality + 0.05 * rng.random()
+        wandering.update(np.array([[round(1e6 * quality), round(1e6 * (1 - quality))]]), i * SECOND)
+        own = 0.5 + (0.1 if i % 2 else -0.1) * rng.random()
+        steady.update(np.array([[round(1e6 * own), round(1e6 * (1 - own))]]), i * SECOND)
+    assert steady.intervals().blocks == 60
+    assert wandering.intervals().blocks <= 15
+
+
+def test_interval_widens_with_confidence():
+    widths = []
+    for confidence in (0.5, 0.9, 0.95, 0.99):
+        found = fill(BlockBootstrap(3, confidence=confidence), frames(300)).intervals()
+        widths.append(found.miou[1] - found.miou[0])
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1] / 2
+
+
+def test_reset():
+    bootstrap = fill(BlockBootstrap(3, max_blocks=16), frames(900))
+    assert bootstrap._block_ns > SECOND
+    bootstrap.reset()
+    assert bootstrap.intervals().blocks == 0
+    once = fill(BlockBootstrap(3, max_blocks=16), frames(60))
+    assert bounds_of(fill(bootstrap, frames(60)).intervals()) == bounds_of(once.intervals())
+
+
+def test_threads_update_while_one_reads():
+    bootstrap = BlockBootstrap(3, replicates=100)
+    stream = list(frames(400))
+
+    def work(part):
+        fill(bootstrap, part)
+
+    threads = [threading.Thread(target=work, args=(stream[k::4],)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        bootstrap.intervals()
+    for thread in threads:
+        thread.join()
+    alone = fill(BlockBootstrap(3, replicates=100), stream)
+    assert bounds_of(bootstrap.intervals()) == bounds_of(alone.intervals())
+
+
+def test_coverage():
+    """A short form of bench/coverage.py: 95 % intervals hold the truth 95 times in 100."""
+    rng = np.random.default_rng(11)
+    held = frame_held = 0
+    streams = 200
+    for _ in range(streams):
+        # One class at 10 Hz for 100 s whose IoU is 0.5 on average and wanders within seconds.
+        quality = np.empty(1000)
+        state = rng.standard_normal()
+        for t in range(1000):
+            state = 0.9 * state + math.sqrt(1 - 0.81) * rng.standard_normal()
+            quality[t] = 0.5 + 0.1 * state
+        hits = np.rint(1e4 * np.clip(quality, 0, 1)).astype(np.int64)
+        bootstrap = BlockBootstrap(1, replicates=200)
+        for second, block in enumerate(hits.reshape(100, 10)):
+            bootstrap.update(np.array([[block.sum(), 100_000 - block.sum()]]), second * SECOND)
+        lower, upper = bootstrap.intervals().miou
+        held += lower <= 0.5 <= upper
+        spread = 1.96 * quality.std() / math.sqrt(1000)
+        frame_held += abs(quality.mean() - 0.5) <= spread
+    assert 0.91 <= held / streams <= 0.99
+    assert frame_held / streams < 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_classes": 0}, "num_classes must be at least 1, but got 0"),
+        ({"max_blocks": 15}, "max_blocks must be at least 16, but got 15"),
+        ({"replicates": 99}, "replicates must be at least 100, but got 99"),
+        ({"seed": -1}, "seed must be at least 0, but got -1"),
+        ({"block_s": 0.0}, "block_s must be at least a nanosecond, but got 0.0"),
+        ({"block_s": math.inf}, "block_s must be at least a nanosecond, but got inf"),
+        ({"confidence": 1.0}, "confidence must lie between 0 and 1, but got 1.0"),
+    ],
+)
+def test_arguments_are_checked(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        BlockBootstrap(**{"num_classes": 3} | arguments)
+
+
+def test_matrices_and_options_are_checked():
+    bootstrap = BlockBootstrap(3)
+    with pytest.raises(ValueError, match=r"matrix must be int64 of shape \(3, 4\)"):
+        bootstrap.update(np.zeros((3, 3), np.int64), 0)
+    with pytest.raises(ValueError, match="class_weights must hold 3 numbers"):
+        bootstrap.intervals(class_weights=[1])
+    with pytest.raises(ValueError, match="exclude or zero"):
+        bootstrap.intervals(absent_classes="drop")
