@@ -94,6 +94,7 @@ class _Window:
     state: EvaluatorState | None = None
     origin: EvaluatorState | None = None  # where the counts of this replay begin
     base: int = 0  # messages received that were not ours
+    unsure: int = 0  # by how much that may be too little
     surplus: int = 0
     resets: int = 0
     restarts: int = 0
@@ -122,10 +123,14 @@ class _Window:
         known = self.state
         if known is not None and not state.supersedes(known):
             return False
+        under_way = self.outstanding
         self.state = state
         if known is None or (known.run_id, known.reset_count) != (state.run_id, state.reset_count):
             # What is on its way cannot be told from what arrived: call it arrived, below corrects.
+            self.unsure = under_way
             self.base = state.received - self.sent.total()
+            if known is None:
+                self.base = max(0, self.base)
             self.ended_images, self.ended_labels = state.images.ended, state.labels.ended
             if known is None:
                 # Before the first account no pair can have been sent: what it scored is not ours.
@@ -135,8 +140,10 @@ class _Window:
                 self.restarts += known.run_id != state.run_id
                 self.resets += known.run_id == state.run_id
         if self.outstanding < 0:
-            self.surplus -= self.outstanding
-            self.base -= self.outstanding
+            excess = -self.outstanding
+            self.base += excess
+            self.surplus += max(0, excess - self.unsure)
+            self.unsure = max(0, self.unsure - excess)
         self.ended_images = max(self.ended_images, state.images.ended)
         self.ended_labels = max(self.ended_labels, state.labels.ended)
         return True
@@ -172,6 +179,20 @@ class Tally(NamedTuple):
     resets: int
     restarts: int
     surplus: int
+
+
+class Totals(NamedTuple):
+    """Sums over evaluators; a result that has reached them is complete.
+
+    Attributes:
+        frames: frames scored.
+        images: images that are done with, scored or not.
+        labels: likewise labels.
+    """
+
+    frames: int
+    images: int
+    labels: int
 
 
 class FlowControl:
@@ -262,11 +283,15 @@ class FlowControl:
                 timeout_s,
             )
 
-    def evaluated(self) -> int:
-        """Return the frames that the evaluators have scored since their last reset."""
+    def totals(self) -> Totals:
+        """Return what the evaluators have done since their last reset, added up."""
         with self._changed:
             states = [each.state for each in self._windows.values() if each.state is not None]
-            return sum(each.images.evaluated for each in states)
+            return Totals(
+                sum(each.images.evaluated for each in states),
+                sum(each.images.ended for each in states),
+                sum(each.labels.ended for each in states),
+            )
 
     def describe(self, evaluator: str) -> str:
         """Return what an evaluator was sent and what it has made of it, for an error."""

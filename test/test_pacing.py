@@ -137,6 +137,19 @@ def test_first_account_from_before_the_first_message_corrects_itself(flow):
     assert flow._windows[NAME].outstanding == 0
     flow.acquire(LABEL)
     assert flow._windows[NAME].outstanding == 1
+    assert flow.tallies()[NAME].surplus == 0
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_an_old_account_makes_no_surplus(flow, before):
+    flow.acquire(IMAGE)
+    flow.account(NAME, state(before, before, before))
+    flow.account(NAME, state(before + 1, before, before))
+    flow.acquire(LABEL)
+    flow.account(NAME, state(before + 1, before + 1, before + 1))
+    tally = flow.tallies()[NAME]
+    assert (tally.surplus, tally.images.evaluated) == (0, 1)
+    assert flow.totals() == (before + 1, before + 1, before + 1)
 
 
 def test_an_evaluator_that_hears_us_late_gets_a_second_message(flow, clock):

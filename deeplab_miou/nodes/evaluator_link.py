@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Account, FrameScore, MeanIoU
@@ -11,7 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
 from deeplab_miou.errors import DeeplabMiouError
-from deeplab_miou.pacing import EvaluatorState, FlowControl, StallError, StreamState
+from deeplab_miou.pacing import EvaluatorState, FlowControl, StallError, StreamState, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,16 +20,56 @@ if TYPE_CHECKING:
     from deeplab_miou_msgs.msg import StreamAccount
     from rclpy.node import Node
     from rclpy.publisher import Publisher
+    from rclpy.task import Future
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 # An evaluator needs both of its streams: without the second no frame would ever be scored.
 STREAMS = 2
 _POLL_S = 0.02
 _FLUSH_AGAIN_S = 2.0
+_CALL_AGAIN_S = 5.0
 
 
 class LinkError(DeeplabMiouError):
     """A node that the replay needs is not there or does not do its part."""
+
+
+class TriggerClient:
+    """Calls one `std_srvs/srv/Trigger` service that may be called twice without harm.
+
+    Args:
+        node: the node that calls; somebody else spins it.
+        service: name of the service.
+    """
+
+    def __init__(self, node: Node, service: str) -> None:
+        self._service = service
+        self._client = node.create_client(Trigger, service)
+
+    def call(self, timeout_s: float) -> str:
+        """Return the message of a successful call.
+
+        Raises:
+            LinkError: nobody offers the service, it gives no answer in time, or reports failure.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        if not self._client.wait_for_service(timeout_s):
+            raise LinkError(f"service {self._service} is not there after {timeout_s:g} s")
+        answers: SimpleQueue[Future] = SimpleQueue()
+        while True:
+            self._client.call_async(Trigger.Request()).add_done_callback(answers.put)
+            remaining_s = max(0.0, deadline_s - time.monotonic())
+            try:
+                response = answers.get(timeout=min(remaining_s, _CALL_AGAIN_S)).result()
+                break
+            except Empty:
+                # An answer is lost if the server does not know yet where to send it.
+                if remaining_s <= _CALL_AGAIN_S:
+                    problem = f"service {self._service} gave no answer within {timeout_s:g} s"
+                    raise LinkError(problem) from None
+        if not response.success:
+            raise LinkError(f"service {self._service} failed: {response.message}")
+        return str(response.message)
 
 
 class EvaluatorLinks:
@@ -39,18 +80,22 @@ class EvaluatorLinks:
         evaluators: fully qualified names of the evaluators.
         in_flight: window of the flow control, in messages.
         stall_timeout_s: seconds without progress after which an evaluator is given up.
+
+    Attributes:
+        names: the evaluators.
     """
 
     def __init__(
         self, node: Node, evaluators: Sequence[str], *, in_flight: int, stall_timeout_s: float
     ) -> None:
         self._node = node
-        self._names = evaluators
+        self.names = evaluators
         self._in_flight = in_flight
         self._stall_timeout_s = stall_timeout_s
         self._early: dict[str, EvaluatorState] = {}
         self._lock = threading.Lock()
         self._flow: FlowControl | None = None
+        self._flushes = [TriggerClient(node, f"{name}/flush") for name in evaluators]
         qos = QoSProfile(depth=1000)
         self._accounts = {
             name: node.create_subscription(
@@ -80,7 +125,7 @@ class EvaluatorLinks:
         """
         deadline_s = time.monotonic() + timeout_s
         routes: dict[str, list[str]] = {}
-        for name in self._names:
+        for name in self.names:
             while lack := self._missing(name, publishers, routes):
                 if time.monotonic() >= deadline_s:
                     raise LinkError(f"evaluator {name} is not ready after {timeout_s:g} s: {lack}")
@@ -102,17 +147,17 @@ class EvaluatorLinks:
         flow.wait_received()
         deadline_s = time.monotonic() + self._stall_timeout_s
         while True:
-            for name in self._names:
-                call_trigger(self._node, f"{name}/flush", self._stall_timeout_s)
+            for flush in self._flushes:
+                flush.call(self._stall_timeout_s)
             if flow.idle(_FLUSH_AGAIN_S):
                 return
             if time.monotonic() >= deadline_s:
-                told = "; ".join(f"{name}: {flow.describe(name)}" for name in self._names)
+                told = "; ".join(f"{name}: {flow.describe(name)}" for name in self.names)
                 raise StallError(f"frames still wait after flushing: {told}")
 
     def gone(self) -> list[str]:
         """Return the evaluators that are not in the graph (any more)."""
-        return sorted(set(self._names) - set(self._nodes()))
+        return sorted(set(self.names) - set(self._nodes()))
 
     def _missing(
         self, name: str, publishers: Mapping[str, Publisher], routes: dict[str, list[str]]
@@ -192,34 +237,54 @@ class PublisherLink:
         self._node = node
         self.name = name
         self._changed = threading.Condition()
-        self._frames = 0
+        self._done = Totals(0, 0, 0)
+        self._save = TriggerClient(node, f"{name}/save_report")
         self._results = node.create_subscription(
             MeanIoU, f"{name}/result", self._take, QoSProfile(depth=10)
         )
 
-    def connect(self, timeout_s: float) -> None:
-        """Wait until the publisher can be heard.
+    def connect(self, evaluators: Sequence[str], timeout_s: float) -> None:
+        """Wait until the publisher can be heard, and listens to evaluators.
+
+        Args:
+            evaluators: those whose frames it is expected to count.
+            timeout_s: how long to wait.
 
         Raises:
-            LinkError: it cannot in time.
+            LinkError: it is not ready in time; says what it lacks.
         """
         deadline_s = time.monotonic() + timeout_s
-        while not self._results.get_publisher_count():
+        while lack := self._missing(evaluators):
             if time.monotonic() >= deadline_s:
-                raise LinkError(f"publisher {self.name} is not there after {timeout_s:g} s")
+                raise LinkError(f"publisher {self.name} is not ready after {timeout_s:g} s: {lack}")
             time.sleep(_POLL_S)
 
-    def wait_for_frames(self, frames: int, timeout_s: float) -> None:
-        """Wait until the result holds so many frames.
+    def _missing(self, evaluators: Sequence[str]) -> str:
+        if not self._results.get_publisher_count():
+            return f"nobody publishes {self.name}/result"
+        for topic in (f"{name}/{base}" for name in evaluators for base in ("confusion", "frame")):
+            endpoints = self._node.get_subscriptions_info_by_topic(topic)
+            if self.name not in map(_node_of, endpoints):
+                return f"it does not subscribe to {topic}; is it active?"
+        return ""
+
+    def wait_for(self, totals: Totals, timeout_s: float) -> None:
+        """Wait until the result holds all that the evaluators have done.
 
         Raises:
             LinkError: it does not in time.
         """
+
+        def complete() -> bool:
+            return all(done >= total for done, total in zip(self._done, totals, strict=True))
+
         with self._changed:
-            if not self._changed.wait_for(lambda: self._frames >= frames, timeout_s):
+            if not self._changed.wait_for(complete, timeout_s):
                 raise LinkError(
-                    f"publisher {self.name} shows {self._frames} frames on {self.name}/result "
-                    f"after {timeout_s:g} s, the evaluators have scored {frames}"
+                    f"publisher {self.name} shows {self._done.frames} frames on {self.name}/result "
+                    f"after {timeout_s:g} s, of {self._done.images} images and "
+                    f"{self._done.labels} labels; the evaluators have scored {totals.frames}, of "
+                    f"{totals.images} and {totals.labels}"
                 )
 
     def save_report(self, timeout_s: float) -> str:
@@ -228,36 +293,16 @@ class PublisherLink:
         Raises:
             LinkError: it does not answer or cannot.
         """
-        return call_trigger(self._node, f"{self.name}/save_report", timeout_s)
+        return self._save.call(timeout_s)
 
     def _take(self, message: MeanIoU) -> None:
         with self._changed:
-            self._frames = message.frames
+            self._done = Totals(
+                message.frames,
+                _stream_state(message.images).ended,
+                _stream_state(message.labels).ended,
+            )
             self._changed.notify_all()
-
-
-def call_trigger(node: Node, service: str, timeout_s: float) -> str:
-    """Call a `std_srvs/srv/Trigger` service and return its message.
-
-    Raises:
-        LinkError: nobody offers it, it does not answer in time, or it reports failure.
-    """
-    client = node.create_client(Trigger, service)
-    try:
-        began_s = time.monotonic()
-        if not client.wait_for_service(timeout_s):
-            raise LinkError(f"service {service} is not there after {timeout_s:g} s")
-        answered = threading.Event()
-        future = client.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(max(0.0, began_s + timeout_s - time.monotonic())):
-            raise LinkError(f"service {service} gave no answer within {timeout_s:g} s")
-        response = future.result()
-        if not response.success:
-            raise LinkError(f"service {service} failed: {response.message}")
-        return str(response.message)
-    finally:
-        node.destroy_client(client)
 
 
 def _node_of(endpoint: TopicEndpointInfo) -> str:

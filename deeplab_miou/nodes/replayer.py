@@ -77,7 +77,9 @@ class BagReplayer(Node):
         self._damage = ""
         self._clock_publisher: Publisher | None = None
         if self._settings["clock_rate"]:
-            self._clock_publisher = self.create_publisher(Clock, _CLOCK, QoSProfile(depth=LEAST_DEPTH))
+            self._clock_publisher = self.create_publisher(
+                Clock, _CLOCK, QoSProfile(depth=LEAST_DEPTH)
+            )
         self._links: EvaluatorLinks | None = None
         self._flow: FlowControl | None = None
         if self._settings["paced"]:
@@ -124,9 +126,7 @@ class BagReplayer(Node):
         if self._links is not None and self._flow is not None:
             self._links.finish(self._flow)
         else:
-            # Slow (acknowledgements come every few seconds), so only where nothing else tells.
-            for offer in self._offers.values():
-                offer.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_LIMIT_S))
+            self._wait_for_acknowledgements()
         took_s = time.monotonic() - began_s
         report = self._save_report()
         losses = self._losses()
@@ -146,7 +146,9 @@ class BagReplayer(Node):
     def progress_text(self) -> str:
         """Return how much was done so far."""
         sent = f"{self._sent.total()} messages"
-        return sent if self._flow is None else f"{sent}, {self._flow.evaluated()} frames evaluated"
+        return (
+            sent if self._flow is None else f"{sent}, {self._flow.totals().frames} frames evaluated"
+        )
 
     def _range(self, reader: BagReader) -> tuple[int, int]:
         start_s = self._settings["start"]
@@ -202,7 +204,8 @@ class BagReplayer(Node):
         if self._links is not None:
             self._flow = self._links.connect(self._offers, timeout_s)
         if self._publisher is not None:
-            self._publisher.connect(max(0.0, deadline_s - time.monotonic()))
+            evaluators = self._links.names if self._links is not None else ()
+            self._publisher.connect(evaluators, max(0.0, deadline_s - time.monotonic()))
         for topic in self._settings["wait_for_subscribers"]:
             if topic not in self._offers:
                 raise ConfigurationError(
@@ -252,6 +255,16 @@ class BagReplayer(Node):
         self._offers[message.topic].publish(message.data)
         self._sent[message.topic] += 1
 
+    def _wait_for_acknowledgements(self) -> None:
+        """Wait until subscribers have what was sent; seconds, so only where nothing else tells."""
+        limit_s = time.monotonic() + _ACKNOWLEDGE_LIMIT_S
+        for offer in self._offers.values():
+            # In short pieces, because rclpy waits without releasing the interpreter.
+            while not offer.wait_for_all_acked(Duration(nanoseconds=1_000_000)):
+                if time.monotonic() >= limit_s:
+                    return
+                time.sleep(_POLL_S)
+
     def _publish_clock(self, recorded_ns: int) -> None:
         if self._clock_publisher is not None:
             message = Clock()
@@ -263,7 +276,7 @@ class BagReplayer(Node):
             return ""
         timeout_s = self._settings["stall_timeout"]
         if self._flow is not None:
-            self._publisher.wait_for_frames(self._flow.evaluated(), timeout_s)
+            self._publisher.wait_for(self._flow.totals(), timeout_s)
         return self._publisher.save_report(timeout_s)
 
     def _losses(self) -> list[str]:
