@@ -39,6 +39,7 @@ DIAGNOSES = (
         r"No matching distribution found for (?P<what>\S+)",
         "the package index offers no {what} for this Python and machine",
     ),
+    (r'configuration file provided by\s+"(?P<what>[^"]+)"', "CMake did not find {what}"),
     (r"fatal error: Python\.h", "Python.h is missing: `sudo apt install python3-dev`"),
     (
         r"(?:internal compiler error|Killed signal|fatal error: Killed)",
