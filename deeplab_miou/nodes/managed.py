@@ -43,7 +43,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _THREADS = 4
 _HEARTBEAT_S = 0.5
-_LINGER_S = 1.0  # after a signal, for the last messages of nodes that end at the same time
+_LINGER_S = 1.5  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 8.0  # launch kills after 10 s
 _ACKNOWLEDGE_LIMIT_S = 0.5
@@ -131,7 +131,7 @@ class ManagedNode(LifecycleNode):
         """
 
     def may_stop(self) -> bool:
-        """Tell whether the node may stop at once after a signal; asked for at most a second."""
+        """Tell whether the node may stop at once after a signal; asked for at most 1.5 s."""
         return True
 
     # What a subclass uses.

@@ -54,7 +54,7 @@ def domain(monkeypatch):
     for offset in range(100):
         # Up to 101 the ports stay below Linux's ephemeral range.
         candidate = 1 + (start + offset) % 100
-        path = Path(tempfile.gettempdir()) / f"deeplab_miou_test_domain_{candidate}.lock"
+        path = Path(tempfile.gettempdir()) / f"deeplab_miou_{os.getuid()}_{candidate}.lock"
         with path.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -131,6 +131,19 @@ def test_restart_adds_reset_replaces_and_old_news_change_nothing(start, result, 
     assert list(after.sources) == ["/deeplab_evaluator", "/other"]
 
 
+def test_killed_publisher_comes_back_with_all_that_evaluators_hold(start, result, evaluator):
+    killed = start()
+    publisher = evaluator()
+    publisher.publish(confusion(times=5))
+    result.wait(frames(5))
+    killed.send(signal.SIGKILL)
+    killed.wait()
+    publisher.publish(confusion(sequence=2, times=8))
+    result.messages.clear()
+    start()
+    assert result.wait(frames(8)).labelled_pixels == 40
+
+
 def test_own_reset_counts_only_what_is_new(start, graph, result, evaluator):
     start()
     publisher = evaluator()
