@@ -172,6 +172,17 @@ class FrameRecord:
         return matrix
 
 
+def check_counts(counts: Mapping[str, int]) -> None:
+    """Refuse numbers that nothing real reaches, so that no sum overflows its message field.
+
+    Raises:
+        RefusedError: a number is above `MAX_PIXELS`; the message names it.
+    """
+    for name, count in counts.items():
+        if count > MAX_PIXELS:
+            raise RefusedError("malformed", f"its {name} is {count}, expected at most {MAX_PIXELS}")
+
+
 def matrix_from_counts(counts: NDArray[np.uint64], num_classes: int) -> NDArray[np.int64]:
     """Return the matrix of a message's flat counts.
 

@@ -15,6 +15,7 @@ from deeplab_miou.evaluator_messages import (
     FrameRecord,
     RefusedError,
     StreamTotals,
+    check_counts,
     matrix_from_counts,
 )
 from deeplab_miou.images import CompressedImage, RawImage
@@ -109,19 +110,23 @@ def stream_totals(message: StreamAccount) -> StreamTotals:
     """Return the account of one stream from its message.
 
     Raises:
-        RefusedError: there are not as many counts as reasons.
+        RefusedError: there are not as many counts as reasons, or one is absurd.
     """
     if len(message.reasons) != len(message.dropped):
         raise RefusedError(
             "malformed",
             f"its account has {len(message.reasons)} reasons and {len(message.dropped)} counts",
         )
-    return StreamTotals(
-        message.received,
-        message.evaluated,
-        message.waiting,
-        dict(zip(message.reasons, message.dropped, strict=True)),
+    dropped = dict(zip(message.reasons, message.dropped, strict=True))
+    check_counts(
+        {
+            "messages received": message.received,
+            "messages evaluated": message.evaluated,
+            "messages waiting": message.waiting,
+            **dropped,
+        }
     )
+    return StreamTotals(message.received, message.evaluated, message.waiting, dropped)
 
 
 def account_message(
@@ -182,6 +187,14 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         RefusedError: the message is malformed; the text names the source.
     """
     try:
+        check_counts(
+            {
+                "frames": message.frames,
+                "ignored_pixels": message.ignored_pixels,
+                "unmapped_pixels": message.unmapped_pixels,
+                "frame_sequence": message.frame_sequence,
+            }
+        )
         return EvaluatorState(
             source=message.source,
             run_id=message.run_id,
@@ -245,7 +258,15 @@ def frame_score_message(outcome: FrameOutcome, *, source: str, run_id: str) -> F
 
 
 def frame_from_message(message: FrameScore) -> FrameRecord:
-    """Return the record that a message holds; its arrays are the message's own."""
+    """Return the record that a message holds; its arrays are the message's own.
+
+    Raises:
+        RefusedError: its sequence is absurd; the text names the source.
+    """
+    try:
+        check_counts({"sequence": message.sequence})
+    except RefusedError as error:
+        raise RefusedError(error.kind, f"frame of {message.source!r} refused: {error}") from None
     return FrameRecord(
         source=message.source,
         run_id=message.run_id,

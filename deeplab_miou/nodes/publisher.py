@@ -223,7 +223,13 @@ class MiouPublisher(ManagedNode):
         if aggregate is None:
             return
         try:
-            if aggregate.add_frame(frame_from_message(message)):
+            frame = frame_from_message(message)
+        except RefusedError as error:
+            aggregate.count_refused(error.kind)
+            self._warn(error)
+            return
+        try:
+            if aggregate.add_frame(frame):
                 self._changed.set()
         except RefusedError as error:
             self._warn(error)

@@ -123,6 +123,20 @@ def test_malformed_confusion_is_refused_naming_the_source(names, values, expecte
     assert caught.value.kind == "malformed"
 
 
+@pytest.mark.parametrize("field", ["frames", "ignored_pixels", "unmapped_pixels", "frame_sequence"])
+def test_absurd_numbers_are_refused(field):
+    message = ConfusionMatrix(source="/e", class_names=["a"], counts=[1, 0], **{field: 2**64 - 1})
+    with pytest.raises(RefusedError, match=f"'/e' refused: its {field} is 18446744073709551615"):
+        conversions.state_from_message(message)
+
+
+def test_absurd_accounts_and_sequences_are_refused():
+    with pytest.raises(RefusedError, match="queue_full is"):
+        conversions.stream_totals(StreamAccount(reasons=["queue_full"], dropped=[2**63]))
+    with pytest.raises(RefusedError, match="frame of '/e' refused: its sequence"):
+        conversions.frame_from_message(FrameScore(source="/e", sequence=2**63))
+
+
 def test_account_with_unequal_lists_is_refused():
     with pytest.raises(RefusedError, match="1 reasons and 2 counts"):
         conversions.stream_totals(StreamAccount(reasons=["x"], dropped=[1, 2]))

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -272,3 +274,38 @@ def test_bad_command_line_is_one_line(capfd):
     status = managed.run(lambda: None, ["x", "--ros-args", "--params-file", "/nowhere.yaml"])
     assert status == 2
     assert "cannot start: " in capfd.readouterr().err
+
+
+def test_signal_while_a_network_loads_does_not_wait_for_it(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(
+        """
+import sys, time
+from deeplab_miou.nodes.managed import ManagedNode, run
+
+class Slow(ManagedNode):
+    def configure(self):
+        print("loading", flush=True)
+        time.sleep(30)
+
+sys.exit(run(lambda: Slow("slow", ())))
+"""
+    )
+    search = os.pathsep.join(path for path in sys.path if path)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": search},
+    )
+    try:
+        assert process.stdout.readline() == "loading\n"
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, written = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "stopped while configuring" in written
+    assert time.monotonic() - began < 3
