@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
 from deeplab_miou.model.devices import pick_device, pick_precision, set_threads
-from deeplab_miou.model.network import DeepLabV3Plus, resize_logits
+from deeplab_miou.model.engines import Engine, PlainEngine, TorchEngine, keep_memory
+from deeplab_miou.model.network import LOGIT_STRIDE, DeepLabV3Plus, resize_logits
+from deeplab_miou.model.upsampling import label_map, make_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from deeplab_miou.model.checkpoints import Checkpoint
 
+    Size = tuple[int, int]
+
 _LEVELS = 255.0
+_CHANNELS = 3
+# What a faster way of computing has to reach to be taken.
+_AGREEMENT = 0.999
+_ROUNDING = 1e-3
+
+_logger = logging.getLogger(__name__)
 
 
 class Segmenter:
@@ -33,12 +46,14 @@ class Segmenter:
         checkpoint: the network and what its images need; the segmenter takes it over.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        rewrite: whether the decoder may be computed in another order, which is exact but for
+            rounding and takes half the arithmetic (`deeplab_miou.model.fast`).
         threads: CPU threads of the process's networks; None leaves PyTorch's choice.
 
     Attributes:
         checkpoint: as given.
         device: where it runs, ``cpu`` or ``cuda:N``.
-        precision: what it computes in.
+        precision: what it computes in; `warm_up` may set it to ``fp32``.
 
     Raises:
         ConfigurationError: device, precision or threads cannot be had.
@@ -50,6 +65,7 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
+        rewrite: bool = True,
         threads: int | None = None,
     ) -> None:
         set_threads(threads)
@@ -57,28 +73,57 @@ class Segmenter:
         self.device = str(self._device)
         self.precision = pick_precision(precision, self._device)
         self.checkpoint = checkpoint
-        self._network = checkpoint.network.to(self._device).eval()
-        scale = torch.tensor(checkpoint.preprocessing.std).mul(_LEVELS).reciprocal()
-        shift = -torch.tensor(checkpoint.preprocessing.mean) / torch.tensor(
-            checkpoint.preprocessing.std
-        )
-        self._scale = scale.view(1, 3, 1, 1).to(self._device)
-        self._shift = shift.view(1, 3, 1, 1).to(self._device)
+        self._rewrite = rewrite
+        self._fitted: Size | None = None
+        if self._device.type == "cpu":
+            keep_memory()
+        self._engine: Engine = next(self._candidates())
+        mean, std = (torch.tensor(v) for v in _statistics(checkpoint))
+        self._scale = (1 / (_LEVELS * std)).view(1, -1, 1, 1).to(self._device)
+        self._shift = (-mean / std).view(1, -1, 1, 1).to(self._device)
 
-    def warm_up(
-        self, image_size: tuple[int, int], output_size: tuple[int, int] | None = None
-    ) -> None:
-        """Run once on a made-up image, so that the first frame is as fast as the next.
+    def warm_up(self, image_size: Size, output_size: Size | None = None) -> None:
+        """Prepare for images of a size, and check the fast computation against the plain one.
+
+        One log line says what was chosen and how well it agrees.
 
         Args:
             image_size: (height, width) of the images to come.
             output_size: (height, width) of the label maps, by default the same.
+
+        Raises:
+            FrameError: an image of this size cannot be segmented.
         """
-        noise = np.random.default_rng(0).integers(0, 256, (*image_size, 3), np.uint8)
-        self.predict([noise], [output_size or image_size])
+        image = _probe(image_size)
+        with torch.inference_mode():
+            plain = PlainEngine(self.checkpoint.network, self._device)
+            batch = self._normalize([image])
+            expected = self._run(plain, batch)
+            for engine in self._candidates():
+                self._engine = engine
+                agreement, error = _compare(expected, self._run(engine, batch))
+                if agreement >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
+                    break
+                _logger.warning(
+                    "%s agrees with the plain network on %.2f %% of a probe image only "
+                    "(largest relative error %.1e): not used",
+                    engine.name,
+                    100 * agreement,
+                    error,
+                )
+                self.precision = "fp32"
+            if self._device.type != "cpu":
+                self.checkpoint.network.cpu()
+        self.predict([image], [output_size or image_size])
+        _logger.info(
+            "network on %s by %s: %.3f %% of a probe image labelled as by the plain network",
+            self.device,
+            self._engine.name,
+            100 * agreement,
+        )
 
     def predict(
-        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]
+        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
     ) -> list[NDArray[np.uint8]]:
         """Segment images.
 
@@ -95,41 +140,134 @@ class Segmenter:
         """
         if len(images) != len(sizes):
             raise ValueError(f"{len(images)} images but {len(sizes)} sizes, expected one each")
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != _CHANNELS or image.dtype != np.uint8:  # noqa: PLR2004
+                raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        pairs = list(zip(images, sizes, strict=True))
+        labels: list[NDArray[np.uint8]] = []
         with torch.inference_mode():
-            return [self._segment(i, s) for i, s in zip(images, sizes, strict=True)]
+            if self._device.type == "cpu":
+                for image, size in pairs:
+                    labels += self._predict_batch([image], [size])
+            else:
+                # Only images of one size make a batch.
+                for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].shape):
+                    batch, wanted = zip(*group, strict=True)
+                    labels += self._predict_batch(list(batch), list(wanted))
+        return labels
 
     def close(self) -> None:
         """Free the network and its device memory; no method may be called afterwards."""
-        del self._network, self.checkpoint
+        del self._engine, self.checkpoint
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _segment(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        batch = self._normalize(image)
-        network = self._network
+    def _candidates(self) -> Iterator[Engine]:
+        """Yield the ways to compute, the fastest first; the last is beyond doubt."""
+        network = self.checkpoint.network
         if isinstance(network, DeepLabV3Plus):
-            logits = resize_logits(
-                network.coarse_logits(batch),
-                (batch.shape[-2], batch.shape[-1]),
-                size,
-                network.architecture,
-            )
-        else:
-            logits = network(batch)
-            if logits.shape[-2:] != size:
-                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        labels: NDArray[np.uint8] = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+            if self.precision != "fp32":
+                yield TorchEngine(network, self._device, self.precision, rewrite=self._rewrite)
+            if self._rewrite:
+                yield TorchEngine(network, self._device, "fp32")
+            yield TorchEngine(network, self._device, "fp32", rewrite=False)
+        yield PlainEngine(network, self._device)
+
+    def _predict_batch(
+        self, images: list[NDArray[np.uint8]], sizes: list[Size]
+    ) -> list[NDArray[np.uint8]]:
+        """Segment images of one size; halve the batch where memory does not suffice."""
+        try:
+            logits = self._run(self._engine, self._normalize(images))
+            labels = [self._label(logits[i], images[0].shape, s) for i, s in enumerate(sizes)]
+        except torch.OutOfMemoryError as error:
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            half = len(images) // 2
+            if half:
+                first = self._predict_batch(images[:half], sizes[:half])
+                return first + self._predict_batch(images[half:], sizes[half:])
+            raise FrameError(
+                Reason.INFERENCE_FAILED, self._does_not_fit(images[0].shape)
+            ) from error
+        height, width, _ = images[0].shape
+        if self._fitted is None or height * width > self._fitted[0] * self._fitted[1]:
+            self._fitted = (height, width)
         return labels
 
-    def _normalize(self, image: NDArray[np.uint8]) -> Tensor:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:  # noqa: PLR2004
-            raise ConfigurationError(
-                f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)"
+    def _run(self, engine: Engine, batch: Tensor) -> Tensor:
+        try:
+            return engine.coarse_logits(batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # PyTorch has no class for "too small an image" or for a CPU without memory.
+            height, width = batch.shape[-2:]
+            reason = str(error).strip().partition("\n")[0]
+            raise FrameError(
+                Reason.INFERENCE_FAILED,
+                f"the network fails on an image of {width}x{height} pixels: {reason}",
+            ) from error
+
+    def _does_not_fit(self, shape: tuple[int, ...]) -> str:
+        fits = (
+            "none has fitted so far"
+            if self._fitted is None
+            else f"the largest that fitted is {self._fitted[1]}x{self._fitted[0]}"
+        )
+        return (
+            f"an image of {shape[1]}x{shape[0]} pixels does not fit into the memory of "
+            f"{self.device}; {fits}: set a smaller input size"
+        )
+
+    def _label(self, logits: Tensor, image_shape: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
+        """Upsample one image's logits ``(n, h, w)`` and take the argmax."""
+        image_size = self.checkpoint.preprocessing.size or (image_shape[0], image_shape[1])
+        options = getattr(self.checkpoint.network, "architecture", None)
+        align = options is not None and options.align_corners
+        cropped = options is not None and options.resize == "crop"
+        if self._device.type != "cpu" or (cropped and size != image_size):
+            full = (
+                resize_logits(logits[None], image_size, size, options)
+                if options is not None
+                else F.interpolate(logits[None], size=size, mode="bilinear")
             )
+            labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).cpu().numpy()
+            return labels
+        axes = []
+        for inputs, outputs in zip(logits.shape[1:], size, strict=True):
+            stretched = LOGIT_STRIDE * inputs if cropped else outputs
+            axes.append(make_axis(inputs, stretched, align_corners=align, kept=outputs))
+        return label_map(logits.permute(1, 2, 0).contiguous().numpy(), *axes)
+
+    def _normalize(self, images: list[NDArray[np.uint8]]) -> Tensor:
+        """Return float32 ``(N, 3, H, W)``, channels last in memory."""
         # Torch takes no negative strides (BGR data seen as RGB): only then is it copied here.
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
-        batch = pixels.permute(2, 0, 1)[None].float()
+        pixels = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
+        stacked = pixels[0][None] if len(pixels) == 1 else torch.stack(pixels)
+        batch = stacked.to(self._device).permute(0, 3, 1, 2).float()
         size = self.checkpoint.preprocessing.size
-        if size is not None and size != image.shape[:2]:
+        if size is not None and size != images[0].shape[:2]:
             batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
-        return batch * self._scale + self._shift
+        return batch.mul_(self._scale).add_(self._shift)
+
+
+def _statistics(checkpoint: Checkpoint) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return checkpoint.preprocessing.mean, checkpoint.preprocessing.std
+
+
+def _probe(size: Size) -> NDArray[np.uint8]:
+    """Return a made-up image with both flat areas and noise."""
+    height, width = size
+    generator = np.random.default_rng(0)
+    blocks = generator.integers(0, 256, (height // 32 + 1, width // 32 + 1, 3), np.uint8)
+    image = np.kron(blocks, np.ones((32, 32, 1), np.uint8))[:height, :width]
+    noise = generator.integers(0, 32, image.shape, np.uint8)
+    return np.where(image < 128, image + noise, image - noise)  # noqa: PLR2004 - never wraps
+
+
+def _compare(expected: Tensor, found: Tensor) -> tuple[float, float]:
+    """Return the share of equal labels and the largest error relative to the largest logit."""
+    agreement = (expected.argmax(1) == found.argmax(1)).float().mean()
+    error = (expected - found).abs().max() / expected.abs().max().clamp(min=1e-6)
+    return float(agreement), float(error)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.model import engines
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
 from deeplab_miou.model.network import build
@@ -65,15 +69,103 @@ def test_labels_do_not_depend_on_the_batch_or_on_strides():
         assert np.array_equal(alone, labels)
 
 
+class FakeEngine:
+    """Logits of a constant class; fails where the batch is larger than memory allows."""
+
+    name = "fake"
+
+    def __init__(self, fits=1):
+        self.fits = fits
+        self.seen = []
+
+    def coarse_logits(self, images):
+        self.seen.append(tuple(images.shape))
+        if len(images) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        logits = torch.zeros(len(images), 5, images.shape[2] // 4, images.shape[3] // 4)
+        logits[:, 3] = 1
+        return logits
+
+
 def test_input_size_of_the_network_is_honoured():
-    checkpoint = make_checkpoint(size=(32, 48))
-    seen = []
-    original = checkpoint.network.coarse_logits
-    checkpoint.network.coarse_logits = lambda batch: seen.append(batch.shape) or original(batch)
-    segmenter = Segmenter(checkpoint, device="cpu")
+    segmenter = Segmenter(make_checkpoint(size=(32, 48)), device="cpu")
+    segmenter._engine = FakeEngine()
     (labels,) = segmenter.predict([make_image(64, 96)], [(64, 96)])
-    assert seen == [(1, 3, 32, 48)]
+    assert segmenter._engine.seen == [(1, 3, 32, 48)]
     assert labels.shape == (64, 96)
+
+
+def test_batch_is_halved_until_it_fits():
+    segmenter = Segmenter(make_checkpoint(), device="cpu")
+    segmenter._engine = FakeEngine(fits=2)
+    labels = segmenter._predict_batch([make_image(32, 32)] * 7, [(16, 16)] * 7)
+    assert [shape[0] for shape in segmenter._engine.seen] == [7, 3, 1, 2, 4, 2, 2]
+    assert len(labels) == 7
+    assert all((label == 3).all() for label in labels)
+
+
+def test_frame_that_never_fits_is_failed_with_the_size_that_did():
+    segmenter = Segmenter(make_checkpoint(), device="cpu")
+    segmenter._engine = FakeEngine()
+    segmenter.predict([make_image(32, 48)], [(32, 48)])
+    segmenter._engine = FakeEngine(fits=0)
+    with pytest.raises(FrameError, match=r"64x32 pixels does not fit .* fitted is 48x32") as caught:
+        segmenter._predict_batch([make_image(32, 64)] * 2, [(32, 64)] * 2)
+    assert caught.value.reason is Reason.INFERENCE_FAILED
+
+
+def test_image_too_small_for_the_network_is_failed():
+    architecture = dataclasses.replace(SMALL, stem_padding=0)
+    segmenter = Segmenter(make_checkpoint(architecture), device="cpu")
+    with pytest.raises(FrameError, match="fails on an image of 1x1 pixels") as caught:
+        segmenter.predict([make_image(1, 1)], [(1, 1)])
+    assert caught.value.reason is Reason.INFERENCE_FAILED
+    assert "\n" not in str(caught.value)
+
+
+def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
+    segmenter = Segmenter(make_checkpoint(), device="cpu")
+    with caplog.at_level("INFO"):
+        segmenter.warm_up((64, 96), (32, 48))
+    assert "rewritten decoder: 100.000 %" in caplog.messages[-1]
+    without = Segmenter(make_checkpoint(), device="cpu", rewrite=False)
+    image = make_image(64, 96)
+    (labels,), (expected,) = (s.predict([image], [(64, 96)]) for s in (segmenter, without))
+    assert np.array_equal(labels, expected)
+
+
+def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
+    honest = engines.accelerate
+
+    def broken(network, *, rewrite=True):
+        fast = honest(network, rewrite=rewrite)
+        if rewrite:
+            fast.decoder.classify.bias += torch.arange(5.0)
+        return fast
+
+    monkeypatch.setattr(engines, "accelerate", broken)
+    segmenter = Segmenter(make_checkpoint(), device="cpu")
+    with caplog.at_level("INFO"):
+        segmenter.warm_up((64, 96))
+    assert "rewritten decoder agrees with the plain network on" in caplog.messages[0]
+    assert caplog.messages[-1].startswith("network on cpu by PyTorch fp32: 100.000 %")
+
+
+@pytest.mark.parametrize("size", [(61, 83), (122, 166)])
+def test_cropped_logits_are_those_of_the_network(size):
+    architecture = dataclasses.replace(SMALL, resize="crop")
+    checkpoint = make_checkpoint(architecture)
+    image = make_image(61, 83)
+    (labels,) = Segmenter(checkpoint, device="cpu").predict([image], [size])
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    mean, std = (
+        torch.tensor(v).view(1, 3, 1, 1)
+        for v in (checkpoint.preprocessing.mean, checkpoint.preprocessing.std)
+    )
+    with torch.inference_mode():
+        logits = checkpoint.network((pixels - mean) / std)
+        logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
+    assert (labels != logits.argmax(1)[0].numpy()).mean() < 1e-3
 
 
 @pytest.mark.parametrize(
