@@ -1,0 +1,58 @@
+"""evaluate.launch.py for two cameras: starts, subscribes where it should, ends in order."""
+
+from __future__ import annotations
+
+import unittest
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch_testing", reason="ROS 2 launch is not installed")
+
+import launch_testing
+from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from launch import LaunchDescription
+
+FILE = Path(__file__).parents[2] / "launch" / "evaluate.launch.py"
+
+
+@pytest.mark.launch_test
+def generate_test_description():
+    arguments = {
+        "namespace": "test",
+        "cameras": "front,rear",
+        "image_topic": "/{camera}/image",
+        "label_topic": "/{camera}/labels",
+        "source": "topic",
+        "labels": "cityscapes_train_ids",
+        "log_level": "debug",
+    }
+    return LaunchDescription(
+        [
+            # Graph tests use the domains from 1 to 100.
+            SetEnvironmentVariable("ROS_DOMAIN_ID", "101"),
+            SetEnvironmentVariable("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(FILE)), launch_arguments=arguments.items()
+            ),
+            launch_testing.actions.ReadyToTest(),
+        ]
+    )
+
+
+class TestRunning(unittest.TestCase):
+    def test_each_evaluator_activates(self, proc_output):
+        for camera in ("front", "rear"):
+            proc_output.assertWaitFor(f"deeplab_evaluator_{camera}]: activate: done", timeout=60)
+
+    def test_publisher_activates(self, proc_output):
+        proc_output.assertWaitFor("miou_publisher]: activate: done", timeout=60)
+
+
+@launch_testing.post_shutdown_test()
+class TestEnded(unittest.TestCase):
+    def test_all_end_in_order(self, proc_info):
+        assert len(list(proc_info.process_names())) == 3
+        launch_testing.asserts.assertExitCodes(proc_info)

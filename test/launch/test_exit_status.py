@@ -1,0 +1,56 @@
+"""What `ros2 launch` exits with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
+
+
+@pytest.fixture
+def launch(tmp_path):
+    ros2 = shutil.which("ros2")
+    if ros2 is None:
+        pytest.skip("ros2 launch is not installed")
+
+    def launch(**arguments):
+        arguments = {"source": "topic", "labels": "cityscapes_train_ids", **arguments}
+        return subprocess.run(
+            [ros2, "launch", str(FILE), *(f"{name}:={text}" for name, text in arguments.items())],
+            env={
+                **os.environ,
+                # Graph tests use the domains from 1 to 100.
+                "ROS_DOMAIN_ID": "101",
+                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+                "ROS_LOG_DIR": str(tmp_path / "log"),
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return launch
+
+
+def test_a_bag_that_is_not_there(launch):
+    done = launch(bag="nowhere")
+    assert done.returncode == 2, done.stdout
+    assert "does not exist" in done.stdout + done.stderr
+
+
+def test_a_node_that_cannot_be_configured_ends_the_launch(launch):
+    done = launch(bag="nowhere", labels="no_such_label_map")
+    assert done.returncode in {1, 2}, done.stdout
+
+
+def test_a_bag_must_be_named(launch):
+    done = launch()
+    assert done.returncode == 1
+    assert "bag" in done.stdout + done.stderr
