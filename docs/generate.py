@@ -1,0 +1,172 @@
+"""Write docs/parameters.md and docs/messages.md from the code.
+
+    python docs/generate.py
+
+`test/test_docs.py` compares the files with what this would write.
+"""
+
+# ruff: noqa: INP001  (a script)
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from deeplab_miou.nodes.parameters import Parameter
+
+DOCS = Path(__file__).resolve().parent
+MESSAGES = DOCS.parent / "deeplab_miou_msgs" / "msg"
+
+_PARAMETERS = """\
+# Parameters
+
+<!-- Written by docs/generate.py from the nodes' parameter tables: change those, then run it. -->
+
+Three ways to set one, and where to look it up:
+
+```sh
+ros2 launch deeplab_miou evaluate.launch.py params_file:=my.yaml
+ros2 run deeplab_miou deeplab_evaluator --ros-args -p labels:=cityscapes -p device:=cpu
+ros2 param describe /deeplab_evaluator sync_tolerance
+```
+
+The launch files have arguments of the same name for the common ones
+(`ros2 launch deeplab_miou evaluate.launch.py --show-args`);
+[config/publisher.yaml](../config/publisher.yaml) and
+[config/replayer.yaml](../config/replayer.yaml) are files to start from.
+
+*Set* says when a parameter can be set: **live**, while the node works (`ros2 param set`), or
+before *configure*, when the node reads it: at the start, or after
+`ros2 lifecycle set NODE cleanup`; `bag_replayer`, which has no lifecycle, reads all of them at the
+start. A value of another type or out of range is refused with one line; a name that a node does
+not know is warned of. `use_sim_time` and QoS overrides (`qos_overrides.…`) are rclpy's own.
+"""
+
+_NODES = {
+    "deeplab_evaluator": "Pairs images and labels, runs the network, counts. Lifecycle node.",
+    "miou_publisher": "Adds up evaluators, publishes scores, writes the report. Lifecycle node.",
+    "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
+}
+
+_MESSAGES = """\
+# Messages
+
+<!-- Written by docs/generate.py from deeplab_miou_msgs/msg/*.msg: change those, then run it. -->
+
+Package `deeplab_miou_msgs`. `ros2 interface show deeplab_miou_msgs/msg/MeanIoU` prints the same.
+Which topic carries which is in the [README](../README.md#topics-services-messages).
+"""
+
+
+def parameters_page() -> str:
+    """Return the page on parameters."""
+    # Needs ROS 2; the page on messages does not.
+    from deeplab_miou.nodes import (  # noqa: PLC0415
+        evaluator_parameters,
+        publisher_parameters,
+        replay_options,
+    )
+    from deeplab_miou.nodes.managed import COMMON_PARAMETERS  # noqa: PLC0415
+
+    tables = {
+        "deeplab_evaluator": (*evaluator_parameters.PARAMETERS, *COMMON_PARAMETERS),
+        "miou_publisher": (*publisher_parameters.PARAMETERS, *COMMON_PARAMETERS),
+        "bag_replayer": replay_options.PARAMETERS,
+    }
+    parts = [_PARAMETERS]
+    for node, parameters in tables.items():
+        rows = ((f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description) for p in parameters)
+        heads = ("Parameter", "Default", "Allowed", "Set", "Meaning")
+        parts.append(f"## {node}\n\n{_NODES[node]}\n\n{_table(heads, rows)}")
+    return "\n".join(parts)
+
+
+def messages_page() -> str:
+    """Return the page on messages."""
+    parts = [_MESSAGES]
+    for path in sorted(MESSAGES.glob("*.msg")):
+        about, fields = parse_message(path.read_text(encoding="utf-8"))
+        rows = ((f"`{name}`", f"`{kind}`", text) for kind, name, text in fields)
+        parts.append(f"## {path.stem}\n\n{about}\n\n{_table(('Field', 'Type', 'Meaning'), rows)}")
+    return "\n".join(parts)
+
+
+def parse_message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """Return what a message file says of itself, and (type, name, comment) of each field.
+
+    A comment of whole lines before a field is about the fields up to the next blank line and goes
+    to the first of them; an indented one continues that of the field before.
+    """
+    about: list[str] = []
+    pending: list[str] = []
+    fields: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        code, _, comment = (part.strip() for part in line.partition("#"))
+        if code:
+            kind, name = code.split()
+            fields.append((kind, name, _sentence([*pending, comment])))
+            pending = []
+        elif comment and line[0].isspace() and fields:
+            kind, name, before = fields[-1]
+            fields[-1] = (kind, name, f"{before} {comment}")
+        elif comment:
+            pending.append(comment)
+        elif not fields:
+            about += pending
+            pending = []
+    return " ".join(about), fields
+
+
+def _sentence(parts: Iterable[str]) -> str:
+    *before, own = parts
+    return " ".join([*before, own]).strip()
+
+
+def _default(parameter: Parameter) -> str:
+    value = parameter.default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, list):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value}`" if value != "" else "empty"
+
+
+def _allowed(parameter: Parameter) -> str:
+    if parameter.choices is not None:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if isinstance(parameter.default, bool):
+        return "`true`, `false`"
+    if parameter.minimum is None:
+        return ""
+    if parameter.maximum is None:
+        return f"{parameter.minimum:g} or more"
+    return f"{parameter.minimum:.9g} to {parameter.maximum:.9g}"
+
+
+def _when(parameter: Parameter) -> str:
+    return "before" if parameter.read_only else "live"
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+PAGES = {"parameters.md": parameters_page, "messages.md": messages_page}
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
