@@ -36,6 +36,8 @@ setup(
     description="Streaming mIoU of a DeepLabv3+ network on live ROS 2 topics and rosbag2 replays.",
     license="Apache-2.0",
     python_requires=">=3.10",
+    # Tells `colcon test` to run pytest; the pinned test tools are in requirements-dev.txt.
+    extras_require={"test": ["pytest"]},
     entry_points={
         "console_scripts": [
             f"bag_replayer = {PACKAGE}.nodes.replayer:main",
