@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import ctypes
 import ctypes.util
-from typing import TYPE_CHECKING, Protocol
+import time
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import torch
 from torch import nn
 
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.fast import accelerate
 from deeplab_miou.model.network import DeepLabV3Plus
+from deeplab_miou.model.onnx_engine import OnnxEngine, missing_packages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from deeplab_miou.model.devices import Precision
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _LARGEST_BLOCK = 1 << 30
+
+Backend = Literal["torch", "onnxruntime", "auto"]
+
+_TIMED_RUNS = 3
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -91,6 +100,59 @@ class TorchEngine:
         """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``."""
         images = images.to(self._dtype, memory_format=torch.channels_last)
         return self._network.coarse_logits(images).float()
+
+
+def check_backend(backend: str, device: torch.device) -> None:
+    """Check a backend's name.
+
+    Raises:
+        ConfigurationError: it is not known, or not for this device.
+    """
+    choices = get_args(Backend)
+    if backend not in choices:
+        raise ConfigurationError(
+            f"backend is {backend!r}, expected {', '.join(choices[:-1])} or {choices[-1]}"
+        )
+    if backend == "onnxruntime" and device.type != "cpu":
+        raise ConfigurationError(
+            f"backend 'onnxruntime' runs on the CPU only, the device is {device}; use backend torch"
+        )
+
+
+def candidates(
+    network: nn.Module, device: torch.device, precision: Precision, backend: str, *, rewrite: bool
+) -> Iterator[Engine]:
+    """Yield the ways to run a network, the preferred first; the last is beyond doubt.
+
+    Raises:
+        ConfigurationError: the backend is not installed.
+    """
+    if isinstance(network, DeepLabV3Plus):
+        if backend == "onnxruntime":
+            yield OnnxEngine(network, rewrite=rewrite)
+        if precision != "fp32":
+            yield TorchEngine(network, device, precision, rewrite=rewrite)
+        if rewrite:
+            yield TorchEngine(network, device, "fp32")
+        yield TorchEngine(network, device, "fp32", rewrite=False)
+    yield PlainEngine(network, device)
+
+
+def make_rival(network: nn.Module, device: torch.device, *, rewrite: bool) -> Engine | None:
+    """Return the engine that backend ``auto`` also tries, if there is one."""
+    if isinstance(network, DeepLabV3Plus) and device.type == "cpu" and not missing_packages():
+        return OnnxEngine(network, rewrite=rewrite)
+    return None
+
+
+def seconds(engine: Engine, images: Tensor) -> float:
+    """Return the shortest of a few runs."""
+    times = []
+    for _ in range(_TIMED_RUNS):
+        start = time.perf_counter()
+        engine.coarse_logits(images)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def keep_memory() -> None:

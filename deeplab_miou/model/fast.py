@@ -24,12 +24,13 @@ _BAND = 32
 _RELU6_MAX = 6.0
 
 
-def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True) -> DeepLabV3Plus:
+def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = True) -> DeepLabV3Plus:
     """Return an equivalent network that is faster to evaluate; the given one is left as it is.
 
     Args:
         network: in evaluation mode.
         rewrite: whether the decoder is rewritten where that pays (dense 3x3 convolutions).
+        fuse: whether convolutions on a CPU use oneDNN's own operator, which cannot be exported.
     """
     fast = copy.deepcopy(network)
     for module in fast.modules():
@@ -38,7 +39,8 @@ def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True) -> DeepLabV3Plus
     options = network.architecture
     if rewrite and options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS:
         fast.decoder = RewrittenDecoder(fast.decoder)  # type: ignore[assignment]
-    if next(fast.parameters()).device.type == "cpu" and _has_fused_convolution():
+    on_cpu = next(fast.parameters()).device.type == "cpu"
+    if fuse and on_cpu and _has_fused_convolution():
         _fuse(fast)
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(requires_grad=False).eval()
@@ -143,11 +145,27 @@ class RewrittenDecoder(nn.Module):
 
     def forward(self, low: Tensor, deep: Tensor) -> Tensor:
         """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``."""
+        if torch.compiler.is_exporting():
+            return self._exported(low, deep)
         y = self.low_convolution(self.low(low)).contiguous(memory_format=torch.channels_last)
         mixed = self.mix(deep).contiguous(memory_format=torch.channels_last)
         for target, source in zip(y.permute(0, 2, 3, 1), mixed.permute(0, 2, 3, 1), strict=True):
             self._add_upsampled(target, source)
         logits: Tensor = self.classify(self.others(F.relu_(y)))
+        return logits
+
+    def _exported(self, low: Tensor, deep: Tensor) -> Tensor:
+        """Do the same in few large products, which graph formats can express."""
+        y = self.low_convolution(self.low(low))
+        batch, channels, height, width = y.shape
+        rows, columns = deep.shape[-2:]
+        mixed = self.mix(deep).view(batch, _TAPS, _TAPS, channels, rows, columns)
+        across = shifted_upsampling(columns, width, align_corners=self.align_corners)
+        down = shifted_upsampling(rows, height, align_corners=self.align_corners).transpose(1, 2)
+        for vertical in range(_TAPS):
+            wide = sum(mixed[:, vertical, tap] @ across[tap] for tap in range(_TAPS))
+            y = y + down[vertical] @ wide
+        logits: Tensor = self.classify(self.others(F.relu(y)))
         return logits
 
     def _add_upsampled(self, target: Tensor, source: Tensor) -> None:

@@ -14,8 +14,16 @@ from torch.nn import functional as F  # noqa: N812 - its name everywhere
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.model.devices import pick_device, pick_precision, set_threads
-from deeplab_miou.model.engines import Engine, PlainEngine, TorchEngine, keep_memory
-from deeplab_miou.model.network import LOGIT_STRIDE, DeepLabV3Plus, resize_logits
+from deeplab_miou.model.engines import (
+    Engine,
+    PlainEngine,
+    candidates,
+    check_backend,
+    keep_memory,
+    make_rival,
+    seconds,
+)
+from deeplab_miou.model.network import LOGIT_STRIDE, resize_logits
 from deeplab_miou.model.upsampling import label_map, make_axis
 
 if TYPE_CHECKING:
@@ -46,6 +54,9 @@ class Segmenter:
         checkpoint: the network and what its images need; the segmenter takes it over.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        backend: ``torch``, ``onnxruntime`` (CPU, optional packages) or ``auto``: the faster of
+            those installed, timed at warm-up. Rounding differs between the two, so that two runs
+            are equal to the last pixel only if they name the backend.
         rewrite: whether the decoder may be computed in another order, which is exact but for
             rounding and takes half the arithmetic (`deeplab_miou.model.fast`).
         threads: CPU threads of the process's networks; None leaves PyTorch's choice.
@@ -56,7 +67,7 @@ class Segmenter:
         precision: what it computes in; `warm_up` may set it to ``fp32``.
 
     Raises:
-        ConfigurationError: device, precision or threads cannot be had.
+        ConfigurationError: device, precision, backend or threads cannot be had.
     """
 
     def __init__(
@@ -65,6 +76,7 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
+        backend: str = "torch",
         rewrite: bool = True,
         threads: int | None = None,
     ) -> None:
@@ -73,6 +85,8 @@ class Segmenter:
         self.device = str(self._device)
         self.precision = pick_precision(precision, self._device)
         self.checkpoint = checkpoint
+        check_backend(backend, self._device)
+        self._backend = backend
         self._rewrite = rewrite
         self._fitted: Size | None = None
         if self._device.type == "cpu":
@@ -96,30 +110,25 @@ class Segmenter:
         """
         image = _probe(image_size)
         with torch.inference_mode():
-            plain = PlainEngine(self.checkpoint.network, self._device)
             batch = self._normalize([image])
+            plain = PlainEngine(self.checkpoint.network, self._device)
             expected = self._run(plain, batch)
             for engine in self._candidates():
                 self._engine = engine
-                agreement, error = _compare(expected, self._run(engine, batch))
-                if agreement >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
+                agreement = self._agreement(engine, batch, expected)
+                if agreement is not None:
                     break
-                _logger.warning(
-                    "%s agrees with the plain network on %.2f %% of a probe image only "
-                    "(largest relative error %.1e): not used",
-                    engine.name,
-                    100 * agreement,
-                    error,
-                )
                 self.precision = "fp32"
+            if self._backend == "auto":
+                self._try_rival(batch, expected)
             if self._device.type != "cpu":
                 self.checkpoint.network.cpu()
         self.predict([image], [output_size or image_size])
         _logger.info(
-            "network on %s by %s: %.3f %% of a probe image labelled as by the plain network",
+            "network on %s by %s, which labels a probe image as the plain network does (%s)",
             self.device,
             self._engine.name,
-            100 * agreement,
+            agreement,
         )
 
     def predict(
@@ -163,15 +172,38 @@ class Segmenter:
             torch.cuda.empty_cache()
 
     def _candidates(self) -> Iterator[Engine]:
-        """Yield the ways to compute, the fastest first; the last is beyond doubt."""
-        network = self.checkpoint.network
-        if isinstance(network, DeepLabV3Plus):
-            if self.precision != "fp32":
-                yield TorchEngine(network, self._device, self.precision, rewrite=self._rewrite)
-            if self._rewrite:
-                yield TorchEngine(network, self._device, "fp32")
-            yield TorchEngine(network, self._device, "fp32", rewrite=False)
-        yield PlainEngine(network, self._device)
+        return candidates(
+            self.checkpoint.network,
+            self._device,
+            self.precision,
+            self._backend,
+            rewrite=self._rewrite,
+        )
+
+    def _agreement(self, engine: Engine, batch: Tensor, expected: Tensor) -> str | None:
+        """Return how well an engine agrees with the plain network; None if not well enough."""
+        found = self._run(engine, batch)
+        equal = float((expected.argmax(1) == found.argmax(1)).float().mean())
+        error = float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-6))
+        text = f"{100 * equal:.3f} % equal, largest relative error {error:.1e}"
+        if equal >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
+            return text
+        _logger.warning(
+            "%s is not used: it disagrees with the plain network (%s)", engine.name, text
+        )
+        return None
+
+    def _try_rival(self, batch: Tensor, expected: Tensor) -> None:
+        """Take the other backend where it is installed, agrees and is faster."""
+        rival = make_rival(self.checkpoint.network, self._device, rewrite=self._rewrite)
+        if rival is None or self._agreement(rival, batch, expected) is None:
+            return
+        own, other = seconds(self._engine, batch), seconds(rival, batch)
+        _logger.info(
+            "%s takes %.0f ms, %s %.0f ms", self._engine.name, 1e3 * own, rival.name, 1e3 * other
+        )
+        if other < own:
+            self._engine = rival
 
     def _predict_batch(
         self, images: list[NDArray[np.uint8]], sizes: list[Size]
@@ -264,10 +296,3 @@ def _probe(size: Size) -> NDArray[np.uint8]:
     image = np.kron(blocks, np.ones((32, 32, 1), np.uint8))[:height, :width]
     noise = generator.integers(0, 32, image.shape, np.uint8)
     return np.where(image < 128, image + noise, image - noise)  # noqa: PLR2004 - never wraps
-
-
-def _compare(expected: Tensor, found: Tensor) -> tuple[float, float]:
-    """Return the share of equal labels and the largest error relative to the largest logit."""
-    agreement = (expected.argmax(1) == found.argmax(1)).float().mean()
-    error = (expected - found).abs().max() / expected.abs().max().clamp(min=1e-6)
-    return float(agreement), float(error)

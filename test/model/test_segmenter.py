@@ -127,7 +127,8 @@ def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
     segmenter = Segmenter(make_checkpoint(), device="cpu")
     with caplog.at_level("INFO"):
         segmenter.warm_up((64, 96), (32, 48))
-    assert "rewritten decoder: 100.000 %" in caplog.messages[-1]
+    assert "PyTorch fp32, rewritten decoder, which labels" in caplog.messages[-1]
+    assert "100.000 % equal" in caplog.messages[-1]
     without = Segmenter(make_checkpoint(), device="cpu", rewrite=False)
     image = make_image(64, 96)
     (labels,), (expected,) = (s.predict([image], [(64, 96)]) for s in (segmenter, without))
@@ -137,8 +138,8 @@ def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
 def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
     honest = engines.accelerate
 
-    def broken(network, *, rewrite=True):
-        fast = honest(network, rewrite=rewrite)
+    def broken(network, *, rewrite=True, fuse=True):
+        fast = honest(network, rewrite=rewrite, fuse=fuse)
         if rewrite:
             fast.decoder.classify.bias += torch.arange(5.0)
         return fast
@@ -147,8 +148,8 @@ def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
     segmenter = Segmenter(make_checkpoint(), device="cpu")
     with caplog.at_level("INFO"):
         segmenter.warm_up((64, 96))
-    assert "rewritten decoder agrees with the plain network on" in caplog.messages[0]
-    assert caplog.messages[-1].startswith("network on cpu by PyTorch fp32: 100.000 %")
+    assert "rewritten decoder is not used: it disagrees with the plain" in caplog.messages[0]
+    assert caplog.messages[-1].startswith("network on cpu by PyTorch fp32, which labels")
 
 
 @pytest.mark.parametrize("size", [(61, 83), (122, 166)])
@@ -175,6 +176,7 @@ def test_cropped_logits_are_those_of_the_network(size):
         ({"device": "cpu", "precision": "fp8"}, "precision is 'fp8', expected"),
         ({"device": "cpu", "precision": "fp16"}, "needs a GPU"),
         ({"device": "cpu", "threads": 0}, "threads is 0"),
+        ({"device": "cpu", "backend": "tensorrt"}, "backend is 'tensorrt', expected torch, "),
     ],
 )
 def test_what_cannot_be_had_is_one_line(options, message):
