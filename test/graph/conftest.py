@@ -205,6 +205,7 @@ class GraphClient:
             import rosidl_generator_py  # noqa: F401, PLC0415
         import rclpy  # noqa: PLC0415  the fixture skips where it is missing
         from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: PLC0415
+        from rclpy.exceptions import InvalidHandle  # noqa: PLC0415
         from rclpy.executors import MultiThreadedExecutor  # noqa: PLC0415
 
         self._arrived = threading.Condition()
@@ -214,14 +215,23 @@ class GraphClient:
         self._group = ReentrantCallbackGroup()
         self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, args=(InvalidHandle,), daemon=True)
         self._thread.start()
         self._clients = {}
 
+    def _spin(self, destroyed):
+        while not self._closing.is_set():
+            with contextlib.suppress(destroyed):
+                self._executor.spin_once()
+
     def close(self):
-        self._executor.shutdown()
-        self._thread.join(5)
+        # Executor.shutdown takes the guard condition away from a thread that still spins.
+        self._closing.set()
+        self._executor.create_task(lambda: None)
+        self._thread.join()
         self._executor._executor.shutdown(wait=True)
+        self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
 
