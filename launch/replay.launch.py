@@ -101,7 +101,7 @@ def make_replayer(context: LaunchContext) -> list[Action]:
         parameters=[
             given("replayer_params_file"),
             {
-                name: ParameterValue(given(name), value_type=kind)
+                name: ParameterValue(LaunchConfiguration(name), value_type=kind)
                 for name, (kind, _) in REPLAYER_PARAMETERS.items()
                 if given(name)
             }

@@ -40,7 +40,8 @@ def launch(tmp_path):
 
 
 def test_a_bag_that_is_not_there(launch):
-    done = launch(bag="nowhere")
+    typed = {"start": "1", "duration": "0.5", "rate": "2", "loop": "false", "topics": "[/a,/b]"}
+    done = launch(bag="nowhere", **typed)
     assert done.returncode == 2, done.stdout
     assert "does not exist" in done.stdout + done.stderr
 
