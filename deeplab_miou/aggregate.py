@@ -56,8 +56,9 @@ class Aggregate:
 
     Of each (source, run_id) the state with the greatest (reset_count, sequence) counts, so that
     messages that are lost, repeated, late or out of order change nothing. Window and intervals
-    are fed from the frames' outcomes. Memory is bounded: of the finished runs of evaluators that
-    restarted, the oldest are folded into one sum.
+    are fed from the frames' outcomes. A source that comes back with another configuration (another
+    checkpoint, say) replaces its earlier runs. Memory is bounded: of the finished runs of
+    evaluators that restarted, the oldest are folded into one sum.
 
     Args:
         window_frames: length of the window in frames; None for no limit by frames.
@@ -83,6 +84,7 @@ class Aggregate:
         self._folded_ids: OrderedDict[_Key, None] = OrderedDict()
         self._early: deque[FrameRecord] = deque(maxlen=_MAX_EARLY_FRAMES)
         self._refused: Counter[str] = Counter()
+        self._superseded = 0
         self._names: tuple[str, ...] = ()
         self._names_are_bound = False
         self._folded: Totals | None = None
@@ -112,6 +114,8 @@ class Aggregate:
                 run.heard_s = now_s
                 if state.order <= run.state.order:
                     return False
+            if run is None:
+                self._supersede(state)
             self._check_state(state, run)
             self._bind(state.class_names)
             if run is None:
@@ -187,6 +191,12 @@ class Aggregate:
         with self._lock:
             return dict(self._refused)
 
+    @property
+    def superseded(self) -> int:
+        """Runs forgotten because their source came back with another configuration."""
+        with self._lock:
+            return self._superseded
+
     def count_refused(self, kind: str) -> None:
         """Count a message that was refused before it got here."""
         with self._lock:
@@ -241,6 +251,23 @@ class Aggregate:
             self._names_are_bound = False
             self._early.clear()
             self._clear_frames()
+
+    def _supersede(self, state: EvaluatorState) -> None:
+        """Forget the runs of a source that now runs something else: they measured that."""
+        past = [
+            key
+            for key, run in self._runs.items()
+            if key[0] == state.source and run.state.configuration != state.configuration
+        ]
+        if not past:
+            return
+        for key in past:
+            self._remember(key)
+            del self._runs[key]
+        self._superseded += len(past)
+        self._clear_frames()
+        if not self._runs and self._folded is None:
+            self._names_are_bound = False
 
     def _check_state(self, state: EvaluatorState, run: _Run | None) -> None:
         """Count and raise what makes a state unusable."""

@@ -95,6 +95,8 @@ class EvaluatorState:
         stamp_ns: stamp of the newest frame counted, nanoseconds; 0 before the first.
         images: account of the images.
         labels: account of the labels.
+        configuration: digest of all that decides the score; runs of a source that differ in it do
+            not add up.
         provenance: JSON text about checkpoint, device and versions.
     """
 
@@ -111,6 +113,7 @@ class EvaluatorState:
     stamp_ns: int = 0
     images: StreamTotals = field(default_factory=StreamTotals)
     labels: StreamTotals = field(default_factory=StreamTotals)
+    configuration: str = ""
     provenance: str = ""
 
     @property

@@ -167,6 +167,26 @@ def test_restart_adds_and_a_late_state_of_the_old_run_still_counts():
     assert sums.totals(0.0).matrix.tolist() == (3 * EXAMPLE).tolist()
 
 
+def test_another_configuration_replaces_what_its_source_counted():
+    sums = Aggregate()
+    sums.add_state(state(run="old", configuration="a"), 0.0)
+    sums.add_state(state(source="/other", configuration="a"), 0.0)
+    sums.add_state(state(run="new", configuration="b", matrix=2 * EXAMPLE), 1.0)
+    totals = sums.totals(1.0)
+    assert totals.matrix.tolist() == (3 * EXAMPLE).tolist()
+    assert sums.superseded == 1
+    assert not sums.add_state(state(run="old", sequence=9, configuration="a"), 2.0)
+    assert sums.totals(2.0).matrix.tolist() == (3 * EXAMPLE).tolist()
+
+
+def test_another_configuration_may_bring_other_classes():
+    sums = Aggregate()
+    sums.add_state(state(run="old", configuration="a"), 0.0)
+    names, matrix = ("a", "b"), [[1, 0, 0], [0, 1, 0]]
+    sums.add_state(state(run="new", configuration="b", matrix=matrix, class_names=names), 1.0)
+    assert sums.totals(1.0).class_names == names
+
+
 def test_evaluator_reset_replaces():
     sums = Aggregate()
     sums.add_state(state(sequence=5, matrix=9 * EXAMPLE, frames=9), 0.0)

@@ -150,6 +150,7 @@ def confusion_message(
     source: str,
     sequence: int,
     class_names: Sequence[str],
+    configuration: str = "",
     provenance: str = "",
 ) -> ConfusionMatrix:
     """Return a run's state.
@@ -159,6 +160,7 @@ def confusion_message(
         source: fully qualified name of the evaluator.
         sequence: number of this message in the run; grows with every message.
         class_names: n names in id order.
+        configuration: digest of all that decides the score.
         provenance: JSON text.
     """
     message = ConfusionMatrix(
@@ -173,6 +175,7 @@ def confusion_message(
         images=stream_account(snapshot.account.images),
         labels=stream_account(snapshot.account.labels),
         class_names=list(class_names),
+        configuration=configuration,
         provenance=provenance,
     )
     message.counts.frombytes(np.ascontiguousarray(snapshot.matrix, np.int64).tobytes())
@@ -211,6 +214,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
             stamp_ns=time_to_ns(message.header.stamp),
             images=stream_totals(message.images),
             labels=stream_totals(message.labels),
+            configuration=message.configuration,
             provenance=message.provenance,
         )
     except RefusedError as error:

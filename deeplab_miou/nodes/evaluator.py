@@ -202,7 +202,7 @@ class DeeplabEvaluator(ManagedNode):
                 durability=self.settings[f"{name}_durability"],
                 depth=self.settings["input_depth"],
             )
-            self._inputs[stream] = Input(self, options, self._receiver(stream))
+            self._inputs[stream] = Input(self, options, self._receiver(stream), self.fail)
 
     def _stop_inputs(self) -> None:
         for stream in list(self._inputs):
@@ -293,14 +293,14 @@ class DeeplabEvaluator(ManagedNode):
             return
         self._published = state
         self._sequence += 1
-        provenance = dict(self._engine.provenance) | {"configuration": self._engine.configuration}
         self._states.publish(
             confusion_message(
                 snapshot,
                 source=self._source,
                 sequence=self._sequence,
                 class_names=self._engine.label_map.class_names,
-                provenance=json.dumps(provenance),
+                configuration=self._engine.configuration,
+                provenance=json.dumps(dict(self._engine.provenance)),
             )
         )
 

@@ -212,11 +212,17 @@ class MiouPublisher(ManagedNode):
             aggregate.count_refused(error.kind)
             self._warn(error)
             return
+        superseded = aggregate.superseded
         try:
             if aggregate.add_state(state, time.monotonic()):
                 self._changed.set()
         except RefusedError as error:
             self._warn(error)
+        if aggregate.superseded > superseded:
+            self.get_logger().warning(
+                f"{state.source} came back with another configuration (checkpoint, label map or "
+                "the like): what it counted before is discarded"
+            )
 
     def _on_frame(self, message: FrameScore) -> None:
         aggregate = self._aggregate
