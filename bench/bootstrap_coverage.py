@@ -14,6 +14,7 @@ import argparse
 import math
 
 import numpy as np
+from machine import describe
 from numpy.typing import NDArray
 
 from deeplab_miou.metric.bootstrap import BlockBootstrap
@@ -119,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Coverage of the bootstrap's intervals.")
     parser.add_argument("--streams", type=int, default=500, help="streams a row")
     streams = parser.parse_args().streams
+    print(describe() + "\n")
     print(
         "| stream | correlation time | length in such times | coverage, mIoU | coverage, IoU |",
         end="",
