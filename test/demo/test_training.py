@@ -27,10 +27,10 @@ def shipped():
 
 
 def test_the_shipped_checkpoint_segments_drives_it_never_saw(shipped):
-    segmenter = Segmenter(shipped, device="cpu")
+    segmenter = Segmenter(shipped, device="cpu", threads=1)
     total = np.zeros((8, 9), np.int64)
     for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + 4):
-        for image, label in render_drive(seed, 3, shipped.label_map):
+        for image, label in render_drive(seed, 2, shipped.label_map):
             total += confusion_matrix(label, segmenter.predict([image], [(480, 640)])[0], 8)
     scores = compute_scores(total)
     assert scores.miou >= 0.75
