@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _REPLAY_LIMIT_S = 600.0
 _END_LIMIT_S = 20.0
+_LOOK_PERIOD_S = 0.1
 # Domains from 1 to 101 keep DDS's ports below the range that Linux gives to clients.
 _DOMAINS = range(1, 102)
 
@@ -73,19 +75,17 @@ def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str,
     logs.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
     nodes: dict[str, subprocess.Popen[bytes]] = {}
+    peaks: dict[str, float] = {}
     try:
         for name, module, parameters in (
             ("deeplab_evaluator", "evaluator", {"checkpoint": checkpoint}),
-            ("miou_publisher", "publisher", {"report_directory": str(output)}),
+            ("miou_publisher", "publisher", {"report_directory": str(output.resolve())}),
             ("bag_replayer", "replayer", _replay_parameters(bag)),
         ):
             nodes[name] = _start(name, module, parameters, logs, environment)
-        status = _wait(nodes["bag_replayer"], _REPLAY_LIMIT_S)
+        status = _watch(nodes, peaks)
         if status != 0:
             raise LiveRunError(f"bag_replayer ended with status {status}: {_tail(logs, nodes)}")
-        peaks = {
-            name: _peak_mebibytes(node.pid) for name, node in nodes.items() if node.poll() is None
-        }
         for name in ("deeplab_evaluator", "miou_publisher"):
             nodes[name].send_signal(signal.SIGINT)
             status = _wait(nodes[name], _END_LIMIT_S)
@@ -101,18 +101,31 @@ def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str,
 
 
 def _replay_parameters(bag: Path) -> dict[str, str]:
-    return {"bag": str(bag), "paced": "true", "publisher": "/miou_publisher"}
+    return {"bag": str(bag.resolve()), "paced": "true", "publisher": "/miou_publisher"}
 
 
 def _start(
     name: str, module: str, parameters: Mapping[str, str], logs: Path, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    arguments = [f"-p{key}:={value}" for key, value in parameters.items()]
+    arguments = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
     command = [sys.executable, "-m", f"deeplab_miou.nodes.{module}", "--ros-args", *arguments]
     with (logs / f"{name}.log").open("wb") as log:
         # The replayer's progress goes to the terminal, all else into the log.
         errors = None if name == "bag_replayer" else subprocess.STDOUT
         return subprocess.Popen(command, stdout=log, stderr=errors, env=environment)  # noqa: S603
+
+
+def _watch(nodes: Mapping[str, subprocess.Popen[bytes]], peaks: dict[str, float]) -> int | None:
+    """Wait for the replayer and note everybody's memory meanwhile."""
+    deadline_s = time.monotonic() + _REPLAY_LIMIT_S
+    while time.monotonic() < deadline_s:
+        for name, node in nodes.items():
+            with contextlib.suppress(OSError):
+                peaks[name] = _peak_mebibytes(node.pid) or peaks.get(name, 0.0)
+        status = _wait(nodes["bag_replayer"], _LOOK_PERIOD_S)
+        if status is not None:
+            return status
+    return None
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
@@ -134,4 +147,5 @@ def _tail(logs: Path, nodes: Mapping[str, object]) -> str:
 def _peak_mebibytes(pid: int) -> float:
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read())
-    return int(found[1]) / 1024 if found else float("nan")
+    # A process that has ended has no memory left to speak of.
+    return int(found[1]) / 1024 if found else 0.0

@@ -19,10 +19,12 @@ def use_cv_bridge() -> str:
     """Let ``cv_bridge`` read what the core does not.
 
     Returns:
-        What came of it, one line for the log.
+        What came of it, one line for the log; empty if it is not installed.
     """
     try:
         from cv_bridge import CvBridge  # noqa: PLC0415  (optional)
+    except ModuleNotFoundError:
+        return ""
     except Exception as error:  # noqa: BLE001  (built for another NumPy it raises anything)
         return f"cv_bridge is not usable ({error!r}): encodings beyond the common ones are refused"
     bridge = CvBridge()
