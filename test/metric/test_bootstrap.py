@@ -225,7 +225,7 @@ def test_threads_update_while_one_reads():
 
 
 def test_coverage():
-    """A short form of bench/bootstrap_coverage.py: 95 % intervals hold the truth 95 times in 100."""
+    """bench/bootstrap_coverage.py in short: 95 % intervals hold the truth 95 times in 100."""
     rng = np.random.default_rng(11)
     held = frame_held = 0
     streams = 200
