@@ -2,10 +2,10 @@
 
 The renderer is a painter: sky and skyline, the ground by ray and texture, then everything that
 stands on it from far to near, then what a camera does to light (shutter, focus, exposure, noise).
-Only NumPy and OpenCV are used. The same seed and time give the same bytes with the pinned versions,
-in any order, process and number of threads; with the vector code of NumPy or of OpenCV switched off
-on x86-64 no byte was seen to change. Other processor families and versions are untested: where their
-`sin` or `exp` rounds differently, single pixels may move, never objects.
+Only NumPy and OpenCV are used. The same seed and time give the same bytes with the pinned
+versions, in any order, process and number of threads; with the vector code of NumPy or of OpenCV
+switched off on x86-64 no byte was seen to change. Other processor families and versions are
+untested: where their `sin` or `exp` rounds differently, pixels may move, never objects.
 """
 
 from __future__ import annotations
