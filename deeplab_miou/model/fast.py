@@ -7,13 +7,13 @@ rounding alone, which `deeplab_miou.model.segmenter` checks once at warm-up.
 from __future__ import annotations
 
 import copy
-import functools
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
+from deeplab_miou.model import onednn
 from deeplab_miou.model.blocks import ConvBlock
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _TAPS = 3
 _BAND = 32
-_RELU6_MAX = 6.0
 
 
 def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = True) -> DeepLabV3Plus:
@@ -40,69 +39,10 @@ def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = Tru
     if rewrite and options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS:
         fast.decoder = RewrittenDecoder(fast.decoder)  # type: ignore[assignment]
     on_cpu = next(fast.parameters()).device.type == "cpu"
-    if fuse and on_cpu and _has_fused_convolution():
-        _fuse(fast)
+    if fuse and on_cpu and onednn.is_available():
+        onednn.fuse(fast)
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(requires_grad=False).eval()
-
-
-class FusedBlock(nn.Module):
-    """A folded block as one call of oneDNN, which applies the activation while it writes.
-
-    Args:
-        block: a block without norm; its convolution is reused.
-    """
-
-    def __init__(self, block: ConvBlock) -> None:
-        super().__init__()
-        conv = block.conv
-        self.conv = conv
-        self.arguments = (
-            list(cast("tuple[int, ...]", conv.padding)),
-            list(conv.stride),
-            list(conv.dilation),
-            conv.groups,
-            *_ONEDNN[type(block.activation)],
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(N, in, H, W)`` to ``(N, out, H', W')``."""
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001 - see below
-            x, self.conv.weight, self.conv.bias, *self.arguments
-        )
-        return y
-
-
-# Name, scalars and algorithm of oneDNN's post-operation.
-_ONEDNN: dict[type[nn.Module], tuple[str, list[float], str]] = {
-    nn.ReLU: ("relu", [], ""),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0], ""),
-    nn.Identity: ("none", [], ""),
-}
-
-
-@functools.cache
-def _has_fused_convolution() -> bool:
-    """Return whether this PyTorch has the operator that its own compiler uses on CPUs.
-
-    It is not part of the public interface, so it is tried; without it the blocks run as they are.
-    """
-    x, weight = torch.ones(1, 1, 2, 2), torch.full((1, 1, 1, 1), 7.0)
-    block = ConvBlock(1, 1, norm=False, bias=True, activation="relu6")
-    block.conv.weight = nn.Parameter(weight)
-    try:
-        with torch.inference_mode():
-            return bool((FusedBlock(block)(x) == _RELU6_MAX).all())
-    except (AttributeError, RuntimeError):
-        return False
-
-
-def _fuse(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, ConvBlock):
-            setattr(module, name, FusedBlock(child))
-        else:
-            _fuse(child)
 
 
 class RewrittenDecoder(nn.Module):

@@ -72,6 +72,9 @@ class ASPP(nn.Module):
         """Map ``(N, in, h, w)`` to ``(N, aspp_width, h, w)``."""
         views = [branch(x) for branch in self.branches]
         pooled = self.pooling(x)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            # One constant map would make the concatenation lose the layout of all.
+            pooled = pooled.contiguous(memory_format=torch.channels_last)
         views = [pooled, *views] if self.pool_first else [*views, pooled]
         y: Tensor = self.refine(self.project(torch.cat(views, dim=1)))
         return y

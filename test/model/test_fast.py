@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_miou.model import fast
+from deeplab_miou.model import onednn
 from deeplab_miou.model.architecture import Architecture
+from deeplab_miou.model.blocks import ConvBlock
 from deeplab_miou.model.fast import (
     RewrittenDecoder,
     accelerate,
@@ -42,7 +43,11 @@ def make_network(**options):
         {},
         {"align_corners": True, "concatenation": "aspp_first", "decoder_layers": 2},
         {"pad_before_expansion": True, "stem_padding": 0, "output_stride": 8},
-        {"aspp_convolution": "separable", "decoder_convolution": "separable"},
+        {
+            "aspp_convolution": "separable",
+            "decoder_convolution": "separable",
+            "atrous_rates": (1, 12, 36),
+        },
         {"aspp_convolution": "separable_bn", "decoder_convolution": "separable_bn"},
         {"backbone": "resnet18", "stem": "deep", "pool_window": (2, 2), "pool_norm": False},
         {"head_channels": 32, "aspp_refine": True, "aspp_project_kernel": 3},
@@ -84,13 +89,26 @@ def test_only_dense_3x3_decoders_are_rewritten(options, rewritten):
 
 
 def test_blocks_run_without_the_operator_of_onednn(monkeypatch):
-    monkeypatch.setattr(fast, "_has_fused_convolution", lambda: False)
+    monkeypatch.setattr(onednn, "is_available", lambda: False)
     network = make_network()
     image = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         accelerated = accelerate(network)
         torch.testing.assert_close(accelerated(image), network(image), rtol=1e-4, atol=2e-5)
-    assert not any(isinstance(m, fast.FusedBlock) for m in accelerated.modules())
+    assert not any(isinstance(m, onednn.FusedBlock) for m in accelerated.modules())
+
+
+@pytest.mark.parametrize("dilation", [12, 20, 36])
+@pytest.mark.parametrize("size", [(20, 70), (13, 12), (90, 90), (1, 40)])
+@pytest.mark.parametrize(("activation", "bias"), [("relu", True), ("relu6", True), ("none", False)])
+def test_far_taps_are_those_of_the_convolution(dilation, size, activation, bias):
+    torch.manual_seed(0)
+    block = ConvBlock(
+        8, 8, 3, dilation=dilation, groups=8, norm=False, bias=bias, activation=activation
+    )
+    x = torch.randn(2, 8, *size).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        torch.testing.assert_close(onednn.FarBlock(block)(x), block(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
