@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import uuid
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from rclpy.clock import JumpHandle
     from rclpy.timer import Timer
 
-_FOLLOW_PERIOD_S = 0.1
-_ACCOUNT_PERIOD_S = 0.05
+# Each turn of the executor costs as much as a small image, so that little is done by polling.
+_FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
+_FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
+_ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
 _FRAME_DEPTH = 1000
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -79,7 +82,8 @@ class DeeplabEvaluator(ManagedNode):
 
     def configure(self) -> None:
         """Load and warm up the network, make publishers and services."""
-        self.get_logger().info(use_cv_bridge())
+        if converter := use_cv_bridge():
+            self.get_logger().info(converter)
         options = self.settings
         self._engine = build_engine(
             EngineOptions(**{name: options[name] for name in EngineOptions.__dataclass_fields__})
@@ -122,6 +126,10 @@ class DeeplabEvaluator(ManagedNode):
             f"label map {self._engine.label_map.name} with "
             f"{self._engine.label_map.num_classes} classes, device {self._engine.device}"
         )
+        # What was imported and loaded stays: the collector need not walk through it, over and
+        # over, while frames are waiting.
+        gc.collect()
+        gc.freeze()
 
     def activate(self) -> None:
         """Subscribe and start to score."""
@@ -138,10 +146,16 @@ class DeeplabEvaluator(ManagedNode):
         self._paused = False
         self._start_inputs()
         period_s = self.settings["publish_period"]
+        self._follow_timer = self.create_steady_timer(
+            _FOLLOW_PERIOD_S, self._follow, self._slow_group
+        )
+        self._account_timer = self.create_steady_timer(
+            _ACCOUNT_PERIOD_S, self._settle_account, self._state_group
+        )
         self._periodic = [
-            self.create_steady_timer(_FOLLOW_PERIOD_S, self._follow, self._slow_group),
+            self._follow_timer,
+            self._account_timer,
             self.create_steady_timer(period_s, self._publish_state, self._state_group),
-            self.create_steady_timer(_ACCOUNT_PERIOD_S, self._settle_account, self._state_group),
             self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self._state_group),
         ]
 
@@ -182,6 +196,7 @@ class DeeplabEvaluator(ManagedNode):
         self._pipeline = None
         self._published = None
         self._settled = None
+        gc.unfreeze()
 
     def finish(self) -> None:
         """Say how it ended."""
@@ -227,6 +242,11 @@ class DeeplabEvaluator(ManagedNode):
             late = source.age_s > self.settings["startup_timeout"] and not source.publishers
             if late and self._throttle.admit(source.options.topic) is not None:
                 self.get_logger().warning(source.missing())
+        found = all(source.publishers for source in self._inputs.values())
+        period_s = _FOLLOW_CHANGES_PERIOD_S if found else _FOLLOW_PERIOD_S
+        self._follow_timer.timer_period_ns = round(period_s * 1e9)
+        if self._account_timer.is_canceled() and self._accounts.get_subscription_count():
+            self._account_timer.reset()
 
     def _clock_jumped(self, _jump: object) -> None:
         self.get_logger().warning(
@@ -240,7 +260,10 @@ class DeeplabEvaluator(ManagedNode):
         self._status.ended(outcome, self.get_clock().now().nanoseconds)
         if outcome.reason is not None:
             self._log_drop(outcome)
-        self._frames.publish(frame_score_message(outcome, source=self._source, run_id=self._run_id))
+        if self._frames.get_subscription_count():
+            self._frames.publish(
+                frame_score_message(outcome, source=self._source, run_id=self._run_id)
+            )
         if self._accounts.get_subscription_count():
             self._publish_account()
         if outcome.prediction is not None:
@@ -318,8 +341,11 @@ class DeeplabEvaluator(ManagedNode):
 
     def _settle_account(self) -> None:
         # Threads publish accounts as things happen, perhaps not in order: this is the last word.
+        if not self._accounts.get_subscription_count():
+            self._account_timer.cancel()
+            return
         account = self._pipeline.account
-        if self._accounts.get_subscription_count() and account != self._settled:
+        if account != self._settled:
             self._publish_account()
             self._settled = account
 

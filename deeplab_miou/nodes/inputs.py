@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
@@ -18,6 +17,8 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from sensor_msgs.msg import CompressedImage, Image
+
+from deeplab_miou.nodes.receiver import EventsOnly, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,17 +67,24 @@ class Input:
         node: the node that subscribes.
         options: how.
         callback: takes each message; calls for one input never overlap and keep their order.
+        on_error: told of an exception of the callback, from the thread that receives.
     """
 
     def __init__(
-        self, node: Node, options: InputOptions, callback: Callable[[Image | CompressedImage], None]
+        self,
+        node: Node,
+        options: InputOptions,
+        callback: Callable[[Image | CompressedImage], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self.options = options
         self._node = node
         self._callback = callback
-        self._group = MutuallyExclusiveCallbackGroup()
+        self._on_error = on_error
+        self._group = EventsOnly()
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
+        self._receiver: Receiver | None = None
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
         self._publishers = 0
@@ -100,9 +108,7 @@ class Input:
     def stop(self) -> None:
         """Unsubscribe."""
         with self._lock:
-            if self._subscription is not None:
-                self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+            self._unsubscribe()
             self._profile = None
 
     @property
@@ -170,8 +176,9 @@ class Input:
         )
 
     def _subscribe(self, kind: str, qos: QoSProfile) -> None:
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        self._unsubscribe()
+        # First, because events of the new subscription may come before it is returned.
+        self._profile = (kind, qos)
         self._subscription = self._node.create_subscription(
             TYPES[kind],
             self.options.topic,
@@ -184,11 +191,18 @@ class Input:
                 use_default_callbacks=False,
             ),
         )
-        self._profile = (kind, qos)
+        self._receiver = Receiver(self._node, self._subscription, self._callback, self._on_error)
         self._node.get_logger().info(
             f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
             f"{qos.durability.name.lower()}"
         )
+
+    def _unsubscribe(self) -> None:
+        if self._receiver is not None:
+            self._receiver.stop()
+            self._node.destroy_subscription(self._subscription)
+        self._receiver = None
+        self._subscription = None
 
     def _note_loss(self, event: object) -> None:
         self._lost += event.total_count_change  # type: ignore[attr-defined]
