@@ -114,6 +114,7 @@ class _Window:
         """Upper bound of the pairs queued or in work: each keeps an image and a label waiting."""
         if self.state is None:
             return 0
+        # An account may be ahead of the outcomes, and they ahead of it: neither adds to the other.
         images = self.state.images.received - max(self.state.images.ended, self.ended_images)
         labels = self.state.labels.received - max(self.state.labels.ended, self.ended_labels)
         return min(images, labels)
@@ -144,8 +145,6 @@ class _Window:
             self.base += excess
             self.surplus += max(0, excess - self.unsure)
             self.unsure = max(0, self.unsure - excess)
-        self.ended_images = max(self.ended_images, state.images.ended)
-        self.ended_labels = max(self.ended_labels, state.labels.ended)
         return True
 
     def describe(self) -> str:
@@ -234,17 +233,20 @@ class FlowControl:
                 window.progress_s = self._clock()
                 self._changed.notify_all()
 
-    def outcome(self, evaluator: str, stream: str) -> None:
+    def outcome(self, evaluator: str, stream: str, run_id: str, reset_count: int) -> None:
         """Take the end of one frame.
 
         Args:
             evaluator: who says so.
             stream: ``pair``, ``image`` or ``label``: what ended.
+            run_id: run that it was part of.
+            reset_count: resets of that run before it.
         """
         with self._changed:
             window = self._windows[evaluator]
-            window.ended_images += stream in {"pair", "image"}
-            window.ended_labels += stream in {"pair", "label"}
+            if window.state is not None and window.state[:2] == (run_id, reset_count):
+                window.ended_images += stream in {"pair", "image"}
+                window.ended_labels += stream in {"pair", "label"}
             window.progress_s = window.outcome_s = self._clock()
             self._changed.notify_all()
 

@@ -81,9 +81,22 @@ def test_pairs_in_work_hold_back_until_their_outcomes(flow):
     assert admitted(flow, IMAGE, LABEL) == 2
     flow.account(NAME, state(3, 3))
     assert admitted(flow, IMAGE, LABEL) == 1
-    flow.outcome(NAME, "pair")
-    flow.outcome(NAME, "pair")
+    flow.outcome(NAME, "pair", "a", 0)
+    flow.outcome(NAME, "pair", "a", 0)
     assert admitted(flow, LABEL, IMAGE) == 2
+
+
+def test_outcomes_that_an_account_knew_of_count_once(flow):
+    flow.account(NAME, state())
+    assert admitted(flow, IMAGE, LABEL) == 4
+    flow.account(NAME, state(2, 2))
+    assert admitted(flow, IMAGE, LABEL) == 2
+    flow.account(NAME, state(3, 3, 2))
+    flow.outcome(NAME, "pair", "a", 0)
+    flow.outcome(NAME, "pair", "a", 0)
+    flow.outcome(NAME, "pair", "before", 0)
+    assert flow._windows[NAME].pairs == 1
+    assert admitted(flow, IMAGE, LABEL) == 3
 
 
 def test_images_without_labels_are_no_pairs(flow):

@@ -220,7 +220,7 @@ class EvaluatorLinks:
     def _score_callback(self, name: str) -> Callable[[FrameScore], None]:
         def take(message: FrameScore) -> None:
             if self._flow is not None:
-                self._flow.outcome(name, message.stream)
+                self._flow.outcome(name, message.stream, message.run_id, message.reset_count)
 
         return take
 

@@ -1,10 +1,11 @@
+# ruff: noqa: TID251  quality of service is about rclpy
 """Recorded quality of service, offered again."""
 
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: TID251
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rosbags.interfaces import (
     Qos,
     QosDurability,
