@@ -274,8 +274,9 @@ class Segmenter:
 
     def _normalize(self, images: list[NDArray[np.uint8]]) -> Tensor:
         """Return float32 ``(N, 3, H, W)``, channels last in memory."""
-        # Torch takes no negative strides (BGR data seen as RGB): only then is it copied here.
-        pixels = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
+        # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
+        # takes neither.
+        pixels = [torch.from_numpy(np.array(image, order="C")) for image in images]
         stacked = pixels[0][None] if len(pixels) == 1 else torch.stack(pixels)
         batch = stacked.to(self._device).permute(0, 3, 1, 2).float()
         size = self.checkpoint.preprocessing.size
