@@ -178,7 +178,6 @@ def test_real_frames_agree_with_scikit_learn(tmp_path):
 
 
 # A bag's bytes are read-only, which PyTorch warns of when it is shown them.
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_a_network_is_run_on_the_images(tmp_path):
     torch = pytest.importorskip("torch")
     from deeplab_miou.labels import load_label_map  # noqa: PLC0415
