@@ -18,7 +18,7 @@ from rclpy.qos import (
 )
 from sensor_msgs.msg import CompressedImage, Image
 
-from deeplab_miou.nodes.receiver import EventsOnly, Receiver
+from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class Input:
         self._node = node
         self._callback = callback
         self._on_error = on_error
-        self._group = EventsOnly()
+        self._group = Unexecuted()
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
         self._receiver: Receiver | None = None

@@ -1,34 +1,43 @@
 """A thread that takes one subscription's messages, past the executor.
 
 rclpy's executors build a new wait set of everything in the node for every message, several times
-over with several threads: a hundred times the work of taking a small image. Here one wait set with
-one subscription is used again and again, as `rclpy.wait_for_message` does it once.
+over with several threads: many times the work of taking a small image. Here one wait set with one
+subscription is used again and again, as `rclpy.wait_for_message` does it once. The subscription's
+events are waited for here too: with Fast DDS, whoever waits for them wakes up with every message.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
-from rclpy.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclpy.node import Node
+    from rclpy.subscription import Subscription
 
 _FOREVER_NS = -1
 
 
-class EventsOnly(MutuallyExclusiveCallbackGroup):
-    """Keeps a subscription's messages from the executor and leaves it the events."""
+class Unexecuted(CallbackGroup):
+    """Keeps the executor from what belongs to a `Receiver`."""
 
-    def can_execute(self, entity: object) -> bool:
-        """Tell whether the executor may look at an entity."""
-        return not isinstance(entity, Subscription) and super().can_execute(entity)
+    def can_execute(self, _entity: object) -> bool:
+        """Tell the executor not to look at an entity."""
+        return False
+
+    def beginning_execution(self, _entity: object) -> bool:
+        """Tell the executor not to execute an entity."""
+        return False
+
+    def ending_execution(self, _entity: object) -> None:
+        """Do nothing: nothing was executed."""
 
 
 class Receiver:
@@ -36,7 +45,7 @@ class Receiver:
 
     Args:
         node: whose context and subscription it is.
-        subscription: of a callback group `EventsOnly`.
+        subscription: of a callback group `Unexecuted`.
         callback: takes each message.
         on_error: told of an exception of the callback; nothing more is taken then.
     """
@@ -69,19 +78,33 @@ class Receiver:
 
     def _run(self) -> None:
         try:
-            with self._subscription.handle, self._stop.handle, self._context.handle:
+            with contextlib.ExitStack() as stack:
+                # In use, so that nothing is destroyed under the wait.
+                for entity in (
+                    self._subscription.handle,
+                    self._stop.handle,
+                    self._context.handle,
+                    *self._subscription.event_handlers,
+                ):
+                    stack.enter_context(entity)
                 self._receive()
         except BaseException as error:  # noqa: BLE001  handed over, never swallowed
             self._on_error(error)
 
     def _receive(self) -> None:
         handle, kind = self._subscription.handle, self._subscription.msg_type
-        wait_set = _rclpy.WaitSet(1, 1, 0, 0, 0, 0, self._context.handle)
+        events = self._subscription.event_handlers
+        wait_set = _rclpy.WaitSet(1, 1, 0, 0, 0, len(events), self._context.handle)
         while not self._stopping:
             wait_set.clear_entities()
             wait_set.add_subscription(handle)
             wait_set.add_guard_condition(self._stop.handle)
+            for event in events:
+                event.add_to_wait_set(wait_set)
             wait_set.wait(_FOREVER_NS)
+            for event in events:
+                if event.is_ready(wait_set):
+                    event.callback(event.take_data())
             while not self._stopping:
                 taken = handle.take_message(kind, self._subscription.raw)
                 if taken is None:
