@@ -121,7 +121,10 @@ def unwrap(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor
         # A wrapper's own buffers and loss stand beside the prefixed weights.
         beside = {key: value for key, value in weights.items() if _beside(key)}
         inner = [key for key in weights if key not in beside]
-        prefix = next((p for p in _PREFIXES if inner and all(k.startswith(p) for k in inner)), "")
+        # Most keys decide: what else a module holds is then named as unexpected.
+        prefix = next(
+            (p for p in _PREFIXES if 2 * sum(k.startswith(p) for k in inner) > len(inner)), ""
+        )
         if not prefix:
             break
         if {"mean", "std"} <= set(beside):
@@ -129,7 +132,7 @@ def unwrap(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor
                 {name: beside[name].flatten().tolist() for name in ("mean", "std")},
                 f"checkpoint {source}",
             )
-        weights = {key[len(prefix) :]: weights[key] for key in inner}
+        weights = {key.removeprefix(prefix): weights[key] for key in inner}
     return weights, preprocessing
 
 
