@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _CLOCK = "/clock"
 _POLL_S = 0.02
+# A subscriber learns of us a little after we learn of it, and misses what was sent in between.
+_SETTLE_S = 0.5
 _ACKNOWLEDGE_LIMIT_S = 5.0
 
 
@@ -216,6 +218,8 @@ class BagReplayer(Node):
                 if time.monotonic() >= deadline_s:
                     raise LinkError(f"nobody subscribes to {topic} after {timeout_s:g} s")
                 time.sleep(_POLL_S)
+        if self._flow is not None or self._settings["wait_for_subscribers"]:
+            time.sleep(_SETTLE_S)
 
     def _play_range(self, reader: BagReader, start_ns: int, stop_ns: int) -> None:
         span_s = (stop_ns - start_ns) / _NS
