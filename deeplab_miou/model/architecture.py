@@ -12,7 +12,9 @@ from deeplab_miou.model.blocks import Convolution
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BackboneKind = Literal["mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+BackboneKind = Literal[
+    "mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "xception65"
+]
 Stem = Literal["plain", "deep"]
 DilationRule = Literal["stage", "contracted", "delayed", "first"]
 Concatenation = Literal["low_first", "aspp_first"]

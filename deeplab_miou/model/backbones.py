@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 from deeplab_miou.model.blocks import ConvBlock
+from deeplab_miou.model.xception import Xception
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -262,9 +263,13 @@ def stage_dilations(options: Architecture, blocks: int, before: int, after: int)
     return [after] * blocks
 
 
-def build_backbone(options: Architecture) -> MobileNetV2 | ResNet:
+def build_backbone(options: Architecture) -> MobileNetV2 | ResNet | Xception:
     """Return the encoder that the options ask for, with random weights."""
-    return MobileNetV2(options) if options.backbone == "mobilenet_v2" else ResNet(options)
+    if options.backbone == "mobilenet_v2":
+        return MobileNetV2(options)
+    if options.backbone == "xception65":
+        return Xception(options)
+    return ResNet(options)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

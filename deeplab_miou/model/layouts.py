@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.model.backbones import MOBILENET_STAGES, RESNET_BLOCKS
+from deeplab_miou.model.xception import xception_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +85,8 @@ def jfzhang(options: Architecture) -> Layout:
     if options.backbone == "mobilenet_v2":
         layout = _mobilenet(_flat_block, _split_feature)
         layout |= _pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
+    elif options.backbone == "xception65":
+        layout = _xception()
     else:
         layout = _resnet(options, "backbone")
     for index in range(4):
@@ -209,6 +212,34 @@ def _mobilenet(block: Callable[[str, str, bool], Layout], name: Callable[[int], 
             layout |= block(ours, name(index), expansion != 1)
             index += 1
     return layout
+
+
+def _xception() -> Layout:
+    """Map jfzhang95's Xception, whose blocks begin with a ReLU or leave it out."""
+    layout: Layout = {}
+    for index in range(2):
+        layout |= _pair(f"backbone.stem.{index}", f"backbone.conv{index + 1}", f".bn{index + 1}")
+    for number, stage in enumerate(xception_stages(16), start=1):
+        ours, theirs = f"backbone.stages.{number - 1}", f"backbone.block{number}"
+        layout |= _pair(f"{ours}.shortcut", f"{theirs}.skip", ".skipbn")
+        first = 1 if stage.activate_input else 0
+        for index in range(len(stage.channels) - 1):
+            place = f"{theirs}.rep.{first + 3 * index}"
+            layout |= _xception_separable(f"{ours}.convolutions.{index}", place)
+            norm = f"{theirs}.rep.{first + 3 * index + 1}"
+            layout[f"{ours}.convolutions.{index}.pointwise.norm"] = norm
+    for index in range(3):
+        layout |= _xception_separable(f"backbone.exit.{index}", f"backbone.conv{index + 3}")
+        layout[f"backbone.exit.{index}.pointwise.norm"] = f"backbone.bn{index + 3}"
+    return layout
+
+
+def _xception_separable(ours: str, theirs: str) -> Layout:
+    return {
+        f"{ours}.depthwise.conv": f"{theirs}.conv1",
+        f"{ours}.depthwise.norm": f"{theirs}.bn",
+        f"{ours}.pointwise.conv": f"{theirs}.pointwise",
+    }
 
 
 def _nested_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT001

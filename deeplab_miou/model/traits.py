@@ -142,6 +142,8 @@ def jfzhang(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
             pad_before_expansion=True,
             dilation_rule="delayed",
         )
+    if "backbone.conv5.pointwise.weight" in tensors:
+        return dataclasses.replace(options, backbone="xception65")
     options = dataclasses.replace(options, multi_grid=_multi_grid(stride))
     return _with_resnet(options, tensors, "backbone")
 

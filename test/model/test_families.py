@@ -20,10 +20,12 @@ EXPECTED = {
         "mobilenet_os16": {"backbone": "mobilenet_v2", "aspp_convolution": "dense"},
         "mobilenet_os16_separable": {"backbone": "mobilenet_v2", "aspp_convolution": "separable"},
         "resnet50_os16": {"backbone": "resnet50", "dilation_rule": "contracted"},
+        "resnet101_os8_separable": {"backbone": "resnet101", "decoder_convolution": "separable"},
     },
     "smp": {
         "mobilenet_v2_os16": {"backbone": "mobilenet_v2", "head_channels": 1280},
         "resnet18_os16": {"backbone": "resnet18", "num_classes": 11, "atrous_rates": (12, 24, 36)},
+        "resnet34_os8": {"backbone": "resnet34"},
         "resnet50_os16_dense": {"aspp_convolution": "dense", "aspp_width": 128},
     },
     "mmseg": {
@@ -34,6 +36,7 @@ EXPECTED = {
     },
     "jfzhang": {
         "mobilenet_os16": {"backbone": "mobilenet_v2", "dilation_rule": "delayed"},
+        "xception_os16": {"backbone": "xception65", "atrous_rates": (6, 12, 18)},
         "resnet_os16": {"backbone": "resnet101", "multi_grid": (2, 4, 8), "align_corners": True},
     },
     "detectron2": {

@@ -50,6 +50,7 @@ def make_network(**options):
         },
         {"aspp_convolution": "separable_bn", "decoder_convolution": "separable_bn"},
         {"backbone": "resnet18", "stem": "deep", "pool_window": (2, 2), "pool_norm": False},
+        {"backbone": "xception65", "output_stride": 8},
         {"head_channels": 32, "aspp_refine": True, "aspp_project_kernel": 3},
     ],
 )

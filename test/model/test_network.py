@@ -30,7 +30,7 @@ def test_logits_have_the_size_of_the_image(options, size):
     assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18"])
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "resnet18", "xception65"])
 @pytest.mark.parametrize("stride", [8, 16])
 def test_output_stride_is_that_of_the_deep_features(backbone, stride):
     network = build(Architecture(**HEAD, backbone=backbone, width=0.25, output_stride=stride))
