@@ -78,7 +78,9 @@ def parameters_page() -> str:
     }
     parts = [_PARAMETERS]
     for node, parameters in tables.items():
-        rows = ((f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description) for p in parameters)
+        rows = (
+            (f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description) for p in parameters
+        )
         heads = ("Parameter", "Default", "Allowed", "Set", "Meaning")
         parts.append(f"## {node}\n\n{_NODES[node]}\n\n{_table(heads, rows)}")
     return "\n".join(parts)

@@ -1,0 +1,209 @@
+"""Holds README and docs to the code that they speak of."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from deeplab_miou import evaluate_command
+from deeplab_miou.accounting import Reason
+from deeplab_miou.demo import command as demo_command
+from deeplab_miou.labels import available_label_maps, load_label_map
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+}
+README = PAGES["README.md"]
+
+
+def source(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"^```(?:{language})\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(text):
+    """Return the shell commands of a page, each as its words."""
+    lines = "".join(blocks(text, "sh|bash")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def prose(text):
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text):
+    """Return the anchors of a page's headings as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def table(text, first_heading):
+    """Return the rows of the table whose first column has a heading."""
+    lines = iter(text.splitlines())
+    next(line for line in lines if line.startswith(f"| {first_heading} |"))
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return rows
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def options(module, name):
+    """Return the options of a subcommand."""
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    module.add_parser(subparsers)
+    actions = subparsers.choices[name]._actions
+    return {option for action in actions for option in action.option_strings}
+
+
+def launch_arguments(name):
+    """Return the arguments that a launch file declares, read from its source."""
+    names = set()
+    for node in ast.walk(ast.parse(source(f"launch/{name}"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "DeclareLaunchArgument":
+            names |= {first.value for first in node.args[:1] if isinstance(first, ast.Constant)}
+        elif (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id.endswith("_PARAMETERS")
+        ):
+            names |= {key.value for key in node.value.keys}
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(PAGES[page])):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what rclpy imports
+def test_the_page_on_parameters_is_that_of_the_tables():
+    pytest.importorskip("rclpy")
+    stale = "run `python docs/generate.py`"
+    assert PAGES["docs/parameters.md"] == generator().parameters_page(), stale
+
+
+def test_the_page_on_messages_is_that_of_the_message_files():
+    stale = "run `python docs/generate.py`"
+    page = PAGES["docs/messages.md"]
+    assert page == generator().messages_page(), stale
+    for path in ROOT.glob("deeplab_miou_msgs/msg/*.msg"):
+        section = page.split(f"## {path.stem}\n")[1].split("\n## ")[0]
+        code = [line.partition("#")[0].split() for line in source(path).splitlines()]
+        assert [row[:2] for row in table(section, "Field")] == [
+            [f"`{name}`", f"`{kind}`"] for kind, name in filter(None, code)
+        ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", source("Makefile"), re.MULTILINE))
+    known = {
+        "evaluate": options(evaluate_command, "evaluate"),
+        "demo": options(demo_command, "demo"),
+    }
+    evaluate = launch_arguments("evaluate.launch.py")
+    arguments = {
+        "evaluate.launch.py": evaluate,
+        "replay.launch.py": evaluate | launch_arguments("replay.launch.py"),
+    }
+    for words in commands(PAGES[page]):
+        if words[0] == "make":
+            assert {word for word in words[1:] if "=" not in word} <= targets
+        elif Path(words[0]).name == "deeplab-miou":
+            given = {word for word in words if word.startswith("--")}
+            assert given <= known[words[1]], words
+        elif words[:3] == ["ros2", "launch", "deeplab_miou"]:
+            given = {word.partition(":=")[0] for word in words[4:] if ":=" in word}
+            assert given <= arguments[words[3]], words
+        elif words[:3] == ["ros2", "run", "deeplab_miou"]:
+            assert f'"{words[3]} = ' in source("setup.py")
+
+
+def test_the_readme_shows_what_there_is_to_run():
+    shown = [" ".join(words[:4]) for words in commands(README)]
+    for start in (
+        "make demo",
+        "make test",
+        ".venv/bin/deeplab-miou evaluate",
+        "ros2 launch deeplab_miou evaluate.launch.py",
+        "ros2 launch deeplab_miou replay.launch.py",
+    ):
+        assert any(each.startswith(start) for each in shown), start
+
+
+def test_the_readmes_test_command_is_that_of_ci():
+    assert ["make", "test"] in commands(README)
+    steps = source(".ci/run")
+    assert re.search(r'^\s*step "?(?:make )?test"?$', steps, re.MULTILINE)
+    assert re.search(r'make ("\$1"|test)', steps)
+
+
+def test_options_in_the_readmes_text_exist():
+    section = README.split("## Score your own bag")[1].split("\n## ")[0]
+    named = set(re.findall(r"--[a-z][a-z-]+", section)) - {"--help"}
+    assert named
+    assert named <= options(evaluate_command, "evaluate")
+
+
+def test_exit_codes_are_those_of_the_command():
+    stated = dict(re.findall(r"^  (\d)  (.+)$", evaluate_command._EPILOG, re.MULTILINE))
+    assert dict(table(README, "Exit code")) == stated
+
+
+def test_every_reason_is_explained():
+    rows = table(README, "Reason")
+    assert [row[0] for row in rows] == [f"`{reason.value}`" for reason in Reason]
+    assert all(len(row) == 3 and all(row) for row in rows)
+
+
+def test_topics_and_services_are_those_of_the_nodes():
+    nodes = "".join(path.read_text() for path in (ROOT / "deeplab_miou" / "nodes").glob("*.py"))
+    named = {re.sub("`", "", row[1]).split(",")[0] for row in table(README, "Node")}
+    assert {name for name in named if name.startswith("~")} == set(re.findall(r'"(~/\w+)"', nodes))
+
+
+def test_label_maps_are_those_that_ship():
+    for name in available_label_maps():
+        assert f"`{name}`" in README
+
+
+def test_examples_of_label_maps_load(tmp_path):
+    for text in blocks(README, "yaml"):
+        path = tmp_path / "example.yaml"
+        path.write_text(text, encoding="utf-8")
+        assert load_label_map(path).num_classes
+
+
+def test_examples_in_python_run():
+    (example,) = blocks(README, "python")
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102  (our own text)
+    assert names["scores"].miou == pytest.approx(4 / 9)
