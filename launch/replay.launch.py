@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -27,13 +28,10 @@ from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
-
 if TYPE_CHECKING:
+    from launch import LaunchContext
     from launch.action import Action
     from launch.events.process import ProcessExited
-
-    from launch import LaunchContext
 
 HERE = Path(__file__).resolve().parent
 

@@ -342,7 +342,7 @@ def test_lifecycle_keeps_counts_over_deactivation_and_drops_them_over_cleanup(st
         ({"source": "network", "checkpoint": "/nowhere/net.safetensors"}, "/nowhere/net"),
         ({"sync_tolerance": -1.0}, "sync_tolerance is -1.0"),
         ({"overflow": "explode"}, "overflow is 'explode'"),
-        ({"source": "network", "device": "cuda:77"}, "cuda:77"),
+        ({"source": "network", "labels": "demo", "device": "cuda:77"}, "cuda:77"),
     ],
 )
 def test_a_bad_parameter_fails_to_configure_with_one_line_and_can_be_mended(

@@ -10,10 +10,9 @@ import pytest
 pytest.importorskip("launch_testing", reason="ROS 2 launch is not installed")
 
 import launch_testing
+from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-from launch import LaunchDescription
 
 FILE = Path(__file__).parents[2] / "launch" / "evaluate.launch.py"
 

@@ -13,12 +13,12 @@ import pytest
 pytest.importorskip("launch_testing", reason="ROS 2 launch is not installed")
 
 import launch_testing
+from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from deeplab_miou.bags import BagWriter
 from deeplab_miou.images import RawImage
-from launch import LaunchDescription
 
 FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
 FRAMES = 40

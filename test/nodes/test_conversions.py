@@ -1,4 +1,4 @@
-# ruff: noqa: TID251  conversions are about messages
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,4 @@
-# ruff: noqa: TID251  nodes are about rclpy
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,4 @@
-# ruff: noqa: TID251  quality of service is about rclpy
+
 """Recorded quality of service, offered again."""
 
 import pytest
