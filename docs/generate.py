@@ -34,15 +34,29 @@ ros2 param describe /deeplab_evaluator sync_tolerance
 ```
 
 The launch files have arguments of the same name for the common ones
-(`ros2 launch deeplab_miou evaluate.launch.py --show-args`);
+(`ros2 launch deeplab_miou evaluate.launch.py --show-args`). A parameter file has a section for each
+node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` and `_rear`:
+
+```yaml
+/**/deeplab_evaluator:
+  ros__parameters:
+    sync_tolerance: 0.02
+    hold_frames: 1000
+/**/miou_publisher:
+  ros__parameters:
+    window_seconds: 30.0
+    window_frames: 0
+```
+
 [config/publisher.yaml](../config/publisher.yaml) and
 [config/replayer.yaml](../config/replayer.yaml) are files to start from.
 
-*Set* says when a parameter can be set: **live**, while the node works (`ros2 param set`), or
-before *configure*, when the node reads it: at the start, or after
-`ros2 lifecycle set NODE cleanup`; `bag_replayer`, which has no lifecycle, reads all of them at the
-start. A value of another type or out of range is refused with one line; a name that a node does
-not know is warned of. `use_sim_time` and QoS overrides (`qos_overrides.…`) are rclpy's own.
+*Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: before
+the node is configured, that is at its start, or after `ros2 lifecycle set NODE deactivate` and
+`cleanup`, followed by `configure` and `activate`; the evaluator's counts then start from zero.
+`bag_replayer` has no lifecycle and reads all of them at its start. A value of another type or out
+of range is refused with one line; a name that a node does not know is warned of. `use_sim_time` and
+`qos_overrides.…` are rclpy's own.
 """
 
 _NODES = {
@@ -149,7 +163,7 @@ def _allowed(parameter: Parameter) -> str:
 
 
 def _when(parameter: Parameter) -> str:
-    return "before" if parameter.read_only else "live"
+    return "before" if parameter.read_only else "**live**"
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
