@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.labels import LabelMap
 
-__all__ = ["Checkpoint", "Preprocessing", "file_digest", "load", "save"]
+__all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
 
 _CHUNK = 1 << 20
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import ctypes.util
 import time
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -162,10 +161,7 @@ def keep_memory() -> None:
     than the convolution that fills it (measured: 25 ms of 29 in one layer). Other C libraries are
     left alone.
     """
-    name = ctypes.util.find_library("c")
-    if name is None:
-        return
-    mallopt = getattr(ctypes.CDLL(name), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
         mallopt(_M_TRIM_THRESHOLD, _LARGEST_BLOCK)

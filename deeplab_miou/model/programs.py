@@ -53,8 +53,19 @@ class Program(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``, one image at a time."""
-        return torch.cat([_logits(self.run(image)) for image in torch.split(images, 1)])
+        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``, one image at a time.
+
+        Raises:
+            RuntimeError: whatever the program's own runtime raised.
+        """
+        try:
+            outputs = [self.run(image) for image in torch.split(images, 1)]
+        except RuntimeError:
+            raise
+        except Exception as error:
+            # ONNX Runtime's errors are of no common class, the guards of exports are assertions.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        return torch.cat([_logits(output) for output in outputs])
 
 
 def read(path: Path, kind: str, preprocessing: Preprocessing) -> Checkpoint:

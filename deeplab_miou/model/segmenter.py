@@ -278,7 +278,7 @@ class Segmenter:
         # takes neither.
         pixels = [torch.from_numpy(np.array(image, order="C")) for image in images]
         stacked = pixels[0][None] if len(pixels) == 1 else torch.stack(pixels)
-        batch = stacked.to(self._device).permute(0, 3, 1, 2).float()
+        batch = stacked.to(self._scale.device).permute(0, 3, 1, 2).float()
         size = self.checkpoint.preprocessing.size
         if size is not None and size != images[0].shape[:2]:
             batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.model import checkpoints
 from deeplab_miou.model.checkpoints import Preprocessing
 from deeplab_miou.model.segmenter import Segmenter
@@ -116,6 +116,14 @@ def test_other_channel_counts_are_refused(tmp_path):
 def test_programs_have_no_options(tmp_path):
     with pytest.raises(ConfigurationError, match="output_stride cannot be set"):
         checkpoints.load(script(Tiny(), tmp_path / "net.ts"), output_stride=8)
+
+
+def test_image_that_the_program_refuses_is_failed(tmp_path, monkeypatch):
+    loaded = checkpoints.load(export(Tiny(), tmp_path / "net.pt2"))
+    segmenter = Segmenter(loaded, device="cpu")
+    monkeypatch.setattr(loaded.network.run, "forward", lambda _image: {}["no such output"])
+    with pytest.raises(FrameError, match="fails on an image of 16x16 pixels: KeyError"):
+        segmenter.predict([np.zeros((16, 16, 3), np.uint8)], [(16, 16)])
 
 
 def test_damaged_program_is_refused(tmp_path):

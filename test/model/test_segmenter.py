@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,25 @@ def test_image_too_small_for_the_network_is_failed():
         segmenter.predict([make_image(1, 1)], [(1, 1)])
     assert caught.value.reason is Reason.INFERENCE_FAILED
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("resize", ["fit", "crop"])
+def test_batches_of_a_gpu_give_the_same_labels(resize):
+    # The way of a GPU, batches and the full tensor of logits, taken on the CPU.
+    segmenter = Segmenter(make_checkpoint(dataclasses.replace(SMALL, resize=resize)), device="cpu")
+    images = [make_image(48, 64, 1), make_image(48, 64, 2), make_image(33, 40, 3)]
+    sizes = [(48, 64), (24, 30), (33, 40)]
+    expected = segmenter.predict(images, sizes)
+    batches = []
+    original = segmenter._engine.coarse_logits
+    segmenter._engine.coarse_logits = lambda batch: batches.append(len(batch)) or original(batch)
+    segmenter._device = SimpleNamespace(type="cuda")
+    labels = segmenter.predict(images, sizes)
+    assert batches == [2, 1]
+    for one, other in zip(labels, expected, strict=True):
+        assert one.dtype == np.uint8
+        assert one.shape == other.shape
+        assert (one != other).mean() < 1e-3
 
 
 def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
