@@ -37,6 +37,10 @@ COMMANDS = (
     Command(
         "evaluate", "deeplab_miou.evaluate_command", "score a bag: mIoU, IoU per class, report"
     ),
+    Command("inspect", "deeplab_miou.model.inspect_command", "say what a checkpoint is"),
+    Command(
+        "convert", "deeplab_miou.model.convert_command", "write a checkpoint in our own format"
+    ),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
 

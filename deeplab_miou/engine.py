@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ class EngineOptions:
             predictions in their place.
         checkpoint: file, or ``demo`` for the one that ships; for a network only.
         labels: label map of the ground truth, name or file; empty for the checkpoint's own.
+        output_stride: 8 or 16, for a file of weights that does not say it; 0 for what the file or
+            its family says.
+        input_size: (height, width) that images are resized to for the network; None for what the
+            file says, which mostly is the image's own.
+        mean: of RGB in 0..1, subtracted from images; None for what the file says.
+        std: of RGB in 0..1, images are divided by; None for what the file says.
         prediction_labels: label map of the predictions' raw ids or colours, name or file; empty
             when they are train ids. For predictions of a topic only.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -45,6 +52,10 @@ class EngineOptions:
     source: Literal["network", "topic"] = "network"
     checkpoint: str = ""
     labels: str = ""
+    output_stride: int = 0
+    input_size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     prediction_labels: str = ""
     device: str = "auto"
     precision: str = "auto"
@@ -111,7 +122,13 @@ def _from_network(options: EngineOptions) -> Engine:
         raise ConfigurationError(
             "checkpoint is empty, expected a file, or 'demo' for the network that ships"
         )
-    checkpoint = checkpoints.load(_checkpoint_file(options.checkpoint))
+    checkpoint = checkpoints.load(
+        _checkpoint_file(options.checkpoint), output_stride=options.output_stride or None
+    )
+    preprocessing = checkpoint.preprocessing.replace(
+        size=options.input_size, mean=options.mean, std=options.std
+    )
+    checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
     label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map
     if label_map is None:
         raise ConfigurationError(

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
+from deeplab_miou.model.options import add_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,6 +69,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     )
     add("--image-topic", default=IMAGE_TOPIC, metavar="TOPIC", help="default: %(default)s")
     add("--label-topic", default=LABEL_TOPIC, metavar="TOPIC", help="default: %(default)s")
+    add_options(parser)
     add("--output", metavar="DIR", help="write report.json and report.html into this folder")
     add(
         "--sync-tolerance",
@@ -147,6 +149,10 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
         checkpoint=arguments.checkpoint,
         labels=arguments.labels,
         prediction_labels=arguments.prediction_labels,
+        output_stride=arguments.output_stride,
+        input_size=arguments.input_size,
+        mean=arguments.mean,
+        std=arguments.std,
         device=arguments.device,
         threads=arguments.threads,
         score_at=arguments.score_at,

@@ -31,6 +31,21 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size: tuple[int, int] | None = None
 
+    def replace(
+        self,
+        *,
+        size: tuple[int, int] | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+    ) -> Preprocessing:
+        """Return a copy with those fields replaced that are given.
+
+        Raises:
+            ConfigurationError: a value is out of its range.
+        """
+        changed = Preprocessing(mean or self.mean, std or self.std, size or self.size)
+        return Preprocessing.from_dict(changed.to_dict(), "preprocessing")
+
     def to_dict(self) -> dict[str, object]:
         """Return the fields as plain types for JSON."""
         return {"mean": list(self.mean), "std": list(self.std), "size": self.size}

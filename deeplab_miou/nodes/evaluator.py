@@ -19,6 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.images import decode_color
 from deeplab_miou.nodes.conversions import (
     account_message,
@@ -42,7 +43,7 @@ from deeplab_miou.telemetry import Throttle
 from deeplab_miou.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rclpy.clock import JumpHandle
     from rclpy.timer import Timer
@@ -85,9 +86,7 @@ class DeeplabEvaluator(ManagedNode):
         if converter := use_cv_bridge():
             self.get_logger().info(converter)
         options = self.settings
-        self._engine = build_engine(
-            EngineOptions(**{name: options[name] for name in EngineOptions.__dataclass_fields__})
-        )
+        self._engine = build_engine(_engine_options(options))
         self._pipeline = Pipeline(
             self._engine.predictor,
             self._engine.label_map,
@@ -397,6 +396,17 @@ class DeeplabEvaluator(ManagedNode):
         self._paused = request.data
         response.message = "paused: nothing is received" if request.data else "running"
         return response
+
+
+def _engine_options(settings: Mapping[str, object]) -> EngineOptions:
+    values = {name: settings[name] for name in EngineOptions.__dataclass_fields__}
+    for name, count in (("input_size", 2), ("mean", 3), ("std", 3)):
+        if len(values[name]) not in (0, count):
+            raise ConfigurationError(
+                f"parameter {name} is {values[name]!r}, expected {count} numbers or none"
+            )
+        values[name] = tuple(values[name]) or None
+    return EngineOptions(**values)
 
 
 def main(args: Sequence[str] | None = None) -> None:

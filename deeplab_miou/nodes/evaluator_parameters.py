@@ -30,6 +30,32 @@ PARAMETERS = (
         "labels", "", "label map of the labels, name or YAML file; empty for the checkpoint's own"
     ),
     Parameter(
+        "output_stride",
+        0,
+        "of a checkpoint of weights, 8 or 16; 0 for what the file or its code base says",
+        choices=(0, 8, 16),
+    ),
+    Parameter(
+        "input_size",
+        [],
+        "height and width that images are resized to for the network; empty for what the file says",
+        minimum=1,
+        maximum=32768,
+        element=int,
+    ),
+    Parameter(
+        "mean",
+        [],
+        "of RGB in 0..1, three numbers subtracted from images; empty for what the file says",
+        element=float,
+    ),
+    Parameter(
+        "std",
+        [],
+        "of RGB in 0..1, three numbers that images are divided by; empty for what the file says",
+        element=float,
+    ),
+    Parameter(
         "prediction_labels",
         "",
         "with source: topic, label map of the predictions' ids or colours; empty for train ids",
