@@ -1,0 +1,564 @@
+"""What goes wrong in the field, with real processes: kills, loops, odd stamps, devices, disks."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
+
+import itertools
+
+from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, MeanIoU
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from deeplab_miou.bags import BagWriter
+from deeplab_miou.images import RawImage
+from deeplab_miou.metric.confusion import confusion_matrix
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+DEEP = QoSProfile(depth=1000)
+NODE, PUBLISHER = "/deeplab_evaluator", "/miou_publisher"
+IMAGE, LABEL = "/camera/image", "/camera/labels"
+CLASSES = 19
+NS = 1_000_000_000
+
+
+def image(ids, sec, nanosec=0):
+    ids = np.ascontiguousarray(ids, np.uint8)
+    message = Image(height=ids.shape[0], width=ids.shape[1], step=ids.shape[1], encoding="mono8")
+    message.header.stamp.sec = sec
+    message.header.stamp.nanosec = nanosec
+    message.data.frombytes(ids.tobytes())
+    return message
+
+
+class Camera:
+    """Publishes predictions and labels and hears what the evaluator says."""
+
+    def __init__(self, graph):
+        self.graph = graph
+        self.frames = graph.subscribe(FrameScore, f"{NODE}/frame", DEEP)
+        self.states = graph.subscribe(ConfusionMatrix, f"{NODE}/confusion", LATCHED)
+        self.images = graph.node.create_publisher(Image, IMAGE, DEEP)
+        self.labels = graph.node.create_publisher(Image, LABEL, DEEP)
+
+    def connect(self, subscribers=1):
+        publishers = (self.images, self.labels)
+        self.graph.wait_until(
+            lambda: all(p.get_subscription_count() >= subscribers for p in publishers),
+            explain=lambda: "the evaluator does not subscribe",
+        )
+        return self
+
+    def send(self, sec, nanosec=0, prediction=((0, 1, 2),), label=((0, 1, 1),)):
+        self.images.publish(image(prediction, sec, nanosec))
+        self.labels.publish(image(label, sec, nanosec))
+
+    def state(self, predicate):
+        message = self.states.wait(predicate)
+        check_identity(message)
+        return message
+
+
+def check_identity(message):
+    for stream in (message.images, message.labels):
+        assert stream.received == stream.evaluated + stream.waiting + sum(stream.dropped)
+
+
+def account(stream):
+    return dict(zip(stream.reasons, stream.dropped, strict=True))
+
+
+def matrix(message):
+    classes = len(message.class_names)
+    return np.array(message.counts).reshape(classes, classes + 1)
+
+
+def frames(count):
+    return lambda message: message.frames == count
+
+
+def resident_bytes(pid):
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def evaluator(ros_process):
+    def start(module="deeplab_miou.nodes.evaluator", **parameters):
+        given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
+        given |= {"queue_size": 1000, "input_depth": 1000, **parameters}
+        return ros_process(module, parameters=given)
+
+    return start
+
+
+@pytest.fixture
+def publisher(ros_process):
+    def start(**parameters):
+        given = {"publish_period": 0.05, **parameters}
+        return ros_process("deeplab_miou.nodes.publisher", parameters=given)
+
+    return start
+
+
+@pytest.fixture
+def camera(graph):
+    return Camera(graph)
+
+
+# Kills.
+
+
+def test_either_node_killed_in_the_middle_costs_no_count_of_the_other(
+    evaluator, publisher, camera, graph
+):
+    first, scores = evaluator(), publisher()
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    camera.connect()
+    for sec in range(1, 21):
+        camera.send(sec)
+    results.wait(frames(20))
+    scores.send(signal.SIGKILL)
+    scores.wait()
+    for sec in range(21, 31):
+        camera.send(sec)
+    camera.state(frames(30))
+    results.messages.clear()
+    publisher()
+    results.wait(frames(30))
+    first.send(signal.SIGKILL)
+    first.wait()
+    second = evaluator()
+    # The dead one is known until its lease ends.
+    camera.connect(subscribers=2)
+    for sec in range(31, 36):
+        camera.send(sec)
+    result = results.wait(frames(35))
+    assert result.labelled_pixels == 35 * 3
+    assert result.pixel_accuracy == pytest.approx(2 / 3)
+    assert second.returncode is None
+
+
+# Time.
+
+
+def write_bag(path, count):
+    """Write a bag of 10 Hz; return each frame's matrix by its stamp."""
+    rng = np.random.default_rng(3)
+    start_ns = 1_700_000_000 * NS
+    known = {}
+    with BagWriter(path) as writer:
+        for index in range(count):
+            stamp_ns = start_ns + index * NS // 10
+            truth, guess = rng.integers(0, CLASSES, (2, 6, 8), np.uint8)
+            known[stamp_ns] = confusion_matrix(truth, guess, CLASSES)
+            for topic, ids in ((IMAGE, guess), (LABEL, truth)):
+                raw = RawImage(6, 8, "mono8", is_bigendian=False, step=8, data=ids.tobytes())
+                writer.write_image(topic, stamp_ns, "camera", raw)
+    return known
+
+
+@pytest.mark.parametrize("policy", ["continue", "reset"])
+def test_looping_bag(  # noqa: PLR0917  fixtures
+    evaluator, ros_process, camera, graph, tmp_path, policy
+):
+    known = write_bag(tmp_path / "bag", 25)
+    evaluator(on_clock_jump=policy, use_sim_time=True)
+    camera.connect()
+    for sec in range(1, 100):
+        # Outcomes are told to whoever listens: from here on they are complete.
+        camera.send(sec)
+        camera.states.wait(lambda m, sec=sec: m.frames == sec)
+        if camera.frames.messages:
+            break
+    before = camera.states.messages[-1]
+    camera.frames.messages.clear()
+    player = ros_process(
+        "deeplab_miou.nodes.replayer",
+        str(tmp_path / "bag"),
+        parameters={
+            "loop": True,
+            "rate": 8.0,
+            "progress": False,
+            "wait_for_subscribers": [IMAGE, LABEL],
+        },
+    )
+    graph.wait_until(
+        lambda: sum(s.outcome == "evaluated" for s in list(camera.frames.messages)) >= 80
+    )
+    code, _ = player.stop()
+    assert code == 0, player.output
+    sent = int(player.wait_for_output("interrupted: ").split("interrupted: ")[1].split()[0])
+    already = before.images.received + before.labels.received
+
+    def complete(message):
+        last = camera.frames.messages[-1]
+        return (message.reset_count, message.frame_sequence) == (
+            last.reset_count,
+            last.sequence,
+        ) and (
+            policy == "reset" or message.images.received + message.labels.received - already == sent
+        )
+
+    state = camera.state(complete)
+    scored = [s for s in camera.frames.messages if s.outcome == "evaluated"]
+    seen_ns = [s.header.stamp.sec * NS + s.header.stamp.nanosec for s in scored]
+    # A bag is played in order, so that each turn back is a loop.
+    loops = sum(late < early for early, late in itertools.pairwise(seen_ns))
+    assert loops >= 3
+    assert state.reset_count == (loops if policy == "reset" else 0)
+    own = [
+        stamp
+        for stamp, score in zip(seen_ns, scored, strict=True)
+        if score.reset_count == state.reset_count
+    ]
+    counted, base = matrix(state), matrix(before) if policy == "continue" else 0
+    assert (counted - base).tolist() == sum(known[stamp] for stamp in own).tolist()
+    # Nothing but a frame cut by the end of the replay or by a jump is missing.
+    assert set(account(state.images)) <= {"clock_jump", "unmatched_image"}
+    assert sum(state.images.dropped) <= loops
+    if policy == "continue":
+        assert state.frames == before.frames + len(own)
+        assert state.frames >= min(state.images.received, state.labels.received) - loops
+
+
+def test_stamps_that_no_camera_should_have(evaluator, camera):
+    node = evaluator()
+    camera.connect()
+    # Never set: the first pair is as good as any, the others repeat its stamp.
+    for _ in range(3):
+        camera.send(0)
+    state = camera.state(lambda m: m.images.received == m.labels.received == 3)
+    assert state.frames + account(state.images).get("duplicate_stamp", 0) == 3
+    assert state.frames >= 1
+    told = state.frames
+    # Before 1970, more nanoseconds than a second has, the last second of the type.
+    camera.send(-5, 3)
+    camera.send(7, 4_000_000_000)
+    camera.send(2**31 - 1, 2**32 - 1)
+    camera.state(lambda m: m.frames + sum(m.images.dropped) - 3 + told >= told + 3)
+    # Back to the present after a stamp from the far future.
+    camera.send(100)
+    camera.send(101)
+    state = camera.state(
+        lambda m: m.images.received == 8 and not m.images.waiting and not m.labels.waiting
+    )
+    assert node.returncode is None
+    assert state.frames >= told + 4
+    assert set(account(state.images)) <= {"duplicate_stamp", "clock_jump"}
+
+
+def test_two_publishers_on_one_topic(evaluator, camera, graph):
+    evaluator()
+    other = type(camera)(graph)
+    camera.connect()
+    graph.wait_until(other.images.get_subscription_count)
+    graph.wait_until(other.labels.get_subscription_count)
+    for sec in range(1, 41):
+        (camera if sec % 2 else other).send(sec)
+    state = camera.state(frames(40))
+    assert not account(state.images)
+    # Both publish the same stamps: each is scored once.
+    stamps = [(50, index * NS // 20) for index in range(10)]
+    for stamp in stamps:
+        camera.send(*stamp)
+    camera.state(frames(50))
+    for stamp in stamps:
+        other.send(*stamp)
+    state = camera.state(lambda m: sum(m.images.dropped) == 10 and sum(m.labels.dropped) == 10)
+    assert state.frames == 50
+    assert account(state.images) == account(state.labels) == {"duplicate_stamp": 10}
+
+
+# Devices.
+
+FAULTY = """
+from dataclasses import replace
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+from deeplab_miou.nodes import evaluator
+
+build = evaluator.build_engine
+
+class Predictor:
+    any_size = False
+
+    def __init__(self, predictor):
+        self.prepare = predictor.prepare
+        self._predict = predictor.predict
+
+    def predict(self, images, sizes):
+{body}
+        return self._predict(images, sizes)
+
+def build_faulty(options):
+    engine = build(options)
+    return replace(engine, predictor=Predictor(engine.predictor))
+
+evaluator.build_engine = build_faulty
+evaluator.main()
+"""
+
+
+def faulty(folder, *lines):
+    body = "\n".join(f"        {line}" for line in lines)
+    (folder / "faulty_evaluator.py").write_text(FAULTY.format(body=body))
+    return "faulty_evaluator"
+
+
+def test_device_out_of_memory(evaluator, camera, graph, tmp_path):
+    # As the segmenter says it: room for two frames, and never for that of class 7.
+    module = faulty(
+        tmp_path,
+        "if len(images) > 2 or any(image[0, 0] == 7 for image in images):",
+        "    raise FrameError(Reason.INFERENCE_FAILED, 'the device has no memory for it')",
+    )
+    node = evaluator(module, batch_size=8)
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    camera.connect()
+    for sec in range(1, 41):
+        camera.send(sec, prediction=[[7 if sec == 20 else 0, 1, 2]])
+    state = camera.state(frames(39))
+    assert account(state.images) == account(state.labels) == {"inference_failed": 1}
+    failed = camera.frames.wait(lambda score: score.outcome == "inference_failed")
+    assert failed.header.stamp.sec == 20
+    assert "no memory" in failed.message
+    diagnostics.wait(lambda m: m.status[0].level == DiagnosticStatus.ERROR)
+    camera.send(100)
+    camera.state(frames(40))
+    assert node.returncode is None
+
+
+def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph, tmp_path):
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
+    module = faulty(
+        tmp_path,
+        "if images[0][0, 0] == 7:",
+        "    raise RuntimeError('the device fell off the bus')",
+    )
+    node = evaluator(module)
+    camera.connect()
+    for sec in range(1, 6):
+        camera.send(sec)
+    results.wait(frames(5))
+    camera.send(6, prediction=[[7, 1, 2]])
+    assert node.wait() == 1
+    assert "the device fell off the bus" in node.output
+    assert "Traceback" in node.output
+    # Its last word tells of the frame that it failed on.
+    result = results.wait(lambda m: m.images.received == 6)
+    assert account(result.images) == {"inference_failed": 1}
+    assert result.frames == 5
+
+
+# Disks.
+
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    path.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if not mount or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        yield path
+    finally:
+        subprocess.run([shutil.which("umount"), "-l", str(path)], check=True)
+
+
+def test_full_disk_is_an_error_and_the_old_report_stays(
+    publisher, camera, evaluator, graph, tmp_path
+):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        folder = disk / "reports"
+        evaluator()
+        scores = publisher(report_directory=str(folder), save_report_on_shutdown=False)
+        results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+        diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+        camera.connect().send(1)
+        results.wait(frames(1))
+        assert graph.call(Trigger, f"{PUBLISHER}/save_report").success
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        camera.send(2)
+        results.wait(frames(2))
+        # No room at all, then room for a part of a file.
+        for room in (0, 4096):
+            os.truncate(filler, filler.stat().st_size - room)
+            answer = graph.call(Trigger, f"{PUBLISHER}/save_report")
+            assert not answer.success
+            assert "No space left" in answer.message
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        own = [PUBLISHER + ": scores"]
+        diagnostics.wait(
+            lambda m: m.status[0].name in own and m.status[0].level == DiagnosticStatus.ERROR
+        )
+        filler.unlink()
+        assert graph.call(Trigger, f"{PUBLISHER}/save_report").success
+        assert json.loads((folder / "report.json").read_text())["frames"] == 2
+        assert scores.stop()[0] == 0
+
+
+# Lifecycles.
+
+
+def test_ten_lifecycles_leave_no_memory_behind(evaluator, camera, graph):
+    node = evaluator()
+    ids = np.zeros((480, 640), np.uint8)
+    resident = []
+    for turn in range(1, 11):
+        camera.connect()
+        for sec in range(1, 6):
+            camera.send(100 * turn + sec, prediction=ids, label=ids)
+        camera.state(lambda m, turn=turn: m.frames == 5 and m.reset_count == turn - 1)
+        for label in ("deactivate", "cleanup"):
+            assert graph.transition(NODE, label), label
+        resident.append(resident_bytes(node.pid))
+        for label in ("configure", "activate"):
+            assert graph.transition(NODE, label), label
+    # Pools of the middleware fill up first; frames that stay would take 3 MB a turn.
+    assert resident[-1] - resident[2] < 12 * 2**20, resident
+
+
+# Networks.
+
+CLONE_NEWNET = 0x40000000
+
+
+def ip(*words):
+    return subprocess.run([shutil.which("ip"), *words], capture_output=True, check=False, text=True)
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """Let what this thread starts live in a network namespace."""
+    setns = ctypes.CDLL(None, use_errno=True).setns
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        assert setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        yield
+    finally:
+        assert setns(own, CLONE_NEWNET) == 0
+        os.close(own)
+        os.close(there)
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces with a cable between them."""
+    names = [f"miou{os.getpid()}{side}" for side in "ab"]
+    if not shutil.which("ip"):
+        pytest.skip("ip is not installed (Debian: iproute2)")
+    made = [ip("netns", "add", name) for name in names]
+    try:
+        if any(each.returncode for each in made):
+            pytest.skip(f"network namespaces are not permitted here: {made[0].stderr.strip()}")
+        ends = ["ip-a", "ip-b"]
+        cable = ["type", "veth", "peer", "name", ends[1], "netns", names[1]]
+        plugged = ip("link", "add", ends[0], "netns", names[0], *cable)
+        if plugged.returncode:
+            pytest.skip(f"virtual cables are not permitted here: {plugged.stderr.strip()}")
+        for number, (name, end) in enumerate(zip(names, ends, strict=True), 1):
+            for words in (
+                ("addr", "add", f"10.77.0.{number}/24", "dev", end),
+                ("link", "set", end, "up"),
+                ("link", "set", "lo", "up"),
+                ("route", "add", "224.0.0.0/4", "dev", end),
+            ):
+                done = ip("-n", name, *words)
+                assert not done.returncode, done.stderr
+        yield names, lambda state: ip("-n", names[0], "link", "set", ends[0], state)
+    finally:
+        for name in names:
+            ip("netns", "delete", name)
+
+
+# One in each namespace: publishes pairs up to the number in a file, prints what it hears.
+HOST = """
+import sys, time
+from pathlib import Path
+import rclpy
+from deeplab_miou_msgs.msg import ConfusionMatrix, MeanIoU
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+
+target = Path(sys.argv[1])
+latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+rclpy.init()
+node = rclpy.create_node("host")
+topics = ["/camera/image", "/camera/labels"] if target.exists() else []
+publishers = [node.create_publisher(Image, topic, 1000) for topic in topics]
+
+def listen(kind, topic):
+    def tell(message):
+        print(kind.__name__, message.frames, "frames", flush=True)
+
+    node.create_subscription(kind, topic, tell, latched)
+
+listen(ConfusionMatrix, "/deeplab_evaluator/confusion")
+listen(MeanIoU, "/miou_publisher/result")
+sent = 0
+message = Image(height=1, width=3, step=3, encoding="mono8", data=[0, 1, 2])
+while True:
+    rclpy.spin_once(node, timeout_sec=0.02)
+    if publishers and all(p.get_subscription_count() for p in publishers):
+        while sent < int(target.read_text()):
+            sent += 1
+            message.header.stamp.sec = sent
+            for publisher in publishers:
+                publisher.publish(message)
+"""
+
+
+def test_partition_loses_no_count(  # noqa: PLR0917  fixtures
+    domain, two_hosts, evaluator, publisher, ros_process, tmp_path, monkeypatch
+):
+    assert domain
+    (here, there), cable = two_hosts
+    # Shared memory would reach past the cable.
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    (tmp_path / "host.py").write_text(HOST)
+    target = tmp_path / "target"
+
+    def send_up_to(number):
+        (tmp_path / "new").write_text(str(number))
+        (tmp_path / "new").replace(target)
+
+    send_up_to(10)
+    with inside(here):
+        evaluator()
+        near = ros_process("host", str(target))
+    with inside(there):
+        publisher()
+        far = ros_process("host", str(tmp_path / "none"))
+    far.wait_for_output("MeanIoU 10 frames")
+    assert not cable("down").returncode
+    send_up_to(40)
+    near.wait_for_output("ConfusionMatrix 40 frames")
+    assert not far.lines("MeanIoU 40 frames")
+    assert not cable("up").returncode
+    far.wait_for_output("MeanIoU 40 frames")
+    send_up_to(41)
+    far.wait_for_output("MeanIoU 41 frames")
