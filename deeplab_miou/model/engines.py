@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.fast import accelerate
+from deeplab_miou.model.fast import accelerate, can_rewrite
 from deeplab_miou.model.network import DeepLabV3Plus
 from deeplab_miou.model.onnx_engine import OnnxEngine, missing_packages
 
@@ -127,6 +127,7 @@ def candidates(
         ConfigurationError: the backend is not installed.
     """
     if isinstance(network, DeepLabV3Plus):
+        rewrite = rewrite and can_rewrite(network.architecture)
         if backend == "onnxruntime":
             yield OnnxEngine(network, rewrite=rewrite)
         if precision != "fp32":
@@ -140,7 +141,7 @@ def candidates(
 def make_rival(network: nn.Module, device: torch.device, *, rewrite: bool) -> Engine | None:
     """Return the engine that backend ``auto`` also tries, if there is one."""
     if isinstance(network, DeepLabV3Plus) and device.type == "cpu" and not missing_packages():
-        return OnnxEngine(network, rewrite=rewrite)
+        return OnnxEngine(network, rewrite=rewrite and can_rewrite(network.architecture))
     return None
 
 

@@ -17,6 +17,7 @@ from deeplab_miou.model import onednn
 from deeplab_miou.model.blocks import ConvBlock
 
 if TYPE_CHECKING:
+    from deeplab_miou.model.architecture import Architecture
     from deeplab_miou.model.network import Decoder, DeepLabV3Plus
 
 _TAPS = 3
@@ -35,14 +36,18 @@ def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = Tru
     for module in fast.modules():
         if isinstance(module, ConvBlock):
             _fold(module)
-    options = network.architecture
-    if rewrite and options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS:
+    if rewrite and can_rewrite(network.architecture):
         fast.decoder = RewrittenDecoder(fast.decoder)  # type: ignore[assignment]
     on_cpu = next(fast.parameters()).device.type == "cpu"
     if fuse and on_cpu and onednn.is_available():
         onednn.fuse(fast)
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return fast.requires_grad_(requires_grad=False).eval()
+
+
+def can_rewrite(options: Architecture) -> bool:
+    """Return whether a decoder begins with what the rewrite is for, a dense 3x3 convolution."""
+    return options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS
 
 
 class RewrittenDecoder(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.model import engines
+from deeplab_miou.model import engines, outputs
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
 from deeplab_miou.model.network import build
@@ -99,7 +99,8 @@ def test_input_size_of_the_network_is_honoured():
 def test_batch_is_halved_until_it_fits():
     segmenter = Segmenter(make_checkpoint(), device="cpu")
     segmenter._engine = FakeEngine(fits=2)
-    labels = segmenter._predict_batch([make_image(32, 32)] * 7, [(16, 16)] * 7)
+    finish = lambda logits, seen, size: outputs.to_labels(logits, seen, size, None)  # noqa: E731
+    labels = segmenter._run_batch([make_image(32, 32)] * 7, [(16, 16)] * 7, finish)
     assert [shape[0] for shape in segmenter._engine.seen] == [7, 3, 1, 2, 4, 2, 2]
     assert len(labels) == 7
     assert all((label == 3).all() for label in labels)
@@ -111,7 +112,7 @@ def test_frame_that_never_fits_is_failed_with_the_size_that_did():
     segmenter.predict([make_image(32, 48)], [(32, 48)])
     segmenter._engine = FakeEngine(fits=0)
     with pytest.raises(FrameError, match=r"64x32 pixels does not fit .* fitted is 48x32") as caught:
-        segmenter._predict_batch([make_image(32, 64)] * 2, [(32, 64)] * 2)
+        segmenter._run_batch([make_image(32, 64)] * 2, [(32, 64)] * 2, None)
     assert caught.value.reason is Reason.INFERENCE_FAILED
 
 
@@ -153,6 +154,13 @@ def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
     image = make_image(64, 96)
     (labels,), (expected,) = (s.predict([image], [(64, 96)]) for s in (segmenter, without))
     assert np.array_equal(labels, expected)
+
+
+def test_separable_decoders_are_not_called_rewritten(caplog):
+    architecture = dataclasses.replace(SMALL, decoder_convolution="separable")
+    with caplog.at_level("INFO"):
+        Segmenter(make_checkpoint(architecture), device="cpu").warm_up((32, 48))
+    assert "by PyTorch fp32, which labels" in caplog.messages[-1]
 
 
 def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
