@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import importlib.util
 import re
 import shlex
@@ -11,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_miou import evaluate_command
+from deeplab_miou import cli, evaluate_command
 from deeplab_miou.accounting import Reason
-from deeplab_miou.demo import command as demo_command
 from deeplab_miou.labels import available_label_maps, load_label_map
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,8 +126,7 @@ def test_the_page_on_messages_is_that_of_the_message_files():
 def test_commands_exist(page):
     targets = set(re.findall(r"^([a-z]+):", source("Makefile"), re.MULTILINE))
     known = {
-        "evaluate": options(evaluate_command, "evaluate"),
-        "demo": options(demo_command, "demo"),
+        each.name: options(importlib.import_module(each.module), each.name) for each in cli.COMMANDS
     }
     evaluate = launch_arguments("evaluate.launch.py")
     arguments = {
@@ -159,6 +158,10 @@ def test_the_readme_shows_what_there_is_to_run():
         assert any(each.startswith(start) for each in shown), start
 
 
+def test_every_subcommand_is_shown():
+    assert all(f"deeplab-miou {each.name}" in README for each in cli.COMMANDS)
+
+
 def test_the_readmes_test_command_is_that_of_ci():
     assert ["make", "test"] in commands(README)
     steps = source(".ci/run")
@@ -168,14 +171,14 @@ def test_the_readmes_test_command_is_that_of_ci():
 
 def test_options_in_the_readmes_text_exist():
     section = README.split("## Score your own bag")[1].split("\n## ")[0]
-    named = set(re.findall(r"--[a-z][a-z-]+", section)) - {"--help"}
+    named = set(re.findall(r"--[a-z][a-z-]+", prose(section))) - {"--help"}
     assert named
     assert named <= options(evaluate_command, "evaluate")
 
 
 def test_exit_codes_are_those_of_the_command():
     stated = dict(re.findall(r"^  (\d)  (.+)$", evaluate_command._EPILOG, re.MULTILINE))
-    assert dict(table(README, "Exit code")) == stated
+    assert dict(table(README, "Exit code of `evaluate`")) == stated
 
 
 def test_every_reason_is_explained():
