@@ -180,8 +180,11 @@ def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, strea
     assert matrix(state).tolist() == [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0]]
     for reason in ("bad_encoding", "unknown_label", "size_mismatch", "duplicate_stamp"):
         node.wait_for_output(reason)
-    told = {score.outcome for score in stream.frames.messages}
-    assert told == {*both, "duplicate_stamp", "evaluated"}
+    expected = {*both, "duplicate_stamp", "evaluated"}
+    stream.graph.wait_until(
+        lambda: {score.outcome for score in stream.frames.messages} == expected,
+        explain=lambda: f"outcomes {[score.outcome for score in stream.frames.messages]}",
+    )
     assert node.returncode is None
 
 
