@@ -13,7 +13,7 @@ in turn, round after round, so that all see the same machine. The ratio is taken
     python bench/graph.py [--seconds 3] [--rounds 5] [--sizes 640x480 2048x1024]
 """
 
-# ruff: noqa: TID251  a benchmark of the graph talks to the graph
+
 from __future__ import annotations
 
 import argparse
