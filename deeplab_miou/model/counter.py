@@ -67,8 +67,10 @@ class DeviceCounter:
         self._method = (
             pick_method(self.device, num_classes) if fused is None else find_method(fused=fused)
         )
-        self._table = torch.zeros(cells(num_classes), dtype=torch.int64, device=self.device)
-        self._snapshot = _Snapshot(self._table)
+        # A tensor made in inference mode could not be added to outside.
+        with torch.inference_mode(mode=False):
+            self._table = torch.zeros(cells(num_classes), dtype=torch.int64, device=self.device)
+            self._snapshot = _Snapshot(self._table)
 
     def add(
         self,

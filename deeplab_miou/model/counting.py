@@ -116,15 +116,16 @@ def add_counts(
         align_corners=align_corners,
         covered=covered,
     )
-    (method or count_in_bands)(
-        logits,
-        ground_truth,
-        tables,
-        labels,
-        num_classes=num_classes,
-        ignore_index=ignore_index,
-        resampling=resampling,
-    )
+    with torch.no_grad():
+        (method or count_in_bands)(
+            logits,
+            ground_truth,
+            tables,
+            labels,
+            num_classes=num_classes,
+            ignore_index=ignore_index,
+            resampling=resampling,
+        )
 
 
 def count_in_bands(

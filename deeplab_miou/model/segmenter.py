@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
+from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.model.devices import pick_device, pick_precision, set_threads
 from deeplab_miou.model.engines import (
     Engine,
@@ -23,23 +22,25 @@ from deeplab_miou.model.engines import (
     make_rival,
     seconds,
 )
-from deeplab_miou.model.network import LOGIT_STRIDE, resize_logits
-from deeplab_miou.model.upsampling import label_map, make_axis
+from deeplab_miou.model.inputs import Normalizer, check_images, make_probe
+from deeplab_miou.model.outputs import to_labels, to_matrices, to_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from deeplab_miou.model.checkpoints import Checkpoint
 
     Size = tuple[int, int]
 
-_LEVELS = 255.0
-_CHANNELS = 3
 # What a faster way of computing has to reach to be taken.
 _AGREEMENT = 0.999
 _ROUNDING = 1e-3
+
+_Target = TypeVar("_Target")
+_Result = TypeVar("_Result")
 
 _logger = logging.getLogger(__name__)
 
@@ -89,12 +90,11 @@ class Segmenter:
         self._backend = backend
         self._rewrite = rewrite
         self._fitted: Size | None = None
+        self._options = getattr(checkpoint.network, "architecture", None)
         if self._device.type == "cpu":
             keep_memory()
         self._engine: Engine = next(self._candidates())
-        mean, std = (torch.tensor(v) for v in _statistics(checkpoint))
-        self._scale = (1 / (_LEVELS * std)).view(1, -1, 1, 1).to(self._device)
-        self._shift = (-mean / std).view(1, -1, 1, 1).to(self._device)
+        self._normalize = Normalizer(checkpoint.preprocessing, self._device)
 
     def warm_up(self, image_size: Size, output_size: Size | None = None) -> None:
         """Prepare for images of a size, and check the fast computation against the plain one.
@@ -108,7 +108,7 @@ class Segmenter:
         Raises:
             FrameError: an image of this size cannot be segmented.
         """
-        image = _probe(image_size)
+        image = make_probe(image_size)
         with torch.inference_mode():
             batch = self._normalize([image])
             plain = PlainEngine(self.checkpoint.network, self._device)
@@ -147,23 +147,45 @@ class Segmenter:
         Raises:
             FrameError: an image cannot be segmented (`Reason.INFERENCE_FAILED`).
         """
-        if len(images) != len(sizes):
-            raise ValueError(f"{len(images)} images but {len(sizes)} sizes, expected one each")
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != _CHANNELS or image.dtype != np.uint8:  # noqa: PLR2004
-                raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-        pairs = list(zip(images, sizes, strict=True))
-        labels: list[NDArray[np.uint8]] = []
-        with torch.inference_mode():
-            if self._device.type == "cpu":
-                for image, size in pairs:
-                    labels += self._predict_batch([image], [size])
-            else:
-                # Only images of one size make a batch.
-                for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].shape):
-                    batch, wanted = zip(*group, strict=True)
-                    labels += self._predict_batch(list(batch), list(wanted))
-        return labels
+        options = self._options
+        return self._in_batches(
+            images, sizes, lambda logits, seen, size: to_labels(logits, seen, size, options)
+        )
+
+    def count(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        labels: Sequence[NDArray[np.uint8]],
+        ignore_index: int = 255,
+    ) -> list[NDArray[np.int64]]:
+        """Segment images and count the result against ground truth.
+
+        On a GPU the predicted labels stay there and only counts come back.
+
+        Args:
+            images: as for `predict`.
+            labels: ground truth train ids ``(height, width)``, one map an image.
+            ignore_index: ground truth id that counts nowhere.
+
+        Returns:
+            Confusion matrices ``(n, n + 1)`` int64, one an image.
+
+        Raises:
+            FrameError: as `predict`.
+            ValueError: ground truth has ids that are neither below n nor the ignore index.
+        """
+        n, options = self.checkpoint.num_classes, self._options
+        if self._device.type == "cpu":
+            predictions = self.predict(images, [(ids.shape[0], ids.shape[1]) for ids in labels])
+            return [
+                confusion_matrix(truth, prediction, n, ignore_index)
+                for truth, prediction in zip(labels, predictions, strict=True)
+            ]
+
+        def finish(logits: Tensor, seen: Size, truth: NDArray[np.uint8]) -> Tensor:
+            return to_table(logits, seen, truth, options, num_classes=n, ignore_index=ignore_index)
+
+        return to_matrices(self._in_batches(images, labels, finish), n, ignore_index)
 
     def close(self) -> None:
         """Free the network and its device memory; no method may be called afterwards."""
@@ -205,27 +227,62 @@ class Segmenter:
         if other < own:
             self._engine = rival
 
-    def _predict_batch(
-        self, images: list[NDArray[np.uint8]], sizes: list[Size]
-    ) -> list[NDArray[np.uint8]]:
-        """Segment images of one size; halve the batch where memory does not suffice."""
+    def _in_batches(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        targets: Sequence[_Target],
+        finish: Callable[[Tensor, Size, _Target], _Result],
+    ) -> list[_Result]:
+        """Run the network, then finish each image's logits with its target.
+
+        Args:
+            images: as for `predict`.
+            targets: one an image.
+            finish: called with logits ``(n, h, w)``, the size the network saw, and the target.
+        """
+        if len(images) != len(targets):
+            raise ValueError(
+                f"{len(images)} images but {len(targets)} sizes or label maps, expected one each"
+            )
+        check_images(images)
+        pairs = list(zip(images, targets, strict=True))
+        results: list[_Result] = []
+        with torch.inference_mode():
+            if self._device.type == "cpu":
+                for image, target in pairs:
+                    results += self._run_batch([image], [target], finish)
+            else:
+                # Only images of one size make a batch.
+                for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].shape):
+                    batch, wanted = zip(*group, strict=True)
+                    results += self._run_batch(list(batch), list(wanted), finish)
+        return results
+
+    def _run_batch(
+        self,
+        images: list[NDArray[np.uint8]],
+        targets: list[_Target],
+        finish: Callable[[Tensor, Size, _Target], _Result],
+    ) -> list[_Result]:
+        """Do it for images of one size; halve the batch where memory does not suffice."""
+        height, width, _ = images[0].shape
+        seen = self.checkpoint.preprocessing.size or (height, width)
         try:
             logits = self._run(self._engine, self._normalize(images))
-            labels = [self._label(logits[i], images[0].shape, s) for i, s in enumerate(sizes)]
+            results = [finish(logits[i], seen, target) for i, target in enumerate(targets)]
         except torch.OutOfMemoryError as error:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             half = len(images) // 2
             if half:
-                first = self._predict_batch(images[:half], sizes[:half])
-                return first + self._predict_batch(images[half:], sizes[half:])
+                first = self._run_batch(images[:half], targets[:half], finish)
+                return first + self._run_batch(images[half:], targets[half:], finish)
             raise FrameError(
                 Reason.INFERENCE_FAILED, self._does_not_fit(images[0].shape)
             ) from error
-        height, width, _ = images[0].shape
         if self._fitted is None or height * width > self._fitted[0] * self._fitted[1]:
             self._fitted = (height, width)
-        return labels
+        return results
 
     def _run(self, engine: Engine, batch: Tensor) -> Tensor:
         try:
@@ -251,49 +308,3 @@ class Segmenter:
             f"an image of {shape[1]}x{shape[0]} pixels does not fit into the memory of "
             f"{self.device}; {fits}: set a smaller input size"
         )
-
-    def _label(self, logits: Tensor, image_shape: tuple[int, ...], size: Size) -> NDArray[np.uint8]:
-        """Upsample one image's logits ``(n, h, w)`` and take the argmax."""
-        image_size = self.checkpoint.preprocessing.size or (image_shape[0], image_shape[1])
-        options = getattr(self.checkpoint.network, "architecture", None)
-        align = options is not None and options.align_corners
-        cropped = options is not None and options.resize == "crop"
-        if self._device.type != "cpu" or (cropped and size != image_size):
-            full = (
-                resize_logits(logits[None], image_size, size, options)
-                if options is not None
-                else F.interpolate(logits[None], size=size, mode="bilinear")
-            )
-            labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).cpu().numpy()
-            return labels
-        axes = []
-        for inputs, outputs in zip(logits.shape[1:], size, strict=True):
-            stretched = LOGIT_STRIDE * inputs if cropped else outputs
-            axes.append(make_axis(inputs, stretched, align_corners=align, kept=outputs))
-        return label_map(logits.permute(1, 2, 0).contiguous().numpy(), *axes)
-
-    def _normalize(self, images: list[NDArray[np.uint8]]) -> Tensor:
-        """Return float32 ``(N, 3, H, W)``, channels last in memory."""
-        # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
-        # takes neither.
-        pixels = [torch.from_numpy(np.array(image, order="C")) for image in images]
-        stacked = pixels[0][None] if len(pixels) == 1 else torch.stack(pixels)
-        batch = stacked.to(self._scale.device).permute(0, 3, 1, 2).float()
-        size = self.checkpoint.preprocessing.size
-        if size is not None and size != images[0].shape[:2]:
-            batch = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
-        return batch.mul_(self._scale).add_(self._shift)
-
-
-def _statistics(checkpoint: Checkpoint) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return checkpoint.preprocessing.mean, checkpoint.preprocessing.std
-
-
-def _probe(size: Size) -> NDArray[np.uint8]:
-    """Return a made-up image with both flat areas and noise."""
-    height, width = size
-    generator = np.random.default_rng(0)
-    blocks = generator.integers(0, 256, (height // 32 + 1, width // 32 + 1, 3), np.uint8)
-    image = np.kron(blocks, np.ones((32, 32, 1), np.uint8))[:height, :width]
-    noise = generator.integers(0, 32, image.shape, np.uint8)
-    return np.where(image < 128, image + noise, image - noise)  # noqa: PLR2004 - never wraps

@@ -77,6 +77,17 @@ def test_refused_frames_are_not_counted():
     assert not counter.read().any()
 
 
+def test_inference_mode_is_of_no_consequence():
+    logits, truth = frames(1)
+    with torch.inference_mode():
+        counter = DeviceCounter(5)
+        counter.add(logits, truth)
+    counter.add(logits.requires_grad_(), truth)
+    np.testing.assert_array_equal(counter.read(), 2 * expected(*frames(1)))
+    counter.reset()
+    assert not counter.read().any()
+
+
 @pytest.mark.parametrize(
     ("n", "every", "name"), [(0, 1, "num_classes"), (256, 1, "num_classes"), (5, 0, "every")]
 )
