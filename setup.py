@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "deeplab_miou"
+VERSION = re.search(r'__version__ = "(.+)"', Path(PACKAGE, "__init__.py").read_text())[1]
 
 
 def share_files() -> list[tuple[str, list[str]]]:
@@ -26,7 +28,7 @@ def share_files() -> list[tuple[str, list[str]]]:
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version=VERSION,
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed", "demo/*.safetensors", "report/*.html"]},
     data_files=share_files(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE ended
 
 
 class Command(NamedTuple):
@@ -82,13 +84,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     called = next((each for each in given if not each.startswith("-")), None)
     parsed = build_parser(called).parse_args(given)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough of it, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
     except BagError as error:
         return _complain(error, DAMAGED_BAG)
     except DeeplabMiouError as error:
         return _complain(error, WRONG)
     except KeyboardInterrupt:
         return INTERRUPTED
+    return status
 
 
 def _complain(error: DeeplabMiouError, code: int) -> int:

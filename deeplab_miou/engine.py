@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -114,6 +115,8 @@ def _from_topic(options: EngineOptions) -> Engine:
 
 
 def _from_network(options: EngineOptions) -> Engine:
+    # Else idle threads of the network spin, which costs a shared processor far more than it gains.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Torch is heavy: only who runs a network imports it.
     from deeplab_miou.model import checkpoints  # noqa: PLC0415
     from deeplab_miou.model.segmenter import Segmenter  # noqa: PLC0415

@@ -83,7 +83,7 @@ class EvaluatorState:
 
     Attributes:
         source: fully qualified name of the evaluator.
-        run_id: unique for each configuration of the evaluator.
+        run_id: unique for each process of the evaluator.
         reset_count: resets since then; a greater one replaces what came before.
         sequence: grows with each state of the run.
         matrix: confusion matrix, int64 ``(n, n + 1)``.
@@ -97,7 +97,7 @@ class EvaluatorState:
         labels: account of the labels.
         configuration: digest of all that decides the score; runs of a source that differ in it do
             not add up.
-        provenance: JSON text about checkpoint, device and versions.
+        provenance: JSON text about checkpoint, label map and device.
     """
 
     source: str

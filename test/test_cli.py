@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -135,3 +136,14 @@ def test_help_is_light(given):
     assert result.stdout.splitlines()[-1].split() == ["loaded"]
     assert "exit codes" in result.stdout
     assert time.monotonic() - started_s < 5  # 0.05 s on an idle machine
+
+
+def test_a_reader_that_has_enough_is_no_error(bag):
+    command = [sys.executable, "-m", "deeplab_miou.cli", "evaluate", str(bag)]
+    command += ["--prediction-topic", "/prediction", "--labels", "camvid11", "--format", "json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 141

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.images import decode_color
+from deeplab_miou.nodes import managed
 from deeplab_miou.nodes.conversions import (
     account_message,
     confusion_message,
@@ -33,7 +33,7 @@ from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
 from deeplab_miou.nodes.evaluator_status import NORMAL, EvaluatorStatus
 from deeplab_miou.nodes.inputs import Input, InputOptions
-from deeplab_miou.nodes.managed import ManagedNode, run
+from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.pairing import Pairer
 from deeplab_miou.pictures import overlay
 from deeplab_miou.pipeline import ClockJump, FrameOutcome, Pipeline
@@ -411,7 +411,7 @@ def _engine_options(settings: Mapping[str, object]) -> EngineOptions:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    sys.exit(run(DeeplabEvaluator, args))
+    managed.main(DeeplabEvaluator, args)
 
 
 if __name__ == "__main__":

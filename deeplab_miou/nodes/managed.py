@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -338,6 +338,15 @@ def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = No
         node.destroy_node()
         rclpy.try_shutdown()
         wakeup.close()
+
+
+def main(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> NoReturn:
+    """Run a node as `run` does and end the process with its exit status."""
+    status = run(node_factory, args)
+    # The interpreter takes a while to unload what was imported: a second Ctrl-C changes nothing.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -26,8 +25,9 @@ from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.evaluator_messages import RefusedError
 from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.matrix_picture import draw_matrix
+from deeplab_miou.nodes import managed
 from deeplab_miou.nodes.conversions import frame_from_message, image_to_message, state_from_message
-from deeplab_miou.nodes.managed import ManagedNode, run
+from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_parameters import PARAMETERS
 from deeplab_miou.nodes.result_messages import PublisherStatus, mean_iou_message
 from deeplab_miou.results import Scoring
@@ -337,7 +337,7 @@ def _scoring(settings: Mapping[str, object]) -> Scoring:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    sys.exit(run(MiouPublisher, args))
+    managed.main(MiouPublisher, args)
 
 
 if __name__ == "__main__":

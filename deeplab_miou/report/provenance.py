@@ -8,6 +8,8 @@ import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 
+from deeplab_miou import __version__
+
 
 def environment(device: str) -> dict[str, object]:
     """Return software versions and the kind of machine, JSON types.
@@ -16,7 +18,7 @@ def environment(device: str) -> dict[str, object]:
         device: where the network ran, such as ``cpu`` or ``cuda:0``; ``none`` without one.
     """
     return {
-        "package_version": _version("deeplab_miou"),
+        "package_version": __version__,
         "python_version": platform.python_version(),
         "numpy_version": _version("numpy"),
         "torch_version": _version("torch"),

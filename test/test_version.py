@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import deeplab_miou
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_packages_and_changelog_tell_one_version():
+    version = deeplab_miou.__version__
+    for manifest in ("package.xml", "deeplab_miou_msgs/package.xml"):
+        assert re.findall(r"<version>(.+)</version>", (ROOT / manifest).read_text()) == [version]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
