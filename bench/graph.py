@@ -13,7 +13,6 @@ in turn, round after round, so that all see the same machine. The ratio is taken
     python bench/graph.py [--seconds 3] [--rounds 5] [--sizes 640x480 2048x1024]
 """
 
-
 from __future__ import annotations
 
 import argparse
@@ -251,6 +250,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def use_profile() -> None:
+    """Have this process and those that it starts use shared memory that holds large images."""
+    profile = Path(__file__).resolve().parents[1] / "config" / "fastdds.xml"
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        os.environ.setdefault(variable, str(profile))
+
+
 def wait_for(condition: object, what: str) -> None:
     """Wait for something that must come."""
     deadline_s = time.monotonic() + TIMEOUT_S
@@ -373,12 +379,15 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["640x480", "2048x1024"])
     parser.add_argument("--in-flight", type=int, default=8, help="frames on their way at a time")
     parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--default-transport", action="store_true", help="no config/fastdds.xml")
     parser.add_argument("--verbose", action="store_true", help="print every round")
     parser.add_argument("--evaluator-only", action="store_true", help="leave miou_publisher out")
     options = parser.parse_args()
     if options.bare:
         bare(options.bare)
         return
+    if not options.default_transport:
+        use_profile()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     rclpy.init()
     node = rclpy.create_node("source")

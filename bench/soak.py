@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import rclpy
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, MeanIoU
-from graph import CLASSES, DEPTH, LATCHED, REPAIR_S, Source, process, wait_for
+from graph import CLASSES, DEPTH, LATCHED, REPAIR_S, Source, process, use_profile, wait_for
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 
@@ -216,7 +216,10 @@ def main() -> int:
     parser.add_argument("--overload", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--frame-ms", type=float, default=30.0, help="of the slowed evaluator")
     parser.add_argument("--overflow", default="drop_oldest", choices=("drop_oldest", "drop_newest"))
+    parser.add_argument("--default-transport", action="store_true", help="no config/fastdds.xml")
     options = parser.parse_args()
+    if not options.default_transport:
+        use_profile()
     width, height = map(int, options.size.split("x"))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     rclpy.init()
