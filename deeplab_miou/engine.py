@@ -46,6 +46,8 @@ class EngineOptions:
             when they are train ids. For predictions of a topic only.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        backend: ``torch``, ``onnxruntime``, or ``auto`` for the faster of the two at warm-up.
+        rewrite: compute with the decoder rewritten, which gives the same labels sooner.
         threads: CPU threads of the network; 0 leaves PyTorch's choice.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
     """
@@ -60,6 +62,8 @@ class EngineOptions:
     prediction_labels: str = ""
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "torch"
+    rewrite: bool = True
     threads: int = 0
     score_at: Literal["label", "prediction"] = "label"
 
@@ -72,6 +76,7 @@ class Engine:
         label_map: what labels mean.
         predictor: where predictions come from.
         device: where the network runs; ``none`` without one.
+        summary: one line for the log: what was loaded.
         provenance: what decides the score, JSON types: checkpoint and its digest, label map, ….
         configuration: digest of all that decides the score; runs that differ in it do not add up.
         close: frees the network; call it once.
@@ -80,6 +85,7 @@ class Engine:
     label_map: LabelMap
     predictor: Predictor
     device: str
+    summary: str
     provenance: Mapping[str, object]
     configuration: str
     close: Callable[[], None]
@@ -110,8 +116,15 @@ def _from_topic(options: EngineOptions) -> Engine:
         "source": "topic",
         "prediction_labels": prediction_map.to_dict() if prediction_map else None,
     }
-    predictor = TopicPredictor(prediction_map)
-    return _engine(options, label_map, predictor, "none", facts, lambda: None)
+    return _engine(
+        options,
+        label_map,
+        TopicPredictor(prediction_map),
+        facts,
+        device="none",
+        summary=f"predictions of a topic, label map {label_map.name}",
+        close=lambda: None,
+    )
 
 
 def _from_network(options: EngineOptions) -> Engine:
@@ -142,6 +155,8 @@ def _from_network(options: EngineOptions) -> Engine:
         checkpoint,
         device=options.device,
         precision=options.precision,
+        backend=options.backend,
+        rewrite=options.rewrite,
         threads=options.threads or None,
     )
     segmenter.warm_up(checkpoint.preprocessing.size or _WARM_UP_SIZE)
@@ -153,17 +168,27 @@ def _from_network(options: EngineOptions) -> Engine:
         "output_stride": checkpoint.output_stride,
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "precision": segmenter.precision,
+        "backend": options.backend,
     }
-    predictor = NetworkPredictor(segmenter)
-    return _engine(options, label_map, predictor, segmenter.device, facts, segmenter.close)
+    return _engine(
+        options,
+        label_map,
+        NetworkPredictor(segmenter),
+        facts,
+        device=segmenter.device,
+        summary=f"{checkpoints.describe(checkpoint)}; {segmenter.device}, {segmenter.precision}",
+        close=segmenter.close,
+    )
 
 
-def _engine(  # noqa: PLR0917  (private, each caller names all of them)
+def _engine(
     options: EngineOptions,
     label_map: LabelMap,
     predictor: Predictor,
-    device: str,
     facts: dict[str, object],
+    *,
+    device: str,
+    summary: str,
     close: Callable[[], None],
 ) -> Engine:
     warm_up(label_map.num_classes)
@@ -173,6 +198,7 @@ def _engine(  # noqa: PLR0917  (private, each caller names all of them)
         label_map=label_map,
         predictor=predictor,
         device=device,
+        summary=summary,
         provenance=facts | {"label_map": label_map.name, "device": device},
         configuration=hashlib.sha256(decisive.encode()).hexdigest()[:16],
         close=close,

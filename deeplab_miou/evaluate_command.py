@@ -95,6 +95,12 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     )
     add("--duration", type=_seconds, metavar="S", help="seconds to evaluate (default: all)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add(
+        "--backend",
+        choices=("torch", "onnxruntime", "auto"),
+        default="torch",
+        help="what runs the network; auto: the faster of the two (default: %(default)s)",
+    )
     add("--threads", type=_count, default=0, metavar="N", help="CPU threads (default: PyTorch's)")
     add(
         "--format",
@@ -154,6 +160,7 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
         mean=arguments.mean,
         std=arguments.std,
         device=arguments.device,
+        backend=arguments.backend,
         threads=arguments.threads,
         score_at=arguments.score_at,
     )

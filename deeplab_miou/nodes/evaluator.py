@@ -121,10 +121,7 @@ class DeeplabEvaluator(ManagedNode):
             self.create_service(Trigger, "~/flush", self._flush, callback_group=group),
             self.create_service(SetBool, "~/pause", self._pause, callback_group=group),
         ]
-        self.get_logger().info(
-            f"label map {self._engine.label_map.name} with "
-            f"{self._engine.label_map.num_classes} classes, device {self._engine.device}"
-        )
+        self.get_logger().info(self._engine.summary)
         # What was imported and loaded stays: the collector need not walk through it, over and
         # over, while frames are waiting.
         gc.collect()

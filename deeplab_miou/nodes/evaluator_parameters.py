@@ -68,6 +68,17 @@ PARAMETERS = (
         choices=("auto", "fp32", "bf16", "fp16"),
     ),
     Parameter(
+        "backend",
+        "torch",
+        "what runs the network; auto times both at warm-up, which may differ from run to run",
+        choices=("torch", "onnxruntime", "auto"),
+    ),
+    Parameter(
+        "rewrite",
+        default=True,
+        description="compute with the decoder rewritten, which gives the same labels sooner",
+    ),
+    Parameter(
         "threads", 0, "CPU threads of the network; 0 leaves it to PyTorch", minimum=0, maximum=1024
     ),
     Parameter(
