@@ -56,7 +56,7 @@ def interpolate_argmax(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
         bottom += to_right * tl.load(lower + beside).to(tl.float32)
         value = up * top[None, :] + down * bottom[None, :]
         # As in PyTorch: the first of equals, and the first that is not a number before all others.
-        better = (best == best) & ~(value <= best)  # noqa: PLR0124
+        better = (best == best) & ((value <= best) == 0)  # noqa: PLR0124
         best = tl.where(better, value, best)
         winner = tl.where(better, channel, winner)
         upper += stride
@@ -97,7 +97,7 @@ def add_cells(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
         total = tl.sum(same.to(tl.int32), axis=0)
         tl.atomic_add(table + common, total.to(tl.int64), mask=total > 0, sem="relaxed")
         ones = tl.full((ROWS, COLUMNS), 1, tl.int64)
-        tl.atomic_add(table + cell, ones, mask=rest & ~same, sem="relaxed")
+        tl.atomic_add(table + cell, ones, mask=rest & (cell != common[None, :]), sem="relaxed")
 
 
 @triton.jit  # type: ignore[untyped-decorator]
