@@ -13,13 +13,15 @@ def share_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
     ]
-    for top in ("config", "launch"):
+    for top in ("config", "launch", "security"):
         for folder in (
             Path(top),
             *(path for path in sorted(Path(top).rglob("*")) if path.is_dir()),
         ):
             names = [
-                str(path) for path in sorted(folder.iterdir()) if path.suffix in {".py", ".yaml"}
+                str(path)
+                for path in sorted(folder.iterdir())
+                if path.suffix in {".py", ".xml", ".yaml"}
             ]
             if names:
                 files.append((f"share/{PACKAGE}/{folder}", names))

@@ -41,7 +41,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
 PACKAGE = "deeplab_miou"
 MESSAGES = "deeplab_miou_msgs"
-PACKAGE_SOURCES = ("config", PACKAGE, "launch", "package.xml", "resource", "setup.cfg", "setup.py")
+PACKAGE_SOURCES = (
+    *("config", PACKAGE, "launch", "security"),
+    *("package.xml", "resource", "setup.cfg", "setup.py"),
+)
 WHEEL_DISTROS = ("jazzy", "kilted")
 NEWEST_PYTHON = (3, 13)
 OLDEST_GLIBC = (2, 28)
