@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, MeanIoU
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
@@ -29,6 +28,7 @@ from deeplab_miou.nodes import managed
 from deeplab_miou.nodes.conversions import frame_from_message, image_to_message, state_from_message
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_parameters import PARAMETERS
+from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 from deeplab_miou.nodes.result_messages import PublisherStatus, mean_iou_message
 from deeplab_miou.results import Scoring
 from deeplab_miou.telemetry import Throttle
@@ -62,14 +62,11 @@ class MiouPublisher(ManagedNode):
         self._changed = threading.Event()
         self._active_since_s = 0.0
         self._started_s = 0.0
-        self._inputs: list[Subscription] = []
+        self._inputs: list[tuple[Receiver, Subscription]] = []
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
         self._own_publishers: list[object] = []
         self._own_services: list[object] = []
-        # States and frames arrive while results are computed.
-        self._state_group = MutuallyExclusiveCallbackGroup()
-        self._frame_group = MutuallyExclusiveCallbackGroup()
 
     # Transitions.
 
@@ -102,9 +99,9 @@ class MiouPublisher(ManagedNode):
         self._active_since_s = time.monotonic()
         states, frames = self._topics()
         for topic in states:
-            self._subscribe(ConfusionMatrix, topic, self._on_state, _STATES, self._state_group)
+            self._subscribe(ConfusionMatrix, topic, self._on_state, _STATES)
         for topic in frames:
-            self._subscribe(FrameScore, topic, self._on_frame, _FRAMES, self._frame_group)
+            self._subscribe(FrameScore, topic, self._on_frame, _FRAMES)
         self._changed.set()
         self._result_timer = self.create_steady_timer(
             self.settings["publish_period"], self._publish, self.transition_group
@@ -120,7 +117,9 @@ class MiouPublisher(ManagedNode):
             self.destroy_timer(self._running_timers.pop())
         self._result_timer = None
         while self._inputs:
-            self.destroy_subscription(self._inputs.pop())
+            receiver, subscription = self._inputs.pop()
+            receiver.stop()
+            self.destroy_subscription(subscription)
         if self._aggregate is not None:
             self._publish()
 
@@ -184,7 +183,6 @@ class MiouPublisher(ManagedNode):
         topic: str,
         callback: Callable[[object], None],
         profile: QoSProfile,
-        group: MutuallyExclusiveCallbackGroup,
     ) -> None:
         def warn(event: object) -> None:
             policy = qos_policy_name_from_kind(QoSPolicyKind(event.last_policy_kind)).lower()
@@ -196,11 +194,11 @@ class MiouPublisher(ManagedNode):
             )
 
         events = SubscriptionEventCallbacks(incompatible_qos=warn, use_default_callbacks=False)
-        self._inputs.append(
-            self.create_subscription(
-                kind, topic, callback, profile, callback_group=group, event_callbacks=events
-            )
+        subscription = self.create_subscription(
+            kind, topic, callback, profile, callback_group=Unexecuted(), event_callbacks=events
         )
+        # They arrive while results are computed, outcomes as fast as frames.
+        self._inputs.append((Receiver(self, subscription, callback, self.fail), subscription))
 
     def _on_state(self, message: ConfusionMatrix) -> None:
         aggregate = self._aggregate
