@@ -1,4 +1,3 @@
-
 """Recorded quality of service, offered again."""
 
 import pytest
