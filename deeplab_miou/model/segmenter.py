@@ -84,6 +84,9 @@ class Segmenter:
         set_threads(threads)
         self._device = pick_device(device)
         self.device = str(self._device)
+        if self._device.type == "cuda":
+            # fp32 is the reference; TF32, cuDNN's default, has the mantissa of fp16.
+            torch.backends.cudnn.allow_tf32 = False
         self.precision = pick_precision(precision, self._device)
         self.checkpoint = checkpoint
         check_backend(backend, self._device)
