@@ -48,6 +48,7 @@ node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` an
     window_frames: 0
 ```
 
+[config/evaluator.yaml](../config/evaluator.yaml),
 [config/publisher.yaml](../config/publisher.yaml) and
 [config/replayer.yaml](../config/replayer.yaml) are files to start from.
 

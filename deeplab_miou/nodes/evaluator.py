@@ -54,6 +54,7 @@ _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
 _FRAME_DEPTH = 1000
+_NS = 1_000_000_000
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -70,6 +71,7 @@ class DeeplabEvaluator(ManagedNode):
         self._worker: Worker | None = None
         self._inputs: dict[Stream, Input] = {}
         self._periodic: list[Timer] = []
+        self._state_timer: Timer | None = None
         self._jump_handle: JumpHandle | None = None
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
@@ -96,10 +98,10 @@ class DeeplabEvaluator(ManagedNode):
                 reset_count=self._reset_count,
             ),
             pairer=Pairer(
-                tolerance_ns=round(options["sync_tolerance"] * 1e9),
+                tolerance_ns=round(options["sync_tolerance"] * _NS),
                 max_frames=options["hold_frames"],
                 max_bytes=options["hold_mebibytes"] * 2**20,
-                jump_threshold_ns=round(options["clock_jump_threshold"] * 1e9),
+                jump_threshold_ns=round(options["clock_jump_threshold"] * _NS),
             ),
             queue=WorkQueue(options["queue_size"], Overflow(options["overflow"])),
             batch_size=options["batch_size"],
@@ -141,7 +143,9 @@ class DeeplabEvaluator(ManagedNode):
         )
         self._paused = False
         self._start_inputs()
-        period_s = self.settings["publish_period"]
+        self._state_timer = self.create_steady_timer(
+            self.settings["publish_period"], self._publish_state, self._state_group
+        )
         self._follow_timer = self.create_steady_timer(
             _FOLLOW_PERIOD_S, self._follow, self._slow_group
         )
@@ -151,7 +155,7 @@ class DeeplabEvaluator(ManagedNode):
         self._periodic = [
             self._follow_timer,
             self._account_timer,
-            self.create_steady_timer(period_s, self._publish_state, self._state_group),
+            self._state_timer,
             self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self._state_group),
         ]
 
@@ -160,6 +164,7 @@ class DeeplabEvaluator(ManagedNode):
         for timer in self._periodic:
             self.destroy_timer(timer)
         self._periodic = []
+        self._state_timer = None
         if self._jump_handle is not None:
             self._jump_handle.unregister()
             self._jump_handle = None
@@ -201,6 +206,11 @@ class DeeplabEvaluator(ManagedNode):
             f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
             f"{account.labels.received} labels received"
         )
+
+    def settings_changed(self, changes: Mapping[str, object]) -> None:
+        """Take over what can change while running."""
+        if "publish_period" in changes and self._state_timer is not None:
+            self.change_period(self._state_timer, changes["publish_period"])
 
     # Inputs.
 

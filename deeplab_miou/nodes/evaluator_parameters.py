@@ -166,6 +166,7 @@ PARAMETERS = (
         "seconds without a publisher on an input after which the node warns",
         minimum=0.1,
         maximum=86_400.0,
+        read_only=False,
     ),
     Parameter(
         "publish_period",
@@ -173,5 +174,6 @@ PARAMETERS = (
         "seconds between two messages on ~/confusion, at least",
         minimum=0.01,
         maximum=3600.0,
+        read_only=False,
     ),
 )

@@ -148,6 +148,12 @@ class ManagedNode(LifecycleNode):
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         return self.create_timer(period_s, callback, callback_group=group, clock=clock)
 
+    @staticmethod
+    def change_period(timer: Timer, period_s: float) -> None:
+        """Let a timer fire with another period from now on, not from its next time on."""
+        timer.timer_period_ns = round(period_s * 1e9)
+        timer.reset()
+
     def fail(self, error: BaseException) -> None:
         """End the process with an error; for exceptions in threads that the node owns."""
         if self.failure is None:

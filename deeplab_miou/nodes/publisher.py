@@ -154,7 +154,7 @@ class MiouPublisher(ManagedNode):
             self._aggregate.set_scoring(_scoring({**self.settings, **changes}))
             self._changed.set()
         if "publish_period" in changes and self._result_timer is not None:
-            self._result_timer.timer_period_ns = round(changes["publish_period"] * 1e9)
+            self.change_period(self._result_timer, changes["publish_period"])
 
     # Inputs.
 

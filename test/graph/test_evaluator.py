@@ -370,6 +370,16 @@ def test_a_bad_parameter_fails_to_configure_with_one_line_and_can_be_mended(
     assert graph.transition(NODE, "activate")
 
 
+def test_what_can_change_while_running_does_and_the_rest_is_refused(start, stream, graph):
+    start(publish_period=3600.0)
+    stream.connect().pair(1, [[0]], [[0]])
+    stream.frames.wait()
+    assert not graph.set_parameter(NODE, "publish_period", 0.05)
+    stream.state(lambda message: message.frames == 1)
+    assert "clean the node up" in graph.set_parameter(NODE, "queue_size", 5)
+    assert "at most" in graph.set_parameter(NODE, "startup_timeout", 1e9)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(start, stream, number):
     node = start()

@@ -80,9 +80,10 @@ def test_every_parameter_is_described_and_its_default_is_allowed(table):
         assert "\n" not in parameter.description
 
 
-def test_publisher_file_holds_the_defaults():
-    text = (share_directory() / "config" / "publisher.yaml").read_text()
-    defaults = {p.name: p.default for p in (*COMMON_PARAMETERS, *PUBLISHER)}
+@pytest.mark.parametrize(("name", "table"), [("evaluator", EVALUATOR), ("publisher", PUBLISHER)])
+def test_the_file_to_start_from_holds_the_defaults(name, table):
+    text = (share_directory() / "config" / f"{name}.yaml").read_text()
+    defaults = {p.name: p.default for p in (*COMMON_PARAMETERS, *table)}
     given = yaml.safe_load(text)["/**"]["ros__parameters"]
     assert given == {name: defaults[name] for name in given}
     unset = set(re.findall(r"^    # (\w+): \[", text, re.MULTILINE))
