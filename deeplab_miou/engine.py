@@ -79,6 +79,7 @@ class Engine:
         summary: one line for the log: what was loaded.
         provenance: what decides the score, JSON types: checkpoint and its digest, label map, ….
         configuration: digest of all that decides the score; runs that differ in it do not add up.
+        device_facts: tells of the device's memory, for people; nothing for a CPU.
         close: frees the network; call it once.
     """
 
@@ -88,6 +89,7 @@ class Engine:
     summary: str
     provenance: Mapping[str, object]
     configuration: str
+    device_facts: Callable[[], dict[str, str]]
     close: Callable[[], None]
 
 
@@ -123,6 +125,7 @@ def _from_topic(options: EngineOptions) -> Engine:
         facts,
         device="none",
         summary=f"predictions of a topic, label map {label_map.name}",
+        device_facts=dict,
         close=lambda: None,
     )
 
@@ -131,7 +134,7 @@ def _from_network(options: EngineOptions) -> Engine:
     # Else idle threads of the network spin, which costs a shared processor far more than it gains.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Torch is heavy: only who runs a network imports it.
-    from deeplab_miou.model import checkpoints  # noqa: PLC0415
+    from deeplab_miou.model import checkpoints, devices  # noqa: PLC0415
     from deeplab_miou.model.segmenter import Segmenter  # noqa: PLC0415
 
     if not options.checkpoint:
@@ -177,6 +180,7 @@ def _from_network(options: EngineOptions) -> Engine:
         facts,
         device=segmenter.device,
         summary=f"{checkpoints.describe(checkpoint)}; {segmenter.device}, {segmenter.precision}",
+        device_facts=lambda: devices.memory_facts(segmenter.device),
         close=segmenter.close,
     )
 
@@ -189,6 +193,7 @@ def _engine(
     *,
     device: str,
     summary: str,
+    device_facts: Callable[[], dict[str, str]],
     close: Callable[[], None],
 ) -> Engine:
     warm_up(label_map.num_classes)
@@ -201,6 +206,7 @@ def _engine(
         summary=summary,
         provenance=facts | {"label_map": label_map.name, "device": device},
         configuration=hashlib.sha256(decisive.encode()).hexdigest()[:16],
+        device_facts=device_facts,
         close=close,
     )
 

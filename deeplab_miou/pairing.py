@@ -116,6 +116,8 @@ class Pairer(Generic[T]):
         self._lock = threading.Lock()
         self._buffers: dict[Stream, _Buffer[T]] = {stream: _Buffer() for stream in Stream}
         self._bytes = 0
+        # First stamp of an era that stamps began and the clock has not told of.
+        self._told_ns: int | None = None
 
     def observe(self, stream: Stream, stamp_ns: int) -> Decision[T]:
         """Look at the stamp of a message that is about to be added: did time go back?
@@ -132,6 +134,7 @@ class Pairer(Generic[T]):
                     own.begin_era(other.era)
             elif own.went_back(stamp_ns, self._jump_threshold_ns):
                 decision = Decision(drops=self._jump_drops(list(Stream)), jumped=True)
+                self._told_ns = stamp_ns
                 own.begin_era(own.era + 1)
             own.newest_ns = stamp_ns if own.newest_ns is None else max(own.newest_ns, stamp_ns)
             return decision
@@ -189,10 +192,15 @@ class Pairer(Generic[T]):
         """
         with self._lock:
             limit_ns = now_ns + REWIND_MARGIN_NS
+            eras = {buffer.era for buffer in self._buffers.values()}
             past = [s for s, b in self._buffers.items() if (b.newest_ns or 0) > limit_ns]
+            if self._told_ns is not None and self._told_ns <= limit_ns:
+                # Stamps told first and have run ahead of the clock since: only a stream that
+                # lags is in the past.
+                past = [stream for stream in past if self._buffers[stream].era < max(eras)]
+            self._told_ns = None
             if not past:
                 return Decision()
-            eras = {buffer.era for buffer in self._buffers.values()}
             jumped = len(eras) == 1
             decision = Decision(drops=self._jump_drops(past, limit_ns), jumped=jumped)
             for stream in Stream if jumped else past:
@@ -204,6 +212,7 @@ class Pairer(Generic[T]):
         with self._lock:
             self._buffers = {stream: _Buffer() for stream in Stream}
             self._bytes = 0
+            self._told_ns = None
 
     def waiting(self) -> dict[Stream, int]:
         """Return how many messages each stream holds."""

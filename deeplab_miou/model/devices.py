@@ -72,6 +72,22 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     return cast("Precision", name)
 
 
+def memory_facts(device: str) -> dict[str, str]:
+    """Return what a GPU's memory holds, for people; nothing for a CPU.
+
+    Args:
+        device: ``cpu`` or ``cuda:N``.
+    """
+    if not device.startswith("cuda"):
+        return {}
+    free, total = torch.cuda.mem_get_info(device)
+    return {
+        "GPU": torch.cuda.get_device_name(device),
+        "GPU memory of this process (MiB)": f"{torch.cuda.memory_reserved(device) / 2**20:.0f}",
+        "GPU memory in use (MiB)": f"{(total - free) / 2**20:.0f} of {total / 2**20:.0f}",
+    }
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the CPU threads of the process's networks; None leaves them as they are.
 

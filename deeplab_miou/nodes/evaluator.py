@@ -363,7 +363,8 @@ class DeeplabEvaluator(ManagedNode):
             self._pipeline,
             {f"{stream.value} input": source.describe() for stream, source in inputs},
             "; ".join(missing),
-            {"device": self._engine.device, "paused": str(self._paused).lower()},
+            {"device": self._engine.device, "paused": str(self._paused).lower()}
+            | self._engine.device_facts(),
         )
         status.name = f"{self._source}: evaluation"
         status.hardware_id = self._engine.device
