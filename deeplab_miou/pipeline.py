@@ -179,9 +179,10 @@ class Pipeline:
         """
         arrival_s = time.monotonic()
         observed = self._pairer.observe(stream, stamp_ns)
-        self._follow(observed)
         if observed.jumped:
+            # At once, because what the other stream receives from here on is of the new run.
             self._time_went_back()
+        self._follow(observed)
         message = Message(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
         try:
             check_image(image)
@@ -227,9 +228,9 @@ class Pipeline:
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
         decision = self._pairer.rewind(now_ns)
-        self._follow(decision)
         if decision.jumped:
             self._time_went_back()
+        self._follow(decision)
 
     def reset(self) -> None:
         """Start from zero, as if just made; what waits or is in work is counted nowhere."""

@@ -252,6 +252,19 @@ def test_stamps_that_tell_of_the_jump_before_the_clock_does_count_once():
     assert log.drops == []
 
 
+def test_a_clock_that_lags_behind_the_stamps_tells_no_second_jump():
+    log = Log()
+    play(log, seconds=30)
+    play(log, seconds=3)
+    assert log.jumps == 1
+    log.rewind(1 * S)
+    assert log.jumps == 1
+    assert log.drops == []
+    # The next jump is news again, whoever tells of it.
+    log.rewind(0)
+    assert log.jumps == 2
+
+
 def test_reset_forgets_everything():
     log = Log()
     log.add(IMAGE, 1)

@@ -209,6 +209,19 @@ def test_clock_that_jumps_back_is_told_by_the_node():
     assert run.reasons() == {Reason.CLOCK_JUMP: 1}
 
 
+def test_a_jump_starts_the_new_run_before_it_tells_of_the_old_one():
+    run = Run(on_clock_jump=ClockJump.RESET)
+    run.add(IMAGE, 100 * S, mono([[0]]))
+    run.pipeline.clock_jumped(S)
+    assert run.outcomes == []
+    assert run.pipeline.snapshot().reset_count == 1
+    run.add(IMAGE, 100 * S, mono([[0]]))
+    run.add(IMAGE, 2 * S, mono([[0]]))
+    assert run.outcomes == []
+    assert run.pipeline.snapshot().reset_count == 2
+    assert run.pipeline.account.images.received == 1
+
+
 class Fussy:
     """A segmenter whose device takes no batch above a size and dislikes some frames."""
 
