@@ -18,6 +18,8 @@ from std_srvs.srv import SetBool, Trigger
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEEP = QoSProfile(depth=1000)
+# Kept for the evaluator: a publisher is matched a little before its subscriber is.
+KEPT = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 NODE = "/deeplab_evaluator"
 LABELS = """
@@ -101,7 +103,13 @@ def start(ros_process, tmp_path):
 
 @pytest.fixture
 def stream(graph):
-    return Stream(graph)
+    return Stream(graph, KEPT)
+
+
+@pytest.fixture
+def live_stream(graph):
+    """What an evaluator that subscribes again does not get again."""
+    return Stream(graph, DEEP)
 
 
 def test_known_pairs_give_the_known_matrix_and_score(start, stream, ros_process, graph):
@@ -215,18 +223,18 @@ def test_late_publisher_gets_the_whole_state(start, stream, ros_process, graph):
 
 
 def test_publisher_adds_up_an_evaluator_that_was_killed_and_started_again(
-    start, stream, ros_process, graph
+    start, live_stream, ros_process, graph
 ):
     ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     results = graph.subscribe(MeanIoU, "/miou_publisher/result", LATCHED)
     first = start()
-    stream.connect().pair(1, [[0, 1]], [[0, 1]])
+    live_stream.connect().pair(1, [[0, 1]], [[0, 1]])
     results.wait(lambda message: message.frames == 1)
     first.send(signal.SIGKILL)
     first.wait()
-    graph.wait_until(lambda: not stream.images.get_subscription_count())
+    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
     start()
-    stream.connect().pair(2, [[0, 1]], [[1, 1]])
+    live_stream.connect().pair(2, [[0, 1]], [[1, 1]])
     result = results.wait(lambda message: message.frames == 2)
     assert result.pixel_accuracy == 0.75
 
@@ -311,32 +319,34 @@ def test_prediction_and_overlay_are_published_while_watched(start, stream, graph
     assert overlay.header.stamp.sec > 0
 
 
-def test_pause_receives_nothing_and_goes_on(start, stream, graph):
+def test_pause_receives_nothing_and_goes_on(start, live_stream, graph):
     start()
-    stream.connect().pair(1, [[0]], [[0]])
-    stream.state(lambda message: message.frames == 1)
+    live_stream.connect().pair(1, [[0]], [[0]])
+    live_stream.state(lambda message: message.frames == 1)
     assert graph.call(SetBool, f"{NODE}/pause", SetBool.Request(data=True)).success
-    graph.wait_until(lambda: not stream.images.get_subscription_count())
-    stream.pair(2, [[0]], [[0]])
+    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
+    live_stream.pair(2, [[0]], [[0]])
     assert graph.call(SetBool, f"{NODE}/pause", SetBool.Request(data=False)).success
-    stream.connect().pair(3, [[0]], [[0]])
-    state = stream.state(lambda message: message.frames == 2)
+    live_stream.connect().pair(3, [[0]], [[0]])
+    state = live_stream.state(lambda message: message.frames == 2)
     assert state.images.received == 2
 
 
-def test_lifecycle_keeps_counts_over_deactivation_and_drops_them_over_cleanup(start, stream, graph):
+def test_lifecycle_keeps_counts_over_deactivation_and_drops_them_over_cleanup(
+    start, live_stream, graph
+):
     start()
-    stream.connect().pair(1, [[0]], [[0]])
-    stream.state(lambda message: message.frames == 1)
+    live_stream.connect().pair(1, [[0]], [[0]])
+    live_stream.state(lambda message: message.frames == 1)
     assert graph.transition(NODE, "deactivate")
-    graph.wait_until(lambda: not stream.images.get_subscription_count())
+    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
     assert graph.transition(NODE, "activate")
-    stream.connect().pair(2, [[0]], [[0]])
-    stream.state(lambda message: message.frames == 2)
+    live_stream.connect().pair(2, [[0]], [[0]])
+    live_stream.state(lambda message: message.frames == 2)
     for label in ("deactivate", "cleanup", "configure", "activate"):
         assert graph.transition(NODE, label), label
-    stream.connect().pair(3, [[0]], [[0]])
-    state = stream.state(lambda message: message.reset_count == 1 and message.frames == 1)
+    live_stream.connect().pair(3, [[0]], [[0]])
+    state = live_stream.state(lambda message: message.reset_count == 1 and message.frames == 1)
     check_identity(state)
 
 
