@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from machine import describe
 
-from deeplab_miou.bags import BagReader
+from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.demo.bag import write_demo_bag
 from deeplab_miou.demo.live import ros_environment, run_live
@@ -67,34 +68,30 @@ def measure(bag: Path, checkpoint: str, threads: int) -> Stages:
     label_map, predictor = engine.label_map, engine.predictor
     bootstrap = BlockBootstrap(label_map.num_classes)
     warm, timed = Stages(), Stages()
-    with BagReader(bag) as reader:
-        for index, (image_message, label_message) in enumerate(frames(bag)):
-            stages = warm if index < _WARM_UP else timed
-            stamped, labelled = stages.time(
-                "CDR to image and label",
-                lambda i=image_message, k=label_message: (
-                    reader.decode_image(i),
-                    reader.decode_image(k),
-                ),
-            )
-            image = stages.time("image to array", lambda s=stamped: decode_color(s.image))
-            labels = stages.time(
-                "label to train ids", lambda s=labelled: decode_labels(s.image, label_map)
-            )
-            (prediction,) = stages.time(
-                "network, resize, argmax",
-                lambda i=image, k=labels: predictor.predict([i], [k.ids.shape]),
-            )
-            matrix = stages.time(
-                "confusion matrix",
-                lambda p=prediction, k=labels: confusion_matrix(
-                    k.ids, p, label_map.num_classes, label_map.ignore_index
-                ),
-            )
-            stages.time(
-                "interval and cells",
-                lambda m=matrix, s=stamped: (bootstrap.update(m, s.stamp_ns), to_cells(m)),
-            )
+    for index, (image_message, label_message) in enumerate(frames(bag)):
+        stages = warm if index < _WARM_UP else timed
+        stamped, labelled = stages.time(
+            "CDR to image and label",
+            lambda i=image_message, k=label_message: (decode_image(i), decode_image(k)),
+        )
+        image = stages.time("image to array", lambda s=stamped: decode_color(s.image))
+        labels = stages.time(
+            "label to train ids", lambda s=labelled: decode_labels(s.image, label_map)
+        )
+        (prediction,) = stages.time(
+            "network, resize, argmax",
+            lambda i=image, k=labels: predictor.predict([i], [k.ids.shape]),
+        )
+        matrix = stages.time(
+            "confusion matrix",
+            lambda p=prediction, k=labels: confusion_matrix(
+                k.ids, p, label_map.num_classes, label_map.ignore_index
+            ),
+        )
+        stages.time(
+            "interval and cells",
+            lambda m=matrix, s=stamped: (bootstrap.update(m, s.stamp_ns), to_cells(m)),
+        )
     engine.close()
     return timed
 

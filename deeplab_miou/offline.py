@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Stream
-from deeplab_miou.bags import IMAGE_TYPES, BagReader
+from deeplab_miou.bags.images import IMAGE_TYPES, decode_image
+from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError
@@ -21,7 +22,7 @@ from deeplab_miou.report.report import Report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deeplab_miou.bags import BagMessage
+    from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.metric.scores import AbsentClasses
     from deeplab_miou.pipeline import Message
 
@@ -146,7 +147,7 @@ class _Run:
         problem = ""
         try:
             for done, message in enumerate(_messages(self._options, reader), 1):
-                self._add(reader, message)
+                self._add(message)
                 while self._pipeline.queued:
                     self._pipeline.work(0.0)
                 on_progress(done, total)
@@ -175,10 +176,10 @@ class _Run:
             problems=problems,
         )
 
-    def _add(self, reader: BagReader, message: BagMessage) -> None:
+    def _add(self, message: BagMessage) -> None:
         stream = Stream.LABEL if message.topic == self._options.label_topic else Stream.IMAGE
         try:
-            stamped = reader.decode_image(message)
+            stamped = decode_image(message)
         except FrameError as error:
             # Its stamp cannot be read either: the time of recording is the best there is.
             self._pipeline.reject(stream, message.timestamp_ns, "", error)

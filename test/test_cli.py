@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab_miou import cli
-from deeplab_miou.bags import BagWriter
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.images import RawImage
 
 SECOND = 1_000_000_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix as reference_matrix
 
-from deeplab_miou.bags import BagWriter
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.engine import EngineOptions
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.images import CompressedImage, RawImage

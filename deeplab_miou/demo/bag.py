@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from deeplab_miou.bags import BagWriter
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.demo.scenes import SceneRenderer
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.images import RawImage

@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
-from deeplab_miou.bags import BagReader
+from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.nodes.evaluator_link import EvaluatorLinks, LinkError, PublisherLink, qualified
 from deeplab_miou.nodes.offers import LEAST_DEPTH, message_class, offered_profile
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from rclpy.publisher import Publisher
 
-    from deeplab_miou.bags import BagMessage
+    from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.pacing import FlowControl, StreamState
 
 _NS = 1_000_000_000

@@ -16,7 +16,7 @@ import torch
 from sklearn.metrics import confusion_matrix as reference_matrix
 from sklearn.metrics import jaccard_score
 
-from deeplab_miou.bags import BagWriter
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.engine import EngineOptions
 from deeplab_miou.images import RawImage
 from deeplab_miou.labels import load_label_map

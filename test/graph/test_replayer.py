@@ -22,8 +22,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from deeplab_miou import bags, offline
-from deeplab_miou.bags import BagReader, BagWriter
+from deeplab_miou import offline
+from deeplab_miou.bags.images import typestore
+from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.engine import EngineOptions
 from deeplab_miou.images import RawImage
 
@@ -215,7 +217,7 @@ def test_paced_mode_offers_reliable_delivery(replay, graph, quality_bag):
 
 
 def test_types_that_are_not_installed_are_named_and_left_out(replay, listen, tmp_path):
-    known = bags._typestore()
+    known = typestore()
     if "nowhere_msgs/msg/Thing" not in known.types:
         known.register(get_types_from_msg("int32 value", "nowhere_msgs/msg/Thing"))
     mixed = tmp_path / "mixed"

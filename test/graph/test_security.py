@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from deeplab_miou.bags import BagWriter
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.images import RawImage
 
 POLICY = Path(__file__).parents[2] / "security" / "policy.xml"
