@@ -3,7 +3,8 @@
 The reference is ``message_filters``: every pair that its ``TimeSynchronizer`` (tolerance 0) or
 ``ApproximateTimeSynchronizer`` would emit for two topics is emitted here too. Unlike there, what is
 not paired comes back with a reason, a stamp is paired once, and no lock is held while a pair is
-processed.
+processed. When time goes back, each stream's messages pair with those of the same era of the other,
+however far one is behind the other.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.stamp_eras import StampEras
 
 T = TypeVar("T")
+# Era and stamp.
+_Key = tuple[int, int]
 
-# A stamp seen before that comes again this far behind the newest one means that time went back.
-REPEAT_BACK_NS = 1_000_000_000
-# Messages of the new era may be stamped this far ahead of the clock that jumped back.
-REWIND_MARGIN_NS = 500_000_000
 # Stamps remembered for each stream to tell a repeated message from a new one.
 REMEMBERED_STAMPS = 20_000
 
@@ -49,7 +49,7 @@ class Decision(Generic[T]):
     Attributes:
         pairs: pairs found, at most one for an added message.
         drops: messages given up.
-        jumped: time went back.
+        jumped: time went back; told once an era, by the stream that is the first to do so.
     """
 
     pairs: list[Pair[T]] = field(default_factory=list)
@@ -60,33 +60,38 @@ class Decision(Generic[T]):
 class _Held(NamedTuple, Generic[T]):
     item: T
     size: int
+    # It came while the other stream was in a later era: it may be of that one.
+    is_doubtful: bool
 
 
 class _Buffer(Generic[T]):
-    """Messages of one stream that wait, the stamps that ended, and how often time went back."""
+    """One stream: the messages that wait, and the stamps of the present era that ended."""
 
-    def __init__(self) -> None:
-        self.held: dict[int, _Held[T]] = {}
+    def __init__(self, jump_threshold_ns: int) -> None:
+        self.eras = StampEras(jump_threshold_ns)
+        self.held: dict[_Key, _Held[T]] = {}
         self.ended: dict[int, None] = {}
-        self.newest_ns: int | None = None
-        self.era = 0
 
-    def end(self, stamp_ns: int) -> None:
-        self.ended[stamp_ns] = None
-        if len(self.ended) > REMEMBERED_STAMPS:
-            del self.ended[next(iter(self.ended))]
+    def end(self, era: int, stamp_ns: int) -> None:
+        if era == self.eras.number:
+            self.ended[stamp_ns] = None
+            if len(self.ended) > REMEMBERED_STAMPS:
+                del self.ended[next(iter(self.ended))]
 
-    def begin_era(self, era: int) -> None:
-        self.era = era
-        self.ended.clear()
-        self.newest_ns = max(self.held, default=None)
+    def observe(self, stamp_ns: int, *, is_behind: bool) -> bool:
+        is_repeated = stamp_ns in self.ended or (self.eras.number, stamp_ns) in self.held
+        begins = self.eras.observe(stamp_ns, is_repeated=is_repeated, is_behind=is_behind)
+        if begins:
+            self.ended.clear()
+        return begins
 
-    def went_back(self, stamp_ns: int, threshold_ns: int) -> bool:
-        if self.newest_ns is None:
-            return False
-        back_ns = self.newest_ns - stamp_ns
-        seen = stamp_ns in self.ended or stamp_ns in self.held
-        return back_ns > threshold_ns or (seen and back_ns >= REPEAT_BACK_NS)
+    def catch_up(self, era: int) -> None:
+        """Move to a later era that the stamps did not tell of, with what came since it began."""
+        before = self.eras.number
+        self.eras.catch_up(era)
+        for key in [key for key, held in self.held.items() if held.is_doubtful]:
+            if key[0] == before:
+                self.held[era, key[1]] = self.held.pop(key)
 
 
 class Pairer(Generic[T]):
@@ -114,37 +119,27 @@ class Pairer(Generic[T]):
         self._max_bytes = max_bytes
         self._jump_threshold_ns = jump_threshold_ns
         self._lock = threading.Lock()
-        self._buffers: dict[Stream, _Buffer[T]] = {stream: _Buffer() for stream in Stream}
+        self._buffers = self._make_buffers()
         self._bytes = 0
-        # First stamp of an era that stamps began and the clock has not told of.
-        self._told_ns: int | None = None
 
     def observe(self, stream: Stream, stamp_ns: int) -> Decision[T]:
         """Look at the stamp of a message that is about to be added: did time go back?
 
-        Both streams tell, one after the other. The first to do so begins a new era: what waits is
-        given up and the decision says ``jumped``. The second one only catches up.
+        What waits for a partner of an era that both streams have left is given up.
         """
         with self._lock:
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
-            decision: Decision[T] = Decision()
-            if own.era < other.era:
-                if other.newest_ns is None or stamp_ns <= other.newest_ns + REWIND_MARGIN_NS:
-                    decision = Decision(drops=self._jump_drops([stream]))
-                    own.begin_era(other.era)
-            elif own.went_back(stamp_ns, self._jump_threshold_ns):
-                decision = Decision(drops=self._jump_drops(list(Stream)), jumped=True)
-                self._told_ns = stamp_ns
-                own.begin_era(own.era + 1)
-            own.newest_ns = stamp_ns if own.newest_ns is None else max(own.newest_ns, stamp_ns)
-            return decision
+            is_behind = own.eras.number < other.eras.number
+            if not own.observe(stamp_ns, is_behind=is_behind):
+                return Decision()
+            jumped = own.eras.number > other.eras.number
+            return Decision(drops=self._drop_past(), jumped=jumped)
 
     def add(self, stream: Stream, stamp_ns: int, item: T, size: int) -> Decision[T]:
         """Add one message and return what that decides; call `observe` with its stamp before.
 
         A message whose stamp already waits in its stream replaces the one waiting (as upstream
-        does); a message whose stamp was already paired is a duplicate itself. A message from before
-        a jump back in time that the other stream has already made is given up.
+        does); a message whose stamp was already paired is a duplicate itself.
 
         Args:
             stream: the stream that the message arrived on.
@@ -154,25 +149,29 @@ class Pairer(Generic[T]):
         """
         with self._lock:
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
-            if own.era < other.era:
-                return Decision(drops=[Drop(stream, item, Reason.CLOCK_JUMP)])
+            era = own.eras.number
             if stamp_ns in own.ended:
                 return Decision(drops=[Drop(stream, item, Reason.DUPLICATE_STAMP)])
             decision: Decision[T] = Decision()
-            if stamp_ns in own.held:
-                replaced = self._pop(stream, stamp_ns)
+            if (era, stamp_ns) in own.held:
+                replaced = self._pop(stream, (era, stamp_ns))
                 decision.drops.append(Drop(stream, replaced, Reason.DUPLICATE_STAMP))
-            partner_ns = self._partner(_OTHER[stream], stamp_ns) if own.era == other.era else None
-            if partner_ns is None:
-                own.held[stamp_ns] = _Held(item, size)
+            partner = self._partner(stream, stamp_ns)
+            if partner is None:
+                is_doubtful = era < other.eras.number
+                own.held[era, stamp_ns] = _Held(item, size, is_doubtful)
                 self._bytes += size
                 self._evict(stream, decision.drops)
                 return decision
-            partner = self._pop(_OTHER[stream], partner_ns)
-            own.end(stamp_ns)
-            other.end(partner_ns)
+            paired = self._pop(_OTHER[stream], partner)
+            for buffer in (own, other):
+                if buffer.eras.number < max(era, partner[0]):
+                    buffer.catch_up(max(era, partner[0]))
+                    decision.drops.extend(self._drop_past())
+            own.end(max(era, partner[0]), stamp_ns)
+            other.end(max(era, partner[0]), partner[1])
             is_image = stream is Stream.IMAGE
-            decision.pairs.append(Pair(item, partner) if is_image else Pair(partner, item))
+            decision.pairs.append(Pair(item, paired) if is_image else Pair(paired, item))
             return decision
 
     def flush(self) -> Decision[T]:
@@ -184,35 +183,17 @@ class Pairer(Generic[T]):
                     self._give_up(stream, drops)
             return Decision(drops=drops)
 
-    def rewind(self, now_ns: int) -> Decision[T]:
-        """Take note that the clock jumped back to a time.
-
-        Messages stamped after that time belong to the past era and are given up; those of the new
-        era, which may have overtaken the news, stay. A jump that the stamps told is no news.
-        """
+    def clock_jumped(self, now_ns: int) -> None:
+        """Take note that the clock jumped back to a time: stamps are expected to follow."""
         with self._lock:
-            limit_ns = now_ns + REWIND_MARGIN_NS
-            eras = {buffer.era for buffer in self._buffers.values()}
-            past = [s for s, b in self._buffers.items() if (b.newest_ns or 0) > limit_ns]
-            if self._told_ns is not None and self._told_ns <= limit_ns:
-                # Stamps told first and have run ahead of the clock since: only a stream that
-                # lags is in the past.
-                past = [stream for stream in past if self._buffers[stream].era < max(eras)]
-            self._told_ns = None
-            if not past:
-                return Decision()
-            jumped = len(eras) == 1
-            decision = Decision(drops=self._jump_drops(past, limit_ns), jumped=jumped)
-            for stream in Stream if jumped else past:
-                self._buffers[stream].begin_era(max(eras) + jumped)
-            return decision
+            for buffer in self._buffers.values():
+                buffer.eras.clock_jumped(now_ns)
 
     def reset(self) -> None:
         """Forget everything, as if just made."""
         with self._lock:
-            self._buffers = {stream: _Buffer() for stream in Stream}
+            self._buffers = self._make_buffers()
             self._bytes = 0
-            self._told_ns = None
 
     def waiting(self) -> dict[Stream, int]:
         """Return how many messages each stream holds."""
@@ -225,17 +206,37 @@ class Pairer(Generic[T]):
         with self._lock:
             return self._bytes
 
-    def _partner(self, stream: Stream, stamp_ns: int) -> int | None:
-        held = self._buffers[stream].held
-        if stamp_ns in held:
-            return stamp_ns
+    def _make_buffers(self) -> dict[Stream, _Buffer[T]]:
+        return {stream: _Buffer(self._jump_threshold_ns) for stream in Stream}
+
+    def _partner(self, stream: Stream, stamp_ns: int) -> _Key | None:
+        """Find the partner of a new message among what waits in the other stream.
+
+        It is of the same era. Only where there is none may one of the two streams have gone back
+        without its stamps telling: because it had shown nothing later before.
+        """
+        own, other = self._buffers[stream].eras.number, self._buffers[_OTHER[stream]].eras.number
+        held = self._buffers[_OTHER[stream]].held
+        partner = self._nearest(held, own, stamp_ns)
+        if partner is None and own < other:
+            return self._nearest(held, other, stamp_ns)
+        if partner is None and own > other:
+            doubtful = {key: entry for key, entry in held.items() if entry.is_doubtful}
+            return self._nearest(doubtful, other, stamp_ns)
+        return partner
+
+    def _nearest(self, held: dict[_Key, _Held[T]], era: int, stamp_ns: int) -> _Key | None:
+        if (era, stamp_ns) in held:
+            return era, stamp_ns
         if not self._tolerance_ns:
             return None
-        near = [other for other in held if abs(other - stamp_ns) <= self._tolerance_ns]
-        return min(near, key=lambda other: (abs(other - stamp_ns), other), default=None)
+        near = [
+            key for key in held if key[0] == era and abs(key[1] - stamp_ns) <= self._tolerance_ns
+        ]
+        return min(near, key=lambda key: (abs(key[1] - stamp_ns), key), default=None)
 
-    def _pop(self, stream: Stream, stamp_ns: int) -> T:
-        held = self._buffers[stream].held.pop(stamp_ns)
+    def _pop(self, stream: Stream, key: _Key) -> T:
+        held = self._buffers[stream].held.pop(key)
         self._bytes -= held.size
         return held.item
 
@@ -256,10 +257,11 @@ class Pairer(Generic[T]):
         item = self._pop(stream, min(self._buffers[stream].held))
         drops.append(Drop(stream, item, _UNMATCHED[stream]))
 
-    def _jump_drops(self, streams: list[Stream], after_ns: int | None = None) -> list[Drop[T]]:
+    def _drop_past(self) -> list[Drop[T]]:
+        present = min(buffer.eras.number for buffer in self._buffers.values())
         return [
-            Drop(stream, self._pop(stream, stamp_ns), Reason.CLOCK_JUMP)
-            for stream in streams
-            for stamp_ns in sorted(self._buffers[stream].held)
-            if after_ns is None or stamp_ns > after_ns
+            Drop(stream, self._pop(stream, key), Reason.CLOCK_JUMP)
+            for stream, buffer in self._buffers.items()
+            for key in sorted(buffer.held)
+            if key[0] < present
         ]

@@ -227,10 +227,7 @@ class Pipeline:
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
-        decision = self._pairer.rewind(now_ns)
-        if decision.jumped:
-            self._time_went_back()
-        self._follow(decision)
+        self._pairer.clock_jumped(now_ns)
 
     def reset(self) -> None:
         """Start from zero, as if just made; what waits or is in work is counted nowhere."""

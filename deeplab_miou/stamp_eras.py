@@ -1,0 +1,88 @@
+"""Tell from the stamps of one stream, and from the clock, when time went back.
+
+A bag that loops and a simulator that starts again stamp their messages with times that were used
+before. Each stream finds out for itself, because its messages may be seconds behind those of the
+others and of the clock.
+"""
+
+from __future__ import annotations
+
+# A stamp seen before that comes again this far behind the newest one means that time went back.
+REPEAT_BACK_NS = 1_000_000_000
+# After a jump of the clock, the first stamps of a stream may be this far ahead of the clock.
+CLOCK_MARGIN_NS = 500_000_000
+
+
+class StampEras:
+    """Numbers the eras of a stream; within one, stamps go forward but for some reordering.
+
+    One stamp that was never set (0), or that lies in the far future and is followed by one that
+    goes on from before, begins no era.
+
+    Args:
+        jump_threshold_ns: a stamp further than this behind the newest begins an era even if
+            neither the clock nor a repeated stamp says so.
+
+    Attributes:
+        number: of the present era, from 0.
+    """
+
+    def __init__(self, jump_threshold_ns: int) -> None:
+        self.number = 0
+        self._jump_threshold_ns = jump_threshold_ns
+        self._newest_ns: int | None = None
+        # The newest stamp before the last message, if that one leapt ahead.
+        self._leapt_from_ns: int | None = None
+        # Where the clock went while this stream has not, and where this stream went before it.
+        self._clock_ns: int | None = None
+        self._ahead_of_clock_ns: int | None = None
+
+    def observe(self, stamp_ns: int, *, is_repeated: bool, is_behind: bool) -> bool:
+        """Take note of a stamp and tell whether it begins an era.
+
+        Args:
+            stamp_ns: of the next message, nanoseconds.
+            is_repeated: the present era has had this stamp.
+            is_behind: the other stream is in a later era.
+        """
+        newest_ns, leapt_from_ns = self._newest_ns, self._leapt_from_ns
+        if newest_ns is None:
+            self._newest_ns = stamp_ns
+            return False
+        back_ns = newest_ns - stamp_ns
+        is_leap = -back_ns > self._jump_threshold_ns
+        self._leapt_from_ns = newest_ns if is_leap else None
+        goes_on = leapt_from_ns is not None and leapt_from_ns - stamp_ns <= self._jump_threshold_ns
+        if (
+            (is_repeated and (is_behind or back_ns >= REPEAT_BACK_NS))
+            or self._follows_clock(stamp_ns, back_ns)
+            or (back_ns > self._jump_threshold_ns and stamp_ns != 0 and not goes_on)
+        ):
+            self.number += 1
+            self._newest_ns = stamp_ns
+            self._ahead_of_clock_ns = stamp_ns if self._clock_ns is None else None
+            self._clock_ns = None
+            return True
+        if stamp_ns and back_ns > self._jump_threshold_ns and leapt_from_ns is not None:
+            newest_ns = leapt_from_ns
+        self._newest_ns = max(newest_ns, stamp_ns)
+        return False
+
+    def catch_up(self, number: int) -> None:
+        """Take note that a later era is the present one, which no stamp of this stream told."""
+        self.number = number
+        self._clock_ns = None
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """Take note that the clock went back to a time: stamps will follow if they have not."""
+        ahead_ns = self._ahead_of_clock_ns
+        self._ahead_of_clock_ns = None
+        if ahead_ns is not None and ahead_ns <= now_ns + CLOCK_MARGIN_NS:
+            return
+        if self._newest_ns is not None and self._newest_ns > now_ns:
+            self._clock_ns = now_ns
+
+    def _follows_clock(self, stamp_ns: int, back_ns: int) -> bool:
+        if self._clock_ns is None or back_ns <= 0:
+            return False
+        return stamp_ns <= self._clock_ns + CLOCK_MARGIN_NS or back_ns > CLOCK_MARGIN_NS
