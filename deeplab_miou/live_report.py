@@ -17,7 +17,7 @@ from deeplab_miou.report.report import Report, Window
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deeplab_miou.results import Result, Scoring
+    from deeplab_miou.aggregation.results import Result, Scoring
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import os
 import numpy as np
 import pytest
 
-from deeplab_miou.aggregate import Aggregate
+from deeplab_miou.aggregation.aggregate import Aggregate
+from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, StreamTotals
+from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.evaluator_messages import EvaluatorState, FrameRecord, StreamTotals
 from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.metric.confusion import to_cells
-from deeplab_miou.results import Scoring
 
 EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
 NAMES = ("road", "car", "sky")

@@ -10,7 +10,7 @@ import sensor_msgs.msg
 from builtin_interfaces.msg import Time
 from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, StreamAccount
 
-from deeplab_miou.evaluator_messages import (
+from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,

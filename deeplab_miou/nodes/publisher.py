@@ -19,9 +19,10 @@ from rclpy.qos import (
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from deeplab_miou.aggregate import Aggregate
+from deeplab_miou.aggregation.aggregate import Aggregate, News
+from deeplab_miou.aggregation.messages import RefusedError
+from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.evaluator_messages import RefusedError
 from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.matrix_picture import draw_matrix
 from deeplab_miou.nodes import managed
@@ -30,7 +31,6 @@ from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_parameters import PARAMETERS
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 from deeplab_miou.nodes.result_messages import PublisherStatus, mean_iou_message
-from deeplab_miou.results import Scoring
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class MiouPublisher(ManagedNode):
-    """Publishes the scores of one or more evaluators; all logic is in `deeplab_miou.aggregate`."""
+    """Publishes the scores of one or more evaluators; all logic is in `aggregation`."""
 
     def __init__(self) -> None:
         super().__init__("miou_publisher", PARAMETERS)
@@ -210,15 +210,16 @@ class MiouPublisher(ManagedNode):
             aggregate.count_refused(error.kind)
             self._warn(error)
             return
-        superseded = aggregate.superseded
         try:
-            if aggregate.add_state(state, time.monotonic()):
-                self._changed.set()
+            news = aggregate.add_state(state, time.monotonic())
         except RefusedError as error:
             self._warn(error)
-        if aggregate.superseded > superseded:
+            return
+        if news:
+            self._changed.set()
+        if news is News.REPLACEMENT:
             self.get_logger().warning(
-                f"{state.source} came back with another configuration (checkpoint, label map or "
+                f"{state.source} has another configuration (checkpoint, label map or "
                 "the like): what it counted before is discarded"
             )
 

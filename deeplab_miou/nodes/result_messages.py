@@ -14,7 +14,7 @@ from deeplab_miou.nodes.conversions import ns_to_time, stream_account
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deeplab_miou.results import Result, Totals
+    from deeplab_miou.aggregation.results import Result, Totals
 
 
 def mean_iou_message(result: Result) -> MeanIoU:

@@ -11,7 +11,7 @@ from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.accounting import AccountSnapshot, Reason, StreamCounts
-from deeplab_miou.evaluator_messages import RefusedError, StreamTotals
+from deeplab_miou.aggregation.messages import RefusedError, StreamTotals
 from deeplab_miou.images import RawImage, decode_color
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.nodes import conversions

@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeplab_miou import aggregate
-from deeplab_miou.aggregate import Aggregate
-from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.evaluator_messages import (
+from deeplab_miou.aggregation import aggregate, runs
+from deeplab_miou.aggregation.aggregate import Aggregate, News
+from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
     StreamTotals,
-    matrix_from_counts,
 )
+from deeplab_miou.aggregation.results import Scoring
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.confusion import to_cells
-from deeplab_miou.results import Scoring
 
 NAMES = ("road", "car", "sky")
 # The worked example: prediction [0, 1, 2, 0, 1], ground truth [0, 1, 1, 0, 2].
@@ -171,10 +170,10 @@ def test_another_configuration_replaces_what_its_source_counted():
     sums = Aggregate()
     sums.add_state(state(run="old", configuration="a"), 0.0)
     sums.add_state(state(source="/other", configuration="a"), 0.0)
-    sums.add_state(state(run="new", configuration="b", matrix=2 * EXAMPLE), 1.0)
+    news = sums.add_state(state(run="new", configuration="b", matrix=2 * EXAMPLE), 1.0)
+    assert news is News.REPLACEMENT
     totals = sums.totals(1.0)
     assert totals.matrix.tolist() == (3 * EXAMPLE).tolist()
-    assert sums.superseded == 1
     assert not sums.add_state(state(run="old", sequence=9, configuration="a"), 2.0)
     assert sums.totals(2.0).matrix.tolist() == (3 * EXAMPLE).tolist()
 
@@ -187,20 +186,60 @@ def test_another_configuration_may_bring_other_classes():
     assert sums.totals(1.0).class_names == names
 
 
+def test_another_configuration_replaces_what_was_folded(monkeypatch):
+    monkeypatch.setattr(runs, "_MAX_FINISHED_RUNS", 2)
+    sums = Aggregate()
+    for source in ("/e", "/other"):
+        for i in range(6):
+            sums.add_state(state(source, str(i), configuration="a"), 0.0)
+    assert len(sums._runs) < 12
+    assert sums.totals(0.0).frames == 12
+    sums.add_state(state(run="new", configuration="b"), 1.0)
+    totals = sums.totals(1.0)
+    assert totals.frames == 6 + 1
+    assert totals.matrix.tolist() == (7 * EXAMPLE).tolist()
+    assert totals.sources == ("/e", "/other")
+
+
+@pytest.mark.parametrize("names", [NAMES, ("a", "b", "c")])
+def test_a_node_configured_anew_replaces_its_earlier_processes_too(names):
+    sums = Aggregate()
+    sums.add_state(state(run="old", configuration="a"), 0.0)
+    sums.add_state(state(run="new", configuration="a"), 0.0)
+    assert sums.totals(0.0).frames == 2
+    again = state(run="new", reset_count=1, sequence=1, configuration="b", class_names=names)
+    assert sums.add_state(again, 1.0) is News.REPLACEMENT
+    assert sums.totals(1.0).frames == 1
+    assert sums.totals(1.0).class_names == names
+
+
+def test_a_refused_configuration_replaces_nothing():
+    sums = Aggregate()
+    sums.add_state(state(run="old", configuration="a"), 0.0)
+    sums.add_state(state("/other", configuration="a"), 0.0)
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="classes"):
+            sums.add_state(state(run="new", configuration="b", class_names=("a", "b", "c")), 1.0)
+    assert sums.totals(1.0).frames == 2
+    assert sums.add_state(state(run="old", sequence=2, configuration="a", frames=2), 2.0)
+    assert sums.totals(2.0).frames == 3
+
+
+def test_another_configuration_empties_the_window():
+    sums = Aggregate()
+    sums.add_state(state(run="old", configuration="a", frame_sequence=0), 0.0)
+    sums.add_frame(frame(1, run="old"))
+    sums.add_state(state(run="new", configuration="b", frame_sequence=0), 1.0)
+    assert not sums.add_frame(frame(2, run="old"))
+    assert sums.window(1.0).totals.frames == 0
+
+
 def test_evaluator_reset_replaces():
     sums = Aggregate()
     sums.add_state(state(sequence=5, matrix=9 * EXAMPLE, frames=9), 0.0)
     sums.add_state(state(reset_count=1, sequence=6), 0.0)
     assert not sums.add_state(state(sequence=7, matrix=10 * EXAMPLE, frames=10), 0.0)
     assert sums.totals(0.0).frames == 1
-
-
-def test_stream_totals_after_a_reset_keep_their_identity():
-    base = StreamTotals(10, 6, 2, {"queue_full": 2})
-    now = StreamTotals(15, 9, 3, {"queue_full": 2, "bad_size": 1})
-    since = now.since(base)
-    assert since == StreamTotals(7, 3, 3, {"bad_size": 1})
-    assert since.received == since.evaluated + since.waiting + sum(since.dropped.values())
 
 
 @pytest.mark.parametrize(
@@ -249,21 +288,8 @@ def test_other_classes_are_welcome_after_a_reset():
     assert sums.window(0.0).totals.matrix.tolist() == matrix.tolist()
 
 
-@pytest.mark.parametrize(
-    ("counts", "classes", "text"),
-    [
-        ([1] * 5, 2, "5 counts, expected 6"),
-        ([], 0, "0 class names"),
-        ([2**64 - 1, 1], 1, "more than"),
-    ],
-)
-def test_malformed_matrices_are_refused(counts, classes, text):
-    with pytest.raises(RefusedError, match=text):
-        matrix_from_counts(np.array(counts, np.uint64), classes)
-
-
 def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
-    monkeypatch.setattr(aggregate, "_MAX_FINISHED_RUNS", 3)
+    monkeypatch.setattr(runs, "_MAX_FINISHED_RUNS", 3)
     sums = Aggregate()
     states = [state(run=str(i), sequence=2, stamp_ns=i) for i in range(20)]
     for one in states:
@@ -286,13 +312,13 @@ def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
 
 
 def test_folded_ids_and_sources_are_bounded(monkeypatch):
-    monkeypatch.setattr(aggregate, "_MAX_FINISHED_RUNS", 2)
-    monkeypatch.setattr(aggregate, "_MAX_FOLDED_IDS", 5)
+    monkeypatch.setattr(runs, "_MAX_FINISHED_RUNS", 2)
+    monkeypatch.setattr(runs, "_MAX_CLOSED_RUNS", 5)
     monkeypatch.setattr(aggregate, "_MAX_SOURCES", 2)
     sums = Aggregate()
     for i in range(30):
         sums.add_state(state(run=str(i)), 0.0)
-    assert len(sums._folded_ids) == 5
+    assert len(sums._runs._closed) == 5
     sums.add_state(state("/second"), 0.0)
     with pytest.raises(RefusedError, match="limit"):
         sums.add_state(state("/third"), 0.0)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab_miou import sequences
-from deeplab_miou.sequences import SequenceTracker
+from deeplab_miou.aggregation import sequences
+from deeplab_miou.aggregation.sequences import SequenceTracker
 
 
 @given(st.lists(st.integers(1, 40)))

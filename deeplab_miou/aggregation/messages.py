@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+RunKey = tuple[str, str]  # source, run_id
+
 # Ids are uint8 and one of them is the ignore index.
 MAX_CLASSES = 255
 # Years of 4K video; sums over thousands of evaluators still fit int64.
@@ -117,6 +119,11 @@ class EvaluatorState:
     provenance: str = ""
 
     @property
+    def key(self) -> RunKey:
+        """The run that it is a state of."""
+        return self.source, self.run_id
+
+    @property
     def order(self) -> tuple[int, int]:
         """Greater is newer, within a run."""
         return self.reset_count, self.sequence
@@ -154,6 +161,11 @@ class FrameRecord:
     evaluated: bool
     cells: NDArray[np.uint32]
     counts: NDArray[np.uint64]
+
+    @property
+    def key(self) -> RunKey:
+        """The run that it is part of."""
+        return self.source, self.run_id
 
     def matrix(self, num_classes: int) -> NDArray[np.int64]:
         """Return the frame's confusion matrix, ``(n, n + 1)``.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from deeplab_miou.aggregation.messages import StreamTotals
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.evaluator_messages import StreamTotals
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.evaluator_messages import EvaluatorState
+    from deeplab_miou.aggregation.messages import EvaluatorState
     from deeplab_miou.metric.bootstrap import Intervals
     from deeplab_miou.metric.scores import AbsentClasses, Scores
 
@@ -72,8 +73,15 @@ class Totals:
     images: StreamTotals = field(default_factory=StreamTotals)
     labels: StreamTotals = field(default_factory=StreamTotals)
 
-    def plus(self, state: EvaluatorState, base: EvaluatorState | None) -> Totals:
-        """Return these totals with what a run counted since its base."""
+    @classmethod
+    def zero(cls, class_names: tuple[str, ...]) -> Totals:
+        """Return the sums over no evaluator."""
+        n = len(class_names)
+        return cls(class_names, np.zeros((n, n + 1), np.int64))
+
+    @classmethod
+    def of(cls, state: EvaluatorState, base: EvaluatorState | None = None) -> Totals:
+        """Return what a run has counted, or has counted since an earlier state of it."""
         frames, ignored, unmapped = state.frames, state.ignored_pixels, state.unmapped_pixels
         matrix, images, labels = state.matrix, state.images, state.labels
         if base is not None and base.reset_count == state.reset_count:
@@ -82,15 +90,29 @@ class Totals:
             unmapped -= base.unmapped_pixels
             matrix = matrix - base.matrix
             images, labels = images.since(base.images), labels.since(base.labels)
-        return replace(
-            self,
-            matrix=self.matrix + matrix,
-            frames=self.frames + frames,
-            ignored_pixels=self.ignored_pixels + ignored,
-            unmapped_pixels=self.unmapped_pixels + unmapped,
-            stamp_ns=max(self.stamp_ns, state.stamp_ns) if frames else self.stamp_ns,
-            images=self.images + images,
-            labels=self.labels + labels,
+        return cls(
+            class_names=state.class_names,
+            matrix=matrix,
+            frames=frames,
+            ignored_pixels=ignored,
+            unmapped_pixels=unmapped,
+            stamp_ns=state.stamp_ns if frames else 0,
+            images=images,
+            labels=labels,
+        )
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            class_names=self.class_names,
+            matrix=self.matrix + other.matrix,
+            frames=self.frames + other.frames,
+            missing_frames=self.missing_frames + other.missing_frames,
+            ignored_pixels=self.ignored_pixels + other.ignored_pixels,
+            unmapped_pixels=self.unmapped_pixels + other.unmapped_pixels,
+            stamp_ns=max(self.stamp_ns, other.stamp_ns),
+            sources=tuple(sorted({*self.sources, *other.sources})),
+            images=self.images + other.images,
+            labels=self.labels + other.labels,
         )
 
 

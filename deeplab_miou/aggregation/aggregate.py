@@ -1,0 +1,280 @@
+"""One score from many evaluators: newest states added up, whatever becomes of messages."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from deeplab_miou.aggregation.frames import EarlyFrames, FrameStatistics
+from deeplab_miou.aggregation.messages import RefusedError
+from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
+from deeplab_miou.aggregation.runs import Runs
+from deeplab_miou.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
+    from deeplab_miou.aggregation.runs import Run
+
+_MAX_SOURCES = 256
+
+
+class News(IntEnum):
+    """What a state tells that was not known."""
+
+    NONE = 0  # it is late or repeated
+    NEWER = 1
+    REPLACEMENT = 2  # its source has another configuration: what it had counted is discarded
+
+
+class Aggregate:
+    """Adds up evaluators; thread-safe.
+
+    Of each (source, run_id) the state with the greatest (reset_count, sequence) counts, so that
+    messages that are lost, repeated, late or out of order change nothing. Window and intervals
+    are fed from the frames' outcomes. A source with another configuration than before (another
+    checkpoint, say) replaces all that it counted, whether its process was restarted or configured
+    anew. Memory is bounded.
+
+    Args:
+        window_frames: length of the window in frames; None for no limit by frames.
+        window_seconds: length of the window in seconds of stamps; None for no limit by time.
+        block_s: length of the bootstrap's blocks, seconds.
+        scoring: how scores are computed.
+    """
+
+    def __init__(
+        self,
+        *,
+        window_frames: int | None = None,
+        window_seconds: float | None = None,
+        block_s: float = 1.0,
+        scoring: Scoring | None = None,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._scoring = scoring or Scoring()
+        self._runs = Runs()
+        self._frames = FrameStatistics(window_frames, window_seconds, block_s)
+        self._early = EarlyFrames()
+        self._refused: Counter[str] = Counter()
+        self._names: tuple[str, ...] = ()
+        self._names_are_bound = False
+
+    def add_state(self, state: EvaluatorState, now_s: float) -> News:
+        """Take a state.
+
+        Args:
+            state: the state as it arrived.
+            now_s: seconds of a monotonic clock.
+
+        Returns:
+            Whether it was newer than what was known.
+
+        Raises:
+            RefusedError: it contradicts what is known; counted, and nothing is changed.
+        """
+        with self._lock:
+            if self._runs.is_closed(state.key):
+                return News.NONE
+            run = self._runs.get(state.key)
+            if run is not None:
+                run.heard_s = now_s
+                if state.order <= run.state.order:
+                    return News.NONE
+            replaces = self._runs.contradicts(state)
+            bound = self._names_are_bound and not (
+                replaces and self._runs.sources == {state.source}
+            )
+            self._check(state, run, self._names if bound else ())
+            if replaces:
+                self._runs.forget(state.source, but=state.key)
+                self._frames.clear()
+            if not bound:
+                self._frames.expect(len(state.class_names))
+                self._names = state.class_names
+                self._names_are_bound = True
+            if run is None:
+                self._begin(state, now_s)
+            else:
+                self._runs.update(run, state)
+                self._follow_reset(run, state.reset_count)
+                run.settle(now_s)
+            self._runs.fold(self._names)
+            return News.REPLACEMENT if replaces else News.NEWER
+
+    def add_frame(self, frame: FrameRecord) -> bool:
+        """Take the outcome of a frame for window and intervals.
+
+        Returns:
+            True if it had not been taken before. A frame of a run whose state has not arrived is
+            held until it does.
+
+        Raises:
+            RefusedError: its cells are malformed; counted, and nothing is changed.
+        """
+        with self._lock:
+            if self._runs.is_closed(frame.key):
+                return False
+            run = self._runs.get(frame.key)
+            if run is None:
+                self._early.hold(frame)
+                return False
+            return self._take_frame(run, frame)
+
+    def totals(self, now_s: float) -> Totals:
+        """Return the sums at this instant; ``now_s`` as for `add_state`."""
+        with self._lock:
+            return self._runs.totals(self._names, now_s)
+
+    def result(self, now_s: float) -> Result:
+        """Return the scores of all that was counted, with intervals."""
+        with self._lock:
+            totals, scoring = self._runs.totals(self._names, now_s), self._scoring
+            bootstrap = self._frames.bootstrap
+        if bootstrap is None:
+            return Result(totals, None)
+        # Outside the lock: resampling takes a while.
+        intervals = bootstrap.intervals(
+            absent_classes=scoring.absent_classes, class_weights=scoring.weights
+        )
+        return Result(totals, score(totals.matrix, scoring), intervals)
+
+    def window(self, now_s: float) -> Result:
+        """Return the scores of the window."""
+        with self._lock:
+            totals, scoring = self._runs.totals(self._names, now_s), self._scoring
+            counted = self._frames.window()
+        if counted is None:
+            return Result(totals, None)
+        matrix, frames = counted.window_matrix, counted.window_frames
+        if matrix is None:  # no limit: all frames that were heard
+            matrix, frames = counted.matrix, counted.frames
+        recent = Totals(
+            class_names=totals.class_names,
+            matrix=matrix,
+            frames=frames,
+            missing_frames=totals.missing_frames,
+            stamp_ns=totals.stamp_ns if counted.window_end_ns is None else counted.window_end_ns,
+            sources=totals.sources,
+        )
+        return Result(recent, score(recent.matrix, scoring), start_ns=counted.window_start_ns)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Messages refused since the beginning, by kind."""
+        with self._lock:
+            return dict(self._refused)
+
+    def count_refused(self, kind: str) -> None:
+        """Count a message that was refused before it got here."""
+        with self._lock:
+            self._refused[kind] += 1
+
+    def ages(self, now_s: float) -> dict[str, float]:
+        """Return seconds since each source was last heard."""
+        with self._lock:
+            return self._runs.ages(now_s)
+
+    def provenance(self) -> dict[str, str]:
+        """Return the provenance text of each source's newest run."""
+        with self._lock:
+            return self._runs.provenance()
+
+    @property
+    def scoring(self) -> Scoring:
+        """How scores are computed now."""
+        return self._scoring
+
+    def set_scoring(self, scoring: Scoring) -> None:
+        """Compute scores differently from now on.
+
+        Raises:
+            ConfigurationError: the weights are not as many as the classes.
+        """
+        with self._lock:
+            if self._names:
+                scoring.check(len(self._names))
+            self._scoring = scoring
+
+    def reset(self) -> None:
+        """Start from zero: of the states that arrive later only what is new counts.
+
+        The class names may be others from then on.
+        """
+        with self._lock:
+            self._runs.reset()
+            self._names_are_bound = False
+            self._early.clear()
+            self._frames.clear()
+
+    def _check(self, state: EvaluatorState, run: Run | None, bound: tuple[str, ...]) -> None:
+        """Count and raise what makes a state unusable where these classes are counted."""
+        if bound and state.class_names != bound:
+            raise self._refusal(
+                "class_names",
+                f"state of {state.source!r} refused: its classes are {_list(state.class_names)}, "
+                f"but those counted so far are {_list(bound)}; call reset to start over",
+            )
+        if not bound:
+            try:
+                self._scoring.check(len(state.class_names))
+            except ConfigurationError as error:
+                text = f"state of {state.source!r} refused: {error}"
+                raise self._refusal("class_weights", text) from None
+        if run is None:
+            sources = self._runs.sources
+            if state.source not in sources and len(sources) >= _MAX_SOURCES:
+                raise self._refusal(
+                    "too_many_sources",
+                    f"state of {state.source!r} refused: {_MAX_SOURCES} sources are the limit",
+                )
+        elif state.reset_count == run.state.reset_count and (
+            state.class_names != run.state.class_names or state.shrank_since(run.state)
+        ):
+            raise self._refusal(
+                "inconsistent",
+                f"state {state.sequence} of {state.source!r} refused: within a run its classes "
+                "changed or its counts shrank without a reset",
+            )
+
+    def _refusal(self, kind: str, message: str) -> RefusedError:
+        self._refused[kind] += 1
+        return RefusedError(kind, message)
+
+    def _begin(self, state: EvaluatorState, now_s: float) -> None:
+        run = self._runs.begin(state, now_s)
+        for frame in self._early.release(state.key):
+            try:
+                self._take_frame(run, frame)
+            except RefusedError:
+                continue  # counted; nobody is left to tell
+        run.tracker.announce(state.frame_sequence)
+
+    def _follow_reset(self, run: Run, reset_count: int) -> None:
+        """Forget all frames when an evaluator forgot its own."""
+        if reset_count > run.frames_reset_count:
+            run.frames_reset_count = reset_count
+            run.forget_frames(0)
+            self._frames.clear()
+
+    def _take_frame(self, run: Run, frame: FrameRecord) -> bool:
+        if frame.reset_count < run.frames_reset_count or run.state.class_names != self._names:
+            return False
+        try:
+            matrix = frame.matrix(len(self._names))
+        except RefusedError as error:
+            raise self._refusal(error.kind, str(error)) from None
+        self._follow_reset(run, frame.reset_count)
+        if not run.tracker.add(frame.sequence):
+            return False
+        if frame.evaluated:
+            self._frames.update(matrix, frame.stamp_ns)
+        return True
+
+
+def _list(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")  # noqa: PLR2004
+    return f"{len(names)} ({shown})"

@@ -1,0 +1,169 @@
+"""The runs of all evaluators: the newest state of each, and a sum of those that are long over."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from deeplab_miou.aggregation.results import Totals
+from deeplab_miou.aggregation.sequences import SequenceTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from deeplab_miou.aggregation.messages import EvaluatorState, RunKey
+
+_MAX_FINISHED_RUNS = 64
+_MAX_CLOSED_RUNS = 4096
+# A state may overtake the frames that it speaks of: they come on another topic.
+_OVERTAKING_S = 1.0
+
+
+@dataclass(eq=False)
+class Run:
+    """What is known of one run of one evaluator.
+
+    Attributes:
+        state: its newest state.
+        heard_s: when it was last heard, seconds of a monotonic clock.
+        frames_reset_count: resets of the run before the frames in `tracker`.
+        base: the state that counting begins after; None to count all.
+        tracker: which outcomes of frames have arrived.
+    """
+
+    state: EvaluatorState
+    heard_s: float
+    frames_reset_count: int
+    base: EvaluatorState | None = None
+    tracker: SequenceTracker = field(default_factory=SequenceTracker)
+    _announced: tuple[float, int] | None = None
+
+    def settle(self, now_s: float) -> None:
+        """Believe in the frames that a state spoke of a while ago."""
+        if self._announced is not None and now_s - self._announced[0] >= _OVERTAKING_S:
+            self.tracker.announce(self._announced[1])
+            self._announced = None
+        if self._announced is None:
+            self._announced = (now_s, self.state.frame_sequence)
+
+    def forget_frames(self, frame_sequence: int) -> None:
+        """Expect the frames after this one; those before are no concern any more."""
+        self.tracker = SequenceTracker()
+        self.tracker.announce(frame_sequence)
+        self._announced = None
+
+    def counted(self, class_names: tuple[str, ...]) -> Totals:
+        """Return what the run has counted since its base; its classes are these."""
+        if self.state is self.base:
+            totals = Totals.zero(class_names)
+        else:
+            totals = Totals.of(self.state, self.base)
+        return replace(totals, missing_frames=self.tracker.missing, sources=(self.state.source,))
+
+
+class Runs:
+    """The runs of all evaluators in bounded memory; not thread-safe.
+
+    All runs of a source have the same configuration: one with another makes the caller `forget`
+    those before. Of the finished runs of evaluators that restarted the oldest are folded into one
+    sum for each source. A run that was folded or forgotten is closed: whatever of it arrives late
+    is no news.
+    """
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[RunKey, Run] = OrderedDict()  # least recently updated first
+        self._folded: dict[str, Totals] = {}
+        self._closed: OrderedDict[RunKey, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, key: RunKey) -> Run | None:
+        """Return a run; None if it has not begun or is closed."""
+        return self._runs.get(key)
+
+    def is_closed(self, key: RunKey) -> bool:
+        """Tell whether a run is over for good."""
+        return key in self._closed
+
+    @property
+    def sources(self) -> set[str]:
+        """The evaluators."""
+        return {source for source, _ in self._runs}
+
+    def contradicts(self, state: EvaluatorState) -> bool:
+        """Tell whether the state's source was counting with another configuration."""
+        return any(
+            run.state.configuration != state.configuration
+            for (source, _), run in self._runs.items()
+            if source == state.source
+        )
+
+    def begin(self, state: EvaluatorState, now_s: float) -> Run:
+        """Add a run with its first state."""
+        run = self._runs[state.key] = Run(state, now_s, state.reset_count)
+        return run
+
+    def update(self, run: Run, state: EvaluatorState) -> None:
+        """Take a newer state of a run."""
+        run.state = state
+        self._runs.move_to_end(state.key)
+
+    def fold(self, class_names: tuple[str, ...]) -> None:
+        """Keep only the sums of what restarted evaluators left long ago."""
+        if len(self._runs) <= _MAX_FINISHED_RUNS:
+            return
+        finished = self._finished()
+        for key in finished[: max(len(finished) - _MAX_FINISHED_RUNS, 0)]:
+            counted = self._runs[key].counted(class_names)
+            earlier = self._folded.get(key[0])
+            self._folded[key[0]] = counted if earlier is None else earlier + counted
+            self._close([key])
+
+    def forget(self, source: str, *, but: RunKey) -> None:
+        """Forget all that a source has counted, except in one run."""
+        self._folded.pop(source, None)
+        self._close([key for key in self._runs if key[0] == source and key != but])
+
+    def reset(self) -> None:
+        """Begin to count after the newest states; runs that were followed by others are closed."""
+        self._close(self._finished())
+        self._folded.clear()
+        for run in self._runs.values():
+            run.base = run.state
+            run.forget_frames(run.state.frame_sequence)
+
+    def totals(self, class_names: tuple[str, ...], now_s: float) -> Totals:
+        """Return the sums over all runs; their classes are these."""
+        totals = Totals.zero(class_names)
+        for folded in self._folded.values():
+            totals += folded
+        for run in self._runs.values():
+            run.settle(now_s)
+            totals += run.counted(class_names)
+        return totals
+
+    def ages(self, now_s: float) -> dict[str, float]:
+        """Return seconds since each source was last heard."""
+        ages: dict[str, float] = {}
+        for (source, _), run in self._runs.items():
+            age = now_s - run.heard_s
+            ages[source] = min(age, ages.get(source, age))
+        return ages
+
+    def provenance(self) -> dict[str, str]:
+        """Return the provenance text of each source's newest run."""
+        return {source: run.state.provenance for (source, _), run in self._runs.items()}
+
+    def _finished(self) -> list[RunKey]:
+        """Return the runs that a later run of their source followed, oldest first."""
+        newest = dict(self._runs.keys())
+        return [key for key in self._runs if newest[key[0]] != key[1]]
+
+    def _close(self, keys: Iterable[RunKey]) -> None:
+        for key in keys:
+            del self._runs[key]
+            self._closed[key] = None
+            if len(self._closed) > _MAX_CLOSED_RUNS:
+                self._closed.popitem(last=False)
