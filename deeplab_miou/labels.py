@@ -23,11 +23,10 @@ class has a ``color`` a palette is made up and colour labels cannot be read.
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -35,6 +34,7 @@ import numpy as np
 from deeplab_miou import label_format
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.label_tables import ColorTable, IdTable
 from deeplab_miou.resources import share_directory
 
 if TYPE_CHECKING:
@@ -46,16 +46,14 @@ if TYPE_CHECKING:
 
 IGNORE_INDEX = 255
 
-# Rows are looked up in blocks of about this many pixels: index temporaries stay in the cache.
-_BLOCK_PIXELS = 1 << 15
-
 
 @dataclass(frozen=True)
 class MappedLabels:
     """A label image in train ids.
 
     Attributes:
-        ids: (H, W) uint8, train ids or the label map's ``ignore_index``; never the input's memory.
+        ids: (H, W) uint8, train ids or the label map's ``ignore_index``. Where raw ids are train
+            ids it may be the input itself, so it is for reading only.
         unmapped: pixels whose raw id or colour the label map does not know; they are ignored.
     """
 
@@ -113,18 +111,10 @@ class LabelMap:
             raise TypeError(
                 f"expected raw ids (H, W) of uint8, uint16 or int32, got {raw.shape} {raw.dtype}"
             )
-        found: NDArray[np.uint8 | np.uint16]
-        if raw.dtype == np.uint8 and raw.size:
-            found = cv2.LUT(raw, self._id_table[:256])  # type: ignore[assignment]
-        else:
-            found = np.empty(raw.shape, self._id_table.dtype)
-            for rows in _blocks(raw.shape):
-                block = raw[rows]
-                np.take(self._id_table, block, out=found[rows], mode="clip")
-                if raw.dtype == np.int32:
-                    outside = (block < 0) | (block > label_format.MAX_RAW_ID)
-                    found[rows][outside] = self._unknown
-        return self._finish(found, raw, "raw id")
+        ids, unmapped = self._id_table.map(raw)
+        if unmapped and self.unmapped == "error":
+            raise self._unknown_label("raw id", self._id_table.unknown(raw))
+        return MappedLabels(ids, unmapped)
 
     def map_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> MappedLabels:
         """Map colours to train ids; colours must be exact.
@@ -147,11 +137,10 @@ class LabelMap:
                 f"label image has colours, but label map {self.name} has none: publish ids "
                 "(mono8, mono16) or give the classes a color",
             )
-        found = np.empty(rgb.shape[:2], self._color_table.dtype)
-        for rows in _blocks(rgb.shape):
-            np.take(self._color_table, _pack(rgb[rows], bgr=bgr), out=found[rows], mode="clip")
-        found ^= found.dtype.type(self._unknown)
-        return self._finish(found, rgb[..., 2::-1] if bgr else rgb[..., :3], "colour")
+        ids, unmapped = self._color_table.map(rgb, bgr=bgr)
+        if unmapped and self.unmapped == "error":
+            raise self._unknown_label("colour", self._color_table.unknown(rgb, bgr=bgr))
+        return MappedLabels(ids, unmapped)
 
     def colorize(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Paint train ids (H, W) as (H, W, 3) uint8 RGB; ignored and invalid ids are black."""
@@ -207,62 +196,20 @@ class LabelMap:
     def __hash__(self) -> int:
         return hash((self.name, self.class_names))
 
-    def _finish(
-        self,
-        found: NDArray[np.uint8 | np.uint16],
-        raw: NDArray[np.uint8 | np.uint16 | np.int32],
-        what: str,
-    ) -> MappedLabels:
-        """Replace the mark of unknown values, which is in no other use, by ``ignore_index``."""
-        unknown = found == self._unknown
-        count = int(np.count_nonzero(unknown))
-        if count and self.unmapped == "error":
-            raise FrameError(
-                Reason.UNKNOWN_LABEL,
-                f"label map {self.name} does not know {_most_frequent(raw[unknown], what)}: "
-                "choose the label map that the labels were made with, or set unmapped: ignore",
-            )
-        if count:
-            found[unknown] = self.ignore_index
-        return MappedLabels(found.astype(np.uint8, copy=False), count)
+    def _unknown_label(self, what: str, values: NDArray[Any]) -> FrameError:
+        return FrameError(
+            Reason.UNKNOWN_LABEL,
+            f"label map {self.name} does not know {_most_frequent(values, what)}: "
+            "choose the label map that the labels were made with, or set unmapped: ignore",
+        )
 
     @cached_property
-    def _unknown(self) -> int:
-        """A mark that is neither a train id nor ``ignore_index``; 256 if all others are taken."""
-        return self.num_classes + (self.ignore_index == self.num_classes)
+    def _id_table(self) -> IdTable:
+        return IdTable(self.classes, self.ignored, self.ignore_index)
 
     @cached_property
-    def _table_type(self) -> type[np.uint8 | np.uint16]:
-        return np.uint8 if self._unknown <= np.iinfo(np.uint8).max else np.uint16
-
-    @cached_property
-    def _id_table(self) -> NDArray[np.uint8 | np.uint16]:
-        table = np.full(label_format.MAX_RAW_ID + 1, self._unknown, self._table_type)
-        for train_id, entry in enumerate(self.classes):
-            table[list(entry.ids)] = train_id
-        if all(entry.ids == (train_id,) for train_id, entry in enumerate(self.classes)):
-            table[self.ignore_index] = self.ignore_index  # raw ids are train ids, this one too
-        for entry in self.ignored:
-            table[list(entry.ids)] = self.ignore_index
-        return table
-
-    @cached_property
-    def _color_table(self) -> NDArray[np.uint8 | np.uint16]:
-        """Train id of every 24-bit colour, xor the mark of unknown ones.
-
-        So unknown colours are 0 and the table, 16 MiB of address space, takes memory only for the
-        pages that hold a known colour or a colour that has been looked up.
-        """
-        size = (1 << 24) * np.dtype(self._table_type).itemsize
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE)
-        table: NDArray[np.uint8 | np.uint16] = np.frombuffer(memory, self._table_type)
-        for train_id, entry in enumerate(self.classes):
-            for red, green, blue in entry.colors:
-                table[red | green << 8 | blue << 16] = train_id ^ self._unknown
-        for entry in self.ignored:
-            for red, green, blue in entry.colors:
-                table[red | green << 8 | blue << 16] = self.ignore_index ^ self._unknown
-        return table
+    def _color_table(self) -> ColorTable:
+        return ColorTable(self.classes, self.ignored, self.ignore_index)
 
     @cached_property
     def _paint_table(self) -> NDArray[np.uint8]:
@@ -306,26 +253,6 @@ def _entry_dict(entry: Entry) -> dict[str, object]:
     return result
 
 
-def _blocks(shape: tuple[int, ...]) -> list[slice]:
-    height, width = shape[:2]
-    rows = max(1, _BLOCK_PIXELS // max(1, width))
-    return [slice(top, top + rows) for top in range(0, height, rows)]
-
-
-def _pack(block: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint32]:
-    """Pack colours (h, w, 3 or 4) as (h, w) ``red | green << 8 | blue << 16``."""
-    codes = {
-        (3, False): cv2.COLOR_RGB2RGBA,
-        (3, True): cv2.COLOR_BGR2RGBA,
-        (4, False): None,
-        (4, True): cv2.COLOR_BGRA2RGBA,
-    }
-    code = codes[block.shape[2], bgr]
-    rgba = np.ascontiguousarray(block) if code is None else cv2.cvtColor(block, code)
-    packed = rgba.view(np.dtype("<u4"))[..., 0]
-    return cast("NDArray[np.uint32]", packed & np.uint32(0xFFFFFF))
-
-
 def _made_up_color(index: int) -> label_format.Color:
     """Spread an id's bits over the high bits of red, green and blue, as Pascal VOC's palette."""
     index += 1
@@ -336,7 +263,7 @@ def _made_up_color(index: int) -> label_format.Color:
     return (channels[0], channels[1], channels[2])
 
 
-def _most_frequent(values: NDArray[np.uint8 | np.uint16 | np.int32], what: str) -> str:
+def _most_frequent(values: NDArray[Any], what: str) -> str:
     """Spell the most frequent of raw ids (k,) or colours (k, 3): ``raw id 77 (123 pixels), …``."""
     unique, counts = np.unique(values, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")

@@ -79,11 +79,15 @@ def confusion_matrix(
 
 
 def warm_up(num_classes: int = 19) -> None:
-    """Compile, or load from the cache, what counting uint8 label maps needs.
+    """Compile, or load from the cache, what reading and counting uint8 label maps needs.
 
     Args:
         num_classes: number of classes to count with; the machine code is the same for all.
     """
+    from deeplab_miou.metric import kernels  # noqa: PLC0415
+
+    kernels.map_words()
+    kernels.any_foreign()
     # Eleven columns: one word of eight pixels and three single ones. A strided view takes the rest.
     ids = np.zeros((2, 22), np.uint8)
     confusion_matrix(ids[:, :11], ids[:, :11], num_classes)

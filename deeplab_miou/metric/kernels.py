@@ -1,41 +1,28 @@
-"""The compiled loops behind the confusion matrix, and where their machine code is cached.
+"""The compiled loops behind the confusion matrix and the lookup of ids.
 
-The loops are plain Python that Numba compiles for one explicit signature each. Compilation is
-cached on disk in the first writable of ``NUMBA_CACHE_DIR``, the package's own ``__pycache__``, the
-user's cache directory and a private directory under the temporary one; with none of them the
-loops are compiled once a process. A file lock makes processes that start together compile once.
+Plain Python that `deeplab_miou.metric.compiling` compiles for one explicit signature each.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-import tempfile
-import threading
-from pathlib import Path
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 
+from deeplab_miou.metric.compiling import compiled
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows: two processes may compile the same twice
-    fcntl = None  # type: ignore[assignment]
 
 # Unsigned everywhere: a signed index costs Numba a wrap-around test, and mixing both gives floats.
 _U = np.uint64
 _ZERO, _ONE, _WORD, _LAST_BYTE, _BYTE = _U(0), _U(1), _U(8), _U(56), _U(255)
 _HELD = 256  # words put aside: far enough that the stores are through before they are loaded again
-
-_lock = threading.Lock()
-_compiled: dict[tuple[str, ...], Callable[..., None]] = {}
+_REPEAT = _U(0x0101010101010101)
 
 
 def _count_held(  # noqa: PLR0917 - compiled code takes no keywords
@@ -166,114 +153,85 @@ def _count_pixels(
     tables[sub, cell] += np.uint32(run)
 
 
+def _map_words(
+    raw: NDArray[np.uint64],
+    table: NDArray[np.uint8],
+    unknown: NDArray[np.uint8],
+    out: NDArray[np.uint64],
+) -> np.uint64:
+    """Look up uint8 ids, eight to a word, a run of equal words at a time.
+
+    Args:
+        raw: (h, w) words of eight ids each, any strides.
+        table: (256,) what each id becomes.
+        unknown: (256,) 1 for ids that are not known, else 0.
+        out: (h, w) words to write to.
+
+    Returns:
+        How many ids are not known.
+    """
+    count = _ZERO
+    last = _ZERO
+    mapped = _U(table[0]) * _REPEAT
+    strange = _U(unknown[0]) * _WORD
+    for r in range(_U(raw.shape[0])):
+        for c in range(_U(raw.shape[1])):
+            word = raw[r, c]
+            if word != last:
+                last = word
+                mapped = _ZERO
+                strange = _ZERO
+                for i in range(_ZERO, _U(64), _WORD):
+                    value = (word >> i) & _BYTE
+                    mapped |= _U(table[value]) << i
+                    strange += _U(unknown[value])
+            out[r, c] = mapped
+            count += strange
+    return count
+
+
+def _any_foreign(ids: NDArray[np.uint8], num_classes: np.uint8, ignore_index: np.uint8) -> bool:
+    """Tell whether any of (k,) ids is neither below `num_classes` nor `ignore_index`."""
+    foreign = np.uint8(0)
+    for i in range(ids.shape[0]):
+        value = ids[i]
+        foreign |= np.uint8(value >= num_classes) & np.uint8(value != ignore_index)
+    return foreign != 0
+
+
+@functools.cache
 def count_words() -> Callable[..., None]:
     """Return `_count_words` compiled."""
-    return _get(_count_words, ("uint64", "uint64"))
+    words, byte = _pixels("uint64"), numba.types.uint8
+    return compiled(_count_words, (words, words, byte, byte, _TABLES))
 
 
+@functools.cache
 def count_pixels(ground_truth: str, prediction: str) -> Callable[..., None]:
     """Return `_count_pixels` compiled for two element types, for example ``"uint8", "int32"``."""
-    return _get(_count_pixels, (ground_truth, prediction))
+    pixels, integer = (_pixels(ground_truth), _pixels(prediction)), numba.types.int64
+    return compiled(_count_pixels, (*pixels, integer, integer, _TABLES))
 
 
-def _get(function: Callable[..., None], elements: tuple[str, str]) -> Callable[..., None]:
-    key = (function.__name__, *elements)
-    compiled = _compiled.get(key)
-    if compiled is None:
-        with _lock:
-            compiled = _compiled.get(key)
-            if compiled is None:
-                compiled = _compiled[key] = _compile(function, elements)
-    return compiled
+@functools.cache
+def map_words() -> Callable[..., int]:
+    """Return `_map_words` compiled."""
+    table = numba.types.Array(numba.types.uint8, 1, "C", readonly=True)
+    out = numba.types.Array(numba.types.uint64, 2, "A", aligned=False)
+    return compiled(_map_words, (_pixels("uint64"), table, table, out))
 
 
-def _signature(function: Callable[..., None], elements: tuple[str, str]) -> tuple[Any, ...]:
+@functools.cache
+def any_foreign() -> Callable[..., bool]:
+    """Return `_any_foreign` compiled."""
+    byte = numba.types.uint8
+    ids = numba.types.Array(byte, 1, "C", readonly=True, aligned=False)
+    return compiled(_any_foreign, (ids, byte, byte))
+
+
+def _pixels(element: str) -> Any:  # noqa: ANN401 - numba is untyped
     # Read-only, unaligned and strided: arrays with fewer restrictions convert to it.
-    pixels = [
-        numba.types.Array(getattr(numba.types, element), 2, "A", readonly=True, aligned=False)
-        for element in elements
-    ]
-    tables = numba.types.Array(numba.types.uint32, 2, "C")
-    if function is _count_words:
-        return (*pixels, numba.types.uint8, numba.types.uint8, tables)
-    return (*pixels, numba.types.int64, numba.types.int64, tables)
+    return numba.types.Array(getattr(numba.types, element), 2, "A", readonly=True, aligned=False)
 
 
-def _compile(function: Callable[..., None], elements: tuple[str, str]) -> Callable[..., None]:
-    """Compile or load one signature; a damaged cache is cleared and an unusable one is left out."""
-    signature = _signature(function, elements)
-    for _ in range(2):
-        dispatcher = _cached_dispatcher(function)
-        if dispatcher is None:
-            break
-        directory = Path(dispatcher.stats.cache_path)
-        try:
-            with _locked(directory):
-                dispatcher.compile(signature)
-        except Exception:  # noqa: BLE001 - unpickling a truncated file raises almost anything
-            _clear(directory)
-            continue
-        dispatcher.disable_compile()
-        return dispatcher  # type: ignore[no-any-return]
-    dispatcher = numba.njit(nogil=True)(function)
-    dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher  # type: ignore[no-any-return]
-
-
-def _cached_dispatcher(function: Callable[..., None]) -> Any:  # noqa: ANN401 - numba is untyped
-    """Return a caching dispatcher, or None where no directory can be written."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # "no locator available": neither the package nor HOME is writable
-        directory = _private_directory()
-    if directory is None:
-        return None
-    configured = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory)
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return None
-    finally:
-        numba.config.CACHE_DIR = configured
-
-
-def _private_directory() -> Path | None:
-    """Return a directory of ours alone: whoever writes the cache decides what code runs here."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    directory = Path(tempfile.gettempdir()) / f"deeplab_miou_cache_{user}"
-    try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
-    except OSError:
-        return None
-    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if not stat.S_ISDIR(found.st_mode) or shared or found.st_uid != user:
-        return None
-    return directory
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the cache's file lock; Numba itself numbers its files without one."""
-    if fcntl is None:  # pragma: no cover
-        yield
-        return
-    try:
-        descriptor = os.open(directory / "deeplab_miou.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks: as without fcntl
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _clear(directory: Path) -> None:
-    for path in (*directory.glob("kernels.*.nbi"), *directory.glob("kernels.*.nbc")):
-        with contextlib.suppress(OSError):
-            path.unlink()
+_TABLES = numba.types.Array(numba.types.uint32, 2, "C")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import deeplab_miou
-from deeplab_miou.metric import kernels
+from deeplab_miou.metric import compiling, kernels
 
 COUNT = """
 import numpy as np
@@ -27,7 +27,11 @@ def installed(tmp_path):
     package = tmp_path / "site" / "deeplab_miou"
     (package / "metric").mkdir(parents=True)
     source = Path(deeplab_miou.__file__).parent
-    for name in ("__init__.py", "metric/__init__.py", "metric/confusion.py", "metric/kernels.py"):
+    for name in (
+        "__init__.py",
+        "metric/__init__.py",
+        *(f"metric/{name}.py" for name in ("confusion", "compiling", "kernels")),
+    ):
         shutil.copy(source / name, package / name)
     # Tests may run as root, whom no permission stops: a file where the directory should be does.
     (package / "metric" / "__pycache__").write_text("")
@@ -81,7 +85,7 @@ def test_processes_share_a_cache_where_neither_package_nor_home_can_be_written(i
 def test_directory_of_others_is_not_trusted(tmp_path, monkeypatch, kind):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     directory = tmp_path / f"deeplab_miou_cache_{os.getuid()}"
-    assert kernels._private_directory() == directory
+    assert compiling._private_directory() == directory
     directory.rmdir()
     if kind == "open":
         directory.mkdir()
@@ -91,12 +95,13 @@ def test_directory_of_others_is_not_trusted(tmp_path, monkeypatch, kind):
         directory.symlink_to(tmp_path / "elsewhere")
     else:
         directory.write_text("")
-    assert kernels._private_directory() is None
+    assert compiling._private_directory() is None
 
 
 def test_compiles_without_a_cache(monkeypatch):
-    monkeypatch.setattr(kernels, "_cached_dispatcher", lambda _: None)
-    compiled = kernels._compile(kernels._count_pixels, ("uint8", "uint8"))
+    monkeypatch.setattr(compiling, "_cached_dispatcher", lambda _: None)
+    signature = kernels.count_pixels("uint8", "uint8").nopython_signatures[0].args
+    compiled = compiling._compile(kernels._count_pixels, signature)
     assert compiled.stats.cache_path is None
     assert len(compiled.signatures) == 1
 
