@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -37,27 +37,51 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True)
 class StreamCounts:
-    """Counts of one stream; ``received == evaluated + waiting + sum(dropped.values())``.
+    """Counts of one stream, or of several added up.
+
+    ``received == evaluated + waiting + sum(dropped.values())``.
 
     Attributes:
         received: messages that arrived.
         evaluated: messages that ended in the confusion matrix.
         waiting: messages held for their partner, queued or in work.
-        dropped: messages that ended otherwise, by reason; every reason is a key.
+        dropped: messages that ended otherwise, by the reason's name.
     """
 
-    received: int
-    evaluated: int
-    waiting: int
-    dropped: Mapping[Reason, int]
+    received: int = 0
+    evaluated: int = 0
+    waiting: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> int:
+        """Messages that are done with."""
+        return self.received - self.waiting
+
+    def __add__(self, other: StreamCounts) -> StreamCounts:
+        return StreamCounts(
+            self.received + other.received,
+            self.evaluated + other.evaluated,
+            self.waiting + other.waiting,
+            dict(Counter(self.dropped) + Counter(other.dropped)),
+        )
+
+    def since(self, base: StreamCounts) -> StreamCounts:
+        """Return what came after earlier counts; what waited then counts as received since."""
+        return StreamCounts(
+            max(self.received - base.received + base.waiting, 0),
+            max(self.evaluated - base.evaluated, 0),
+            self.waiting,
+            dict(Counter(self.dropped) - Counter(base.dropped)),
+        )
 
     def to_dict(self) -> dict[str, object]:
-        """Return the counts as plain types for JSON; reasons that never occurred are left out."""
+        """Return the counts as plain types for JSON."""
         return {
             "received": self.received,
             "evaluated": self.evaluated,
             "waiting": self.waiting,
-            "dropped": {reason.value: n for reason, n in self.dropped.items() if n},
+            "dropped": dict(self.dropped),
         }
 
 
@@ -128,5 +152,5 @@ class Account:
             received=self._received[stream],
             evaluated=self._evaluated,
             waiting=self._waiting(stream),
-            dropped={reason: self._dropped[stream, reason] for reason in Reason},
+            dropped={r.value: n for r in Reason if (n := self._dropped[stream, r])},
         )

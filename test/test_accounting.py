@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deeplab_miou.accounting import Account, Reason, Stream
+from deeplab_miou.accounting import Account, Reason, Stream, StreamCounts
 
 
 def test_everything_received_is_evaluated_waiting_or_dropped():
@@ -19,8 +19,8 @@ def test_everything_received_is_evaluated_waiting_or_dropped():
     images, labels = account.snapshot().images, account.snapshot().labels
     assert (images.received, images.evaluated, images.waiting) == (5, 1, 3)
     assert (labels.received, labels.evaluated, labels.waiting) == (3, 1, 1)
-    assert images.dropped[Reason.UNMATCHED_IMAGE] == 1
-    assert labels.dropped[Reason.UNMATCHED_IMAGE] == 0
+    assert images.dropped == {"unmatched_image": 1}
+    assert labels.dropped == {"bad_encoding": 1}
     assert account.snapshot().to_dict()["labels"] == {
         "received": 3,
         "evaluated": 1,
@@ -58,3 +58,11 @@ def test_counts_from_many_threads_add_up():
         thread.join()
     counts = account.snapshot().images
     assert (counts.received, counts.evaluated, counts.waiting) == (2000, 2000, 0)
+
+
+def test_counts_since_earlier_ones_keep_the_identity():
+    base = StreamCounts(10, 6, 2, {"queue_full": 2})
+    now = StreamCounts(15, 9, 3, {"queue_full": 2, "bad_size": 1})
+    since = now.since(base)
+    assert since == StreamCounts(7, 3, 3, {"bad_size": 1})
+    assert since.received == since.evaluated + since.waiting + sum(since.dropped.values())

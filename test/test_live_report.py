@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.aggregation.aggregate import Aggregate
-from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, StreamTotals
+from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.live_report import LiveRun, check_directory, save_report
@@ -24,7 +25,7 @@ def facts(evaluators, refused=None):
 def counted(*sources):
     sums = Aggregate(window_frames=5)
     for source in sources:
-        accounts = StreamTotals(3, 1, 0, {"queue_full": 2})
+        accounts = StreamCounts(3, 1, 0, {"queue_full": 2})
         state = EvaluatorState(source, "r", 0, 1, EXAMPLE, NAMES, 1, images=accounts)
         sums.add_state(state, 0.0)
         cells, counts = to_cells(EXAMPLE)

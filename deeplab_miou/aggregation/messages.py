@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import from_cells
 
@@ -34,49 +34,6 @@ class RefusedError(DeeplabMiouError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-@dataclass(frozen=True)
-class StreamTotals:
-    """What became of the messages of one input stream, of one evaluator or summed over several.
-
-    Attributes:
-        received: messages that arrived.
-        evaluated: messages that ended in the confusion matrix.
-        waiting: messages held for their partner, queued or in work.
-        dropped: messages that ended otherwise, by the reason's name.
-    """
-
-    received: int = 0
-    evaluated: int = 0
-    waiting: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, other: StreamTotals) -> StreamTotals:
-        return StreamTotals(
-            self.received + other.received,
-            self.evaluated + other.evaluated,
-            self.waiting + other.waiting,
-            dict(Counter(self.dropped) + Counter(other.dropped)),
-        )
-
-    def since(self, base: StreamTotals) -> StreamTotals:
-        """Return what came after an earlier total; what waited then counts as received since."""
-        return StreamTotals(
-            max(self.received - base.received + base.waiting, 0),
-            max(self.evaluated - base.evaluated, 0),
-            self.waiting,
-            dict(Counter(self.dropped) - Counter(base.dropped)),
-        )
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the counts as plain types for JSON."""
-        return {
-            "received": self.received,
-            "evaluated": self.evaluated,
-            "waiting": self.waiting,
-            "dropped": dict(self.dropped),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +70,8 @@ class EvaluatorState:
     unmapped_pixels: int = 0
     frame_sequence: int = 0
     stamp_ns: int = 0
-    images: StreamTotals = field(default_factory=StreamTotals)
-    labels: StreamTotals = field(default_factory=StreamTotals)
+    images: StreamCounts = field(default_factory=StreamCounts)
+    labels: StreamCounts = field(default_factory=StreamCounts)
     configuration: str = ""
     provenance: str = ""
 

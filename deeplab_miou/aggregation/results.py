@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.aggregation.messages import StreamTotals
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
@@ -70,8 +70,8 @@ class Totals:
     unmapped_pixels: int = 0
     stamp_ns: int = 0
     sources: tuple[str, ...] = ()
-    images: StreamTotals = field(default_factory=StreamTotals)
-    labels: StreamTotals = field(default_factory=StreamTotals)
+    images: StreamCounts = field(default_factory=StreamCounts)
+    labels: StreamCounts = field(default_factory=StreamCounts)
 
     @classmethod
     def zero(cls, class_names: tuple[str, ...]) -> Totals:

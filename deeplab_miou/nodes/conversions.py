@@ -10,11 +10,11 @@ import sensor_msgs.msg
 from builtin_interfaces.msg import Time
 from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, StreamAccount
 
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
-    StreamTotals,
     check_counts,
     matrix_from_counts,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.accounting import AccountSnapshot, StreamCounts
+    from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.images import ImageMessage
     from deeplab_miou.pipeline import FrameOutcome
     from deeplab_miou.run_state import RunSnapshot
@@ -93,20 +93,18 @@ def image_to_message(
     return message
 
 
-def stream_account(counts: StreamCounts | StreamTotals) -> StreamAccount:
-    """Return the account of one stream; reasons that never occurred are left out."""
-    dropped = {str(getattr(reason, "value", reason)): n for reason, n in counts.dropped.items()}
-    names = [name for name, n in dropped.items() if n]
+def stream_account(counts: StreamCounts) -> StreamAccount:
+    """Return the account of one stream."""
     return StreamAccount(
         received=counts.received,
         evaluated=counts.evaluated,
         waiting=max(counts.waiting, 0),
-        reasons=names,
-        dropped=[dropped[name] for name in names],
+        reasons=list(counts.dropped),
+        dropped=list(counts.dropped.values()),
     )
 
 
-def stream_totals(message: StreamAccount) -> StreamTotals:
+def stream_counts(message: StreamAccount) -> StreamCounts:
     """Return the account of one stream from its message.
 
     Raises:
@@ -126,7 +124,7 @@ def stream_totals(message: StreamAccount) -> StreamTotals:
             **dropped,
         }
     )
-    return StreamTotals(message.received, message.evaluated, message.waiting, dropped)
+    return StreamCounts(message.received, message.evaluated, message.waiting, dropped)
 
 
 def account_message(
@@ -212,8 +210,8 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
             unmapped_pixels=message.unmapped_pixels,
             frame_sequence=message.frame_sequence,
             stamp_ns=time_to_ns(message.header.stamp),
-            images=stream_totals(message.images),
-            labels=stream_totals(message.labels),
+            images=stream_counts(message.images),
+            labels=stream_counts(message.labels),
             configuration=message.configuration,
             provenance=message.provenance,
         )

@@ -12,12 +12,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
 from deeplab_miou.errors import DeeplabMiouError
-from deeplab_miou.pacing import EvaluatorState, FlowControl, StallError, StreamState, Totals
+from deeplab_miou.nodes.conversions import stream_counts
+from deeplab_miou.pacing.accounts import Done, EvaluatorAccount
+from deeplab_miou.pacing.flow import FlowControl, StallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from deeplab_miou_msgs.msg import StreamAccount
     from rclpy.node import Node
     from rclpy.publisher import Publisher
     from rclpy.task import Future
@@ -92,7 +93,7 @@ class EvaluatorLinks:
         self.names = evaluators
         self._in_flight = in_flight
         self._stall_timeout_s = stall_timeout_s
-        self._early: dict[str, EvaluatorState] = {}
+        self._early: dict[str, EvaluatorAccount] = {}
         self._lock = threading.Lock()
         self._flow: FlowControl | None = None
         self._flushes = [TriggerClient(node, f"{name}/flush") for name in evaluators]
@@ -203,11 +204,11 @@ class EvaluatorLinks:
 
     def _account_callback(self, name: str) -> Callable[[Account], None]:
         def take(message: Account) -> None:
-            state = EvaluatorState(
+            state = EvaluatorAccount(
                 message.run_id,
                 message.reset_count,
-                _stream_state(message.images),
-                _stream_state(message.labels),
+                stream_counts(message.images),
+                stream_counts(message.labels),
             )
             with self._lock:
                 if self._flow is None:
@@ -237,7 +238,7 @@ class PublisherLink:
         self._node = node
         self.name = name
         self._changed = threading.Condition()
-        self._done = Totals(0, 0, 0)
+        self._done = Done(0, 0, 0)
         self._save = TriggerClient(node, f"{name}/save_report")
         self._results = node.create_subscription(
             MeanIoU, f"{name}/result", self._take, QoSProfile(depth=10)
@@ -268,7 +269,7 @@ class PublisherLink:
                 return f"it does not subscribe to {topic}; is it active?"
         return ""
 
-    def wait_for(self, totals: Totals, timeout_s: float) -> None:
+    def wait_for(self, totals: Done, timeout_s: float) -> None:
         """Wait until the result holds all that the evaluators have done.
 
         Raises:
@@ -297,10 +298,10 @@ class PublisherLink:
 
     def _take(self, message: MeanIoU) -> None:
         with self._changed:
-            self._done = Totals(
+            self._done = Done(
                 message.frames,
-                _stream_state(message.images).ended,
-                _stream_state(message.labels).ended,
+                stream_counts(message.images).ended,
+                stream_counts(message.labels).ended,
             )
             self._changed.notify_all()
 
@@ -312,8 +313,3 @@ def _node_of(endpoint: TopicEndpointInfo) -> str:
 def qualified(namespace: str, name: str) -> str:
     """Return the fully qualified name of a node; a name that is one already is kept."""
     return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"
-
-
-def _stream_state(account: StreamAccount) -> StreamState:
-    dropped = dict(zip(account.reasons, account.dropped, strict=True))
-    return StreamState(account.received, account.evaluated, account.waiting, dropped)

@@ -66,7 +66,9 @@ class EvaluatorStatus:
         """
         account = pipeline.account
         lost = {
-            reason: max(account.images.dropped[reason], account.labels.dropped[reason])
+            reason: max(
+                each.dropped.get(reason.value, 0) for each in (account.images, account.labels)
+            )
             for reason in Reason
             if reason not in NORMAL
         }
@@ -101,8 +103,8 @@ class EvaluatorStatus:
             values[f"{name} received"] = str(counts.received)
             values[f"{name} evaluated"] = str(counts.evaluated)
             values[f"{name} waiting"] = str(counts.waiting)
-            for reason, number in counts.dropped.items():
-                values[f"{name} {reason.value}"] = str(number)
+            for reason in Reason:
+                values[f"{name} {reason.value}"] = str(counts.dropped.get(reason.value, 0))
         held = pipeline.held
         arrival, stamp = self._from_arrival.quantiles(), self._from_stamp.quantiles()
         return values | {

@@ -38,15 +38,17 @@ from deeplab_miou.nodes.replay_options import (
     parser,
 )
 from deeplab_miou.nodes.replay_progress import ReplayProgress
-from deeplab_miou.pacing import StallError, Ticks, Timeline
+from deeplab_miou.pacing.flow import StallError
+from deeplab_miou.pacing.timeline import Ticks, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rclpy.publisher import Publisher
 
+    from deeplab_miou.accounting import StreamCounts
     from deeplab_miou.bags.records import BagMessage
-    from deeplab_miou.pacing import FlowControl, StreamState
+    from deeplab_miou.pacing.flow import FlowControl
 
 _NS = 1_000_000_000
 _CLOCK = "/clock"
@@ -149,7 +151,7 @@ class BagReplayer(Node):
         """Return how much was done so far."""
         sent = f"{self._sent.total()} messages"
         return (
-            sent if self._flow is None else f"{sent}, {self._flow.totals().frames} frames evaluated"
+            sent if self._flow is None else f"{sent}, {self._flow.done().frames} frames evaluated"
         )
 
     def _range(self, reader: BagReader) -> tuple[int, int]:
@@ -280,7 +282,7 @@ class BagReplayer(Node):
             return ""
         timeout_s = self._settings["stall_timeout"]
         if self._flow is not None:
-            self._publisher.wait_for(self._flow.totals(), timeout_s)
+            self._publisher.wait_for(self._flow.done(), timeout_s)
         return self._publisher.save_report(timeout_s)
 
     def _losses(self) -> list[str]:
@@ -313,11 +315,11 @@ class BagReplayer(Node):
         return "; ".join([*parts, *([report] if report else [])])
 
 
-def _dropped(stream: str, state: StreamState) -> str:
-    if not state.dropped:
+def _dropped(stream: str, counts: StreamCounts) -> str:
+    if not counts.dropped:
         return f"no {stream}"
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(state.dropped.items()))
-    return f"{sum(state.dropped.values())} {stream}(s): {reasons}"
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items()))
+    return f"{sum(counts.dropped.values())} {stream}(s): {reasons}"
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.aggregation import aggregate, runs
 from deeplab_miou.aggregation.aggregate import Aggregate, News
 from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
-    StreamTotals,
 )
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError
@@ -65,7 +65,7 @@ def history(draw, source, run):
                 ignored_pixels=2 * frames,
                 unmapped_pixels=frames,
                 stamp_ns=10 * frames,
-                images=StreamTotals(frames + waiting, frames, waiting),
+                images=StreamCounts(frames + waiting, frames, waiting),
             )
         )
     return states

@@ -11,7 +11,7 @@ from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.accounting import AccountSnapshot, Reason, StreamCounts
-from deeplab_miou.aggregation.messages import RefusedError, StreamTotals
+from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.images import RawImage, decode_color
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.nodes import conversions
@@ -72,8 +72,7 @@ def test_image_message_of_nothing():
 
 
 def counts(received, evaluated, waiting, **dropped):
-    every = {reason: dropped.get(reason.value, 0) for reason in Reason}
-    return StreamCounts(received, evaluated, waiting, every)
+    return StreamCounts(received, evaluated, waiting, dropped)
 
 
 def snapshot(matrix):
@@ -101,8 +100,8 @@ def test_confusion_round_trip():
     assert (state.source, state.run_id, state.class_names) == ("/e", "r", ("a", "b"))
     assert (state.frames, state.ignored_pixels, state.unmapped_pixels) == (4, 7, 3)
     assert (state.frame_sequence, state.stamp_ns) == (9, 1_500_000_000)
-    assert state.images == StreamTotals(6, 4, 1, {"queue_full": 1})
-    assert state.labels == StreamTotals(5, 4, 1)
+    assert state.images == StreamCounts(6, 4, 1, {"queue_full": 1})
+    assert state.labels == StreamCounts(5, 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -131,14 +130,14 @@ def test_absurd_numbers_are_refused(field):
 
 def test_absurd_accounts_and_sequences_are_refused():
     with pytest.raises(RefusedError, match="queue_full is"):
-        conversions.stream_totals(StreamAccount(reasons=["queue_full"], dropped=[2**63]))
+        conversions.stream_counts(StreamAccount(reasons=["queue_full"], dropped=[2**63]))
     with pytest.raises(RefusedError, match="frame of '/e' refused: its sequence"):
         conversions.frame_from_message(FrameScore(source="/e", sequence=2**63))
 
 
 def test_account_with_unequal_lists_is_refused():
     with pytest.raises(RefusedError, match="1 reasons and 2 counts"):
-        conversions.stream_totals(StreamAccount(reasons=["x"], dropped=[1, 2]))
+        conversions.stream_counts(StreamAccount(reasons=["x"], dropped=[1, 2]))
 
 
 def test_evaluated_frame_round_trip():

@@ -1,18 +1,12 @@
-"""Flow control and time keeping of a replay, without ROS."""
+"""Flow control of a replay, without ROS."""
 
-import math
 import threading
 
 import pytest
 
-from deeplab_miou.pacing import (
-    EvaluatorState,
-    FlowControl,
-    StallError,
-    StreamState,
-    Ticks,
-    Timeline,
-)
+from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.pacing.accounts import EvaluatorAccount
+from deeplab_miou.pacing.flow import FlowControl, StallError
 
 IMAGE, LABEL = "/camera/image", "/camera/labels"
 NAME = "/evaluator"
@@ -22,11 +16,11 @@ def state(images=0, labels=0, ended=0, *, run="a", reset=0, dropped=None):
     """Return an account of an evaluator that has scored `ended` pairs."""
     dropped = dropped or {}
     lost = sum(dropped.values())
-    return EvaluatorState(
+    return EvaluatorAccount(
         run,
         reset,
-        StreamState(images, ended, images - ended - lost, dropped),
-        StreamState(labels, ended, labels - ended - lost, dropped),
+        StreamCounts(images, ended, images - ended - lost, dropped),
+        StreamCounts(labels, ended, labels - ended - lost, dropped),
     )
 
 
@@ -162,7 +156,7 @@ def test_an_old_account_makes_no_surplus(flow, before):
     flow.account(NAME, state(before + 1, before + 1, before + 1))
     tally = flow.tallies()[NAME]
     assert (tally.surplus, tally.images.evaluated) == (0, 1)
-    assert flow.totals() == (before + 1, before + 1, before + 1)
+    assert flow.done() == (before + 1, before + 1, before + 1)
 
 
 def test_an_evaluator_that_hears_us_late_gets_a_second_message(flow, clock):
@@ -275,29 +269,3 @@ def test_a_waiting_player_is_woken_by_an_account():
     player.join(10.0)
     assert not player.is_alive()
     assert flow._windows[NAME].sent == {IMAGE: 1, LABEL: 1}
-
-
-@pytest.mark.parametrize("rate", [0.5, 1.0, 8.0])
-def test_timeline_there_and_back(rate):
-    timeline = Timeline(start_ns=7_000_000_000, rate=rate, wall_s=50.0)
-    assert timeline.due_s(7_000_000_000) == 50.0
-    assert timeline.due_s(9_000_000_000) == 50.0 + 2 / rate
-    assert timeline.recorded_ns(timeline.due_s(9_000_000_000)) == 9_000_000_000
-
-
-def test_ticks_keep_their_period():
-    ticks = Ticks(10.0)
-    due = [now_s for now_s in (0.0, 0.05, 0.11, 0.19, 0.21, 0.3001) if ticks.due(now_s)]
-    assert due == [0.0, 0.11, 0.21, 0.3001]
-
-
-def test_ticks_do_not_make_up_for_what_was_missed():
-    ticks = Ticks(10.0)
-    assert ticks.due(0.0)
-    assert ticks.due(5.0)
-    assert not ticks.due(5.05)
-    assert math.isclose(ticks.next_s, 5.1)
-
-
-def test_no_ticks_at_rate_zero():
-    assert not Ticks(0.0).due(1e9)
