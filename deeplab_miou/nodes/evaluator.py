@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import gc
-import json
 import uuid
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.images import decode_color
 from deeplab_miou.nodes import managed
-from deeplab_miou.nodes.conversions import (
-    account_message,
-    confusion_message,
-    frame_score_message,
-    image_from_message,
-    image_to_message,
-    time_to_ns,
-)
+from deeplab_miou.nodes.conversions import image_from_message, time_to_ns
 from deeplab_miou.nodes.converters import use_cv_bridge
+from deeplab_miou.nodes.evaluator_outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
 from deeplab_miou.nodes.evaluator_status import NORMAL, EvaluatorStatus
 from deeplab_miou.nodes.inputs import Input, InputOptions
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.pairing import Pairer
-from deeplab_miou.pictures import overlay
 from deeplab_miou.pipeline import ClockJump, FrameOutcome, Pipeline
 from deeplab_miou.queueing import Overflow, WorkQueue
 from deeplab_miou.run_state import RunState
@@ -47,15 +34,14 @@ if TYPE_CHECKING:
 
     from rclpy.clock import JumpHandle
     from rclpy.timer import Timer
+    from sensor_msgs.msg import CompressedImage, Image
 
 # Each turn of the executor costs as much as a small image, so that little is done by polling.
 _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
 _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
-_FRAME_DEPTH = 1000
 _NS = 1_000_000_000
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class DeeplabEvaluator(ManagedNode):
@@ -63,10 +49,10 @@ class DeeplabEvaluator(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("deeplab_evaluator", PARAMETERS)
-        self._source = self.get_fully_qualified_name()
         self._run_id = uuid.uuid4().hex
         self._reset_count = 0
         self._engine: Engine | None = None
+        self._outputs: EvaluatorOutputs | None = None
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._inputs: dict[Stream, Input] = {}
@@ -75,9 +61,6 @@ class DeeplabEvaluator(ManagedNode):
         self._jump_handle: JumpHandle | None = None
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
-        self._published: object = None
-        self._settled: object = None
-        self._sequence = 0
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
         self._state_group = MutuallyExclusiveCallbackGroup()
@@ -111,12 +94,9 @@ class DeeplabEvaluator(ManagedNode):
         )
         self._status = EvaluatorStatus()
         self._paused = False
-        self._frames = self.create_publisher(FrameScore, "~/frame", _FRAME_DEPTH)
-        self._accounts = self.create_publisher(Account, "~/account", _FRAME_DEPTH)
-        self._states = self.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
-        self._predictions = self.create_publisher(Image, "~/prediction", 5)
-        self._overlays = self.create_publisher(Image, "~/overlay", 5)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._outputs = EvaluatorOutputs(
+            self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
+        )
         group = self._slow_group
         self._services_made = [
             self.create_service(Trigger, "~/reset", self._reset, callback_group=group),
@@ -182,21 +162,12 @@ class DeeplabEvaluator(ManagedNode):
             self._engine.close()
         if self._pipeline is not None:
             self._reset_count = self._pipeline.snapshot().reset_count + 1
-            for publisher in (
-                self._frames,
-                self._accounts,
-                self._states,
-                self._predictions,
-                self._overlays,
-                self._diagnostics,
-            ):
-                self.destroy_publisher(publisher)
+            self._outputs.destroy()
             for service in self._services_made:
                 self.destroy_service(service)
         self._engine = None
         self._pipeline = None
-        self._published = None
-        self._settled = None
+        self._outputs = None
         gc.unfreeze()
 
     def finish(self) -> None:
@@ -230,15 +201,15 @@ class DeeplabEvaluator(ManagedNode):
             self._inputs.pop(stream).stop()
 
     def _receiver(self, stream: Stream) -> object:
-        pipeline = self._pipeline
+        pipeline, outputs = self._pipeline, self._outputs
 
         def receive(message: Image | CompressedImage) -> None:
             self._status.arrived(stream)
             header = message.header
             image = image_from_message(message)
             pipeline.add(stream, time_to_ns(header.stamp), header.frame_id, image)
-            if self._accounts.get_subscription_count():
-                self._publish_account()
+            if outputs.wants_accounts:
+                outputs.account(pipeline.snapshot())
 
         return receive
 
@@ -251,7 +222,7 @@ class DeeplabEvaluator(ManagedNode):
         found = all(source.publishers for source in self._inputs.values())
         period_s = _FOLLOW_CHANGES_PERIOD_S if found else _FOLLOW_PERIOD_S
         self._follow_timer.timer_period_ns = round(period_s * 1e9)
-        if self._account_timer.is_canceled() and self._accounts.get_subscription_count():
+        if self._account_timer.is_canceled() and self._outputs.wants_accounts:
             self._account_timer.reset()
 
     def _clock_jumped(self, _jump: object) -> None:
@@ -266,14 +237,9 @@ class DeeplabEvaluator(ManagedNode):
         self._status.ended(outcome, self.get_clock().now().nanoseconds)
         if outcome.reason is not None:
             self._log_drop(outcome)
-        if self._frames.get_subscription_count():
-            self._frames.publish(
-                frame_score_message(outcome, source=self._source, run_id=self._run_id)
-            )
-        if self._accounts.get_subscription_count():
-            self._publish_account()
-        if outcome.prediction is not None:
-            self._publish_pictures(outcome)
+        self._outputs.frame(outcome)
+        if self._outputs.wants_accounts:
+            self._outputs.account(self._pipeline.snapshot())
 
     def _log_drop(self, outcome: FrameOutcome) -> None:
         held_back = self._throttle.admit(outcome.reason)
@@ -298,62 +264,14 @@ class DeeplabEvaluator(ManagedNode):
         else:
             self.get_logger().warning(text)
 
-    def _publish_pictures(self, outcome: FrameOutcome) -> None:
-        image = outcome.image
-        if self._predictions.get_subscription_count():
-            ids = image_to_message(outcome.prediction, "mono8", image.stamp_ns, image.frame_id)
-            self._predictions.publish(ids)
-        if self._overlays.get_subscription_count():
-            label_map = self._engine.label_map
-            base = (
-                decode_color(image.image)
-                if self.settings["source"] == "network"
-                else label_map.colorize(outcome.ground_truth)
-            )
-            painted = overlay(base, outcome.prediction, label_map)
-            self._overlays.publish(
-                image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
-            )
-
     def _publish_state(self) -> None:
-        snapshot = self._pipeline.snapshot()
-        state = (snapshot.reset_count, snapshot.sequence, snapshot.account)
-        if state == self._published:
-            return
-        self._published = state
-        self._sequence += 1
-        self._states.publish(
-            confusion_message(
-                snapshot,
-                source=self._source,
-                sequence=self._sequence,
-                class_names=self._engine.label_map.class_names,
-                configuration=self._engine.configuration,
-                provenance=json.dumps(dict(self._engine.provenance)),
-            )
-        )
-
-    def _publish_account(self) -> None:
-        snapshot = self._pipeline.snapshot()
-        self._accounts.publish(
-            account_message(
-                snapshot.account,
-                source=self._source,
-                run_id=self._run_id,
-                reset_count=snapshot.reset_count,
-                now=self.get_clock().now().to_msg(),
-            )
-        )
+        self._outputs.state(self._pipeline.snapshot())
 
     def _settle_account(self) -> None:
-        # Threads publish accounts as things happen, perhaps not in order: this is the last word.
-        if not self._accounts.get_subscription_count():
+        if self._outputs.wants_accounts:
+            self._outputs.settle_account(self._pipeline.snapshot())
+        else:
             self._account_timer.cancel()
-            return
-        account = self._pipeline.account
-        if account != self._settled:
-            self._publish_account()
-            self._settled = account
 
     def _diagnose(self) -> None:
         inputs = list(self._inputs.items())
@@ -366,11 +284,7 @@ class DeeplabEvaluator(ManagedNode):
             {"device": self._engine.device, "paused": str(self._paused).lower()}
             | self._engine.device_facts(),
         )
-        status.name = f"{self._source}: evaluation"
-        status.hardware_id = self._engine.device
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        self._outputs.diagnostics(status)
 
     # Services.
 
