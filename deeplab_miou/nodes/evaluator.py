@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from deeplab_miou.accounting import Stream
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.nodes import managed
+from deeplab_miou.nodes import process
 from deeplab_miou.nodes.conversions import image_from_message, time_to_ns
 from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_outputs import EvaluatorOutputs
@@ -333,7 +333,7 @@ def _engine_options(settings: Mapping[str, object]) -> EngineOptions:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    managed.main(DeeplabEvaluator, args)
+    process.main(DeeplabEvaluator, args)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.matrix_picture import draw_matrix
-from deeplab_miou.nodes import managed
+from deeplab_miou.nodes import process
 from deeplab_miou.nodes.conversions import frame_from_message, image_to_message, state_from_message
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_parameters import PARAMETERS
@@ -336,7 +336,7 @@ def _scoring(settings: Mapping[str, object]) -> Scoring:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    managed.main(MiouPublisher, args)
+    process.main(MiouPublisher, args)
 
 
 if __name__ == "__main__":
