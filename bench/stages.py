@@ -28,7 +28,7 @@ from deeplab_miou.demo.live import ros_environment, run_live
 from deeplab_miou.engine import EngineOptions, build_engine
 from deeplab_miou.images import decode_color, decode_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
-from deeplab_miou.metric.confusion import confusion_matrix, to_cells
+from deeplab_miou.metric.confusion import to_cells
 from deeplab_miou.offline import OfflineOptions, evaluate
 
 if TYPE_CHECKING:
@@ -78,19 +78,19 @@ def measure(bag: Path, checkpoint: str, threads: int) -> Stages:
         labels = stages.time(
             "label to train ids", lambda s=labelled: decode_labels(s.image, label_map)
         )
-        (prediction,) = stages.time(
-            "network, resize, argmax",
-            lambda i=image, k=labels: predictor.predict([i], [k.ids.shape]),
+        network = "network, resize, argmax"
+        (scored,) = stages.time(
+            network,
+            lambda i=image, k=labels: predictor.score(
+                [i], [k.ids], label_map, watched=False
+            ).result(),
         )
-        matrix = stages.time(
-            "confusion matrix",
-            lambda p=prediction, k=labels: confusion_matrix(
-                k.ids, p, label_map.num_classes, label_map.ignore_index
-            ),
-        )
+        # On a CPU the one call does both.
+        stages.seconds[network][-1] -= scored.counting_s
+        stages.seconds.setdefault("confusion matrix", []).append(scored.counting_s)
         stages.time(
             "interval and cells",
-            lambda m=matrix, s=stamped: (bootstrap.update(m, s.stamp_ns), to_cells(m)),
+            lambda m=scored.matrix, s=stamped: (bootstrap.update(m, s.stamp_ns), to_cells(m)),
         )
     engine.close()
     return timed

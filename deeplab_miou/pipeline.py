@@ -11,31 +11,25 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-import cv2
-import numpy as np
-
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.batches import Batch, BatchScorer, Frame
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images import RawImage, byte_size, check_image, decode_labels
-from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.images import RawImage, byte_size, check_image
 from deeplab_miou.pairing import Decision, Pair, Pairer
 from deeplab_miou.queueing import WorkQueue
 from deeplab_miou.run_state import RunSnapshot, RunState, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.images import ImageMessage
     from deeplab_miou.labels import LabelMap
     from deeplab_miou.predictors import Predictor
-
-    Size = tuple[int, int]
-
-# Image and label show the same view if their aspect ratios differ by rounding only.
-ASPECT_TOLERANCE = 0.02
+    from deeplab_miou.scoring import Scored
 
 
 class ClockJump(str, Enum):
@@ -86,7 +80,7 @@ class FrameOutcome:
         message: one line for people; empty if evaluated.
         ticket: place in the run.
         matrix: the frame's counts, int64 ``(n, n + 1)``; None if not evaluated.
-        prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated.
+        prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
         ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
         ignored_pixels: pixels of ignored ground truth.
         unmapped_pixels: those of them that the label map did not know.
@@ -104,18 +98,6 @@ class FrameOutcome:
     ignored_pixels: int = 0
     unmapped_pixels: int = 0
     timing: Timing = Timing()
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A pair ready for the network."""
-
-    pair: Pair[Message]
-    started_s: float
-    decode_s: float
-    image: NDArray[np.uint8]
-    ground_truth: NDArray[np.uint8]
-    unmapped_pixels: int
 
 
 _EXPLANATIONS = {
@@ -140,6 +122,7 @@ class Pipeline:
         score_at: whose resolution is scored: the ``label``'s, or the ``prediction``'s (the image's,
             with a network), to which labels are then resized by nearest neighbour.
         on_clock_jump: what to do when time goes back.
+        watched: whether somebody wants to see predictions; asked for each batch.
         on_outcome: told what became of each frame.
     """
 
@@ -154,14 +137,14 @@ class Pipeline:
         batch_size: int = 1,
         score_at: Literal["label", "prediction"] = "label",
         on_clock_jump: ClockJump = ClockJump.CONTINUE,
+        watched: Callable[[], bool] = lambda: True,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
     ) -> None:
-        self._predictor = predictor
-        self._label_map = label_map
+        self._scorer = BatchScorer(predictor, label_map, score_at, watched)
+        self._underway: Batch | None = None
         self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
         self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
         self._batch_size = batch_size
-        self._score_at = score_at
         self._on_clock_jump = on_clock_jump
         self._on_outcome = on_outcome
         self._run = RunState(label_map.num_classes) if run is None else run
@@ -201,6 +184,9 @@ class Pipeline:
     def work(self, timeout_s: float) -> int:
         """Take the pairs that wait, at most a batch, and score them; one worker thread.
 
+        A batch that a device works on is left to it while more pairs wait, and is finished by the
+        next call, which prepares the next batch meanwhile.
+
         Args:
             timeout_s: how long to wait for the first pair, seconds.
 
@@ -210,16 +196,35 @@ class Pipeline:
         Raises:
             Exception: a programming error or a dead device. What was taken is counted as failed.
         """
-        pairs = self._queue.take(self._batch_size, timeout_s)
-        if not pairs:
-            return 0
-        pending = dict(enumerate(pairs))
+        earlier, self._underway = self._underway, None
+        pairs = self._queue.take(self._batch_size, 0.0 if earlier else timeout_s)
+        batch = Batch(dict(enumerate(pairs)))
         try:
-            self._score(pending)
+            self._start(batch)
+            if earlier is not None:
+                self._finish(earlier)
+            if batch.scoring.done() or not self.queued:
+                self._finish(batch)
+            else:
+                self._underway = batch
         finally:
-            for pair in pending.values():
-                self._drop_pair(pair, Reason.INFERENCE_FAILED, "the worker stopped with an error")
+            for stranded in (earlier, batch):
+                if stranded is not None and stranded is not self._underway:
+                    self._abandon(stranded)
         return len(pairs)
+
+    def settle(self) -> None:
+        """Finish what `work` left to a device; nobody may be working any more.
+
+        Raises:
+            Exception: as `work`.
+        """
+        batch, self._underway = self._underway, None
+        if batch is not None:
+            try:
+                self._finish(batch)
+            finally:
+                self._abandon(batch)
 
     def flush(self) -> None:
         """Count what waits for a partner as unmatched: nothing more is coming."""
@@ -296,84 +301,33 @@ class Pipeline:
         if ticket is not None:
             self._on_outcome(FrameOutcome(pair.image, pair.label, reason, text, ticket))
 
-    def _score(self, pending: dict[int, Pair[Message]]) -> None:
-        """Score pairs, taking each out of `pending` as it is counted."""
-        prepared: dict[int, _Prepared] = {}
-        for key, pair in list(pending.items()):
+    def _start(self, batch: Batch) -> None:
+        """Decode the pairs of a batch and start to score them."""
+        for key, pair in list(batch.pending.items()):
             try:
-                prepared[key] = self._prepare(pair)
+                batch.frames[key] = self._scorer.decode(pair)
             except FrameError as error:
-                self._drop_pair(pending.pop(key), error.reason, str(error))
-        if not prepared:
-            return
+                self._drop_pair(batch.pending.pop(key), error.reason, str(error))
+        self._scorer.start(batch)
+
+    def _finish(self, batch: Batch) -> None:
+        """Wait for the scores of a batch, taking each pair out of it as it is counted."""
+        for key, score, inference_s in self._scorer.collect(batch):
+            if isinstance(score, FrameError):
+                self._drop_pair(batch.pending[key], score.reason, str(score))
+            else:
+                self._count(batch.frames[key], score, inference_s)
+            del batch.pending[key]
+
+    def _abandon(self, batch: Batch) -> None:
+        """Account for what an error left of a batch; nothing is left without one."""
+        for pair in batch.pending.values():
+            self._drop_pair(pair, Reason.INFERENCE_FAILED, "the worker stopped with an error")
+
+    def _count(self, frame: Frame, scored: Scored, inference_s: float) -> None:
         started_s = time.monotonic()
-        try:
-            predictions = self._predict(list(prepared.values()))
-        except FrameError as error:
-            if len(prepared) == 1:
-                (key,) = prepared
-                self._drop_pair(pending.pop(key), error.reason, str(error))
-                return
-            # The device could not take the batch: one frame at a time, so that one bad frame or a
-            # lack of memory costs no other frame.
-            for key in prepared:
-                self._score_alone(key, pending)
-            return
-        inference_s = (time.monotonic() - started_s) / len(prepared)
-        for (key, frame), prediction in zip(prepared.items(), predictions, strict=True):
-            self._count(frame, prediction, inference_s)
-            del pending[key]
-
-    def _score_alone(self, key: int, pending: dict[int, Pair[Message]]) -> None:
-        alone = {key: pending[key]}
-        try:
-            self._score(alone)
-        finally:
-            if not alone:
-                del pending[key]
-
-    def _prepare(self, pair: Pair[Message]) -> _Prepared:
-        started_s = time.monotonic()
-        image = self._predictor.prepare(pair.image.image)
-        labels = decode_labels(pair.label.image, self._label_map)
-        ground_truth = self._at_scored_size(labels.ids, (image.shape[0], image.shape[1]))
-        now_s = time.monotonic()
-        return _Prepared(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
-
-    def _at_scored_size(self, ground_truth: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-        label_size = (ground_truth.shape[0], ground_truth.shape[1])
-        if size == label_size:
-            return ground_truth
-        ratio = (size[0] * label_size[1]) / (size[1] * label_size[0])
-        sizes = f"image is {size[1]}x{size[0]}, label {label_size[1]}x{label_size[0]}"
-        if abs(ratio - 1) > ASPECT_TOLERANCE:
-            raise FrameError(
-                Reason.SIZE_MISMATCH, f"{sizes}: expected the same view, so the same aspect ratio"
-            )
-        if self._score_at == "prediction":
-            nearest = cv2.INTER_NEAREST_EXACT
-            return np.asarray(cv2.resize(ground_truth, size[::-1], interpolation=nearest), np.uint8)
-        if not self._predictor.any_size:
-            raise FrameError(
-                Reason.SIZE_MISMATCH,
-                f"{sizes}: predictions from a topic must have the label's size; "
-                "score_at: prediction resizes the label instead",
-            )
-        return ground_truth
-
-    def _predict(self, frames: Sequence[_Prepared]) -> Sequence[NDArray[np.uint8]]:
-        sizes = [(f.ground_truth.shape[0], f.ground_truth.shape[1]) for f in frames]
-        return self._predictor.predict([frame.image for frame in frames], sizes)
-
-    def _count(self, frame: _Prepared, prediction: NDArray[np.uint8], inference_s: float) -> None:
-        started_s = time.monotonic()
-        matrix = confusion_matrix(
-            frame.ground_truth,
-            prediction,
-            self._label_map.num_classes,
-            self._label_map.ignore_index,
-        )
         image, label = frame.pair
+        matrix = scored.matrix
         ignored_pixels = frame.ground_truth.size - int(matrix.sum())
         ticket = self._run.evaluated(
             image.reset_count,
@@ -390,7 +344,7 @@ class Pipeline:
             queue_s=frame.started_s - paired_s,
             decode_s=frame.decode_s,
             inference_s=inference_s,
-            counting_s=now_s - started_s,
+            counting_s=scored.counting_s + now_s - started_s,
             latency_s=now_s - paired_s,
         )
         self._on_outcome(
@@ -401,7 +355,7 @@ class Pipeline:
                 "",
                 ticket,
                 matrix=matrix,
-                prediction=prediction,
+                prediction=scored.prediction,
                 ground_truth=frame.ground_truth,
                 ignored_pixels=ignored_pixels,
                 unmapped_pixels=frame.unmapped_pixels,

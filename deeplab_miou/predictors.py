@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from deeplab_miou.images import decode_color, decode_ids, decode_labels
+from deeplab_miou.scoring import score_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.images import ImageMessage
     from deeplab_miou.labels import LabelMap
-
-    Size = tuple[int, int]
+    from deeplab_miou.scoring import Scoring
 
 _INVALID = 255
 
@@ -25,22 +25,33 @@ class Predictor(Protocol):
     """What the pipeline asks of a source of predictions.
 
     Attributes:
-        any_size: it predicts at any size asked for; otherwise only at the size of its input.
+        any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
     """
 
     any_size: bool
 
     def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
-        """Return the array that `predict` wants for one image message.
+        """Return the array that `score` wants for one image message.
 
         Raises:
             FrameError: the message cannot be used.
         """
 
-    def predict(
-        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
-    ) -> Sequence[NDArray[np.uint8]]:
-        """Return a label map (h, w) of train ids for each image, of the size asked for.
+    def score(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        ground_truths: Sequence[NDArray[np.uint8]],
+        label_map: LabelMap,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """Start to predict images at the sizes of their ground truth and to count the result.
+
+        Args:
+            images: from `prepare`.
+            ground_truths: train ids ``(h, w)`` uint8, one map an image.
+            label_map: classes and ignore index of the ground truth.
+            watched: whether the scores hold the predictions too.
 
         Raises:
             FrameError: the device could not do it for this batch; a smaller one may work.
@@ -63,20 +74,30 @@ class NetworkPredictor:
         """Return the image, (H, W, 3) uint8 RGB."""
         return decode_color(message)
 
-    def predict(
-        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
-    ) -> Sequence[NDArray[np.uint8]]:
-        """Run the network; logits are resized to the sizes asked for, then argmax."""
-        return self._segmenter.predict(images, sizes)
+    def score(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        ground_truths: Sequence[NDArray[np.uint8]],
+        label_map: LabelMap,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """Run the network; logits are resized to the ground truth's size, then argmax."""
+        return self._segmenter.score(images, ground_truths, label_map.ignore_index, watched=watched)
 
 
 class Segmenting(Protocol):
     """The part of a `Segmenter` that is used here."""
 
-    def predict(
-        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
-    ) -> Sequence[NDArray[np.uint8]]:
-        """Return a label map of train ids for each image."""
+    def score(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        ground_truths: Sequence[NDArray[np.uint8]],
+        ignore_index: int,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """Start to segment images and to count the result against ground truth."""
 
 
 class TopicPredictor:
@@ -105,10 +126,15 @@ class TopicPredictor:
         outside = (raw < 0) | (raw > _INVALID)
         return np.where(outside, _INVALID, raw).astype(np.uint8)
 
-    def predict(
+    def score(
         self,
         images: Sequence[NDArray[np.uint8]],
-        sizes: Sequence[Size],  # noqa: ARG002  (checked before)
-    ) -> Sequence[NDArray[np.uint8]]:
-        """Return the predictions that arrived."""
-        return images
+        ground_truths: Sequence[NDArray[np.uint8]],
+        label_map: LabelMap,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """Count the predictions that arrived."""
+        return score_labels(
+            ground_truths, images, label_map.num_classes, label_map.ignore_index, watched=watched
+        )

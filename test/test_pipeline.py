@@ -14,6 +14,7 @@ from deeplab_miou.pairing import Pairer
 from deeplab_miou.pipeline import ClockJump, Pipeline
 from deeplab_miou.predictors import NetworkPredictor, TopicPredictor
 from deeplab_miou.queueing import Overflow, WorkQueue
+from deeplab_miou.scoring import score_labels
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 S = 1_000_000_000
@@ -162,10 +163,10 @@ def test_reset_discards_what_waits_and_what_is_in_work():
     started, release = threading.Event(), threading.Event()
 
     class Slow(TopicPredictor):
-        def predict(self, images, sizes):  # noqa: ARG002
+        def score(self, images, *others, **options):
             started.set()
             assert release.wait(10)
-            return images
+            return super().score(images, *others, **options)
 
     run = Run(predictor=Slow())
     run.pair(1, [[0]], [[0]])
@@ -234,11 +235,12 @@ class Fussy:
         self.bad = bad
         self.batches = []
 
-    def predict(self, images, sizes):
+    def score(self, images, ground_truths, ignore_index, *, watched):
         self.batches.append(len(images))
         if len(images) > self.most or any(image[0, 0, 0] in self.bad for image in images):
             raise FrameError(Reason.INFERENCE_FAILED, "out of memory")
-        return [np.zeros(size, np.uint8) for size in sizes]
+        predictions = [np.zeros_like(ground_truth) for ground_truth in ground_truths]
+        return score_labels(ground_truths, predictions, 3, ignore_index, watched=watched)
 
 
 def test_a_batch_too_large_for_the_device_costs_no_frame():
@@ -263,7 +265,7 @@ def test_only_the_frame_that_fails_is_lost():
 
 def test_a_dead_device_is_loud_and_its_frames_are_counted():
     class Dead:
-        def predict(self, images, sizes):  # noqa: ARG002
+        def score(self, images, *others, **options):  # noqa: ARG002
             raise RuntimeError("device lost")
 
     run = Run(predictor=NetworkPredictor(Dead()), batch_size=2)
@@ -300,3 +302,108 @@ def test_many_threads_lose_nothing():
     assert run.pipeline.snapshot().matrix.trace() == total
     assert sorted(outcome.ticket.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
     run.check()
+
+
+class Device:
+    """A predictor that works beside the CPU: a batch is done when its result is asked for."""
+
+    any_size = True
+
+    def __init__(self, fails=()):
+        self.fails = fails
+        self.events = []
+
+    def prepare(self, message):
+        return TopicPredictor().prepare(message)
+
+    def score(self, images, ground_truths, label_map, *, watched):
+        batch = [int(image[0, 0]) for image in images]
+        self.events.append(("start", *batch))
+        finished = score_labels(ground_truths, images, 3, label_map.ignore_index, watched=watched)
+        return UnderWay(self, batch, finished)
+
+
+class UnderWay:
+    def __init__(self, device, batch, finished):
+        self.device, self.batch, self.finished = device, batch, finished
+
+    def done(self):
+        return False
+
+    def result(self):
+        self.device.events.append(("result", *self.batch))
+        for error in self.device.fails:
+            if error.args[0] in self.batch:
+                raise error.args[1]
+        return self.finished.result()
+
+
+def test_the_next_batch_is_started_before_the_last_is_waited_for():
+    device = Device()
+    run = Run(predictor=device)
+    for stamp in range(3):
+        run.pair(stamp, [[stamp]], [[stamp]])
+    assert run.pipeline.work(0) == 1
+    assert run.outcomes == []
+    assert run.pipeline.account.images.waiting == 3
+    run.work()
+    order = " ".join(name for name, _ in device.events)
+    assert order == "start start result start result result"
+    assert [outcome.image.stamp_ns for outcome in run.outcomes] == [0, 1, 2]
+    assert run.pipeline.snapshot().matrix.trace() == 3
+    run.check()
+
+
+def test_a_lone_frame_is_finished_at_once():
+    run = Run(predictor=Device())
+    run.pair(1, [[0]], [[0]])
+    assert run.pipeline.work(0) == 1
+    assert run.reasons() == {None: 1}
+
+
+def test_what_is_under_way_is_settled_when_the_worker_stops():
+    run = Run(predictor=Device())
+    run.pair(1, [[0]], [[0]])
+    run.pair(2, [[1]], [[1]])
+    run.pipeline.work(0)
+    run.pipeline.settle()
+    assert run.reasons() == {None: 1}
+    run.check()
+    run.work()
+    assert run.reasons() == {None: 2}
+
+
+def test_a_failure_that_shows_late_costs_its_frame_only():
+    late = Exception(1, FrameError(Reason.INFERENCE_FAILED, "late"))
+    device = Device(fails=[late])
+    run = Run(predictor=device, batch_size=2)
+    for stamp in range(4):
+        run.pair(stamp, [[stamp % 3]], [[0]])
+    run.work()
+    assert run.reasons() == {None: 3, Reason.INFERENCE_FAILED: 1}
+    assert [outcome.image.stamp_ns for outcome in run.outcomes] == [0, 1, 2, 3]
+    run.check()
+
+
+def test_a_device_that_dies_late_is_loud_and_all_frames_in_hand_are_counted():
+    run = Run(predictor=Device(fails=[Exception(1, RuntimeError("device lost"))]))
+    for stamp in range(4):
+        run.pair(stamp, [[stamp % 3]], [[0]])
+    assert run.pipeline.work(0) == 1
+    assert run.pipeline.work(0) == 1
+    with pytest.raises(RuntimeError, match="device lost"):
+        run.pipeline.work(0)
+    assert run.reasons() == {None: 1, Reason.INFERENCE_FAILED: 2}
+    assert run.pipeline.queued == 1
+    run.check()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_predictions_are_kept_only_while_somebody_watches(watched):
+    run = Run(watched=lambda: watched)
+    run.pair(1, [[0, 2]], [[0, 1]])
+    run.work()
+    (outcome,) = run.outcomes
+    assert outcome.matrix.sum() == 2
+    assert (outcome.prediction is not None) is watched
+    assert outcome.ground_truth.tolist() == [[0, 1]]

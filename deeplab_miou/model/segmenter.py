@@ -24,6 +24,7 @@ from deeplab_miou.model.engines import (
 )
 from deeplab_miou.model.inputs import Normalizer, check_images, make_probe
 from deeplab_miou.model.outputs import to_labels, to_matrices, to_table
+from deeplab_miou.scoring import score_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.model.checkpoints import Checkpoint
+    from deeplab_miou.scoring import Scoring
 
     Size = tuple[int, int]
 
@@ -154,6 +156,19 @@ class Segmenter:
         return self._in_batches(
             images, sizes, lambda logits, seen, size: to_labels(logits, seen, size, options)
         )
+
+    def score(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        ground_truths: Sequence[NDArray[np.uint8]],
+        ignore_index: int = 255,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """Start to segment images and to count the result against ground truth."""
+        predictions = self.predict(images, [(i.shape[0], i.shape[1]) for i in ground_truths])
+        n = self.checkpoint.num_classes
+        return score_labels(ground_truths, predictions, n, ignore_index, watched=watched)
 
     def count(
         self,

@@ -302,11 +302,11 @@ class Predictor:
 
     def __init__(self, predictor):
         self.prepare = predictor.prepare
-        self._predict = predictor.predict
+        self._score = predictor.score
 
-    def predict(self, images, sizes):
+    def score(self, images, *others, **options):
 {body}
-        return self._predict(images, sizes)
+        return self._score(images, *others, **options)
 
 def build_faulty(options):
     engine = build(options)

@@ -38,11 +38,11 @@ class SlowPredictor:
 
     def __init__(self, predictor):
         self.prepare = predictor.prepare
-        self._predict = predictor.predict
+        self._score = predictor.score
 
-    def predict(self, images, sizes):
+    def score(self, images, *others, **options):
         time.sleep({FRAME_S} * len(images))
-        return self._predict(images, sizes)
+        return self._score(images, *others, **options)
 
 def build_slow(options):
     engine = build(options)

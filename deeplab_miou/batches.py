@@ -1,0 +1,163 @@
+"""Batches of pairs in work: decoded, handed to what predicts and counts, and collected."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images import decode_labels
+from deeplab_miou.scoring import Finished, Scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.pairing import Pair
+    from deeplab_miou.pipeline import Message
+    from deeplab_miou.predictors import Predictor
+    from deeplab_miou.scoring import Scored
+
+    Size = tuple[int, int]
+
+# Image and label show the same view if their aspect ratios differ by rounding only.
+ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A pair ready to be scored.
+
+    Attributes:
+        pair: as it arrived.
+        started_s: when work on it began, seconds of the monotonic clock.
+        decode_s: how long decoding took.
+        image: what the predictor wants.
+        ground_truth: train ids, uint8 ``(h, w)``.
+        unmapped_pixels: pixels whose label the label map does not know.
+    """
+
+    pair: Pair[Message]
+    started_s: float
+    decode_s: float
+    image: NDArray[np.uint8]
+    ground_truth: NDArray[np.uint8]
+    unmapped_pixels: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Pairs in hand.
+
+    Attributes:
+        pending: pairs that are not accounted for yet.
+        frames: those of them that could be decoded, by the same keys.
+        scoring: of the frames, in their order.
+        started_s: when scoring began, seconds of the monotonic clock.
+    """
+
+    pending: dict[int, Pair[Message]]
+    frames: dict[int, Frame] = field(default_factory=dict)
+    scoring: Scoring = field(default_factory=lambda: Finished([]))
+    started_s: float = 0.0
+
+
+class BatchScorer:
+    """Decodes pairs and has them scored.
+
+    Args:
+        predictor: where predictions come from.
+        label_map: what the labels mean.
+        score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
+        watched: whether somebody wants to see predictions; asked for each batch.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        label_map: LabelMap,
+        score_at: Literal["label", "prediction"],
+        watched: Callable[[], bool],
+    ) -> None:
+        self._predictor = predictor
+        self._label_map = label_map
+        self._score_at = score_at
+        self._watched = watched
+
+    def decode(self, pair: Pair[Message]) -> Frame:
+        """Return a pair's arrays.
+
+        Raises:
+            FrameError: a message cannot be used, or the two do not belong together.
+        """
+        started_s = time.monotonic()
+        image = self._predictor.prepare(pair.image.image)
+        labels = decode_labels(pair.label.image, self._label_map)
+        ground_truth = self._at_scored_size(labels.ids, (image.shape[0], image.shape[1]))
+        now_s = time.monotonic()
+        return Frame(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
+
+    def start(self, batch: Batch) -> None:
+        """Start to score the frames of a batch; `collect` waits for it and tells of failures."""
+        batch.started_s = time.monotonic()
+        if batch.frames:
+            batch.scoring = self._score(batch.frames.values())
+
+    def collect(self, batch: Batch) -> Iterator[tuple[int, Scored | FrameError, float]]:
+        """Yield each frame's key, score or failure, and share of the seconds it took.
+
+        Where the device could not take the batch, it is tried with one frame at a time, so that one
+        bad frame or a lack of memory costs no other frame.
+        """
+        try:
+            scored = batch.scoring.result()
+        except FrameError as error:
+            if len(batch.frames) == 1:
+                yield next(iter(batch.frames)), error, 0.0
+                return
+            for key, frame in batch.frames.items():
+                alone = Batch({key: frame.pair}, {key: frame})
+                self.start(alone)
+                yield from self.collect(alone)
+            return
+        counting_s = sum(score.counting_s for score in scored)
+        took_s = time.monotonic() - batch.started_s - counting_s
+        for key, score in zip(batch.frames, scored, strict=True):
+            yield key, score, took_s / len(scored)
+
+    def _score(self, frames: Iterable[Frame]) -> Scoring:
+        images, ground_truths = zip(*((f.image, f.ground_truth) for f in frames), strict=True)
+        try:
+            return self._predictor.score(
+                images, ground_truths, self._label_map, watched=self._watched()
+            )
+        except FrameError as error:
+            return Finished(error)
+
+    def _at_scored_size(self, ground_truth: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+        label_size = (ground_truth.shape[0], ground_truth.shape[1])
+        if size == label_size:
+            return ground_truth
+        ratio = (size[0] * label_size[1]) / (size[1] * label_size[0])
+        sizes = f"image is {size[1]}x{size[0]}, label {label_size[1]}x{label_size[0]}"
+        if abs(ratio - 1) > ASPECT_TOLERANCE:
+            raise FrameError(
+                Reason.SIZE_MISMATCH, f"{sizes}: expected the same view, so the same aspect ratio"
+            )
+        if self._score_at == "prediction":
+            nearest = cv2.INTER_NEAREST_EXACT
+            return np.asarray(cv2.resize(ground_truth, size[::-1], interpolation=nearest), np.uint8)
+        if not self._predictor.any_size:
+            raise FrameError(
+                Reason.SIZE_MISMATCH,
+                f"{sizes}: predictions from a topic must have the label's size; "
+                "score_at: prediction resizes the label instead",
+            )
+        return ground_truth
