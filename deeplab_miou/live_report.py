@@ -82,6 +82,8 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         accounting={"images": totals.images.to_dict(), "labels": totals.labels.to_dict()},
         provenance=_provenance(run),
         intervals=result.intervals,
+        timeline=result.timeline,
+        worst_frames=result.worst,
         window=None
         if window.scores is None
         else Window(

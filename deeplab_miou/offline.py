@@ -12,15 +12,22 @@ from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError
+from deeplab_miou.images import decode_color
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.pairing import Pairer
+from deeplab_miou.pictures import comparison
 from deeplab_miou.pipeline import FrameOutcome, Pipeline
+from deeplab_miou.report.course import seconds
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report
+from deeplab_miou.worst_frames import WorstFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.metric.scores import AbsentClasses
@@ -128,6 +135,7 @@ class _Run:
         self._options = options
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
+        self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         pairer: Pairer[Message] = Pairer(
             tolerance_ns=round(options.sync_tolerance_s * _NS),
             max_frames=_HELD_FRAMES,
@@ -160,6 +168,7 @@ class _Run:
         """Return the report of all that was read."""
         snapshot = self._pipeline.snapshot()
         absent = self._options.absent_classes
+        worst = self._worst.frames()
         return Report(
             class_names=self._label_map.class_names,
             matrix=snapshot.matrix,
@@ -171,10 +180,23 @@ class _Run:
             },
             provenance=provenance,
             intervals=self._bootstrap.intervals(absent_classes=absent),
+            timeline=self._bootstrap.timeline(absent_classes=absent),
+            worst_frames=worst,
+            pictures=[self._picture(frame.evidence) for frame in worst],
+            palette=self._label_map.palette,
             ignored_pixels=snapshot.ignored_pixels,
             unmapped_pixels=snapshot.unmapped_pixels,
             problems=problems,
         )
+
+    def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
+        """Draw a frame that was evaluated, for the report."""
+        assert outcome.prediction is not None  # noqa: S101  (evaluated)
+        assert outcome.ground_truth is not None  # noqa: S101
+        image = None
+        if outcome.image is not None and not self._options.prediction_topic:
+            image = decode_color(outcome.image.image)
+        return comparison(image, outcome.ground_truth, outcome.prediction, self._label_map)
 
     def _add(self, message: BagMessage) -> None:
         stream = Stream.LABEL if message.topic == self._options.label_topic else Stream.IMAGE
@@ -189,10 +211,11 @@ class _Run:
     def _take(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label
         if outcome.reason is not None:
-            stamp = f"stamp {image.stamp_ns / _NS:.9f} s: " if image is not None else ""
+            stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.matrix is not None and image is not None:
             self._bootstrap.update(outcome.matrix, image.stamp_ns)
+            self._worst.update(outcome.matrix, image.stamp_ns, outcome)
 
 
 def _check(options: OfflineOptions, reader: BagReader) -> None:
@@ -207,6 +230,11 @@ def _check(options: OfflineOptions, reader: BagReader) -> None:
     if options.input_topic == options.label_topic:
         raise ConfigurationError(
             f"topic {options.label_topic!r} is given for both images and labels: name two topics"
+        )
+    length_s = reader.duration_ns / _NS
+    if options.start_s > length_s:
+        raise ConfigurationError(
+            f"start is {options.start_s:g} s, but bag {options.bag!r} ends after {length_s:.1f} s"
         )
 
 

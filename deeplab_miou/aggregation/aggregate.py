@@ -133,14 +133,17 @@ class Aggregate:
         """Return the scores of all that was counted, with intervals."""
         with self._lock:
             totals, scoring = self._runs.totals(self._names, now_s), self._scoring
-            bootstrap = self._frames.bootstrap
+            bootstrap, worst = self._frames.bootstrap, self._frames.worst.frames()
         if bootstrap is None:
             return Result(totals, None)
-        # Outside the lock: resampling takes a while.
-        intervals = bootstrap.intervals(
-            absent_classes=scoring.absent_classes, class_weights=scoring.weights
+        # Outside the lock: resampling takes a while. The interval is that of mIoU: no weights.
+        return Result(
+            totals,
+            score(totals.matrix, scoring),
+            bootstrap.intervals(absent_classes=scoring.absent_classes),
+            timeline=bootstrap.timeline(absent_classes=scoring.absent_classes),
+            worst=worst,
         )
-        return Result(totals, score(totals.matrix, scoring), intervals)
 
     def window(self, now_s: float) -> Result:
         """Return the scores of the window."""
@@ -271,7 +274,7 @@ class Aggregate:
         if not run.tracker.add(frame.sequence):
             return False
         if frame.evaluated:
-            self._frames.update(matrix, frame.stamp_ns)
+            self._frames.update(matrix, frame.stamp_ns, frame.source)
         return True
 
 

@@ -1,4 +1,4 @@
-"""What the outcomes of frames tell beyond the sums: the window and the intervals."""
+"""What the outcomes of frames tell beyond the sums: window, intervals, the worst frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.worst_frames import WorstFrames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,9 +20,9 @@ _MAX_EARLY_FRAMES = 256
 
 
 class FrameStatistics:
-    """Window and bootstrap of all evaluators together; neither exists before classes are known.
+    """Window, bootstrap and worst frames of all evaluators together.
 
-    Not thread-safe, but `bootstrap` is.
+    Window and bootstrap do not exist before classes are known. Not thread-safe, but `bootstrap` is.
 
     Args:
         window_frames: length of the window in frames; None for no limit by frames.
@@ -30,6 +31,7 @@ class FrameStatistics:
 
     Attributes:
         bootstrap: computes the intervals; None before classes are known.
+        worst: the frames with the lowest mIoU.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FrameStatistics:
         self._num_classes = 0
         self._window: Accumulator | None = None
         self.bootstrap: BlockBootstrap | None = None
+        self.worst: WorstFrames[None] = WorstFrames()
 
     def expect(self, num_classes: int) -> None:
         """Take frames of so many classes from now on; what had another number is forgotten."""
@@ -51,12 +54,14 @@ class FrameStatistics:
             num_classes, window_frames=self._window_frames, window_seconds=self._window_seconds
         )
         self.bootstrap = BlockBootstrap(num_classes, block_s=self._block_s)
+        self.worst.reset()
 
-    def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
-        """Add a frame's confusion matrix."""
+    def update(self, matrix: NDArray[np.int64], stamp_ns: int, source: str) -> None:
+        """Add the confusion matrix of a frame that an evaluator scored."""
         if self._window is not None and self.bootstrap is not None:
             self._window.update(matrix, stamp_ns)
             self.bootstrap.update(matrix, stamp_ns)
+            self.worst.update(matrix, stamp_ns, None, source)
 
     def window(self) -> AccumulatorSnapshot | None:
         """Return the window's counts; None before classes are known."""
@@ -67,6 +72,7 @@ class FrameStatistics:
         if self._window is not None and self.bootstrap is not None:
             self._window.reset()
             self.bootstrap.reset()
+            self.worst.reset()
 
 
 class EarlyFrames:

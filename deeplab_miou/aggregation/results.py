@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import EvaluatorState
-    from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import AbsentClasses, Scores
+    from deeplab_miou.worst_frames import WorstFrame
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,16 @@ class Result:
         scores: the scores; None before the first state.
         intervals: their error bars; None for a window and before the first state.
         start_ns: of a window, the oldest stamp in it, nanoseconds; None if it is empty.
+        timeline: mIoU over time; None for a window and before the first state.
+        worst: the worst frames heard of, worst first; none for a window.
     """
 
     totals: Totals
     scores: Scores | None
     intervals: Intervals | None = None
     start_ns: int | None = None
+    timeline: Timeline | None = None
+    worst: tuple[WorstFrame[None], ...] = ()
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

@@ -54,6 +54,21 @@ class Intervals:
     reason: str | None
 
 
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """mIoU over stamp time, a value for each block.
+
+    Attributes:
+        block_ns: length of a block, nanoseconds.
+        starts_ns: (k,) int64, where each block with frames begins, ascending.
+        miou: (k,) float64.
+    """
+
+    block_ns: int
+    starts_ns: NDArray[np.int64]
+    miou: NDArray[np.float64]
+
+
 class BlockBootstrap:
     """Thread-safe block bootstrap of mIoU and IoU; memory does not grow with the stream.
 
@@ -189,6 +204,25 @@ class BlockBootstrap:
             blocks=size,
             reason=reason,
         )
+
+    def timeline(self, *, absent_classes: AbsentClasses = "exclude") -> Timeline:
+        """Return the mIoU of each block as held, before correlated ones are paired.
+
+        Args:
+            absent_classes: as in `compute_scores`.
+
+        Raises:
+            ValueError: ``absent_classes`` is unknown.
+        """
+        check_absent_classes(absent_classes)
+        with self._lock:
+            block_ns = self._block_ns
+            keys = sorted(self._blocks)
+            counts = np.array([self._blocks[key] for key in keys], np.float64)
+        counts = counts.reshape(-1, 2, self._num_classes)
+        equal = np.ones(self._num_classes)
+        miou = mean_iou(divide(counts[:, 0], counts[:, 1]), equal, absent_classes)
+        return Timeline(block_ns, np.array(keys, np.int64) * block_ns, miou)
 
     def reset(self) -> None:
         """Forget all frames and start again with blocks of ``block_s``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import secrets
@@ -13,6 +15,8 @@ from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.report.page import render_page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deeplab_miou.report.report import Report
 
 JSON_NAME = "report.json"
@@ -21,6 +25,8 @@ HTML_NAME = "report.html"
 
 def write_report(report: Report, folder: Path | str) -> tuple[Path, Path]:
     """Write ``report.json`` and ``report.html``; the folder is made when missing.
+
+    The page names the digest of its JSON file: a pair of which one was replaced shows.
 
     Args:
         report: what to write.
@@ -33,11 +39,11 @@ def write_report(report: Report, folder: Path | str) -> tuple[Path, Path]:
         DeeplabMiouError: they cannot be written; a report that was there before is untouched.
     """
     folder = Path(folder).expanduser()
-    # Rendered before anything is written, so that an error in one leaves both as they were.
-    page = render_page(report)
-    write_json(report, folder / JSON_NAME)
-    write_atomically(folder / HTML_NAME, page)
-    return folder / JSON_NAME, folder / HTML_NAME
+    json_path, html_path = folder / JSON_NAME, folder / HTML_NAME
+    data = to_json(report)
+    digest = hashlib.sha256(data.encode()).hexdigest()
+    write_together({json_path: data, html_path: render_page(report, digest)})
+    return json_path, html_path
 
 
 def write_json(report: Report, path: Path | str) -> None:
@@ -61,7 +67,7 @@ def to_json(report: Report) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by text: through a temporary file beside it, synced and renamed.
+    """Replace a file by text, see `write_together`.
 
     Args:
         path: the file; its folder is made when missing.
@@ -70,25 +76,48 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         DeeplabMiouError: it cannot be written; the file is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Replace files that belong together: all written and synced beside them first, then renamed.
+
+    What fails for want of space or permission fails before the first is renamed. Only a machine
+    that stops between two renames leaves files of different writes.
+
+    Args:
+        texts: new content of each file; their folders are made when missing.
+
+    Raises:
+        DeeplabMiouError: one cannot be written; all are as they were before.
+    """
+    temporaries: dict[Path, Path] = {}
+    current = next(iter(texts))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        for current, text in texts.items():
+            current.parent.mkdir(parents=True, exist_ok=True)
+            if current.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            temporary = current.with_name(f".{current.name}.{secrets.token_hex(4)}.tmp")
             with temporary.open("x", encoding="utf-8") as file:
+                temporaries[current] = temporary
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
+        for current, temporary in list(temporaries.items()):
+            temporary.replace(current)
+            del temporaries[current]
+        for folder in {path.parent for path in texts}:
+            _sync_folder(folder)
+    except OSError as error:
+        kept = "; the one that was there is untouched" if current.is_file() else ""
+        raise DeeplabMiouError(
+            f"report {str(current)!r} cannot be written: {error.strerror or error}{kept}"
+        ) from error
+    finally:
+        for temporary in temporaries.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        kept = "; the one that was there is untouched" if path.exists() else ""
-        raise DeeplabMiouError(
-            f"report {str(path)!r} cannot be written: {error.strerror or error}{kept}"
-        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deeplab_miou.metric.scores import divide
+from deeplab_miou.report.course import course, moment, seconds
 from deeplab_miou.report.report import STREAMS
 from deeplab_miou.report.table import accounting_lines, format_interval, format_score, printable
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 # Beyond this many classes the matrix is a picture: a page of 20,000 SVG cells is slow.
 _MOST_DRAWN_CLASSES = 40
+_LONGEST_DRAWN_NAME = 22
 _HEAT_RGB = (70, 125, 220)
+# With fewer classes the table says it all.
+_FEWEST_COMPARED = 4
 _HEADLINES = (
     ("Weighted mIoU", "weighted_miou"),
     ("Frequency-weighted IoU", "frequency_weighted_iou"),
@@ -41,7 +45,9 @@ class _ClassRow(NamedTuple):
     precision: str
     recall: str
     f1: str
-    pixels: int
+    pixels: str
+    low: bool
+    color: str
     percent: float | None
     lower: float | None
     upper: float | None
@@ -53,16 +59,38 @@ class _Cell(NamedTuple):
     row: int
     column: int
     share: float
+    opacity: float
     title: str
 
 
-def render_page(report: Report) -> str:
+class _Weak(NamedTuple):
+    """A class of the summary."""
+
+    name: str
+    iou: str
+    mistake: str
+
+
+class _Worst(NamedTuple):
+    """A frame as the page shows it."""
+
+    stamp: str
+    moment: str
+    source: str
+    miou: str
+    wrong: str
+    mistake: str
+    picture: str
+
+
+def render_page(report: Report, digest: str = "") -> str:
     """Return the report as an HTML page.
 
     Every string from topics and files is escaped; nothing is loaded from elsewhere.
 
     Args:
         report: what to show.
+        digest: SHA-256 of the JSON file that it belongs to; empty if there is none.
     """
     # The suffix does not matter: everything is escaped.
     environment = Environment(
@@ -74,28 +102,105 @@ def render_page(report: Report) -> str:
     )
     names = [printable(name) for name in report.class_names]
     drawn = len(names) <= _MOST_DRAWN_CLASSES
+    weakest, strongest = _extremes(report, names)
     return environment.get_template("page.html").render(
         miou=format_score(report.scores.miou),
         interval=format_interval(*report.miou_interval),
         interval_reason=report.intervals.reason if report.intervals is not None else None,
         frames=report.frames,
         present=int(np.isfinite(report.scores.iou).sum()),
-        headlines=[(name, format_score(getattr(report.scores, key))) for name, key in _HEADLINES],
-        classes=_class_rows(report, names),
+        subject=_subject(report),
+        weakest=[_weak(report, names, each) for each in weakest],
+        strongest=None if strongest is None else _weak(report, names, strongest),
+        headlines=_headlines(report),
+        classes=_class_rows(report, names, weakest),
+        course=course(report.timeline, report.scores.miou),
+        worst=_worst(report, names),
+        pictured=len(report.pictures) > 0,
         names=names,
+        longest=min(max(map(len, [*names, "invalid"])), _LONGEST_DRAWN_NAME),
         cells=_cells(report.matrix, names) if drawn else [],
         picture="" if drawn else _picture(report.matrix),
         accounting=accounting_lines(report)[len(STREAMS) :],
         streams=_streams(report),
         problems=[printable(problem) for problem in report.problems],
-        window=report.window,
-        window_miou=format_score(report.window.scores.miou) if report.window else "",
-        provenance=_provenance(report),
+        provenance=_provenance(report, digest),
     )
 
 
-def _class_rows(report: Report, names: list[str]) -> list[_ClassRow]:
-    scores = report.scores
+def _extremes(report: Report, names: list[str]) -> tuple[list[int], int | None]:
+    """Return the ids of the weakest classes and of the strongest; none if there are few classes."""
+    present = [each for each in range(len(names)) if np.isfinite(report.scores.iou[each])]
+    if len(present) < _FEWEST_COMPARED:
+        return [], None
+    ascending = sorted(present, key=lambda each: float(report.scores.iou[each]))
+    return ascending[:2], ascending[-1]
+
+
+def _weak(report: Report, names: list[str], class_id: int) -> _Weak:
+    """Return a class with the mistake that costs it most."""
+    missed, taken = report.matrix[class_id].copy(), report.matrix[:, class_id].copy()
+    missed[class_id] = taken[class_id] = 0
+    mistake = ""
+    if missed.max() >= taken.max() and missed.any():
+        other = int(missed.argmax())
+        mistake = f"taken for {names[other]}" if other < len(names) else "predicted as no class"
+    elif taken.any():
+        mistake = f"{names[int(taken.argmax())]} taken for it"
+    return _Weak(names[class_id], format_score(float(report.scores.iou[class_id])), mistake)
+
+
+def _headlines(report: Report) -> list[tuple[str, str]]:
+    tiles = [(name, format_score(getattr(report.scores, key))) for name, key in _HEADLINES]
+    weighted = report.scores.weighted_miou
+    if weighted == report.scores.miou or np.isnan(weighted):
+        tiles = [tile for tile in tiles if tile[0] != _HEADLINES[0][0]]
+    if report.window:
+        text = f"mIoU, newest {report.window.frames} frames"
+        tiles.append((text, format_score(report.window.scores.miou)))
+    return tiles
+
+
+def _subject(report: Report) -> str:
+    """Return what was scored, in a few words."""
+    known = report.provenance
+    checkpoint = str(known.get("checkpoint") or known.get("input_topic") or "")
+    bags = known.get("bags")
+    where = [str(each) for each in bags] if isinstance(bags, list) else []
+    sources = known.get("sources")
+    if not where and isinstance(sources, list):
+        where = [str(each) for each in sources]
+    parts = [Path(checkpoint).name, ", ".join(where), known.get("mode"), known.get("ended")]
+    return printable("; ".join(str(part) for part in parts if part))
+
+
+def _worst(report: Report, names: list[str]) -> list[_Worst]:
+    rows = []
+    for index, frame in enumerate(report.worst_frames):
+        truth, prediction, pixels = frame.confusion
+        instead = names[prediction] if prediction < len(names) else "no class"
+        rows.append(
+            _Worst(
+                seconds(frame.stamp_ns),
+                moment(frame.stamp_ns),
+                printable(frame.source),
+                format_score(frame.miou),
+                f"{frame.wrong:.1%}",
+                f"{pixels:,} of {names[truth]} taken for {instead}" if pixels else "",
+                _jpeg(report.pictures[index]) if index < len(report.pictures) else "",
+            )
+        )
+    return rows
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> str:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def _class_rows(report: Report, names: list[str], weakest: list[int]) -> list[_ClassRow]:
+    scores, palette = report.scores, report.palette
     return [
         _ClassRow(
             id=class_id,
@@ -105,7 +210,9 @@ def _class_rows(report: Report, names: list[str]) -> list[_ClassRow]:
             precision=format_score(float(scores.precision[class_id])),
             recall=format_score(float(scores.recall[class_id])),
             f1=format_score(float(scores.f1[class_id])),
-            pixels=int(report.matrix[class_id].sum()),
+            pixels=f"{int(report.matrix[class_id].sum()):,}",
+            low=class_id in weakest,
+            color="" if palette is None else "rgb({}, {}, {})".format(*palette[class_id].tolist()),
             percent=_percent(float(scores.iou[class_id])),
             lower=_percent(report.iou_interval(class_id)[0]),
             upper=_percent(report.iou_interval(class_id)[1]),
@@ -127,7 +234,9 @@ def _cells(matrix: NDArray[np.int64], names: list[str]) -> list[_Cell]:
             int(row),
             int(column),
             round(float(shares[row, column]), 4),
-            f"{names[row]} predicted as {columns[column]}: {int(matrix[row, column])} pixels, "
+            # Mistakes are rare: on the scale of the diagonal they would hardly show.
+            round(float(shares[row, column]) ** (1.0 if row == column else 0.5), 4),
+            f"{names[row]} predicted as {columns[column]}: {int(matrix[row, column]):,} pixels, "
             f"{shares[row, column]:.2%}",
         )
         for row, column in np.argwhere(matrix)
@@ -158,8 +267,8 @@ def _streams(report: Report) -> list[tuple[str, dict[str, object]]]:
     return rows
 
 
-def _provenance(report: Report) -> list[tuple[str, str]]:
-    return [
+def _provenance(report: Report, digest: str) -> list[tuple[str, str]]:
+    rows = [
         (
             printable(str(key).replace("_", " ")),
             printable(value if isinstance(value, str) else json.dumps(value, default=str)),
@@ -167,3 +276,4 @@ def _provenance(report: Report) -> list[tuple[str, str]]:
         for key, value in report.provenance.items()
         if value is not None
     ]
+    return [*rows, ("sha256 of report.json", digest)] if digest else rows

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import Scores
+    from deeplab_miou.worst_frames import WorstFrame
 
 SCHEMA_VERSION = 1
 
@@ -56,6 +57,11 @@ class Report:
         ignored_pixels: pixels whose ground truth is not scored.
         unmapped_pixels: those of them that the label map did not know.
         problems: what could not be read or is otherwise missing from the score, a line each.
+        timeline: mIoU over time.
+        worst_frames: the worst frames, worst first.
+        pictures: for each worst frame uint8 RGB ``(h, w, 3)``, for the page; empty where there are
+            none.
+        palette: (n, 3) uint8 RGB of the classes, for the page; None if it is not known.
     """
 
     class_names: tuple[str, ...]
@@ -69,6 +75,10 @@ class Report:
     ignored_pixels: int = 0
     unmapped_pixels: int = 0
     problems: Sequence[str] = ()
+    timeline: Timeline | None = None
+    worst_frames: Sequence[WorstFrame[object]] = ()
+    pictures: Sequence[NDArray[np.uint8]] = ()
+    palette: NDArray[np.uint8] | None = None
 
     @property
     def miou_interval(self) -> tuple[float, float]:
@@ -84,6 +94,22 @@ class Report:
             return math.nan, math.nan
         lower, upper = self.intervals.iou[class_id]
         return float(lower), float(upper)
+
+    def prediction_name(self, class_id: int) -> str:
+        """Return the name of a predicted id; n stands for an invalid prediction."""
+        return (*self.class_names, "invalid prediction")[class_id]
+
+    def _worst_dict(self, frame: WorstFrame[object]) -> dict[str, object]:
+        truth, prediction, pixels = frame.confusion
+        return {
+            "stamp_ns": frame.stamp_ns,
+            "source": frame.source,
+            "miou": frame.miou,
+            "wrong": frame.wrong,
+            "ground_truth": self.class_names[truth],
+            "prediction": self.prediction_name(prediction),
+            "pixels": pixels,
+        }
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as plain JSON types; what is undefined (NaN) is None."""
@@ -105,6 +131,8 @@ class Report:
                 "problems": self.problems,
                 "intervals": _intervals_dict(self.intervals),
                 "window": _window_dict(self.window, self.class_names),
+                "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],
+                "timeline": _timeline_dict(self.timeline),
                 "provenance": self.provenance,
             }
         )
@@ -139,6 +167,16 @@ def _window_dict(window: Window | None, names: Sequence[str]) -> dict[str, objec
         "frames": window.frames,
         "start_ns": window.start_ns,
         "end_ns": window.end_ns,
+    }
+
+
+def _timeline_dict(timeline: Timeline | None) -> dict[str, object] | None:
+    if timeline is None:
+        return None
+    return {
+        "block_ns": timeline.block_ns,
+        "starts_ns": timeline.starts_ns.tolist(),
+        "miou": timeline.miou.tolist(),
     }
 
 

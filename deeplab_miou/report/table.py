@@ -36,15 +36,15 @@ def print_table(report: Report, console: Console) -> None:
         console: where to.
     """
     console.print(_class_table(report))
-    console.print(_headline(report))
+    console.print(_headline(report), soft_wrap=True)
     rest = [
         f"{name} {format_score(getattr(report.scores, key))}" for key, name in _HEADLINES.items()
     ]
-    console.print(Text(", ".join(rest)))
+    console.print(Text(", ".join(rest)), soft_wrap=True)
     for line in accounting_lines(report):
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
     for problem in report.problems:
-        console.print(Text(f"not scored: {printable(problem)}", "bold red"))
+        console.print(Text(f"not scored: {printable(problem)}", "bold red"), soft_wrap=True)
 
 
 def accounting_lines(report: Report) -> list[str]:
@@ -52,8 +52,8 @@ def accounting_lines(report: Report) -> list[str]:
     lines = [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
     invalid = int(report.matrix[:, -1].sum())
     lines.append(
-        f"pixels: {int(report.matrix.sum())} scored ({invalid} with an invalid prediction), "
-        f"{report.ignored_pixels} ignored ({report.unmapped_pixels} of unknown ids or colours)"
+        f"pixels: {int(report.matrix.sum()):,} scored ({invalid:,} with an invalid prediction), "
+        f"{report.ignored_pixels:,} ignored ({report.unmapped_pixels:,} of unknown ids or colours)"
     )
     return lines
 
@@ -91,7 +91,7 @@ def _class_table(report: Report) -> Table:
             format_score(float(scores.precision[class_id])),
             format_score(float(scores.recall[class_id])),
             format_score(float(scores.f1[class_id])),
-            str(int(report.matrix[class_id].sum())),
+            f"{int(report.matrix[class_id].sum()):,}",
             style="dim" if absent else "",
         )
     return table

@@ -457,3 +457,29 @@ def test_threads_lose_nothing():
         thread.join()
     assert sums.totals(0.0).matrix.tolist() == (400 * EXAMPLE).tolist()
     assert sums.window(0.0).totals.frames == 400
+
+
+def test_the_interval_of_miou_does_not_follow_the_weights():
+    sums = Aggregate(scoring=Scoring(class_weights=(1.0, 0.0, 0.0)))
+    sums.add_state(state(), 0.0)
+    for sequence in range(1, 21):
+        varied = EXAMPLE + np.eye(3, 4, dtype=np.int64) * (sequence % 4)
+        sums.add_frame(frame(sequence, matrix=varied))
+    weighted = sums.result(0.0)
+    sums.set_scoring(Scoring())
+    assert weighted.intervals.miou == sums.result(0.0).intervals.miou
+    assert weighted.intervals.miou[1] < 1 == weighted.scores.weighted_miou
+
+
+def test_the_worst_frames_and_the_course_of_all_evaluators():
+    sums = Aggregate()
+    sums.add_state(state("/a"), 0.0)
+    sums.add_state(state("/b"), 0.0)
+    sums.add_frame(frame(1, source="/a", matrix=np.eye(3, 4, dtype=np.int64)))
+    sums.add_frame(frame(2, source="/b"))
+    result = sums.result(0.0)
+    assert [(each.source, each.stamp_ns) for each in result.worst] == [("/b", 2e9), ("/a", 1e9)]
+    assert result.timeline.starts_ns.tolist() == [10**9, 2 * 10**9]
+    assert result.timeline.miou.tolist() == pytest.approx([1, 4 / 9])
+    sums.reset()
+    assert sums.result(0.0).worst == ()

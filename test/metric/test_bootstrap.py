@@ -273,3 +273,16 @@ def test_matrices_and_options_are_checked():
         bootstrap.intervals(class_weights=[1])
     with pytest.raises(ValueError, match="exclude or zero"):
         bootstrap.intervals(absent_classes="drop")
+
+
+def test_the_timeline_is_the_miou_of_each_block_in_order():
+    bootstrap = BlockBootstrap(2, block_s=2.0)
+    for stamp_s, right in ((5, 3), (0, 1), (4, 1), (1, 1)):
+        matrix = np.array([[right, 1, 0], [0, 0, 0]], np.int64)
+        bootstrap.update(matrix, stamp_s * 10**9)
+    timeline = bootstrap.timeline()
+    assert timeline.block_ns == 2 * 10**9
+    assert timeline.starts_ns.tolist() == [0, 4 * 10**9]
+    # Class 1 is predicted: its IoU is 0.
+    assert timeline.miou.tolist() == pytest.approx([2 / 4 / 2, 4 / 6 / 2])
+    assert BlockBootstrap(2).timeline().miou.shape == (0,)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from deeplab_miou.accounting import Account, Reason, Stream
 from deeplab_miou.errors import DeeplabMiouError
-from deeplab_miou.metric.bootstrap import Intervals
+from deeplab_miou.metric.bootstrap import Intervals, Timeline
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.report import files
 from deeplab_miou.report.files import write_atomically, write_json, write_report
@@ -21,6 +22,7 @@ from deeplab_miou.report.page import render_page
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report, Window
 from deeplab_miou.report.table import print_table
+from deeplab_miou.worst_frames import WorstFrame
 
 # Class 2 is absent; one pixel of class 1 has an invalid prediction.
 MATRIX = np.array([[6, 2, 0, 0], [1, 3, 0, 1], [0, 0, 0, 0]], np.int64)
@@ -151,6 +153,37 @@ def test_a_device_that_is_full_is_one_line(tmp_path, monkeypatch):
     assert (tmp_path / "r.json").read_text() == "old"
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_disk_that_fills_up_in_either_file_leaves_the_old_pair(tmp_path, monkeypatch, step):
+    paths = write_report(make_report(), tmp_path)
+    before = [path.read_bytes() for path in paths]
+    calls = []
+
+    def full(_):
+        calls.append(1)
+        if len(calls) == step:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(DeeplabMiouError, match="No space left on device; the one that was there"):
+        write_report(make_report(frames=9), tmp_path)
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_folder_in_the_place_of_the_page_leaves_the_json(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    (tmp_path / "report.json").write_text("old")
+    with pytest.raises(DeeplabMiouError, match=r"report\.html' cannot be written: Is a directory"):
+        write_report(make_report(), tmp_path)
+    assert (tmp_path / "report.json").read_text() == "old"
+
+
+def test_the_page_names_the_json_that_it_belongs_to(tmp_path):
+    json_path, html_path = write_report(make_report(), tmp_path)
+    assert hashlib.sha256(json_path.read_bytes()).hexdigest() in html_path.read_text()
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DeeplabMiouError, match="cannot be written") as caught:
@@ -188,7 +221,7 @@ def test_names_cannot_steer_the_terminal():
 class _Strict(HTMLParser):
     """Collects tags and attributes; void elements need no end."""
 
-    VOID = frozenset({"meta", "img", "rect", "path"})
+    VOID = frozenset({"meta", "img", "rect", "path", "br", "circle"})
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
@@ -222,8 +255,8 @@ def parse(page):
 def test_the_page_shows_what_the_report_holds():
     page = parse(render_page(make_report(problems=["bag is cut"])))
     text = " ".join(" ".join(page.text).split())
-    assert "mIoU 0.5476 [0.4000, 0.8000]" in text
-    assert "over 2 of 3 classes, 1 frames" in text
+    assert "mIoU 0.5476 95 % interval [0.4000, 0.8000]" in text
+    assert "2 of 3 classes, 1 frames; net.safetensors" in text
     assert "absent" in text
     assert "unmatched_image 1" in text
     assert "car predicted as road: 1 pixels, 20.00%" in text
@@ -232,7 +265,62 @@ def test_the_page_shows_what_the_report_holds():
     assert "Not scored: bag is cut" in text
 
 
-@pytest.mark.parametrize("place", ["name", "provenance", "problem", "reason", "key"])
+def pictured(source="/e"):
+    frame = WorstFrame(1_700_000_012_100_000_000, source, 0.25, 0.5, (1, 3, 1234), None)
+    timeline = Timeline(10**9, np.arange(5) * 10**9, np.array([0.9, 0.8, 0.3, 0.8, 0.9]))
+    return make_report(
+        worst_frames=[frame],
+        pictures=[np.full((6, 8, 3), 90, np.uint8)],
+        timeline=timeline,
+        palette=np.array([[128, 64, 128], [0, 0, 142], [1, 2, 3]], np.uint8),
+    )
+
+
+def test_the_page_shows_where_the_network_failed():
+    page = render_page(pictured())
+    text = " ".join(" ".join(parse(page).text).split())
+    assert "mIoU 0.2500 , 50.0% of its pixels wrong; 1,234 of car taken for no class" in text
+    assert "stamp 1700000012.100000000, 2023-11-14 22:13:32.100 UTC, /e" in text
+    assert "2.000 s: mIoU 0.3000" in text
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert "background: rgb(0, 0, 142)" in page
+
+
+def test_worst_frames_without_pictures_are_a_table():
+    page = render_page(Report(**({**vars(pictured())} | {"pictures": ()})))
+    assert "data:image/jpeg" not in page
+    assert "The live report knows no images" in " ".join(parse(page).text)
+
+
+def test_the_json_has_the_worst_frames_and_the_course():
+    content = pictured().to_dict()
+    assert content["worst_frames"] == [
+        {
+            "stamp_ns": 1_700_000_012_100_000_000,
+            "source": "/e",
+            "miou": 0.25,
+            "wrong": 0.5,
+            "ground_truth": "car",
+            "prediction": "invalid prediction",
+            "pixels": 1234,
+        }
+    ]
+    assert content["timeline"]["miou"][2] == 0.3
+    assert make_report().to_dict()["timeline"] is None
+
+
+def test_the_summary_names_the_weakest_classes_and_what_they_are_taken_for():
+    matrix = np.array(
+        [[90, 5, 0, 0, 0], [30, 20, 0, 0, 0], [0, 0, 9, 1, 0], [0, 0, 8, 2, 0]], np.int64
+    )
+    names = ("road", "pole", "car", "bus")
+    report = make_report(names, matrix=matrix, scores=compute_scores(matrix), intervals=None)
+    text = " ".join(" ".join(parse(render_page(report)).text).split())
+    assert "Weakest: bus 0.1818 (taken for car), pole 0.3636 (taken for road)." in text
+    assert "Strongest: road 0.7200 ." in text
+
+
+@pytest.mark.parametrize("place", ["name", "provenance", "problem", "reason", "key", "source"])
 def test_the_page_escapes_what_comes_from_outside(place):
     changes = {
         "name": {"class_names": (EVIL, "b", "c")},
@@ -240,6 +328,7 @@ def test_the_page_escapes_what_comes_from_outside(place):
         "problem": {"problems": [EVIL]},
         "reason": {"accounting": {"images": {"received": 1, "dropped": {EVIL: 1}}, "labels": {}}},
         "key": {"provenance": {EVIL: 1}},
+        "source": {"worst_frames": pictured(EVIL).worst_frames, "pictures": ()},
     }[place]
     report = make_report()
     page = render_page(Report(**({**vars(report)} | changes)))

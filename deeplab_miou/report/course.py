@@ -1,0 +1,133 @@
+"""mIoU over time as the coordinates of a drawing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeplab_miou.metric.bootstrap import Timeline
+
+_NS = 1_000_000_000
+# Stamps before 2000 are seconds since a simulation or a machine began.
+_EPOCH_S = 946_684_800
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 708.0, 8.0, 164.0
+_MARKED = 3
+
+
+class Line(NamedTuple):
+    """A horizontal line of the grid."""
+
+    y: float
+    text: str
+
+
+class Point(NamedTuple):
+    """A block of time."""
+
+    x: float
+    y: float
+    low: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the page draws, in its 720 by 190 units.
+
+    Attributes:
+        unit: what a point stands for.
+        lines: of the grid.
+        mean: height of the mIoU of all blocks together.
+        paths: a line for each run of blocks without a gap.
+        points: the blocks.
+        first: where time begins.
+        last: where it ends.
+    """
+
+    unit: str
+    lines: list[Line]
+    mean: float
+    paths: list[str]
+    points: list[Point]
+    first: str
+    last: str
+
+
+def course(timeline: Timeline | None, miou: float) -> Course | None:
+    """Return the drawing; None if there are not even two blocks to connect.
+
+    Args:
+        timeline: mIoU by block.
+        miou: of all blocks together.
+    """
+    if timeline is None or math.isnan(miou):
+        return None
+    known = np.isfinite(timeline.miou)
+    starts, values = timeline.starts_ns[known], timeline.miou[known]
+    if len(starts) < 2:  # noqa: PLR2004
+        return None
+    low, high = min(math.floor(10 * min(float(values.min()), miou)) / 10, 0.9), 1.0
+    x = _LEFT + (_RIGHT - _LEFT) * (starts - starts[0]) / (starts[-1] - starts[0])
+    y = _height(values, low, high)
+    lowest = np.argsort(values, kind="stable")[:_MARKED].tolist()
+    marked = lowest if len(values) > _MARKED else []
+    points = [
+        Point(
+            round(float(x[k]), 1),
+            round(float(y[k]), 1),
+            k in marked,
+            f"{moment(int(starts[k]))}: mIoU {values[k]:.4f}",
+        )
+        for k in range(len(starts))
+    ]
+    return Course(
+        unit=f"{timeline.block_ns / _NS:g} s",
+        lines=[
+            Line(round(float(_height(np.array(value), low, high)), 1), f"{value:.2f}")
+            for value in np.linspace(low, high, 3)
+        ],
+        mean=round(float(_height(np.array(miou), low, high)), 1),
+        paths=_paths(points, starts, timeline.block_ns),
+        points=points,
+        first=moment(int(starts[0])),
+        last=moment(int(starts[-1]) + timeline.block_ns),
+    )
+
+
+def moment(stamp_ns: int) -> str:
+    """Return a stamp for people: UTC if it is one, else seconds."""
+    whole, rest = divmod(stamp_ns, _NS)
+    if whole < _EPOCH_S:
+        return f"{stamp_ns / _NS:.3f} s"
+    try:
+        date = datetime.fromtimestamp(whole, timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return f"{stamp_ns / _NS:.3f} s"
+    return f"{date:%Y-%m-%d %H:%M:%S}.{rest // 1_000_000:03d} UTC"
+
+
+def seconds(stamp_ns: int) -> str:
+    """Return a stamp in seconds with all of its digits, as ROS 2 prints it."""
+    sign = "-" if stamp_ns < 0 else ""
+    return f"{sign}{abs(stamp_ns) // _NS}.{abs(stamp_ns) % _NS:09d}"
+
+
+def _height(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    return _BOTTOM - (_BOTTOM - _TOP) * (values - low) / (high - low)
+
+
+def _paths(points: list[Point], starts: NDArray[np.int64], block_ns: int) -> list[str]:
+    """Connect neighbours; a gap of missing blocks stays open."""
+    runs: list[list[Point]] = []
+    for k, point in enumerate(points):
+        if not k or starts[k] - starts[k - 1] > block_ns:
+            runs.append([])
+        runs[-1].append(point)
+    return ["M" + "L".join(f"{p.x} {p.y}" for p in run) for run in runs if len(run) > 1]
