@@ -11,13 +11,12 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
-    QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
-    qos_policy_name_from_kind,
 )
 from sensor_msgs.msg import CompressedImage, Image
 
+from deeplab_miou.nodes.qos_events import describe_mismatch
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 
 if TYPE_CHECKING:
@@ -208,13 +207,6 @@ class Input:
         self._lost += event.total_count_change  # type: ignore[attr-defined]
 
     def _warn_of_incompatible(self, event: object) -> None:
-        kind = QoSPolicyKind(event.last_policy_kind)  # type: ignore[attr-defined]
-        policy = qos_policy_name_from_kind(kind).lower()
-        wanted = self._profile[1] if self._profile else None
-        offers = self._node.get_publishers_info_by_topic(self.options.topic)
-        offered = sorted({getattr(offer.qos_profile, policy).name.lower() for offer in offers})
-        requested = getattr(wanted, policy).name.lower() if wanted else "?"
-        self._node.get_logger().warning(
-            f"topic {self.options.topic}: we request {policy} {requested}, a publisher offers "
-            f"{', '.join(offered)}: its messages do not arrive; set the parameter to auto"
-        )
+        if self._profile is not None:
+            text = describe_mismatch(self._node, self.options.topic, self._profile[1], event)
+            self._node.get_logger().warning(f"{text}; set the parameter to auto")

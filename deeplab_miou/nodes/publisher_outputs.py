@@ -1,0 +1,60 @@
+"""What ``miou_publisher`` publishes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deeplab_miou_msgs.msg import MeanIoU
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from deeplab_miou.matrix_picture import draw_matrix
+from deeplab_miou.nodes.conversions import image_to_message
+from deeplab_miou.nodes.result_messages import mean_iou_message
+
+if TYPE_CHECKING:
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from rclpy.node import Node
+
+    from deeplab_miou.aggregation.results import Result
+
+_LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+class PublisherOutputs:
+    """Publishes scores and pictures; a picture that nobody looks at is not drawn.
+
+    Args:
+        node: the node that publishes.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._results = node.create_publisher(MeanIoU, "~/result", _LATCHED)
+        self._windows = node.create_publisher(MeanIoU, "~/window", _LATCHED)
+        self._pictures = node.create_publisher(Image, "~/confusion_image", 1)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (self._results, self._windows, self._pictures, self._diagnostics):
+            self._node.destroy_publisher(publisher)
+
+    def scores(self, result: Result, window: Result) -> None:
+        """Publish the scores of all and of the window, and the confusion matrix as a picture."""
+        self._results.publish(mean_iou_message(result))
+        self._windows.publish(mean_iou_message(window))
+        totals = result.totals
+        if totals.class_names and self._pictures.get_subscription_count():
+            picture = draw_matrix(totals.matrix, totals.class_names)
+            self._pictures.publish(image_to_message(picture, "rgb8", totals.stamp_ns, ""))
+
+    def diagnostics(self, status: DiagnosticStatus) -> None:
+        """Publish how the node is."""
+        status.name = f"{self._node.get_fully_qualified_name()}: scores"
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
