@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Stream
-from deeplab_miou.bags.images import IMAGE_TYPES, decode_image
+from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.cdr import IMAGE_TYPES
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from deeplab_miou.accounting import Reason
+from deeplab_miou.cdr import COMPRESSED_TYPE, IMAGE_TYPES, RAW_TYPE, StampedImage, read_image
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.images import CompressedImage, ImageMessage, RawImage
+from deeplab_miou.images import RawImage
 
 if TYPE_CHECKING:
     from deeplab_miou.bags.records import BagMessage
 
-RAW_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-IMAGE_TYPES = (RAW_TYPE, COMPRESSED_TYPE)
-
 _NS = 1_000_000_000
-
-
-class StampedImage(NamedTuple):
-    """An image message with its header.
-
-    Attributes:
-        stamp_ns: header stamp in nanoseconds.
-        frame_id: the header's coordinate frame.
-        image: the image; its data is a view of the recorded bytes.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    image: ImageMessage
 
 
 def decode_image(message: BagMessage) -> StampedImage:
@@ -53,28 +34,12 @@ def decode_image(message: BagMessage) -> StampedImage:
             f"{' or '.join(IMAGE_TYPES)}"
         )
     try:
-        # A memoryview, because the deserialiser slices: slicing bytes would copy the payload.
-        decoded: Any = typestore().deserialize_cdr(memoryview(message.data), message.type)
-    except SerdeError as error:
+        return read_image(message.data, message.type)
+    except FrameError as error:
         raise FrameError(
-            Reason.TRUNCATED_DATA,
-            f"message of {message.topic} recorded at {message.timestamp_ns} ns is not a valid "
-            f"{message.type}: {error}",
+            error.reason,
+            f"message of {message.topic} recorded at {message.timestamp_ns} ns: {error}",
         ) from None
-    stamp = decoded.header.stamp
-    image: ImageMessage
-    if message.type == RAW_TYPE:
-        image = RawImage(
-            height=decoded.height,
-            width=decoded.width,
-            encoding=decoded.encoding,
-            is_bigendian=bool(decoded.is_bigendian),
-            step=decoded.step,
-            data=decoded.data,
-        )
-    else:
-        image = CompressedImage(format=decoded.format, data=decoded.data)
-    return StampedImage(stamp.sec * _NS + stamp.nanosec, decoded.header.frame_id, image)
 
 
 def encode_image(stamped: StampedImage) -> tuple[str, bytes]:

@@ -17,7 +17,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from deeplab_miou.bags.images import StampedImage, encode_image, typestore
+from deeplab_miou.bags.images import encode_image, typestore
+from deeplab_miou.cdr import StampedImage
 from deeplab_miou.errors import BagError
 
 if TYPE_CHECKING:

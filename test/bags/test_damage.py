@@ -7,8 +7,9 @@ import sqlite3
 
 import pytest
 
-from deeplab_miou.bags.images import RAW_TYPE, decode_image
+from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.cdr import RAW_TYPE
 
 COUNT = 40
 SECOND = 1_000_000_000

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from deeplab_miou.bags.images import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.errors import BagError, ConfigurationError
 
 STORAGES = ("mcap", "sqlite3")

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 from rosbags.rosbag2 import Reader
 
-from deeplab_miou.bags.images import COMPRESSED_TYPE, RAW_TYPE, decode_image
+from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.records import BagMessage
 from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.errors import BagError
 from deeplab_miou.images import CompressedImage, RawImage
 

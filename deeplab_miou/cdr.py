@@ -1,0 +1,135 @@
+"""Image messages as they are on the wire and in bags: bytes in CDR to views of them.
+
+``sensor_msgs/Image`` and ``CompressedImage`` are the same in every ROS 2 distribution. Either byte
+order is read; bytes that are not such a message raise, whatever they are.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images import CompressedImage, ImageMessage, RawImage
+
+RAW_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = (RAW_TYPE, COMPRESSED_TYPE)
+
+_NS = 1_000_000_000
+# The second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian. Images
+# have no 8-byte fields, the only ones that the versions align differently.
+_ORDERS = {0: ">", 1: "<", 6: ">", 7: "<"}
+_ENCAPSULATION = 4
+_ALIGNMENT = 4
+# A message is padded to whole words.
+_MOST_PADDING = 3
+
+
+class StampedImage(NamedTuple):
+    """An image message with its header.
+
+    Attributes:
+        stamp_ns: header stamp in nanoseconds.
+        frame_id: the header's coordinate frame.
+        image: the image; its data is a view of the message's bytes.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    image: ImageMessage
+
+
+class _Order(NamedTuple):
+    """What is read at once, in one byte order."""
+
+    header: struct.Struct  # seconds, nanoseconds, length of the frame's name
+    size: struct.Struct  # height, width, length of the encoding
+    length: struct.Struct
+
+
+_READERS = {
+    mark: _Order(
+        struct.Struct(f"{mark}iII"), struct.Struct(f"{mark}III"), struct.Struct(f"{mark}I")
+    )
+    for mark in "<>"
+}
+
+
+def read_image(data: bytes | bytearray | memoryview, type_name: str) -> StampedImage:
+    """Return the image that a serialised message holds; its data is a view, not a copy.
+
+    Args:
+        data: the message with its encapsulation header.
+        type_name: one of `IMAGE_TYPES`.
+
+    Raises:
+        FrameError: truncated_data: the bytes are not such a message.
+    """
+    whole = memoryview(data).cast("B")
+    try:
+        order = _order(whole)
+        seconds, nanoseconds, length = order.header.unpack_from(whole, _ENCAPSULATION)
+        frame_id, place = _text(whole, _ENCAPSULATION + order.header.size, length)
+        image: ImageMessage
+        if type_name == RAW_TYPE:
+            height, width, length = order.size.unpack_from(whole, place)
+            encoding, place = _text(whole, place + order.size.size, length, aligned=False)
+            is_bigendian = whole[place]
+            place = _aligned(place + 1)
+            (step,) = order.length.unpack_from(whole, place)
+            pixels = _payload(whole, place + _ALIGNMENT, order)
+            image = RawImage(height, width, encoding, bool(is_bigendian), step, pixels)
+        else:
+            (length,) = order.length.unpack_from(whole, place)
+            name, place = _text(whole, place + _ALIGNMENT, length)
+            image = CompressedImage(name, _payload(whole, place, order))
+    except (struct.error, IndexError, ValueError) as error:
+        raise FrameError(
+            Reason.TRUNCATED_DATA,
+            f"{len(whole)} bytes are not a valid {type_name}: {error}",
+        ) from None
+    return StampedImage(seconds * _NS + nanoseconds, frame_id, image)
+
+
+def read_stamp(data: bytes | bytearray | memoryview) -> int | None:
+    """Return the header stamp, nanoseconds, of what may otherwise be no message; None if cut."""
+    whole = memoryview(data).cast("B")
+    try:
+        seconds, nanoseconds, _ = _order(whole).header.unpack_from(whole, _ENCAPSULATION)
+    except (struct.error, IndexError, ValueError):
+        return None
+    return int(seconds * _NS + nanoseconds)
+
+
+def _order(whole: memoryview) -> _Order:
+    mark = _ORDERS.get(whole[1])
+    if mark is None:
+        raise ValueError(f"encapsulation {whole[1]} is none of {sorted(_ORDERS)}")
+    return _READERS[mark]
+
+
+def _aligned(place: int) -> int:
+    return -(-place // _ALIGNMENT) * _ALIGNMENT
+
+
+def _text(whole: memoryview, place: int, length: int, *, aligned: bool = True) -> tuple[str, int]:
+    """Return a text and where the next field is."""
+    end = place + length
+    if end > len(whole):
+        raise ValueError(f"a text of {length} bytes, {len(whole) - place} are left")
+    # The closing zero counts; without one it is a text still.
+    text = bytes(whole[place:end]).partition(b"\0")[0].decode(errors="replace")
+    return text, _aligned(end) if aligned else end
+
+
+def _payload(whole: memoryview, place: int, order: _Order) -> memoryview:
+    (length,) = order.length.unpack_from(whole, place)
+    place += _ALIGNMENT
+    left = len(whole) - place
+    if length > left:
+        raise ValueError(f"data of {length} bytes, {left} are left")
+    if left - length > _MOST_PADDING:
+        raise ValueError(f"{left - length} bytes follow the data of {length}")
+    return whole[place : place + length]
