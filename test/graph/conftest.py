@@ -25,6 +25,9 @@ import yaml
 
 _TIMEOUT_S = 20.0
 _POLL_S = 0.02
+_REPEAT_S = 0.05
+# Of a process, when a test fails; what it says first is rarely why.
+_SHOWN_LINES = 100
 _running = []
 
 
@@ -95,6 +98,15 @@ class RosProcess:
         return self._log.read_text(errors="replace")
 
     @property
+    def tail(self):
+        """What to show of its output."""
+        lines = self.output.splitlines()
+        left_out = max(0, len(lines) - _SHOWN_LINES)
+        head = [f"({left_out} lines left out of {self._log})"] if left_out else []
+        status = "still running" if self.returncode is None else f"exit status {self.returncode}"
+        return "\n".join([f"== {self.name}, {status}:", *head, *lines[left_out:]])
+
+    @property
     def returncode(self):
         return self._process.poll()
 
@@ -103,6 +115,7 @@ class RosProcess:
 
     def wait_for_output(self, text, timeout_s=_TIMEOUT_S):
         """Return the first line that contains a text."""
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if found := self.lines(text):
@@ -110,9 +123,7 @@ class RosProcess:
             if self.returncode is not None and not self.lines(text):
                 break
             time.sleep(_POLL_S)
-        raise AssertionError(
-            f"no {text!r} within {timeout_s} s, exit status {self.returncode}, of:\n{self.output}"
-        )
+        raise AssertionError(f"no {text!r} from {self.name} within {timeout_s} s")
 
     def send(self, number):
         self._process.send_signal(number)
@@ -123,7 +134,7 @@ class RosProcess:
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still runs after {timeout_s} s:\n{self.output}") from None
+            raise AssertionError(f"{self.name} still runs after {timeout_s} s") from None
 
     def stop(self, number=signal.SIGINT, timeout_s=_TIMEOUT_S):
         """Send a signal; return exit status and seconds until the end."""
@@ -162,8 +173,9 @@ def ros_process(domain, tmp_path):  # noqa: ARG001  the domain is in the environ
 
     yield start
     for process in _running[before:]:
+        shown = process.tail
         process.kill()
-        print(f"{process.name}:\n{process.output}")  # noqa: T201  shown when the test failed
+        print(shown)  # noqa: T201  when the test failed
     del _running[before:]
 
 
@@ -177,6 +189,7 @@ class Inbox:
 
     def wait(self, predicate=lambda _: True, timeout_s=_TIMEOUT_S):
         """Return the first message, of those that came and will come, that a predicate takes."""
+        __tracebackhide__ = True
         seen = 0
 
         def look():
@@ -206,16 +219,16 @@ class GraphClient:
             warnings.simplefilter("ignore", DeprecationWarning)
             import rosidl_generator_py  # noqa: F401, PLC0415
         import rclpy  # noqa: PLC0415  the fixture skips where it is missing
-        from rclpy.callback_groups import ReentrantCallbackGroup  # noqa: PLC0415
         from rclpy.exceptions import InvalidHandle  # noqa: PLC0415
-        from rclpy.executors import MultiThreadedExecutor  # noqa: PLC0415
+        from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415
 
         self._arrived = threading.Condition()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self.node = rclpy.create_node("test_client", context=self._context)
-        self._group = ReentrantCallbackGroup()
-        self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
+        # One thread: several take messages of one topic out of order in a reentrant group, and
+        # hand out what is ready again and again until one of them takes it.
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, args=(InvalidHandle,), daemon=True)
@@ -232,23 +245,41 @@ class GraphClient:
         self._closing.set()
         self._executor.create_task(lambda: None)
         self._thread.join()
-        self._executor._executor.shutdown(wait=True)
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
 
+    def _notify(self, *_):
+        with self._arrived:
+            self._arrived.notify_all()
+
     def wait_until(self, condition, timeout_s=_TIMEOUT_S, explain=lambda: ""):
         """Return the first true value of a condition."""
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout_s
         with self._arrived:
             while not (value := condition()):
                 for process in _running:
                     failed = (process.returncode or 0) > 0 and not process.awaited
-                    assert not failed, f"{process.name}:\n{process.output}"
+                    assert not failed, f"{process.name} ended with {process.returncode}"
                 if time.monotonic() > deadline:
                     raise AssertionError(f"nothing within {timeout_s} s; {explain()}")
                 self._arrived.wait(_POLL_S)
         return value
+
+    def repeat_until(self, action, condition, timeout_s=_TIMEOUT_S):
+        """Do something every so often; return the first true value of a condition."""
+        __tracebackhide__ = True
+        due_s = 0.0
+
+        def step():
+            nonlocal due_s
+            if time.monotonic() >= due_s:
+                action()
+                due_s = time.monotonic() + _REPEAT_S
+            return condition()
+
+        return self.wait_until(step, timeout_s)
 
     def subscribe(self, kind, topic, qos=10):
         """Collect the messages of a topic."""
@@ -259,11 +290,12 @@ class GraphClient:
                 inbox.messages.append(message)
                 self._arrived.notify_all()
 
-        self.node.create_subscription(kind, topic, take, qos, callback_group=self._group)
+        self.node.create_subscription(kind, topic, take, qos)
         return inbox
 
     def publisher(self, kind, topic, qos=10, subscribers=1):
         """Return a publisher that is connected to as many subscribers."""
+        __tracebackhide__ = True
         publisher = self.node.create_publisher(kind, topic, qos)
         self.wait_until(
             lambda: publisher.get_subscription_count() >= subscribers,
@@ -273,11 +305,13 @@ class GraphClient:
 
     def call(self, kind, name, request=None, timeout_s=_TIMEOUT_S):
         """Call a service and return its response."""
+        __tracebackhide__ = True
         if name not in self._clients:
-            self._clients[name] = self.node.create_client(kind, name, callback_group=self._group)
+            self._clients[name] = self.node.create_client(kind, name)
         client = self._clients[name]
         self.wait_until(client.service_is_ready, timeout_s, lambda: f"there is no service {name}")
         future = client.call_async(kind.Request() if request is None else request)
+        future.add_done_callback(self._notify)
         self.wait_until(future.done, timeout_s, lambda: f"service {name} does not answer")
         return future.result()
 

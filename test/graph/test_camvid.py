@@ -13,6 +13,7 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 import cv2
 import torch
+from graph_support import IMAGE, LABEL, PUBLISHER
 from sklearn.metrics import confusion_matrix as reference_matrix
 from sklearn.metrics import jaccard_score
 
@@ -77,8 +78,8 @@ def bag(tmp_path, frames):
     with BagWriter(path) as writer:
         for index, (bgr, label) in enumerate(frames):
             for topic, encoding, pixels in (
-                ("/camera/image", "bgr8", bgr),
-                ("/camera/labels", "mono8", label),
+                (IMAGE, "bgr8", bgr),
+                (LABEL, "mono8", label),
             ):
                 height, width = pixels.shape[:2]
                 step = pixels.size // height
@@ -99,9 +100,9 @@ def test_live_offline_and_scikit_learn_agree_to_the_last_count(
     )
     replayer = ros_process(
         "deeplab_miou.nodes.replayer",
-        parameters={"bag": str(bag), "paced": True, "publisher": "/miou_publisher"},
+        parameters={"bag": str(bag), "paced": True, "publisher": PUBLISHER},
     )
-    assert replayer.wait(120) == 0, replayer.output
+    assert replayer.wait(120) == 0
     assert publisher.stop()[0] == 0
     live = json.loads((tmp_path / "live" / "report.json").read_text())
 

@@ -10,18 +10,27 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, MeanIoU
+from deeplab_miou_msgs.msg import Account, ConfusionMatrix, MeanIoU
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from graph_support import (
+    BEST_EFFORT,
+    EVALUATOR,
+    IMAGE,
+    KEPT,
+    LABEL,
+    LATCHED,
+    LIVE,
+    PUBLISHER,
+    Camera,
+    account,
+    check_identity,
+    frames,
+    image,
+    matrix,
+)
 from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-DEEP = QoSProfile(depth=1000)
-# Kept for the evaluator: a publisher is matched a little before its subscriber is.
-KEPT = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-NODE = "/deeplab_evaluator"
 LABELS = """
 name: three
 unmapped: {unmapped}
@@ -29,63 +38,9 @@ classes: [{{name: road}}, {{name: car}}, {{name: sky}}]
 """
 
 
-def image(ids, stamp, encoding="mono8", **fields):
-    ids = np.ascontiguousarray(ids, np.uint8)
-    message = Image(height=ids.shape[0], width=ids.shape[1], encoding=encoding, step=ids.shape[1])
-    message.header.stamp.sec = stamp
-    message.header.frame_id = "camera"
-    message.data.frombytes(ids.tobytes())
-    for name, value in fields.items():
-        setattr(message, name, value)
-    return message
-
-
-class Stream:
-    """Publishes predictions and labels to an evaluator and hears what it says."""
-
-    def __init__(self, graph, qos=DEEP):
-        self.graph = graph
-        self.frames = graph.subscribe(FrameScore, f"{NODE}/frame", DEEP)
-        self.states = graph.subscribe(ConfusionMatrix, f"{NODE}/confusion", LATCHED)
-        self.images = graph.node.create_publisher(Image, "/camera/image", qos)
-        self.labels = graph.node.create_publisher(Image, "/camera/labels", qos)
-
-    def connect(self):
-        publishers = (self.images, self.labels)
-        self.graph.wait_until(
-            lambda: all(publisher.get_subscription_count() for publisher in publishers),
-            explain=lambda: "the evaluator does not subscribe",
-        )
-        return self
-
-    def pair(self, stamp, prediction, label):
-        self.images.publish(image(prediction, stamp))
-        self.labels.publish(image(label, stamp))
-
-    def state(self, predicate):
-        return self.states.wait(predicate)
-
-    def trigger(self, name):
-        return self.graph.call(Trigger, f"{NODE}/{name}")
-
-
-def matrix(message):
-    classes = len(message.class_names)
-    return np.array(message.counts).reshape(classes, classes + 1)
-
-
-def account(stream):
-    return dict(zip(stream.reasons, stream.dropped, strict=True))
-
-
-def check_identity(message):
-    for stream in (message.images, message.labels):
-        assert stream.received == stream.evaluated + stream.waiting + sum(stream.dropped)
-
-
 @pytest.fixture
 def start(ros_process, tmp_path):
-    def start(*, unmapped="ignore", **parameters):
+    def start(*, unmapped="ignore", environment=None, **parameters):
         labels = tmp_path / "three.yaml"
         labels.write_text(LABELS.format(unmapped=unmapped))
         parameters = {
@@ -96,44 +51,44 @@ def start(ros_process, tmp_path):
             "input_depth": 1000,
             **parameters,
         }
-        return ros_process("deeplab_miou.nodes.evaluator", parameters=parameters)
+        return ros_process(
+            "deeplab_miou.nodes.evaluator", parameters=parameters, environment=environment
+        )
 
     return start
 
 
 @pytest.fixture
-def stream(graph):
-    return Stream(graph, KEPT)
+def camera(graph):
+    return Camera(graph)
 
 
 @pytest.fixture
-def live_stream(graph):
-    """What an evaluator that subscribes again does not get again."""
-    return Stream(graph, DEEP)
+def live_camera(graph):
+    return Camera(graph, LIVE)
 
 
-def test_known_pairs_give_the_known_matrix_and_score(start, stream, ros_process, graph):
+def test_known_pairs_give_the_known_matrix_and_score(start, camera, ros_process, graph):
     start()
     ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
-    results = graph.subscribe(MeanIoU, "/miou_publisher/result", LATCHED)
-    stream.connect().pair(7, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
-    score = stream.frames.wait()
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    camera.listen().send(7, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
+    score = camera.frames.wait()
     assert (score.stream, score.outcome, score.sequence) == ("pair", "evaluated", 1)
     assert (score.header.stamp.sec, score.header.frame_id) == (7, "camera")
     assert (list(score.cells), list(score.counts)) == ([0, 5, 6, 9], [2, 1, 1, 1])
-    state = stream.state(lambda message: message.frames == 1)
+    state = camera.state(frames(1))
     assert matrix(state).tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
     assert json.loads(state.provenance)["label_map"] == "three"
-    check_identity(state)
-    result = results.wait(lambda message: message.frames == 1)
+    result = results.wait(lambda message: message.labelled_pixels == 5)
     assert result.miou == pytest.approx(4 / 9)
     assert [entry.iou for entry in result.classes] == pytest.approx([1, 1 / 3, 0])
     assert [entry.name for entry in result.classes] == ["road", "car", "sky"]
 
 
-def test_many_frames_add_up_to_the_last_count(start, stream):
+def test_many_frames_add_up_to_the_last_count(start, camera):
     start()
-    stream.connect()
+    camera.listen()
     rng = np.random.default_rng(0)
     expected = np.zeros((3, 4), np.int64)
     for stamp in range(1, 101):
@@ -143,13 +98,12 @@ def test_many_frames_add_up_to_the_last_count(start, stream):
         for truth, guess in zip(label.ravel(), prediction.ravel(), strict=True):
             if truth != 255:
                 expected[truth, min(guess, 3)] += 1
-        stream.pair(stamp, prediction, label)
-    state = stream.state(lambda message: message.frames == 100)
+        camera.send(stamp, prediction, label)
+    state = camera.state(frames(100))
     assert matrix(state).tolist() == expected.tolist()
     assert state.ignored_pixels == 100 * 600 - expected.sum()
-    check_identity(state)
-    stream.graph.wait_until(lambda: len(stream.frames.messages) == 100)
-    assert {score.sequence for score in stream.frames.messages} == {*range(1, 101)}
+    camera.graph.wait_until(lambda: len(camera.frames.messages) == 100)
+    assert {score.sequence for score in camera.frames.messages} == {*range(1, 101)}
 
 
 GARBAGE = {
@@ -159,25 +113,24 @@ GARBAGE = {
 }
 
 
-def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, stream):
+def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, camera):
     node = start(unmapped="error")
-    stream.connect()
+    camera.listen()
     good = np.array([[0, 1, 2]])
     stamp = 0
     for fields in [*GARBAGE.values(), {"step": 1}, {"height": 16384, "width": 16384}]:
-        for publisher in (stream.images, stream.labels):
+        for publisher in (camera.images, camera.labels):
             stamp += 1
             publisher.publish(image(good, stamp, **fields))
-    stream.pair(100, good, [[0, 1, 77]])  # unknown label id
-    stream.pair(101, good, np.zeros((3, 3)))  # another view
-    stream.images.publish(image(good, 102))
-    stream.images.publish(image(good, 102))  # the same stamp twice
-    stream.labels.publish(image(good, 102))
-    stream.pair(103, good, good)
-    stream.state(lambda message: message.frames == 2)
-    assert stream.trigger("flush").success
-    state = stream.state(lambda m: m.images.waiting == m.labels.waiting == 0 and m.frames == 2)
-    check_identity(state)
+    camera.send(100, good, [[0, 1, 77]])  # unknown label id
+    camera.send(101, good, np.zeros((3, 3)))  # another view
+    camera.images.publish(image(good, 102))
+    camera.images.publish(image(good, 102))  # the same stamp twice
+    camera.labels.publish(image(good, 102))
+    camera.send(103, good, good)
+    camera.state(frames(2))
+    assert camera.call("flush").success
+    state = camera.state(lambda m: m.images.waiting == m.labels.waiting == 0 and m.frames == 2)
     both = {
         "bad_encoding": 1,
         "bad_size": 3,
@@ -191,163 +144,182 @@ def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, strea
     for reason in ("bad_encoding", "unknown_label", "size_mismatch", "duplicate_stamp"):
         node.wait_for_output(reason)
     expected = {*both, "duplicate_stamp", "evaluated"}
-    stream.graph.wait_until(
-        lambda: {score.outcome for score in stream.frames.messages} == expected,
-        explain=lambda: f"outcomes {[score.outcome for score in stream.frames.messages]}",
+    camera.graph.wait_until(
+        lambda: {score.outcome for score in camera.frames.messages} == expected,
+        explain=lambda: f"outcomes {[score.outcome for score in camera.frames.messages]}",
     )
     assert node.returncode is None
 
 
-def test_reset_starts_from_zero(start, stream):
+def test_reset_starts_from_zero(start, camera):
     start()
-    stream.connect().pair(1, [[0]], [[0]])
-    before = stream.state(lambda message: message.frames == 1)
-    assert stream.trigger("reset").success
-    after = stream.state(lambda message: message.reset_count == 1)
+    camera.connect().send(1, [[0]], [[0]])
+    before = camera.state(frames(1))
+    assert camera.call("reset").success
+    after = camera.state(lambda message: message.reset_count == 1)
     assert (after.frames, sum(after.counts), after.images.received) == (0, 0, 0)
     assert after.run_id == before.run_id
-    stream.pair(1, [[1]], [[2]])
-    state = stream.state(lambda message: message.reset_count == 1 and message.frames == 1)
+    camera.send(1, [[1]], [[2]])
+    state = camera.state(lambda message: message.reset_count == 1 and message.frames == 1)
     assert matrix(state)[2, 1] == 1
 
 
-def test_late_publisher_gets_the_whole_state(start, stream, ros_process, graph):
+def test_late_publisher_gets_the_whole_state(start, camera, ros_process, graph):
     start()
-    stream.connect()
+    camera.connect()
     for stamp in range(1, 6):
-        stream.pair(stamp, [[0, 1]], [[0, 1]])
-    stream.state(lambda message: message.frames == 5)
+        camera.send(stamp, [[0, 1]], [[0, 1]])
+    camera.state(frames(5))
     ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
-    results = graph.subscribe(MeanIoU, "/miou_publisher/result", LATCHED)
-    assert results.wait(lambda message: message.frames == 5).miou == 1
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    assert results.wait(frames(5)).miou == 1
 
 
-def test_publisher_adds_up_an_evaluator_that_was_killed_and_started_again(
-    start, live_stream, ros_process, graph
+# Fast DDS forgets a participant that it has not heard of for 20 s, if that does not say otherwise.
+SHORT_LEASE = """<?xml version="1.0" encoding="UTF-8" ?>
+<profiles xmlns="http://www.eprosima.com">
+  <participant profile_name="short_lease" is_default_profile="true">
+    <rtps>
+      <builtin>
+        <discovery_config>
+          <leaseDuration><sec>4</sec></leaseDuration>
+          <leaseAnnouncement><sec>1</sec></leaseAnnouncement>
+        </discovery_config>
+      </builtin>
+    </rtps>
+  </participant>
+</profiles>
+"""
+
+
+def test_publisher_adds_up_an_evaluator_that_died_was_forgotten_and_started_again(
+    start, live_camera, ros_process, graph, tmp_path
 ):
+    profiles = tmp_path / "profiles.xml"
+    profiles.write_text(SHORT_LEASE)
+    # As Fast DDS 2 (Jazzy) and 3 (Kilted) call it.
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
-    results = graph.subscribe(MeanIoU, "/miou_publisher/result", LATCHED)
-    first = start()
-    live_stream.connect().pair(1, [[0, 1]], [[0, 1]])
-    results.wait(lambda message: message.frames == 1)
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    first = start(environment=dict.fromkeys(names, str(profiles)))
+    live_camera.connect().send(1, [[0, 1]], [[0, 1]])
+    results.wait(frames(1))
     first.send(signal.SIGKILL)
     first.wait()
-    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
+    live_camera.disconnect()
     start()
-    live_stream.connect().pair(2, [[0, 1]], [[1, 1]])
-    result = results.wait(lambda message: message.frames == 2)
+    live_camera.connect().send(2, [[0, 1]], [[1, 1]])
+    result = results.wait(frames(2))
     assert result.pixel_accuracy == 0.75
 
 
 def test_subscriptions_follow_what_is_offered(start, graph):
     node = start()
-    stream = Stream(graph, BEST_EFFORT).connect()
-    stream.pair(1, [[0]], [[0]])
-    stream.state(lambda message: message.frames == 1)
-    assert "best_effort" in node.wait_for_output("subscribed to /camera/image")
+    camera = Camera(graph, BEST_EFFORT).connect()
+    stamps = itertools.count(1)
+    # What is sent with best effort may be lost.
+    graph.repeat_until(
+        lambda: camera.send(next(stamps)),
+        lambda: any(state.frames for state in camera.states.messages),
+    )
+    assert "best_effort" in node.wait_for_output(f"subscribed to {IMAGE}")
 
 
-def test_latched_labels_from_before_the_start_are_taken(start, graph):
-    stream = Stream(graph, QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL))
-    stream.pair(1, [[0]], [[0]])
+def test_latched_labels_from_before_the_start_are_taken(start, camera):
+    camera.send(1)
     start()
-    stream.state(lambda message: message.frames == 1)
+    camera.state(frames(1))
 
 
 def test_incompatible_quality_of_service_is_told_with_both_sides(start, graph):
     node = start(image_reliability="reliable")
-    Stream(graph, BEST_EFFORT)
+    Camera(graph, BEST_EFFORT)
     line = node.wait_for_output("request reliability reliable")
-    assert "/camera/image" in line
+    assert IMAGE in line
     assert "best_effort" in line
 
 
 def test_a_topic_that_nobody_publishes_is_told_with_what_is_there(start, graph):
     graph.node.create_publisher(Image, "/front/image", 1)
     node = start(startup_timeout=0.5)
-    assert "/front/image" in node.wait_for_output("topic /camera/image: nobody publishes")
+    assert "/front/image" in node.wait_for_output(f"topic {IMAGE}: nobody publishes")
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
-    status = diagnostics.wait(lambda m: m.status[0].message.startswith("topic /camera/image"))
+    status = diagnostics.wait(lambda m: m.status[0].message.startswith(f"topic {IMAGE}"))
     assert status.status[0].level == b"\x01"
 
 
 def test_compressed_images_are_found_by_their_type(start, graph):
     cv2 = pytest.importorskip("cv2")
     start()
-    frames = graph.subscribe(FrameScore, f"{NODE}/frame", DEEP)
-    publishers = [
-        graph.node.create_publisher(CompressedImage, topic, DEEP)
-        for topic in ("/camera/image", "/camera/labels")
-    ]
-    graph.wait_until(lambda: all(p.get_subscription_count() for p in publishers))
+    states = graph.subscribe(ConfusionMatrix, f"{EVALUATOR}/confusion", LATCHED)
+    publishers = [graph.publisher(CompressedImage, topic, KEPT) for topic in (IMAGE, LABEL)]
     encoded = cv2.imencode(".png", np.array([[0, 1, 2]], np.uint8))[1].tobytes()
     for publisher in publishers:
         message = CompressedImage(format="mono8; png compressed ")
         message.header.stamp.sec = 3
         message.data.frombytes(encoded)
         publisher.publish(message)
-    score = frames.wait()
-    assert (score.outcome, list(score.cells)) == ("evaluated", [0, 5, 10])
+    assert matrix(states.wait(frames(1))).tolist() == np.eye(3, 4, dtype=int).tolist()
 
 
-def test_account_is_told_while_somebody_listens(start, stream, graph):
+def test_account_is_told_while_somebody_listens(start, camera, graph):
     start()
-    accounts = graph.subscribe(Account, f"{NODE}/account", DEEP)
-    stream.connect().images.publish(image([[0]], 1))
+    accounts = graph.subscribe(Account, f"{EVALUATOR}/account", LIVE)
+    camera.connect().images.publish(image([[0]], 1))
     told = accounts.wait(lambda message: message.images.waiting == 1)
     check_identity(told)
-    assert stream.trigger("flush").success
+    assert camera.call("flush").success
     told = accounts.wait(lambda message: message.images.received and not message.images.waiting)
     assert account(told.images) == {"unmatched_image": 1}
 
 
-def test_prediction_and_overlay_are_published_while_watched(start, stream, graph):
+def test_prediction_and_overlay_are_published_while_watched(start, camera, graph):
     start()
-    stream.connect()
-    predictions = graph.subscribe(Image, f"{NODE}/prediction")
-    overlays = graph.subscribe(Image, f"{NODE}/overlay")
+    camera.connect()
+    predictions = graph.subscribe(Image, f"{EVALUATOR}/prediction")
+    overlays = graph.subscribe(Image, f"{EVALUATOR}/overlay")
     stamps = itertools.count(1)
-
-    def watched():
-        stream.pair(next(stamps), [[0, 1, 2]], [[0, 1, 2]])
-        return predictions.messages and overlays.messages
-
-    graph.wait_until(watched)
+    graph.repeat_until(
+        lambda: camera.send(next(stamps), [[0, 1, 2]], [[0, 1, 2]]),
+        lambda: predictions.messages and overlays.messages,
+    )
     prediction, overlay = predictions.wait(), overlays.wait()
     assert (prediction.encoding, list(prediction.data)) == ("mono8", [0, 1, 2])
     assert (overlay.encoding, overlay.height, overlay.width) == ("rgb8", 1, 3)
     assert overlay.header.stamp.sec > 0
 
 
-def test_pause_receives_nothing_and_goes_on(start, live_stream, graph):
+def test_pause_receives_nothing_and_goes_on(start, live_camera, graph):
     start()
-    live_stream.connect().pair(1, [[0]], [[0]])
-    live_stream.state(lambda message: message.frames == 1)
-    assert graph.call(SetBool, f"{NODE}/pause", SetBool.Request(data=True)).success
-    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
-    live_stream.pair(2, [[0]], [[0]])
-    assert graph.call(SetBool, f"{NODE}/pause", SetBool.Request(data=False)).success
-    live_stream.connect().pair(3, [[0]], [[0]])
-    state = live_stream.state(lambda message: message.frames == 2)
+    live_camera.connect().send(1, [[0]], [[0]])
+    live_camera.state(frames(1))
+    assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=True)).success
+    live_camera.disconnect()
+    live_camera.send(2, [[0]], [[0]])
+    assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=False)).success
+    live_camera.connect().send(3, [[0]], [[0]])
+    state = live_camera.state(frames(2))
     assert state.images.received == 2
 
 
 def test_lifecycle_keeps_counts_over_deactivation_and_drops_them_over_cleanup(
-    start, live_stream, graph
+    start, live_camera, graph
 ):
     start()
-    live_stream.connect().pair(1, [[0]], [[0]])
-    live_stream.state(lambda message: message.frames == 1)
-    assert graph.transition(NODE, "deactivate")
-    graph.wait_until(lambda: not live_stream.images.get_subscription_count())
-    assert graph.transition(NODE, "activate")
-    live_stream.connect().pair(2, [[0]], [[0]])
-    live_stream.state(lambda message: message.frames == 2)
-    for label in ("deactivate", "cleanup", "configure", "activate"):
-        assert graph.transition(NODE, label), label
-    live_stream.connect().pair(3, [[0]], [[0]])
-    state = live_stream.state(lambda message: message.reset_count == 1 and message.frames == 1)
-    check_identity(state)
+    live_camera.connect().send(1, [[0]], [[0]])
+    live_camera.state(frames(1))
+    assert graph.transition(EVALUATOR, "deactivate")
+    live_camera.disconnect()
+    assert graph.transition(EVALUATOR, "activate")
+    live_camera.connect().send(2, [[0]], [[0]])
+    live_camera.state(frames(2))
+    for label in ("deactivate", "cleanup"):
+        assert graph.transition(EVALUATOR, label), label
+    live_camera.disconnect()
+    for label in ("configure", "activate"):
+        assert graph.transition(EVALUATOR, label), label
+    live_camera.connect().send(3, [[0]], [[0]])
+    live_camera.state(lambda message: message.reset_count == 1 and message.frames == 1)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +339,7 @@ def test_a_bad_parameter_fails_to_configure_with_one_line_and_can_be_mended(
     line = node.wait_for_output("cannot configure:")
     assert said in line
     assert "Traceback" not in node.output
-    graph.wait_for_state(NODE, "unconfigured")
+    graph.wait_for_state(EVALUATOR, "unconfigured")
     mend = {
         "labels": "camvid11",
         "source": "topic",
@@ -375,26 +347,25 @@ def test_a_bad_parameter_fails_to_configure_with_one_line_and_can_be_mended(
         "overflow": "block",
     }
     for name in parameters.keys() & mend.keys():
-        assert not graph.set_parameter(NODE, name, mend[name])
-    assert graph.transition(NODE, "configure")
-    assert graph.transition(NODE, "activate")
+        assert not graph.set_parameter(EVALUATOR, name, mend[name])
+    assert graph.transition(EVALUATOR, "configure")
+    assert graph.transition(EVALUATOR, "activate")
 
 
-def test_what_can_change_while_running_does_and_the_rest_is_refused(start, stream, graph):
+def test_what_can_change_while_running_does_and_the_rest_is_refused(start, camera, graph):
     start(publish_period=3600.0)
-    stream.connect().pair(1, [[0]], [[0]])
-    stream.frames.wait()
-    assert not graph.set_parameter(NODE, "publish_period", 0.05)
-    stream.state(lambda message: message.frames == 1)
-    assert "clean the node up" in graph.set_parameter(NODE, "queue_size", 5)
-    assert "out of range" in graph.set_parameter(NODE, "startup_timeout", 1e9)
+    camera.connect().send(1)
+    assert not graph.set_parameter(EVALUATOR, "publish_period", 0.05)
+    camera.state(frames(1))
+    assert "clean the node up" in graph.set_parameter(EVALUATOR, "queue_size", 5)
+    assert "out of range" in graph.set_parameter(EVALUATOR, "startup_timeout", 1e9)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order(start, stream, number):
+def test_a_signal_ends_it_in_order(start, camera, number):
     node = start()
-    stream.connect().pair(1, [[0]], [[0]])
-    stream.state(lambda message: message.frames == 1)
+    camera.connect().send(1, [[0]], [[0]])
+    camera.state(frames(1))
     status, seconds = node.stop(number)
     assert status == 0
     assert seconds < 3

@@ -1,4 +1,4 @@
-"""More frames than the device takes at once: none lost with block, prompt answers and end.
+"""More frames than the device takes: bounded queue and age, counted losses, prompt answers and end.
 
 Three times too many for a minute: `python bench/soak.py --overload 60`.
 """
@@ -13,107 +13,121 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore
+from diagnostic_msgs.msg import DiagnosticArray
+from graph_support import EVALUATOR, Camera, account, evaluator_with
+from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
 
-# Kept for the evaluator: a publisher is matched a little before its subscriber is.
-KEPT = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-DEEP = QoSProfile(depth=1000)
-NODE = "/deeplab_evaluator"
 FRAME_S = 0.03
 QUEUE = 4
-# The evaluator as it is, with a device that takes its time.
-SLOW = f"""
-import time
-from dataclasses import replace
-from deeplab_miou.nodes import evaluator
-
-build = evaluator.build_engine
-
-class SlowPredictor:
-    any_size = False
-
-    def __init__(self, predictor):
-        self.prepare = predictor.prepare
-        self._score = predictor.score
-
-    def score(self, images, *others, **options):
-        time.sleep({FRAME_S} * len(images))
-        return self._score(images, *others, **options)
-
-def build_slow(options):
-    engine = build(options)
-    return replace(engine, predictor=SlowPredictor(engine.predictor))
-
-evaluator.build_engine = build_slow
-evaluator.main()
-"""
+LOAD_S = 3.0
+# Small, so that the transport's shared memory holds many.
+IDS = np.zeros((120, 160), np.uint8)
 
 
 @pytest.fixture
 def start(ros_process, tmp_path):
     def start(**parameters):
-        (tmp_path / "slow_evaluator.py").write_text(SLOW)
+        module = evaluator_with(
+            tmp_path,
+            "with open('turns', 'a') as turns:",
+            "    print(time.monotonic(), file=turns)",
+            f"time.sleep({FRAME_S} * len(images))",
+        )
         given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
-        given |= {"queue_size": QUEUE, "input_depth": 100, **parameters}
-        return ros_process("slow_evaluator", parameters=given)
+        # Reliable delivery ends where the reader's history is full: a node that a busy machine
+        # does not let run for a second must find there what came meanwhile.
+        given |= {"queue_size": QUEUE, "input_depth": 1000, **parameters}
+        return ros_process(module, parameters=given)
 
     return start
 
 
 class Load:
-    """Publishes frames at a steady rate and listens."""
+    """Publishes more and more frames."""
 
-    def __init__(self, graph):
-        self.graph = graph
-        self.frames = graph.subscribe(FrameScore, f"{NODE}/frame", DEEP)
-        self.states = graph.subscribe(ConfusionMatrix, f"{NODE}/confusion", LATCHED)
-        self.publishers = [
-            graph.publisher(Image, topic, KEPT) for topic in ("/camera/image", "/camera/labels")
-        ]
-        # Small, so that the transport's shared memory holds many: what it loses nobody can count.
-        ids = np.zeros((120, 160), np.uint8)
-        self._message = Image(height=120, width=160, step=160, encoding="mono8")
-        self._message.data.frombytes(ids.tobytes())
+    def __init__(self, camera):
+        self.camera = camera.listen()
         self.sent = 0
 
     def send(self):
         self.sent += 1
-        self._message.header.stamp.sec = self.sent
-        for publisher in self.publishers:
-            publisher.publish(self._message)
+        self.camera.send(self.sent, IDS, IDS)
 
     def settled(self):
-        def done(message):
-            check_identity(message)
-            return message.images.received == self.sent and not (
-                message.images.waiting or message.labels.waiting
+        """Return the state in which everything that was sent has ended."""
+        return self.camera.state(
+            lambda state: (
+                state.images.received == state.labels.received == self.sent
+                and not (state.images.waiting or state.labels.waiting)
             )
-
-        return self.states.wait(done)
-
-
-def check_identity(message):
-    for stream in (message.images, message.labels):
-        assert stream.received == stream.evaluated + stream.waiting + sum(stream.dropped)
+        )
 
 
-def account(stream):
-    return dict(zip(stream.reasons, stream.dropped, strict=True))
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+def test_three_times_too_many_frames(start, graph, tmp_path, overflow):
+    start(overflow=overflow)
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    load = Load(Camera(graph))
+    before = len((tmp_path / "turns").read_text().split())
+    answers_s = []
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < LOAD_S:
+        if load.sent < elapsed * 3 / FRAME_S:
+            load.send()
+        elif len(answers_s) < elapsed * 10:
+            asked = time.monotonic()
+            if len(answers_s) % 2:
+                graph.call(GetState, f"{EVALUATOR}/get_state")
+            else:
+                graph.call(GetParameters, f"{EVALUATOR}/get_parameters")
+            answers_s.append(time.monotonic() - asked)
+        else:
+            time.sleep(0.001)
+    state = load.settled()
+    counts = account(state.images)
+    assert counts == {"queue_full": state.images.received - state.images.evaluated}
+    assert account(state.labels) == counts
+    assert counts["queue_full"] > state.images.evaluated
+    # Whatever became of it, every frame was told, in order and once.
+    told = load.camera.frames
+    told.wait(lambda score: score.sequence == load.sent)
+    assert sorted(score.sequence for score in told.messages) == [*range(1, load.sent + 1)]
+    evaluated = [score for score in told.messages if score.outcome == "evaluated"]
+    stamps = [score.header.stamp.sec for score in evaluated]
+    assert stamps == sorted(stamps)
+    check_age(evaluated, (tmp_path / "turns").read_text().split()[before:])
+    assert np.median(answers_s) < 0.2
+    own = [m for m in diagnostics.messages if m.status[0].name.startswith(EVALUATOR)]
+    assert len(own) >= LOAD_S - 1
+    assert any("queue_full" in m.status[0].message for m in own)
+    values = [{pair.key: pair.value for pair in m.status[0].values} for m in own]
+    assert max(int(told["pairs in queue"]) for told in values) <= QUEUE
+    assert max(int(told["images held"]) for told in values) <= load.sent // 10
+
+
+def check_age(evaluated, turns):
+    """Check that no frame was older, when its turn came, than a queue of frames takes.
+
+    In turns of the device, not in seconds, because a busy machine may let the node wait.
+    """
+    assert len(evaluated) == len(turns)
+    turns_s = np.array(turns, float)
+    arrivals_s = turns_s - [score.queue_seconds for score in evaluated]
+    # The full queue, the one in work, and the one that is prepared meanwhile.
+    ahead = QUEUE + 2
+    assert np.all(arrivals_s[ahead:] >= turns_s[:-ahead])
 
 
 def test_block_loses_nothing_and_services_answer_meanwhile(start, graph):
     start(overflow="block")
-    load = Load(graph)
+    load = Load(Camera(graph))
     for _ in range(40):
         load.send()
     asked = time.monotonic()
-    graph.call(GetParameters, f"{NODE}/get_parameters")
+    graph.call(GetParameters, f"{EVALUATOR}/get_parameters")
     assert time.monotonic() - asked < 40 * FRAME_S / 2
-    load.frames.wait(lambda score: score.sequence == 40)
+    load.camera.frames.wait(lambda score: score.sequence == 40)
     state = load.settled()
     assert state.images.evaluated == 40
     assert not account(state.images)
@@ -121,10 +135,10 @@ def test_block_loses_nothing_and_services_answer_meanwhile(start, graph):
 
 def test_ends_in_time_under_load(start, graph):
     node = start(overflow="block", queue_size=100)
-    load = Load(graph)
+    load = Load(Camera(graph))
     for _ in range(300):
         load.send()
-    load.frames.wait()
+    load.camera.frames.wait()
     code, took_s = node.stop()
-    assert code == 0, node.output
+    assert code == 0
     assert took_s < 3

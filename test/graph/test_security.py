@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
+from graph_support import IMAGE, LABEL, PUBLISHER
+
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.images import RawImage
 
@@ -62,7 +64,7 @@ def everything(ros_process, tmp_path):
     """Run all three nodes with all that they can be asked to use."""
     with BagWriter(tmp_path / "bag") as writer:
         for index in range(20):
-            for topic in ("/camera/image", "/camera/labels"):
+            for topic in (IMAGE, LABEL):
                 raw = RawImage(1, 1, "mono8", is_bigendian=False, step=1, data=bytes(1))
                 writer.write_image(topic, (index + 1) * 10**8, "camera", raw)
     common = {"use_sim_time": True}
@@ -72,7 +74,7 @@ def everything(ros_process, tmp_path):
     ros_process(
         "deeplab_miou.nodes.replayer",
         str(tmp_path / "bag"),
-        parameters={"paced": True, "loop": True, "publisher": "/miou_publisher", "progress": False},
+        parameters={"paced": True, "loop": True, "publisher": PUBLISHER, "progress": False},
     )
 
 
