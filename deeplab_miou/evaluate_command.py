@@ -37,6 +37,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     """
     parser = subparsers.add_parser(
         "evaluate",
+        usage="%(prog)s BAG (--checkpoint FILE | --prediction-topic TOPIC) [options]",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **texts,
@@ -126,10 +127,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
 
+    from deeplab_miou.live_report import check_directory  # noqa: PLC0415
     from deeplab_miou.offline import evaluate  # noqa: PLC0415
     from deeplab_miou.report.files import to_json, write_report  # noqa: PLC0415
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if arguments.output:
+        # Before the work, not after an hour of it.
+        check_directory(arguments.output)
     options = _options(arguments)
     if arguments.quiet or not errors.is_terminal:
         evaluation = evaluate(options)
@@ -222,14 +227,16 @@ def _exit_code(evaluation: Evaluation, errors: Console) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value) or value < 0:
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text}")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text}")
+    return int(text)

@@ -91,6 +91,7 @@ def test_mistakes_are_one_line(bag, tmp_path, capsys):
         (["--label-topic", "/lables"], "/camera/labels (sensor_msgs/msg/Image)"),
         (["--labels", "nonsense"], "nonsense"),
         (["--output", bag / "metadata.yaml" / "x"], "cannot be written"),
+        (["--start", "1000"], "start is 1000 s, but bag"),
     ):
         assert cli.main(arguments(bag, *more)) == 1
         error = capsys.readouterr().err
@@ -112,14 +113,18 @@ def test_mistakes_are_one_line(bag, tmp_path, capsys):
         ["evaluate", "bag", "--checkpoint", "a", "--prediction-topic", "b"],
         ["evaluate", "bag", "--checkpoint", "a", "--start", "-1"],
         ["evaluate", "bag", "--checkpoint", "a", "--duration", "nan"],
+        ["evaluate", "bag", "--checkpoint", "a", "--start", "soon"],
         ["evaluate", "bag", "--checkpoint", "a", "--threads", "-2"],
+        ["evaluate", "bag", "--checkpoint", "a", "--threads", "2.5"],
     ],
 )
 def test_wrong_usage_has_its_own_code(given, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(given)
     assert caught.value.code == 2
-    assert "usage: deeplab-miou" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage: deeplab-miou" in error
+    assert "_seconds" not in error
 
 
 @pytest.mark.parametrize("given", [["--help"], ["evaluate", "--help"]])

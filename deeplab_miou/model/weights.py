@@ -64,6 +64,8 @@ def sniff(path: Path) -> Kind:
     # An ONNX model begins with field 1 of its protocol buffer, the version of the format.
     if head.startswith(b"\x08") and len(head) == _HEAD:
         return "ONNX"
+    if not head:
+        raise ConfigurationError(f"checkpoint {path}: is empty; copy or download it again")
     raise ConfigurationError(
         f"checkpoint {path}: begins with {head[:8]!r}; expected safetensors, a PyTorch checkpoint, "
         "a Detectron2 .pkl, TorchScript, torch.export .pt2 or ONNX"
