@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             provenance={**checkpoint.provenance, **origin},
         )
     except OSError as error:
-        raise ConfigurationError(f"{arguments.output} cannot be written: {error.strerror or error}") from error
+        raise ConfigurationError(
+            f"{arguments.output} cannot be written: {error.strerror or error}"
+        ) from error
     sys.stdout.write(checkpoints.describe(checkpoints.load(arguments.output)) + "\n")
     return 0
