@@ -23,9 +23,18 @@ _Path = tuple[str | int, ...]
 MAX_CLASSES = 255
 MAX_RAW_ID = 65535
 _MAX_FILE_BYTES = 1 << 20
-_TOP_KEYS = ("name", "description", "unmapped", "ignore_index", "classes", "ignore")
+_TOP_KEYS = (
+    "name",
+    "description",
+    "unmapped",
+    "ignore_index",
+    "id_channel",
+    "classes",
+    "ignore",
+)
 _CLASS_KEYS = ("name", "color", "colors", "ids")
 _POLICIES = ("ignore", "error")
+ID_CHANNELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Spec:
     ignore: tuple[Entry, ...]
     ignore_index: int
     unmapped: str
+    id_channel: str
 
 
 def read(path: Path) -> Spec:
@@ -171,6 +181,11 @@ class _Checker:
         unmapped = top.get("unmapped", "ignore")
         if unmapped not in _POLICIES:
             self._fail(("unmapped",), f"is {_show(unmapped)}, expected ignore or error")
+        id_channel = top.get("id_channel", "")
+        if id_channel not in ("", *ID_CHANNELS):
+            self._fail(
+                ("id_channel",), f"is {_show(id_channel)}, expected {', '.join(ID_CHANNELS)}"
+            )
         classes = self._classes(top)
         ignore = tuple(
             self._entry(item, ("ignore", i), named=False)
@@ -184,7 +199,9 @@ class _Checker:
                 f"{classes[ignore_index].name!r}: choose {len(classes)} to 255",
             )
         self._unique(classes, ignore)
-        return Spec(name, description, classes, ignore, ignore_index, str(unmapped))
+        return Spec(
+            name, description, classes, ignore, ignore_index, str(unmapped), str(id_channel)
+        )
 
     def _classes(self, top: Mapping[str, object]) -> tuple[Entry, ...]:
         if "classes" not in top:

@@ -19,6 +19,9 @@ A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has `
 train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a
 label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
 class has a ``color`` a palette is made up and colour labels cannot be read.
+
+Some simulators put ids into one channel of a colour image: with ``id_channel: red`` (or green, or
+blue) that channel of images of colours holds raw ids, and the others are not looked at.
 """
 
 from __future__ import annotations
@@ -77,6 +80,8 @@ class LabelMap:
         description: where it is from.
         classes: the classes as given.
         ignored: raw ids and colours that are known and not scored.
+        id_channel: the channel of label images of colours that holds raw ids: ``red``, ``green`` or
+            ``blue``; empty where their colours are looked up.
     """
 
     name: str
@@ -87,6 +92,7 @@ class LabelMap:
     description: str
     classes: tuple[Entry, ...]
     ignored: tuple[Entry, ...]
+    id_channel: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -117,7 +123,7 @@ class LabelMap:
         return MappedLabels(ids, unmapped)
 
     def map_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> MappedLabels:
-        """Map colours to train ids; colours must be exact.
+        """Map colours to train ids; colours must be exact, or one channel is raw ids.
 
         Args:
             rgb: (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha that is not looked at.
@@ -131,6 +137,9 @@ class LabelMap:
             raise TypeError(
                 f"expected colours (H, W, 3 or 4) of uint8, got {rgb.shape} {rgb.dtype}"
             )
+        if self.id_channel:
+            channel = label_format.ID_CHANNELS.index(self.id_channel)
+            return self.map_ids(rgb[..., 2 - channel if bgr else channel])
         if not self.has_colors:
             raise FrameError(
                 Reason.BAD_ENCODING,
@@ -156,6 +165,7 @@ class LabelMap:
             "description": self.description,
             "unmapped": self.unmapped,
             "ignore_index": self.ignore_index,
+            **({"id_channel": self.id_channel} if self.id_channel else {}),
             "classes": [_entry_dict(entry) for entry in self.classes],
             "ignore": [_entry_dict(entry) for entry in self.ignored],
         }
@@ -188,6 +198,7 @@ class LabelMap:
             description=spec.description,
             classes=spec.classes,
             ignored=spec.ignore,
+            id_channel=spec.id_channel,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -1,0 +1,195 @@
+"""``deeplab-miou labels``: which label maps there are, what one means, and one with other ids."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeplab_miou.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from deeplab_miou.labels import LabelMap
+
+_EPILOG = """examples:
+  deeplab-miou labels
+  deeplab-miou labels carla
+  deeplab-miou labels my_robot.yaml --ids semantic_labels.json > today.yaml
+"""
+_MAX_IDS_BYTES = 1 << 20
+
+
+def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
+    """Add the subcommand.
+
+    Args:
+        subparsers: what ``add_subparsers`` returned.
+        texts: help and description.
+    """
+    import argparse  # noqa: PLC0415
+
+    parser = subparsers.add_parser(
+        "labels", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+    )
+    parser.add_argument(
+        "map", nargs="?", default="", metavar="MAP", help="name or YAML file (default: list all)"
+    )
+    parser.add_argument(
+        "--ids",
+        type=Path,
+        metavar="FILE",
+        help="JSON of ids and names, such as Isaac Sim's semantic_labels: write MAP with these ids",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list, a map, or a map with other ids as YAML.
+
+    Raises:
+        ConfigurationError: the map or the ids cannot be read, or do not fit each other.
+    """
+    from deeplab_miou.labels import available_label_maps, load_label_map  # noqa: PLC0415
+
+    if arguments.ids is not None and not arguments.map:
+        raise ConfigurationError("--ids is given without MAP: name the map whose classes they are")
+    if not arguments.map:
+        for name in available_label_maps():
+            label_map = load_label_map(name)
+            sys.stdout.write(
+                f"{name:21} {label_map.num_classes:3} classes  {label_map.description}\n"
+            )
+        return 0
+    label_map = load_label_map(arguments.map)
+    if arguments.ids is None:
+        _show(label_map)
+        return 0
+    names = read_ids(arguments.ids)
+    renewed, missing = with_ids(label_map, names, str(arguments.ids))
+    sys.stdout.write(_yaml(renewed))
+    if missing:
+        sys.stderr.write(f"no id is given for: {', '.join(missing)}\n")
+    return 0
+
+
+def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
+    """Read which class names each raw id has.
+
+    Args:
+        path: JSON such as ``{"2": {"class": "floor"}, "3": "rack", "time_stamp": {...}}``; what
+            stands before the first brace and after the last is not looked at.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAX_IDS_BYTES)
+        content = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    except OSError as error:
+        raise ConfigurationError(f"ids {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f'ids {path} are no JSON object, expected {{"2": {{"class": "floor"}}, ...}}'
+        ) from error
+    ids = {}
+    for key, value in content.items():
+        if not key.isdecimal():
+            continue  # the time
+        name = value.get("class", "") if isinstance(value, dict) else value
+        ids[int(key)] = tuple(_plain(part) for part in str(name).split(","))
+    if not ids:
+        raise ConfigurationError(
+            f'ids {path} hold no id, expected {{"2": {{"class": "floor"}}, ...}}'
+        )
+    return ids
+
+
+def with_ids(
+    label_map: LabelMap, names: Mapping[int, tuple[str, ...]], source: str
+) -> tuple[LabelMap, list[str]]:
+    """Return a label map whose classes have the ids that are named like them.
+
+    Args:
+        label_map: the classes; their order stays.
+        names: lower-case names of each id; the first that is a class counts. Ids without a class
+            are known and ignored.
+        source: what errors call the names.
+
+    Returns:
+        The map, and the names of the classes that have no id.
+
+    Raises:
+        ConfigurationError: no id is named like a class.
+    """
+    from deeplab_miou.labels import LabelMap  # noqa: PLC0415
+
+    index = {_plain(name): k for k, name in enumerate(label_map.class_names)}
+    found: list[list[int]] = [[] for _ in label_map.class_names]
+    ignored = []
+    for raw_id, given in sorted(names.items()):
+        known = [index[name] for name in given if name in index]
+        if known:
+            found[known[0]].append(raw_id)
+        else:
+            ignored.append({"name": ", ".join(given), "ids": [raw_id]})
+    if not any(found):
+        every = ", ".join(sorted({name for given in names.values() for name in given}))
+        raise ConfigurationError(
+            f"ids {source} name no class of label map {label_map.name}: they name {every}; it has "
+            f"{', '.join(label_map.class_names)}"
+        )
+    content = {
+        "name": label_map.name,
+        "description": f"{label_map.description or label_map.name}, ids of {Path(source).name}",
+        "unmapped": label_map.unmapped,
+        "ignore_index": label_map.ignore_index,
+        "classes": [
+            {"name": name, "color": label_map.palette[k].tolist(), "ids": found[k]}
+            for k, name in enumerate(label_map.class_names)
+        ],
+        "ignore": ignored,
+    }
+    missing = [name for k, name in enumerate(label_map.class_names) if not found[k]]
+    return LabelMap.from_dict(content, source), missing
+
+
+def _show(label_map: LabelMap) -> None:
+    out = sys.stdout.write
+    out(f"{label_map.name}: {label_map.description}\n")
+    if label_map.id_channel:
+        out(f"label images of colours hold ids in their {label_map.id_channel} channel\n")
+    out(f"values not listed: {label_map.unmapped}\n\n")
+    out(f"{'id':>3}  {'class':24} {'colour':15} raw ids\n")
+    has_ids = any(entry.ids for entry in label_map.classes)
+    for k, entry in enumerate(label_map.classes):
+        ids = entry.ids if has_ids else (k,)
+        color = ", ".join(map(str, label_map.palette[k].tolist()))
+        out(f"{k:3}  {entry.name:24} {color:15} {', '.join(map(str, ids))}\n")
+    for entry in label_map.ignored:
+        color = ", ".join(map(str, entry.color or ()))
+        out(f"  -  {entry.name:24} {color:15} {', '.join(map(str, entry.ids))}\n")
+
+
+def _yaml(label_map: LabelMap) -> str:
+    """Return the map as a file, a class to a line."""
+    content = label_map.to_dict()
+    lines = [
+        f"{key}: {json.dumps(content[key], ensure_ascii=False)}"
+        for key in ("name", "description", "unmapped", "ignore_index")
+    ]
+    for group in ("classes", "ignore"):
+        entries = content[group]
+        assert isinstance(entries, list)  # noqa: S101
+        if entries:
+            lines.append(f"{group}:")
+            lines += [f"  - {json.dumps(each, ensure_ascii=False)}" for each in entries]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").split()).lower()
