@@ -147,6 +147,7 @@ class Runner:
         with log.open("ab") as sink:
             sink.write(f"$ {' '.join(map(str, command))}\n".encode())
             sink.flush()
+            written = sink.tell()
             process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
@@ -156,7 +157,7 @@ class Runner:
                 cwd=cwd,
             )
             try:
-                code = self._watch(process, log)
+                code = self._watch(process, log, written)
             except BaseException:
                 process.terminate()
                 process.wait()
@@ -169,8 +170,8 @@ class Runner:
             message = f"{title} failed: {reason} (all of its output: {log})"
             raise StopError(message)
 
-    def _watch(self, process: subprocess.Popen[bytes], log: Path) -> int:
-        """Wait for the command and show that it lives."""
+    def _watch(self, process: subprocess.Popen[bytes], log: Path, start: int) -> int:
+        """Wait for the command and show that it lives, by what it wrote from `start` on."""
         terminal = sys.stdout.isatty()
         shown = time.monotonic()
         while True:
@@ -185,7 +186,7 @@ class Runner:
             now = time.monotonic()
             if terminal or now - shown > HEARTBEAT_S:
                 shown = now
-                text = f"      {now - self._started:.0f} s: {last_line(log)}"
+                text = f"      {now - self._started:.0f} s: {last_line(log, start)}".rstrip(": ")
                 print(f"\r\033[K{text[:78]}" if terminal else text[:110], end="", flush=True)
                 print("" if terminal else "\n", end="", flush=True)
 
@@ -199,9 +200,10 @@ class Runner:
         return self.state / f"{step.name}.done"
 
 
-def last_line(log: Path) -> str:
-    """Return the last line of a growing file."""
+def last_line(log: Path, start: int) -> str:
+    """Return the last line of a growing file after an offset; empty if there is none yet."""
     with log.open("rb") as source:
-        source.seek(max(0, log.stat().st_size - 2000))
+        # pip names all packages in one line.
+        source.seek(max(start, log.stat().st_size - (1 << 16)))
         lines = source.read().decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

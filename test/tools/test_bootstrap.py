@@ -121,6 +121,16 @@ def test_failed_command_names_reason_and_log(steps, tmp_path):
     assert runner.pending([step]) == [step]
 
 
+def test_progress_is_the_last_line_of_this_command_from_its_beginning(steps, tmp_path):
+    log = tmp_path / "packages.log"
+    log.write_text("of the command before\n")
+    start = log.stat().st_size
+    assert steps.last_line(log, start) == ""
+    packages = ", ".join(f"package-{number}" for number in range(2000))
+    log.write_text(f"of the command before\nCollecting\nInstalling: {packages}\n\n")
+    assert steps.last_line(log, start).startswith("Installing: package-0, ")
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
