@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from deeplab_miou.bags.records import Channel
 
+_NS = 1_000_000_000
+
 
 class BagReader:
     """Reads a rosbag2: a folder, or a single ``.mcap`` or ``.db3`` file without its metadata.
@@ -149,6 +151,28 @@ class BagReader:
             f"topic {topic!r} of bag {str(self.path)!r} {problem}; "
             f"{wanted} in it: {listed or 'none'}{hint}"
         )
+
+    def section(self, start_s: float = 0.0, duration_s: float | None = None) -> tuple[int, int]:
+        """Return when a part of the bag begins and ends, as `messages` takes it.
+
+        Args:
+            start_s: seconds after the first message to begin at.
+            duration_s: recorded seconds from there on; None for all that follow.
+
+        Raises:
+            ConfigurationError: the bag is over before.
+        """
+        length_s = self.duration_ns / _NS
+        if start_s > length_s:
+            raise ConfigurationError(
+                f"start is {start_s:g}, expected at most the {length_s:.3f} s of bag "
+                f"{str(self.path)!r}"
+            )
+        start_ns = self.start_ns + round(start_s * _NS)
+        stop_ns = self.start_ns + self.duration_ns + 1
+        if duration_s is not None:
+            stop_ns = min(stop_ns, start_ns + round(duration_s * _NS))
+        return start_ns, stop_ns
 
     def _open(self) -> None:
         paths, declared = storage_files(self.path, self.problems)

@@ -87,7 +87,7 @@ class MiouPublisher(ManagedNode):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
-        if self._aggregate is not None:
+        if self._outputs is not None:
             self._publish()
 
     def cleanup(self) -> None:

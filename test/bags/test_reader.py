@@ -106,3 +106,13 @@ def test_a_wrong_topic_names_those_that_could_be_meant(tmp_path, write_bag):
             reader.require("/x", [RAW_TYPE])
         with pytest.raises(ConfigurationError, match="is of type"):
             reader.require("/camera/labels", [RAW_TYPE])
+
+
+def test_sections_are_seconds_of_the_recording(write_bag):
+    start, end = 100 * SECOND, 100 * SECOND + (COUNT - 1) * SECOND // 10
+    with BagReader(write_bag(count=COUNT)) as reader:
+        assert reader.section() == (start, end + 1)
+        assert reader.section(1.5, 2.0) == (start + 3 * SECOND // 2, start + 7 * SECOND // 2)
+        assert reader.section(3.0, 60.0) == (start + 3 * SECOND, end + 1)
+        with pytest.raises(ConfigurationError, match=r"start is 4, expected at most the 3\.900 s"):
+            reader.section(4.0)

@@ -14,7 +14,7 @@ from rosbags.interfaces import (
     QosTime,
 )
 
-from deeplab_miou.nodes.offers import message_class, offered_profile
+from deeplab_miou.nodes.replay_offers import message_class, offered_profile
 
 BEST_EFFORT, RELIABLE = QosReliability.BEST_EFFORT, QosReliability.RELIABLE
 VOLATILE, LATCHED = QosDurability.VOLATILE, QosDurability.TRANSIENT_LOCAL

@@ -1,0 +1,66 @@
+"""What is said of a replay when it is over."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from deeplab_miou.accounting import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.accounting import StreamCounts
+    from deeplab_miou.pacing.accounts import Tally
+
+
+def describe_losses(tallies: Mapping[str, Tally]) -> list[str]:
+    """Return a line for each thing that a paced replay must not let happen.
+
+    Args:
+        tallies: what each evaluator did, by its name.
+    """
+    losses = []
+    for name, tally in tallies.items():
+        if tally.restarts:
+            losses.append(f"{name} was restarted: the frames that it held are lost")
+        crowded_out = tally.images.dropped.get(Reason.QUEUE_FULL.value, 0)
+        if crowded_out:
+            losses.append(
+                f"{name} dropped {crowded_out} frames because its queue was full: set its "
+                "parameter overflow to block, or in_flight to less than its queue holds"
+            )
+    return losses
+
+
+def summarise(
+    sent: Mapping[str, int], tallies: Mapping[str, Tally], *, played_s: float, took_s: float
+) -> str:
+    """Return one line about what was played and what became of it.
+
+    Args:
+        sent: messages sent, by topic.
+        tallies: what each evaluator did, by its name.
+        played_s: recorded seconds played.
+        took_s: seconds that it took.
+    """
+    topics = ", ".join(f"{topic} {count}" for topic, count in sorted(sent.items()))
+    speed = played_s / took_s if took_s else math.inf
+    played = f"played {sum(sent.values())} messages ({topics or 'none'})"
+    parts = [f"{played} in {took_s:.2f} s, {speed:.2f} x recorded speed"]
+    for name, tally in tallies.items():
+        note = f" (since its last of {tally.resets} resets)" if tally.resets else ""
+        parts.append(
+            f"{name}: {tally.images.evaluated} frames evaluated{note}, dropped "
+            f"{_dropped('image', tally.images)}, {_dropped('label', tally.labels)}"
+        )
+        if tally.surplus:
+            parts.append(f"{tally.surplus} messages that it received came from somebody else")
+    return "; ".join(parts)
+
+
+def _dropped(stream: str, counts: StreamCounts) -> str:
+    if not counts.dropped:
+        return f"no {stream}"
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items()))
+    return f"{sum(counts.dropped.values())} {stream}(s): {reasons}"
