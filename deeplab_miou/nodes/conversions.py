@@ -18,7 +18,6 @@ from deeplab_miou.aggregation.messages import (
     check_counts,
     matrix_from_counts,
 )
-from deeplab_miou.images import CompressedImage, RawImage
 from deeplab_miou.metric.confusion import to_cells
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
-    from deeplab_miou.images import ImageMessage
     from deeplab_miou.pipeline import FrameOutcome
     from deeplab_miou.run_state import RunSnapshot
 
@@ -49,23 +47,6 @@ def ns_to_time(nanoseconds: int) -> Time:
     """Return nanoseconds as a well-formed stamp; beyond the years 1901 to 2038 the nearest one."""
     seconds, rest = divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
     return Time(sec=seconds, nanosec=rest)
-
-
-def image_from_message(
-    message: sensor_msgs.msg.Image | sensor_msgs.msg.CompressedImage,
-) -> ImageMessage:
-    """Return a view of an image message: the pixels are the message's own."""
-    data = memoryview(message.data)
-    if isinstance(message, sensor_msgs.msg.CompressedImage):
-        return CompressedImage(format=message.format, data=data)
-    return RawImage(
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        is_bigendian=bool(message.is_bigendian),
-        step=message.step,
-        data=data,
-    )
 
 
 def image_to_message(

@@ -12,10 +12,10 @@ from rclpy.duration import Duration
 from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Stream
+from deeplab_miou.cdr import read_image, read_stamp
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
-from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.nodes import process
-from deeplab_miou.nodes.conversions import image_from_message, time_to_ns
 from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from rclpy.clock import JumpHandle
     from rclpy.timer import Timer
-    from sensor_msgs.msg import CompressedImage, Image
 
 # Each turn of the executor costs as much as a small image, so that little is done by polling.
 _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
@@ -90,6 +89,7 @@ class DeeplabEvaluator(ManagedNode):
             batch_size=options["batch_size"],
             score_at=options["score_at"],
             on_clock_jump=ClockJump(options["on_clock_jump"]),
+            watched=lambda: self._outputs.wants_pictures,
             on_outcome=self._on_outcome,
         )
         self._status = EvaluatorStatus()
@@ -154,6 +154,7 @@ class DeeplabEvaluator(ManagedNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+            self._pipeline.settle()
             self._publish_state()
 
     def cleanup(self) -> None:
@@ -203,11 +204,14 @@ class DeeplabEvaluator(ManagedNode):
     def _receiver(self, stream: Stream) -> object:
         pipeline, outputs = self._pipeline, self._outputs
 
-        def receive(message: Image | CompressedImage) -> None:
+        def receive(kind: str, data: memoryview | bytes) -> None:
             self._status.arrived(stream)
-            header = message.header
-            image = image_from_message(message)
-            pipeline.add(stream, time_to_ns(header.stamp), header.frame_id, image)
+            try:
+                stamped = read_image(data, kind)
+            except FrameError as error:
+                pipeline.reject(stream, read_stamp(data) or 0, "", error)
+            else:
+                pipeline.add(stream, *stamped)
             if outputs.wants_accounts:
                 outputs.account(pipeline.snapshot())
 

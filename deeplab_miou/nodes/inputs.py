@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from rclpy.qos import (
 )
 from sensor_msgs.msg import CompressedImage, Image
 
+from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.nodes.qos_events import describe_mismatch
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+TYPES = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
 _RELIABILITY = {
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -65,7 +67,8 @@ class Input:
     Args:
         node: the node that subscribes.
         options: how.
-        callback: takes each message; calls for one input never overlap and keep their order.
+        callback: takes type and bytes (CDR) of each message; calls for one input never overlap
+            and keep their order.
         on_error: told of an exception of the callback, from the thread that receives.
     """
 
@@ -73,7 +76,7 @@ class Input:
         self,
         node: Node,
         options: InputOptions,
-        callback: Callable[[Image | CompressedImage], None],
+        callback: Callable[[str, memoryview | bytes], None],
         on_error: Callable[[BaseException], None],
     ) -> None:
         self.options = options
@@ -178,11 +181,14 @@ class Input:
         self._unsubscribe()
         # First, because events of the new subscription may come before it is returned.
         self._profile = (kind, qos)
+        receive = functools.partial(self._callback, kind)
+        # Serialised: what is no image is counted too, which the middleware else drops in silence.
         self._subscription = self._node.create_subscription(
             TYPES[kind],
             self.options.topic,
-            self._callback,
+            receive,
             qos,
+            raw=True,
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._warn_of_incompatible,
@@ -190,7 +196,7 @@ class Input:
                 use_default_callbacks=False,
             ),
         )
-        self._receiver = Receiver(self._node, self._subscription, self._callback, self._on_error)
+        self._receiver = Receiver(self._node, self._subscription, receive, self._on_error)
         self._node.get_logger().info(
             f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
             f"{qos.durability.name.lower()}"

@@ -16,6 +16,8 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 
+from deeplab_miou.nodes.taking import make_taker
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,7 @@ class Receiver:
     Args:
         node: whose context and subscription it is.
         subscription: of a callback group `Unexecuted`.
-        callback: takes each message.
+        callback: takes each message; of a subscription with ``raw`` its bytes, as a buffer.
         on_error: told of an exception of the callback; nothing more is taken then.
     """
 
@@ -92,7 +94,7 @@ class Receiver:
             self._on_error(error)
 
     def _receive(self) -> None:
-        handle, kind = self._subscription.handle, self._subscription.msg_type
+        handle, take = self._subscription.handle, make_taker(self._subscription)
         events = self._subscription.event_handlers
         wait_set = _rclpy.WaitSet(1, 1, 0, 0, 0, len(events), self._context.handle)
         while not self._stopping:
@@ -106,9 +108,9 @@ class Receiver:
                 if event.is_ready(wait_set):
                     event.callback(event.take_data())
             while not self._stopping:
-                taken = handle.take_message(kind, self._subscription.raw)
-                if taken is None:
+                message = take()
+                if message is None:
                     break
-                self._callback(taken[0])
+                self._callback(message)
                 # Else the last message would be held until the next one comes.
-                del taken
+                del message

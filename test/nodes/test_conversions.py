@@ -8,11 +8,12 @@ pytest.importorskip("deeplab_miou_msgs")
 
 from builtin_interfaces.msg import Time
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
-from sensor_msgs.msg import CompressedImage, Image
+from rclpy.serialization import serialize_message
 
 from deeplab_miou.accounting import AccountSnapshot, Reason, StreamCounts
 from deeplab_miou.aggregation.messages import RefusedError
-from deeplab_miou.images import RawImage, decode_color
+from deeplab_miou.cdr import RAW_TYPE, read_image
+from deeplab_miou.images import RawImage
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.nodes import conversions
 from deeplab_miou.pipeline import FrameOutcome, Message, Timing
@@ -36,34 +37,17 @@ def test_malformed_stamps_have_a_value_and_come_back_well_formed():
     assert conversions.ns_to_time(beyond) == Time(sec=2**31 - 1, nanosec=10**9 - 1)
 
 
-def test_image_is_a_view_of_the_message():
-    message = Image(height=1, width=2, encoding="rgb8", step=6)
-    message.data.frombytes(bytes(range(6)))
-    image = conversions.image_from_message(message)
-    message.data[0] = 77
-    assert decode_color(image).tolist() == [[[77, 1, 2], [3, 4, 5]]]
-
-
-def test_compressed_image_is_a_view_of_the_message():
-    message = CompressedImage(format="png")
-    message.data.frombytes(b"abc")
-    image = conversions.image_from_message(message)
-    message.data[0] = ord("x")
-    assert bytes(image.data) == b"xbc"
-    assert image.format == "png"
-
-
 @pytest.mark.parametrize(("shape", "encoding"), [((3, 5), "mono8"), ((3, 5, 3), "rgb8")])
 def test_image_message_round_trip_of_a_strided_array(shape, encoding):
     pixels = np.arange(np.prod(shape) * 2, dtype=np.uint8).reshape(*shape[:1], -1, *shape[2:])
     pixels = pixels[:, ::2]
     message = conversions.image_to_message(pixels, encoding, 3_000_000_007, "camera")
-    image = conversions.image_from_message(message)
+    stamped = read_image(serialize_message(message), RAW_TYPE)
+    image = stamped.image
     assert isinstance(image, RawImage)
     assert (image.height, image.width, image.step) == (3, 5, 5 * (3 if len(shape) == 3 else 1))
     assert bytes(image.data) == pixels.tobytes()
-    assert message.header.stamp == Time(sec=3, nanosec=7)
-    assert message.header.frame_id == "camera"
+    assert (stamped.stamp_ns, stamped.frame_id) == (3_000_000_007, "camera")
 
 
 def test_image_message_of_nothing():
