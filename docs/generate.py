@@ -79,20 +79,10 @@ Which topic carries which is in the [README](../README.md#topics-services-messag
 def parameters_page() -> str:
     """Return the page on parameters."""
     # Needs ROS 2; the page on messages does not.
-    from deeplab_miou.nodes import (  # noqa: PLC0415
-        evaluator_parameters,
-        publisher_parameters,
-        replay_options,
-    )
-    from deeplab_miou.nodes.managed import COMMON_PARAMETERS  # noqa: PLC0415
+    from deeplab_miou.nodes.tables import TABLES  # noqa: PLC0415
 
-    tables = {
-        "deeplab_evaluator": (*evaluator_parameters.PARAMETERS, *COMMON_PARAMETERS),
-        "miou_publisher": (*publisher_parameters.PARAMETERS, *COMMON_PARAMETERS),
-        "bag_replayer": replay_options.PARAMETERS,
-    }
     parts = [_PARAMETERS]
-    for node, parameters in tables.items():
+    for node, parameters in TABLES.items():
         rows = (
             (f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description) for p in parameters
         )

@@ -17,7 +17,9 @@ from rclpy.lifecycle import (
 from rclpy.node import Node
 
 from deeplab_miou.errors import DeeplabMiouError
-from deeplab_miou.nodes.parameters import Parameter, declare, read
+from deeplab_miou.nodes.managed_parameters import PARAMETERS
+from deeplab_miou.nodes.parameters import declare, read
+from deeplab_miou.nodes.tables import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,24 +27,13 @@ if TYPE_CHECKING:
     from rclpy.callback_groups import CallbackGroup
     from rclpy.timer import Timer
 
+    from deeplab_miou.nodes.parameters import Parameter
+
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
 _HEARTBEAT_S = 0.5
-
-COMMON_PARAMETERS = (
-    Parameter(
-        "autostart",
-        default=True,
-        description="configure and activate by itself once the node spins",
-    ),
-    Parameter(
-        "autostart_exit_on_failure",
-        default=False,
-        description="end the process when autostart fails, instead of staying up unconfigured",
-    ),
-)
 
 
 class ManagedNode(LifecycleNode):
@@ -73,13 +64,14 @@ class ManagedNode(LifecycleNode):
         service = self._service_change_state
         service.callback = self._refuse_impossible(service.callback)
 
-        self._table = (*COMMON_PARAMETERS, *parameters)
+        self._table = (*PARAMETERS, *parameters)
         self.settings: dict[str, object] = {}
         self.failure: BaseException | None = None
         self.request_stop: Callable[[], None] = lambda: None
         declare(
             self,
             self._table,
+            elsewhere=NAMES,
             is_fixed=lambda: self.state_label != "unconfigured",
             on_change=self._change_settings,
         )

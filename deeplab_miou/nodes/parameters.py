@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter as RosParameter
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from rclpy.node import Node
 
@@ -131,18 +131,21 @@ def declare(
     node: Node,
     parameters: Sequence[Parameter],
     *,
+    elsewhere: Collection[str] = (),
     is_fixed: Callable[[], bool] | None = None,
     on_change: Callable[[dict[str, object]], None] | None = None,
 ) -> None:
     """Declare a table of parameters; nothing that a user gave makes this raise.
 
     A bad override is kept as given, so that `read` can report it and ``ros2 param set`` can mend
-    it. Later changes are checked before they are stored. An override that the node does not
-    know is warned of.
+    it. Later changes are checked before they are stored. An override that nobody knows is
+    warned of.
 
     Args:
         node: the node that owns the parameters.
         parameters: the table.
+        elsewhere: names that other nodes know: the section ``/**`` of a parameter file gives them
+            to every node.
         is_fixed: tells whether read-only parameters can no longer change; None for a node that
             reads them once and for all.
         on_change: called with accepted changes of parameters that are not read-only, before they
@@ -151,7 +154,7 @@ def declare(
     table = {parameter.name: parameter for parameter in parameters}
     for parameter in parameters:
         _declare_one(node, parameter, immutable=parameter.read_only and is_fixed is None)
-    _warn_of_unknown_overrides(node, table)
+    _warn_of_unknown_overrides(node, table, elsewhere)
 
     def check_changes(changes: list[RosParameter]) -> SetParametersResult:
         known = [(table[change.name], change.value) for change in changes if change.name in table]
@@ -211,9 +214,12 @@ def _declare_one(node: Node, parameter: Parameter, *, immutable: bool) -> None:
         node.set_parameters([RosParameter(parameter.name, kind, [])])
 
 
-def _warn_of_unknown_overrides(node: Node, table: dict[str, Parameter]) -> None:
+def _warn_of_unknown_overrides(
+    node: Node, table: dict[str, Parameter], elsewhere: Collection[str]
+) -> None:
     for name in getattr(node, "_parameter_overrides", {}):
-        if name not in table and not node.has_parameter(name) and not name.startswith(_FOREIGN):
+        known = name in table or name in elsewhere or node.has_parameter(name)
+        if not known and not name.startswith(_FOREIGN):
             node.get_logger().warning(
                 f"parameter {name} is none of this node's and has no effect; "
                 f"it knows {', '.join(sorted(table))}"

@@ -36,6 +36,7 @@ from deeplab_miou.nodes.replay_options import (
 from deeplab_miou.nodes.replay_player import Player
 from deeplab_miou.nodes.replay_progress import ReplayProgress
 from deeplab_miou.nodes.replay_result import PublisherLink
+from deeplab_miou.nodes.tables import NAMES
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 
@@ -63,7 +64,7 @@ class BagReplayer(Node):
     def __init__(self, bag: str | None = None) -> None:
         given = [] if bag is None else [RosParameter("bag", RosParameter.Type.STRING, bag)]
         super().__init__("bag_replayer", parameter_overrides=given)
-        declare(self, PARAMETERS)
+        declare(self, PARAMETERS, elsewhere=NAMES)
         self._settings = read(self, PARAMETERS)
         if not self._settings["bag"]:
             raise ConfigurationError("no bag to play: name one, or set the parameter bag")

@@ -121,6 +121,15 @@ def test_bad_overrides_wait_for_configure(make, capfd):
     assert node.settings["weights"] == []
 
 
+def test_a_parameter_of_another_node_of_ours_is_no_mistake(make, tmp_path, capfd):
+    shared = tmp_path / "shared.yaml"
+    shared.write_text("/**:\n  ros__parameters:\n    window_frames: 7\n    window_frame: 8\n")
+    make(arguments=["--params-file", str(shared)])
+    written = capfd.readouterr().err
+    assert "parameter window_frame is none of this node's" in written
+    assert "window_frames is none" not in written
+
+
 def test_empty_list_keeps_its_type(make):
     node = make()
     assert node.get_parameter("weights").type_ == RosParameter.Type.DOUBLE_ARRAY

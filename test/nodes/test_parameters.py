@@ -9,10 +9,8 @@ import yaml
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.nodes.evaluator_parameters import PARAMETERS as EVALUATOR
-from deeplab_miou.nodes.managed import COMMON_PARAMETERS
 from deeplab_miou.nodes.parameters import Parameter
-from deeplab_miou.nodes.publisher_parameters import PARAMETERS as PUBLISHER
+from deeplab_miou.nodes.tables import TABLES
 from deeplab_miou.resources import share_directory
 
 RATE = Parameter("rate", default=1.0, description="", minimum=0.1, maximum=10.0)
@@ -70,9 +68,9 @@ def test_bad_values_are_named_with_what_was_expected(parameter, value, message):
         parameter.check(value)
 
 
-@pytest.mark.parametrize("table", [EVALUATOR, PUBLISHER], ids=["evaluator", "publisher"])
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_parameter_is_described_and_its_default_is_allowed(table):
-    names = [parameter.name for parameter in (*COMMON_PARAMETERS, *table)]
+    names = [parameter.name for parameter in table]
     assert len(names) == len(set(names))
     for parameter in table:
         assert parameter.check(parameter.default) == parameter.default
@@ -80,11 +78,21 @@ def test_every_parameter_is_described_and_its_default_is_allowed(table):
         assert "\n" not in parameter.description
 
 
-@pytest.mark.parametrize(("name", "table"), [("evaluator", EVALUATOR), ("publisher", PUBLISHER)])
-def test_the_file_to_start_from_holds_the_defaults(name, table):
-    text = (share_directory() / "config" / f"{name}.yaml").read_text()
-    defaults = {p.name: p.default for p in (*COMMON_PARAMETERS, *table)}
-    given = yaml.safe_load(text)["/**"]["ros__parameters"]
+def start_file(node):
+    return (share_directory() / "config" / f"{node.partition('_')[2]}.yaml").read_text()
+
+
+@pytest.mark.parametrize("node", TABLES)
+def test_the_file_to_start_from_is_accepted(node):
+    given = yaml.safe_load(start_file(node))["/**"]["ros__parameters"]
+    table = {parameter.name: parameter for parameter in TABLES[node]}
+    assert given == {name: table[name].check(value) for name, value in given.items()}
+
+
+@pytest.mark.parametrize("node", ["deeplab_evaluator", "miou_publisher"])
+def test_the_file_to_start_from_holds_the_defaults(node):
+    given = yaml.safe_load(start_file(node))["/**"]["ros__parameters"]
+    defaults = {p.name: p.default for p in TABLES[node]}
     assert given == {name: defaults[name] for name in given}
-    unset = set(re.findall(r"^    # (\w+): \[", text, re.MULTILINE))
+    unset = set(re.findall(r"^    # (\w+): \[", start_file(node), re.MULTILINE))
     assert set(given) | unset == set(defaults)
