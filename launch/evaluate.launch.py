@@ -7,10 +7,13 @@ ros2 launch deeplab_miou evaluate.launch.py cameras:=front,rear image_topic:=/{c
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -81,7 +84,7 @@ def make_nodes(context: LaunchContext) -> list[Node]:
     """Return the nodes that the arguments ask for.
 
     Raises:
-        RuntimeError: cameras whose topics are the same.
+        RuntimeError: cameras whose topics are the same, or a parameter file that is not there.
     """
 
     def given(name: str) -> str:
@@ -94,6 +97,11 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         "use_sim_time": given("use_sim_time") == "true",
         "autostart_exit_on_failure": given("exit_on_failure") == "true",
     }
+
+    # launch_ros would only warn, and the nodes would run with their defaults.
+    if given("params_file") and not Path(given("params_file")).is_file():
+        raise RuntimeError(f"params_file is {given('params_file')!r}, which is no file")
+    _warn_of_misspelt(context)
 
     def node(executable: str, name: str, parameters: dict[str, object]) -> Node:
         files = [given("params_file")] if given("params_file") else []
@@ -131,6 +139,17 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),
     ]
+
+
+def _warn_of_misspelt(context: LaunchContext) -> None:
+    """Warn of arguments that are nearly ours: launch takes any name without a word."""
+    names = [argument.name for argument in ARGUMENTS]
+    for given in context.argv:
+        name = given.partition(":=")[0]
+        if name not in names and (close := get_close_matches(name, names, n=1, cutoff=0.8)):
+            get_logger("deeplab_miou").warning(
+                f"argument {name} is not known and has no effect; is {close[0]} meant?"
+            )
 
 
 def generate_launch_description() -> LaunchDescription:

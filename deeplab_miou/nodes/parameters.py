@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rcl_interfaces.msg import (
@@ -220,7 +221,8 @@ def _warn_of_unknown_overrides(
     for name in getattr(node, "_parameter_overrides", {}):
         known = name in table or name in elsewhere or node.has_parameter(name)
         if not known and not name.startswith(_FOREIGN):
+            close = get_close_matches(name, [*table, *elsewhere], n=1)
             node.get_logger().warning(
                 f"parameter {name} is none of this node's and has no effect; "
-                f"it knows {', '.join(sorted(table))}"
+                + (f"is {close[0]} meant?" if close else f"it knows {', '.join(sorted(table))}")
             )

@@ -64,3 +64,22 @@ def test_each_camera_gets_an_evaluator():
 def test_cameras_need_topics_of_their_own():
     with pytest.raises(RuntimeError, match=r"image_topic is '/camera/image', expected \{camera\}"):
         evaluate_nodes(cameras="front,rear", image_topic="/camera/image")
+
+
+def test_a_parameter_file_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match=r"params_file is '/none.yaml', which is no file"):
+        evaluate_nodes(params_file="/none.yaml")
+    path = tmp_path / "my.yaml"
+    path.write_text("/**: {ros__parameters: {labels: demo}}\n")
+    assert len(evaluate_nodes(params_file=str(path))) == 2
+
+
+def test_an_argument_that_is_nearly_ours_is_warned_of(monkeypatch):
+    module, warnings = load("evaluate"), []
+
+    class Logger:
+        warning = staticmethod(warnings.append)
+
+    monkeypatch.setattr(module, "get_logger", lambda _: Logger)
+    module._warn_of_misspelt(LaunchContext(argv=["lables:=demo", "labels:=demo", "bag:=x"]))
+    assert warnings == ["argument lables is not known and has no effect; is labels meant?"]

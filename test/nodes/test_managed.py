@@ -127,6 +127,7 @@ def test_a_parameter_of_another_node_of_ours_is_no_mistake(make, tmp_path, capfd
     make(arguments=["--params-file", str(shared)])
     written = capfd.readouterr().err
     assert "parameter window_frame is none of this node's" in written
+    assert "is window_frames meant?" in written
     assert "window_frames is none" not in written
 
 
