@@ -12,7 +12,8 @@ from rosgraph_msgs.msg import Clock
 from deeplab_miou.pacing.timeline import Ticks, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from rclpy.publisher import Publisher
 
@@ -31,6 +32,7 @@ class Player:
         clock: publishes the time; None for no clock.
         clock_rate: messages of the clock in a second.
         rate: recorded seconds in one second; unused with flow control.
+        held_back: a block that no interrupt cuts, so that every message sent is counted.
 
     Attributes:
         offers: who publishes, by topic.
@@ -38,10 +40,18 @@ class Player:
         sent: messages sent, by topic.
     """
 
-    def __init__(self, clock: Publisher | None, *, clock_rate: float, rate: float) -> None:
+    def __init__(
+        self,
+        clock: Publisher | None,
+        *,
+        clock_rate: float,
+        rate: float,
+        held_back: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._clock = clock
         self._clock_rate = clock_rate
         self._rate = rate
+        self._held_back = held_back
         self.offers: dict[str, Publisher] = {}
         self.flow: FlowControl | None = None
         self.sent: Counter[str] = Counter()
@@ -68,8 +78,9 @@ class Player:
                 if ticks.due(message.timestamp_ns / _NS):
                     self._tick(message.timestamp_ns)
                 self.flow.acquire(message.topic)
-            self.offers[message.topic].publish(message.data)
-            self.sent[message.topic] += 1
+            with self._held_back():
+                self.offers[message.topic].publish(message.data)
+                self.sent[message.topic] += 1
             yield (message.timestamp_ns - start_ns) / _NS
 
     def wait_for_acknowledgements(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.nodes.graph import LinkError, qualified
+from deeplab_miou.nodes.interrupts import Interrupts
 from deeplab_miou.nodes.parameters import declare, read
 from deeplab_miou.nodes.replay_evaluators import EvaluatorLinks
 from deeplab_miou.nodes.replay_offers import LEAST_DEPTH, offer, playable_topics
@@ -43,7 +43,6 @@ from deeplab_miou.pacing.summary import describe_losses, summarise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 _NS = 1_000_000_000
 _CLOCK = "/clock"
 _POLL_S = 0.02
@@ -56,12 +55,13 @@ class BagReplayer(Node):
 
     Args:
         bag: the parameter `bag`, if it came by the command line.
+        interrupts: what may end the main thread's work.
 
     Raises:
         ConfigurationError: a parameter cannot be used.
     """
 
-    def __init__(self, bag: str | None = None) -> None:
+    def __init__(self, bag: str | None, interrupts: Interrupts) -> None:
         given = [] if bag is None else [RosParameter("bag", RosParameter.Type.STRING, bag)]
         super().__init__("bag_replayer", parameter_overrides=given)
         declare(self, PARAMETERS, elsewhere=NAMES)
@@ -75,6 +75,7 @@ class BagReplayer(Node):
             self.create_publisher(Clock, _CLOCK, LEAST_DEPTH) if clock_rate else None,
             clock_rate=clock_rate,
             rate=self._settings["rate"],
+            held_back=interrupts.held_back,
         )
         self._links: EvaluatorLinks | None = None
         if self._settings["paced"]:
@@ -228,12 +229,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if args is None else args)
     bag = parser().parse_args(remove_ros_args(["bag_replayer", *given])[1:]).bag
-    # Both end the replay as an exception in the main thread, wherever it waits.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    interrupts = Interrupts()
+    interrupts.listen()
     try:
         rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-        node = BagReplayer(bag)
+        node = BagReplayer(bag, interrupts)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
@@ -247,8 +247,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _play(node)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        interrupts.ignore()
         executor.shutdown()
         spinner.join()
         node.destroy_node()
