@@ -29,7 +29,8 @@ from deeplab_miou.engine import EngineOptions, build_engine
 from deeplab_miou.images import decode_color, decode_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.confusion import to_cells
-from deeplab_miou.offline import OfflineOptions, evaluate
+from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.options import OfflineOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

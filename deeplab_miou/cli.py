@@ -36,9 +36,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command(
-        "evaluate", "deeplab_miou.evaluate_command", "score a bag: mIoU, IoU per class, report"
-    ),
+    Command("evaluate", "deeplab_miou.offline.command", "score a bag: mIoU, IoU per class, report"),
     Command("inspect", "deeplab_miou.model.inspect_command", "say what a checkpoint is"),
     Command(
         "convert", "deeplab_miou.model.convert_command", "write a checkpoint in our own format"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_miou import cli, evaluate_command
+from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
 from deeplab_miou.labels import available_label_maps, load_label_map
+from deeplab_miou.offline import command
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -173,11 +174,11 @@ def test_options_in_the_readmes_text_exist():
     section = README.split("## Score your own bag")[1].split("\n## ")[0]
     named = set(re.findall(r"--[a-z][a-z-]+", prose(section))) - {"--help"}
     assert named
-    assert named <= options(evaluate_command, "evaluate")
+    assert named <= options(command, "evaluate")
 
 
 def test_exit_codes_are_those_of_the_command():
-    stated = dict(re.findall(r"^  (\d)  (.+)$", evaluate_command._EPILOG, re.MULTILINE))
+    stated = dict(re.findall(r"^  (\d)  (.+)$", command._EPILOG, re.MULTILINE))
     assert dict(table(README, "Exit code of `evaluate`")) == stated
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
-from deeplab_miou.worst_frames import WorstFrames
+from deeplab_miou.metric.worst_frames import WorstFrames
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.messages import EvaluatorState
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import AbsentClasses, Scores
-    from deeplab_miou.worst_frames import WorstFrame
+    from deeplab_miou.metric.worst_frames import WorstFrame
 
 
 @dataclass(frozen=True)

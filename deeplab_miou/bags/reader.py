@@ -165,8 +165,7 @@ class BagReader:
         length_s = self.duration_ns / _NS
         if start_s > length_s:
             raise ConfigurationError(
-                f"start is {start_s:g}, expected at most the {length_s:.3f} s of bag "
-                f"{str(self.path)!r}"
+                f"start is {start_s:g} s, but bag {str(self.path)!r} ends after {length_s:.1f} s"
             )
         start_ns = self.start_ns + round(start_s * _NS)
         stop_ns = self.start_ns + self.duration_ns + 1

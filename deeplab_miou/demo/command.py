@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from deeplab_miou.demo.live import ros_environment, run_live  # noqa: PLC0415
     from deeplab_miou.engine import EngineOptions  # noqa: PLC0415
-    from deeplab_miou.offline import OfflineOptions, evaluate  # noqa: PLC0415
+    from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
+    from deeplab_miou.offline.options import OfflineOptions  # noqa: PLC0415
     from deeplab_miou.report.files import write_report  # noqa: PLC0415
     from deeplab_miou.report.table import print_table  # noqa: PLC0415
 

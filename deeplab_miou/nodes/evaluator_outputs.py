@@ -17,7 +17,7 @@ from deeplab_miou.nodes.conversions import (
     frame_score_message,
     image_to_message,
 )
-from deeplab_miou.pictures import overlay
+from deeplab_miou.pictures.segmentation import overlay
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus

@@ -11,13 +11,14 @@ from std_srvs.srv import Trigger
 from deeplab_miou.aggregation.aggregate import Aggregate
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.live_report import LiveRun, check_directory, save_report
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_inputs import PublisherInputs, resolve_topics
 from deeplab_miou.nodes.publisher_outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher_parameters import PARAMETERS
 from deeplab_miou.nodes.publisher_status import PublisherStatus
+from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.live import LiveRun, save_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,9 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from deeplab_miou.matrix_picture import draw_matrix
 from deeplab_miou.nodes.conversions import image_to_message
 from deeplab_miou.nodes.result_messages import mean_iou_message
+from deeplab_miou.pictures.matrix import draw_matrix
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus

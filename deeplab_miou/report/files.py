@@ -7,11 +7,12 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.report.page import render_page
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
+
+
+def check_directory(directory: str) -> None:
+    """Make a folder if need be and see that files can be written to it.
+
+    Raises:
+        ConfigurationError: they cannot.
+    """
+    try:
+        folder = Path(directory).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"report folder {directory!r} cannot be written to: {reason}"
+        ) from None
 
 
 def write_report(report: Report, folder: Path | str) -> tuple[Path, Path]:
@@ -46,37 +65,11 @@ def write_report(report: Report, folder: Path | str) -> tuple[Path, Path]:
     return json_path, html_path
 
 
-def write_json(report: Report, path: Path | str) -> None:
-    """Write a report as JSON.
-
-    Args:
-        report: what to write.
-        path: the file.
-
-    Raises:
-        DeeplabMiouError: it cannot be written; a file that was there before is untouched.
-    """
-    write_atomically(Path(path), to_json(report))
-
-
 def to_json(report: Report) -> str:
     """Return a report as JSON text, a class and a row of the matrix to a line."""
     content = report.to_dict()
     lines = [f"{json.dumps(key)}: {_value(value)}" for key, value in content.items()]
     return "{\n  " + ",\n  ".join(lines) + "\n}\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by text, see `write_together`.
-
-    Args:
-        path: the file; its folder is made when missing.
-        text: its new content.
-
-    Raises:
-        DeeplabMiouError: it cannot be written; the file is as it was before.
-    """
-    write_together({path: text})
 
 
 def write_together(texts: Mapping[Path, str]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import Scores
-    from deeplab_miou.worst_frames import WorstFrame
+    from deeplab_miou.metric.worst_frames import WorstFrame
 
 SCHEMA_VERSION = 1
 

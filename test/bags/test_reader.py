@@ -114,5 +114,5 @@ def test_sections_are_seconds_of_the_recording(write_bag):
         assert reader.section() == (start, end + 1)
         assert reader.section(1.5, 2.0) == (start + 3 * SECOND // 2, start + 7 * SECOND // 2)
         assert reader.section(3.0, 60.0) == (start + 3 * SECOND, end + 1)
-        with pytest.raises(ConfigurationError, match=r"start is 4, expected at most the 3\.900 s"):
+        with pytest.raises(ConfigurationError, match=r"start is 4 s, .* ends after 3\.9 s"):
             reader.section(4.0)

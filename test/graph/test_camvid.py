@@ -25,7 +25,8 @@ from deeplab_miou.model import checkpoints
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.network import DeepLabV3Plus
 from deeplab_miou.model.segmenter import Segmenter
-from deeplab_miou.offline import OfflineOptions, evaluate
+from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.options import OfflineOptions
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 FRAMES = 40

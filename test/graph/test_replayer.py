@@ -22,12 +22,13 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
-from deeplab_miou import offline
 from deeplab_miou.bags.images import typestore
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.engine import EngineOptions
 from deeplab_miou.images import RawImage
+from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.options import OfflineOptions
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 100_000_000
@@ -392,10 +393,10 @@ def test_an_inactive_evaluator_is_no_audience(replay, evaluator, graph, tmp_path
 
 def offline_report(bag, image=IMAGE, label=LABEL):
     engine = EngineOptions(source="topic", labels=LABELS)
-    options = offline.OfflineOptions(
+    options = OfflineOptions(
         str(bag), engine, label_topic=label, image_topic=image, prediction_topic=image
     )
-    return offline.evaluate(options).report
+    return evaluate(options).report
 
 
 @pytest.fixture

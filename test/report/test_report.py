@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 
 from deeplab_miou.accounting import Account, Reason, Stream
-from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.bootstrap import Intervals, Timeline
 from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report import files
-from deeplab_miou.report.files import write_atomically, write_json, write_report
+from deeplab_miou.report.files import check_directory, to_json, write_report, write_together
 from deeplab_miou.report.page import render_page
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report, Window
 from deeplab_miou.report.table import print_table
-from deeplab_miou.worst_frames import WorstFrame
 
 # Class 2 is absent; one pixel of class 1 has an invalid prediction.
 MATRIX = np.array([[6, 2, 0, 0], [1, 3, 0, 1], [0, 0, 0, 0]], np.int64)
@@ -66,9 +66,8 @@ def table_text(report, **kwargs):
     return stream.getvalue()
 
 
-def test_json_holds_what_the_agreement_names(tmp_path):
-    write_json(make_report(), tmp_path / "report.json")
-    content = json.loads((tmp_path / "report.json").read_text())
+def test_json_holds_what_the_agreement_names():
+    content = json.loads(to_json(make_report()))
     assert content["schema_version"] == 1
     assert content["miou"] == pytest.approx((6 / 9 + 3 / 7) / 2)
     assert (content["miou_lower"], content["miou_upper"]) == (0.4, 0.8)
@@ -99,11 +98,10 @@ def test_json_holds_what_the_agreement_names(tmp_path):
         assert 0 < content[key] < 1
 
 
-def test_nan_becomes_null_everywhere(tmp_path):
+def test_nan_becomes_null_everywhere():
     empty = np.zeros((3, 4), np.int64)
     report = make_report(matrix=empty, scores=compute_scores(empty), frames=0)
-    write_json(report, tmp_path / "report.json")
-    text = (tmp_path / "report.json").read_text()
+    text = to_json(report)
     content = json.loads(text)
     assert "NaN" not in text
     assert content["miou"] is None
@@ -128,18 +126,18 @@ def test_no_intervals_are_null():
 
 
 def test_an_existing_report_survives_a_full_disk(tmp_path, monkeypatch):
-    write_json(make_report(), tmp_path / "report.json")
-    before = (tmp_path / "report.json").read_bytes()
+    paths = write_report(make_report(), tmp_path)
+    before = [path.read_bytes() for path in paths]
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DeeplabMiouError, match="No space left on device") as caught:
-        write_json(make_report(frames=9), tmp_path / "report.json")
+        write_report(make_report(frames=9), tmp_path)
     assert "\n" not in str(caught.value)
-    assert (tmp_path / "report.json").read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
@@ -149,7 +147,7 @@ def test_a_device_that_is_full_is_one_line(tmp_path, monkeypatch):
     (tmp_path / ".r.json.x.tmp").symlink_to("/dev/full")
     # The name is taken by a link: the exclusive creation must refuse to write through it.
     with pytest.raises(DeeplabMiouError, match="cannot be written"):
-        write_atomically(tmp_path / "r.json", "new")
+        write_together({tmp_path / "r.json": "new"})
     assert (tmp_path / "r.json").read_text() == "old"
 
 
@@ -361,3 +359,18 @@ def test_the_environment_is_plain_and_complete():
     assert facts["cpu_count"] >= 1
     assert facts["gpu"] is None
     assert utc(0) == "1970-01-01T00:00:00Z"
+
+
+def test_folder_is_made_and_checked(tmp_path):
+    check_directory(str(tmp_path / "a" / "b"))
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"report folder .*file/x"):
+        check_directory(str(tmp_path / "file" / "x"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        check_directory(str(tmp_path))

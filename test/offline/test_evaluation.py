@@ -11,9 +11,10 @@ from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.engine import EngineOptions
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.images import CompressedImage, RawImage
-from deeplab_miou.offline import OfflineOptions, evaluate
+from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.options import OfflineOptions
 
-CAMVID = Path(__file__).parents[2] / "shared" / "data" / "camvid"
+CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 SECOND = 1_000_000_000
 CLASSES = 19
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -10,9 +9,9 @@ from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.aggregation.aggregate import Aggregate
 from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
 from deeplab_miou.aggregation.results import Scoring
-from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.live_report import LiveRun, check_directory, save_report
+from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.report.live import LiveRun, save_report
 
 EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
 NAMES = ("road", "car", "sky")
@@ -71,18 +70,3 @@ def test_nothing_counted_leaves_an_older_report_alone(tmp_path):
     with pytest.raises(DeeplabMiouError, match="nothing has been counted"):
         save_report(str(tmp_path), *counted(), facts({}))
     assert (tmp_path / "report.json").read_bytes() == before
-
-
-def test_folder_is_made_and_checked(tmp_path):
-    check_directory(str(tmp_path / "a" / "b"))
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"report folder .*file/x"):
-        check_directory(str(tmp_path / "file" / "x"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_folder_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        check_directory(str(tmp_path))

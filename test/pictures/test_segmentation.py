@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab_miou.labels import load_label_map
-from deeplab_miou.pictures import comparison
+from deeplab_miou.pictures.segmentation import comparison
 
 LABELS = load_label_map("demo")
 

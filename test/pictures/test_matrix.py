@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeplab_miou.matrix_picture import draw_matrix
+from deeplab_miou.pictures.matrix import draw_matrix
 
 BLUE, RED, WHITE, GREY = [20, 80, 160], [190, 40, 30], [255, 255, 255], [225, 225, 225]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeplab_miou.worst_frames import WorstFrames
+from deeplab_miou.metric.worst_frames import WorstFrames
 
 SECOND = 10**9
 

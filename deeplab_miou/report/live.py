@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.report.files import write_report
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report, Window
@@ -35,24 +34,6 @@ class LiveRun:
     refused: Mapping[str, int]
     scoring: Scoring
     started_s: float
-
-
-def check_directory(directory: str) -> None:
-    """Make a folder if need be and see that files can be written to it.
-
-    Raises:
-        ConfigurationError: they cannot.
-    """
-    try:
-        folder = Path(directory).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"report folder {directory!r} cannot be written to: {reason}"
-        ) from None
 
 
 def save_report(directory: str, result: Result, window: Result, run: LiveRun) -> Path:

@@ -13,7 +13,8 @@ from deeplab_miou.model.options import add_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deeplab_miou.offline import Evaluation, OfflineOptions
+    from deeplab_miou.offline.evaluation import Evaluation
+    from deeplab_miou.offline.options import OfflineOptions
 
 _EPILOG = """exit codes:
   0  evaluated
@@ -127,9 +128,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
 
-    from deeplab_miou.live_report import check_directory  # noqa: PLC0415
-    from deeplab_miou.offline import evaluate  # noqa: PLC0415
-    from deeplab_miou.report.files import to_json, write_report  # noqa: PLC0415
+    from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
+    from deeplab_miou.report.files import (  # noqa: PLC0415
+        check_directory,
+        to_json,
+        write_report,
+    )
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     if arguments.output:
@@ -153,7 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> OfflineOptions:
     from deeplab_miou.engine import EngineOptions  # noqa: PLC0415
-    from deeplab_miou.offline import OfflineOptions  # noqa: PLC0415
+    from deeplab_miou.offline.options import OfflineOptions  # noqa: PLC0415
 
     engine = EngineOptions(
         source="topic" if arguments.prediction_topic else "network",
@@ -191,7 +195,7 @@ def _evaluate_with_progress(options: OfflineOptions, console: Console) -> Evalua
         TimeRemainingColumn,
     )
 
-    from deeplab_miou.offline import evaluate  # noqa: PLC0415
+    from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
 
     columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

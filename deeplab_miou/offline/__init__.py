@@ -1,0 +1,1 @@
+"""Evaluation of a bag from its file, without a graph."""

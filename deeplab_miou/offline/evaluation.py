@@ -1,0 +1,92 @@
+"""Evaluates a bag: the same pipeline that live nodes run, and the same report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.cdr import IMAGE_TYPES
+from deeplab_miou.engine import build_engine
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.offline.run import Run
+from deeplab_miou.report.provenance import environment, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.report.report import Report
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report, and whether all of the bag is in it.
+
+    Attributes:
+        report: the report.
+        damaged: the bag could not be read to its end; the report is about what could.
+        first_drops: for each reason that occurred, the first frame's line.
+    """
+
+    report: Report
+    damaged: bool
+    first_drops: dict[str, str]
+
+
+def evaluate(
+    options: OfflineOptions, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> Evaluation:
+    """Evaluate a bag.
+
+    Args:
+        options: what and how.
+        on_progress: called after each message with how many were read, and how many there are.
+
+    Raises:
+        ConfigurationError: a topic, checkpoint, label map or device cannot be used.
+        BagError: nothing of the bag can be read.
+    """
+    started_s = time.time()
+    with BagReader(options.bag) as reader:
+        _check(options, reader)
+        section = reader.section(options.start_s, options.duration_s)
+        engine = build_engine(options.engine)
+        try:
+            run = Run(options, engine)
+            problem = run.read(reader, section, on_progress)
+        finally:
+            engine.close()
+    provenance = {
+        **engine.provenance,
+        "command": "deeplab-miou evaluate",
+        "mode": "offline",
+        "bags": [options.bag],
+        "input_topic": options.input_topic,
+        "label_topic": options.label_topic,
+        "sync_tolerance_s": options.sync_tolerance_s,
+        "start_s": options.start_s,
+        "duration_s": options.duration_s,
+        "absent_classes": options.absent_classes,
+        "started": utc(started_s),
+        "ended": utc(time.time()),
+        **environment(engine.device),
+    }
+    report = run.report(provenance, [problem] if problem else [])
+    return Evaluation(report, bool(problem), run.first_drops)
+
+
+def _check(options: OfflineOptions, reader: BagReader) -> None:
+    """Complain about topics before the network is loaded."""
+    for topic in options.topics:
+        info = reader.require(topic, IMAGE_TYPES)
+        if info.serialization != "cdr":
+            raise ConfigurationError(
+                f"topic {topic!r} of bag {options.bag!r} is serialised as {info.serialization!r}, "
+                f"expected 'cdr' as ROS 2 writes it"
+            )
+    if options.input_topic == options.label_topic:
+        raise ConfigurationError(
+            f"topic {options.label_topic!r} is given for both images and labels: name two topics"
+        )

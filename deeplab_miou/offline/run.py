@@ -1,0 +1,146 @@
+"""One evaluation of a bag: messages in, report out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deeplab_miou.accounting import Stream
+from deeplab_miou.bags.images import decode_image
+from deeplab_miou.errors import BagError, FrameError
+from deeplab_miou.images import decode_color
+from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.worst_frames import WorstFrames
+from deeplab_miou.pairing import Pairer
+from deeplab_miou.pictures.segmentation import comparison
+from deeplab_miou.pipeline import FrameOutcome, Pipeline
+from deeplab_miou.report.course import seconds
+from deeplab_miou.report.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.bags.reader import BagReader
+    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.engine import Engine
+    from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.pipeline import Message
+
+_NS = 1_000_000_000
+# Nothing presses offline: labels may lie far behind their images in the bag.
+_HELD_FRAMES = 10_000
+_HELD_BYTES = 2**30
+
+
+class Run:
+    """One evaluation: feeds the pipeline and works it off message by message.
+
+    Args:
+        options: what and how.
+        engine: label map and predictions.
+
+    Attributes:
+        first_drops: for each reason that occurred, the first frame's line.
+    """
+
+    def __init__(self, options: OfflineOptions, engine: Engine) -> None:
+        self.first_drops: dict[str, str] = {}
+        self._options = options
+        self._label_map = engine.label_map
+        self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
+        self._worst: WorstFrames[FrameOutcome] = WorstFrames()
+        pairer: Pairer[Message] = Pairer(
+            tolerance_ns=round(options.sync_tolerance_s * _NS),
+            max_frames=_HELD_FRAMES,
+            max_bytes=_HELD_BYTES,
+        )
+        self._pipeline = Pipeline(
+            engine.predictor,
+            engine.label_map,
+            pairer=pairer,
+            score_at=options.engine.score_at,
+            on_outcome=self._take,
+        )
+
+    def read(
+        self, reader: BagReader, section: tuple[int, int], on_progress: Callable[[int, int], None]
+    ) -> str:
+        """Evaluate a section of a bag.
+
+        Args:
+            reader: the open bag.
+            section: recording times to begin at and to end before, nanoseconds.
+            on_progress: called after each message with how many were read, and how many there are.
+
+        Returns:
+            What could not be read of it, empty if nothing.
+        """
+        topics = self._options.topics
+        total = sum(reader.topics[topic].count for topic in topics)
+        problem = ""
+        try:
+            for done, message in enumerate(reader.messages(topics, *section), 1):
+                self._add(message)
+                while self._pipeline.queued:
+                    self._pipeline.work(0.0)
+                on_progress(done, total)
+        except BagError as error:
+            problem = str(error)
+        self._pipeline.flush()
+        return problem
+
+    def report(self, provenance: dict[str, object], problems: list[str]) -> Report:
+        """Return the report of all that was read."""
+        snapshot = self._pipeline.snapshot()
+        absent = self._options.absent_classes
+        worst = self._worst.frames()
+        return Report(
+            class_names=self._label_map.class_names,
+            matrix=snapshot.matrix,
+            frames=snapshot.frames,
+            scores=compute_scores(snapshot.matrix, absent_classes=absent),
+            accounting={
+                "images": snapshot.account.images.to_dict(),
+                "labels": snapshot.account.labels.to_dict(),
+            },
+            provenance=provenance,
+            intervals=self._bootstrap.intervals(absent_classes=absent),
+            timeline=self._bootstrap.timeline(absent_classes=absent),
+            worst_frames=worst,
+            pictures=[self._picture(frame.evidence) for frame in worst],
+            palette=self._label_map.palette,
+            ignored_pixels=snapshot.ignored_pixels,
+            unmapped_pixels=snapshot.unmapped_pixels,
+            problems=problems,
+        )
+
+    def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
+        """Draw a frame that was evaluated, for the report."""
+        assert outcome.prediction is not None  # noqa: S101  (evaluated)
+        assert outcome.ground_truth is not None  # noqa: S101
+        image = None
+        if outcome.image is not None and not self._options.prediction_topic:
+            image = decode_color(outcome.image.image)
+        return comparison(image, outcome.ground_truth, outcome.prediction, self._label_map)
+
+    def _add(self, message: BagMessage) -> None:
+        stream = Stream.LABEL if message.topic == self._options.label_topic else Stream.IMAGE
+        try:
+            stamped = decode_image(message)
+        except FrameError as error:
+            # Its stamp cannot be read either: the time of recording is the best there is.
+            self._pipeline.reject(stream, message.timestamp_ns, "", error)
+            return
+        self._pipeline.add(stream, stamped.stamp_ns, stamped.frame_id, stamped.image)
+
+    def _take(self, outcome: FrameOutcome) -> None:
+        image = outcome.image or outcome.label
+        if outcome.reason is not None:
+            stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
+            self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
+        elif outcome.matrix is not None and image is not None:
+            self._bootstrap.update(outcome.matrix, image.stamp_ns)
+            self._worst.update(outcome.matrix, image.stamp_ns, outcome)
