@@ -105,7 +105,8 @@ class Account:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received: Counter[Stream] = Counter()
+        self._received = dict.fromkeys(Stream, 0)
+        self._waiting = dict.fromkeys(Stream, 0)
         self._evaluated = 0
         self._dropped: Counter[tuple[Stream, Reason]] = Counter()
 
@@ -113,19 +114,20 @@ class Account:
         """Count one message that arrived on a stream."""
         with self._lock:
             self._received[stream] += 1
+            self._waiting[stream] += 1
 
     def evaluated(self) -> None:
         """Count one image and its label as evaluated."""
         with self._lock:
             self._evaluated += 1
-            for stream in Stream:
-                self._check(stream)
+            self._end(Stream.IMAGE)
+            self._end(Stream.LABEL)
 
     def dropped(self, stream: Stream, reason: Reason) -> None:
         """Count one message that ended without being evaluated."""
         with self._lock:
             self._dropped[stream, reason] += 1
-            self._check(stream)
+            self._end(stream)
 
     def snapshot(self) -> AccountSnapshot:
         """Return both streams' counts at one instant."""
@@ -135,22 +137,20 @@ class Account:
     def reset(self) -> None:
         """Start from zero; what is waiting is forgotten too."""
         with self._lock:
-            self._received.clear()
+            self._received = dict.fromkeys(Stream, 0)
+            self._waiting = dict.fromkeys(Stream, 0)
             self._evaluated = 0
             self._dropped.clear()
 
-    def _waiting(self, stream: Stream) -> int:
-        dropped = sum(self._dropped[stream, reason] for reason in Reason)
-        return self._received[stream] - self._evaluated - dropped
-
-    def _check(self, stream: Stream) -> None:
-        if self._waiting(stream) < 0:
+    def _end(self, stream: Stream) -> None:
+        self._waiting[stream] -= 1
+        if self._waiting[stream] < 0:
             raise RuntimeError(f"account: more {stream.value}s ended than were received")
 
     def _counts(self, stream: Stream) -> StreamCounts:
         return StreamCounts(
             received=self._received[stream],
             evaluated=self._evaluated,
-            waiting=self._waiting(stream),
+            waiting=self._waiting[stream],
             dropped={r.value: n for r in Reason if (n := self._dropped[stream, r])},
         )

@@ -18,7 +18,6 @@ from deeplab_miou.aggregation.messages import (
     check_counts,
     matrix_from_counts,
 )
-from deeplab_miou.metric.confusion import to_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
-    from deeplab_miou.pipeline import FrameOutcome
     from deeplab_miou.run_state import RunSnapshot
 
 _NS = 1_000_000_000
@@ -45,8 +43,13 @@ def time_to_ns(stamp: Time) -> int:
 
 def ns_to_time(nanoseconds: int) -> Time:
     """Return nanoseconds as a well-formed stamp; beyond the years 1901 to 2038 the nearest one."""
-    seconds, rest = divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
+    seconds, rest = split_stamp(nanoseconds)
     return Time(sec=seconds, nanosec=rest)
+
+
+def split_stamp(nanoseconds: int) -> tuple[int, int]:
+    """Return seconds and nanoseconds of a stamp, as `ns_to_time`."""
+    return divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
 
 
 def image_to_message(
@@ -200,44 +203,6 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         raise RefusedError(
             error.kind, f"ConfusionMatrix of {message.source!r} refused: {error}"
         ) from None
-
-
-def frame_score_message(outcome: FrameOutcome, *, source: str, run_id: str) -> FrameScore:
-    """Return the outcome of one frame."""
-    leading = outcome.image or outcome.label
-    label = outcome.label or leading
-    if leading is None or label is None:
-        raise ValueError("an outcome must have an image or a label")
-    stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
-    timing = outcome.timing
-    message = FrameScore(
-        label_stamp=ns_to_time(label.stamp_ns),
-        source=source,
-        run_id=run_id,
-        reset_count=outcome.ticket.reset_count,
-        sequence=outcome.ticket.sequence,
-        stream=stream,
-        outcome="evaluated" if outcome.reason is None else outcome.reason.value,
-        message=outcome.message,
-        ignored_pixels=outcome.ignored_pixels,
-        unmapped_pixels=outcome.unmapped_pixels,
-        queue_seconds=timing.queue_s,
-        decode_seconds=timing.decode_s,
-        inference_seconds=timing.inference_s,
-        counting_seconds=timing.counting_s,
-        latency_seconds=timing.latency_s,
-    )
-    message.header.stamp = ns_to_time(leading.stamp_ns)
-    message.header.frame_id = leading.frame_id
-    if outcome.ground_truth is not None:
-        message.height, message.width = outcome.ground_truth.shape
-    if outcome.matrix is not None:
-        cells, counts = to_cells(outcome.matrix)
-        message.cells.frombytes(cells.tobytes())
-        message.counts.frombytes(counts.tobytes())
-        message.labelled_pixels = int(outcome.matrix.sum())
-        message.invalid_predictions = int(outcome.matrix[:, -1].sum())
-    return message
 
 
 def frame_from_message(message: FrameScore) -> FrameRecord:

@@ -14,9 +14,9 @@ from deeplab_miou.images import decode_color
 from deeplab_miou.nodes.conversions import (
     account_message,
     confusion_message,
-    frame_score_message,
     image_to_message,
 )
+from deeplab_miou.nodes.frame_bytes import encode_frame
 from deeplab_miou.pictures.segmentation import overlay
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ class EvaluatorOutputs:
     def frame(self, outcome: FrameOutcome) -> None:
         """Publish an outcome, and its pictures if it has a prediction."""
         if self._frames.get_subscription_count():
-            self._frames.publish(
-                frame_score_message(outcome, source=self._source, run_id=self._run_id)
-            )
+            self._frames.publish(encode_frame(outcome, source=self._source, run_id=self._run_id))
         if outcome.prediction is not None:
             self._pictures(outcome)
 

@@ -52,10 +52,10 @@ class _ErrorText(ctypes.Structure):
 
 
 class _Native(NamedTuple):
-    """The functions called."""
+    """The functions called, and the allocator that messages come from."""
 
     take: Callable[..., int]
-    allocator: Callable[[], _Allocator]
+    allocator: object
     make: Callable[..., int]
     free: Callable[..., int]
     error: Callable[[], _ErrorText]
@@ -74,8 +74,7 @@ class Serialized:
         self.array = _Array()
         self.reference = ctypes.byref(self.array)
         self._free = native.free
-        allocator = native.allocator()
-        if native.make(self.reference, capacity, ctypes.byref(allocator)) != _OK:
+        if native.make(self.reference, capacity, native.allocator) != _OK:
             raise MemoryError(f"no memory for a message of {capacity} bytes")
 
     def __del__(self) -> None:
@@ -145,10 +144,12 @@ def load_native() -> _Native | None:
     """Return the C functions, None where they are not as expected."""
     try:
         # Both are loaded already: rclpy is made of them.
-        rcl, rcutils = ctypes.CDLL("librcl.so"), ctypes.CDLL("librcutils.so")
+        # What takes no time is called without giving up the lock, which does.
+        rcl, rcutils = ctypes.CDLL("librcl.so"), ctypes.PyDLL("librcutils.so")
+        allocator = _function(rcutils.rcutils_get_default_allocator, _Allocator, 0)()
         native = _Native(
             take=_function(rcl.rcl_take_serialized_message, ctypes.c_int, 4),
-            allocator=_function(rcutils.rcutils_get_default_allocator, _Allocator, 0),
+            allocator=ctypes.byref(allocator),
             make=_function(
                 rcutils.rcutils_uint8_array_init,
                 ctypes.c_int,
@@ -162,7 +163,7 @@ def load_native() -> _Native | None:
         return None
     probe = Serialized(native, _PROBE)
     found = (probe.array.length, probe.array.capacity, probe.array.allocator.allocate)
-    return native if found == (0, _PROBE, native.allocator().allocate) else None
+    return native if found == (0, _PROBE, allocator.allocate) else None
 
 
 def _function(

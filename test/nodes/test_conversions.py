@@ -10,14 +10,12 @@ from builtin_interfaces.msg import Time
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 from rclpy.serialization import serialize_message
 
-from deeplab_miou.accounting import AccountSnapshot, Reason, StreamCounts
+from deeplab_miou.accounting import AccountSnapshot, StreamCounts
 from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.cdr import RAW_TYPE, read_image
 from deeplab_miou.images import RawImage
-from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.nodes import conversions
-from deeplab_miou.pipeline import FrameOutcome, Message, Timing
-from deeplab_miou.run_state import RunSnapshot, Ticket
+from deeplab_miou.run_state import RunSnapshot
 
 
 @pytest.mark.parametrize(
@@ -122,45 +120,6 @@ def test_absurd_accounts_and_sequences_are_refused():
 def test_account_with_unequal_lists_is_refused():
     with pytest.raises(RefusedError, match="1 reasons and 2 counts"):
         conversions.stream_counts(StreamAccount(reasons=["x"], dropped=[1, 2]))
-
-
-def test_evaluated_frame_round_trip():
-    matrix = np.array([[0, 5, 1], [0, 2, 0]], np.int64)
-    image, label = (
-        Message(stamp, frame, None, 0.0, 0) for stamp, frame in ((10, "camera"), (12, "labels"))
-    )
-    outcome = FrameOutcome(
-        image,
-        label,
-        None,
-        "",
-        Ticket(1, 8),
-        matrix=matrix,
-        ground_truth=np.zeros((2, 4), np.uint8),
-        ignored_pixels=3,
-        timing=Timing(inference_s=0.5),
-    )
-    message = conversions.frame_score_message(outcome, source="/e", run_id="r")
-    assert (message.stream, message.outcome) == ("pair", "evaluated")
-    assert (message.height, message.width) == (2, 4)
-    assert (message.labelled_pixels, message.invalid_predictions) == (8, 1)
-    assert (message.header.stamp.nanosec, message.label_stamp.nanosec) == (10, 12)
-    assert message.header.frame_id == "camera"
-    assert message.inference_seconds == 0.5
-    record = conversions.frame_from_message(message)
-    assert record.evaluated
-    assert (record.reset_count, record.sequence, record.stamp_ns) == (1, 8, 10)
-    assert from_cells(record.cells, record.counts, 2).tolist() == matrix.tolist()
-
-
-def test_dropped_label_becomes_a_frame_score():
-    label = Message(12, "labels", None, 0.0, 0)
-    outcome = FrameOutcome(None, label, Reason.UNMATCHED_LABEL, "no image", Ticket(0, 1))
-    message = conversions.frame_score_message(outcome, source="/e", run_id="r")
-    assert (message.stream, message.outcome) == ("label", "unmatched_label")
-    assert message.header.stamp == message.label_stamp
-    assert len(message.cells) == 0
-    assert not conversions.frame_from_message(message).evaluated
 
 
 def test_frame_score_without_cells_is_read():
