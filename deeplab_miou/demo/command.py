@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     console.print()
     print_table(report, console)
     console.print(f"\nreport: {output / 'report.json'} and {output / 'report.html'}")
+    console.print(f"with pictures of the worst frames: {output / 'offline' / 'report.html'}")
     return _compare(output / "report.json", report, console)
 
 

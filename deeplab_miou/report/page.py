@@ -116,6 +116,7 @@ def render_page(report: Report, digest: str = "") -> str:
         classes=_class_rows(report, names, weakest),
         course=course(report.timeline, report.scores.miou),
         worst=_worst(report, names),
+        evaluators=len({frame.source for frame in report.worst_frames}),
         pictured=len(report.pictures) > 0,
         names=names,
         longest=min(max(map(len, [*names, "invalid"])), _LONGEST_DRAWN_NAME),
@@ -186,7 +187,7 @@ def _worst(report: Report, names: list[str]) -> list[_Worst]:
                 printable(frame.source),
                 format_score(frame.miou),
                 f"{frame.wrong:.1%}",
-                f"{pixels:,} of {names[truth]} taken for {instead}" if pixels else "",
+                f"{pixels:,} pixels of {names[truth]} taken for {instead}" if pixels else "",
                 _jpeg(report.pictures[index]) if index < len(report.pictures) else "",
             )
         )

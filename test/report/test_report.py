@@ -277,7 +277,7 @@ def pictured(source="/e"):
 def test_the_page_shows_where_the_network_failed():
     page = render_page(pictured())
     text = " ".join(" ".join(parse(page).text).split())
-    assert "mIoU 0.2500 , 50.0% of its pixels wrong; 1,234 of car taken for no class" in text
+    assert "mIoU 0.2500 , 50.0% of its pixels wrong; 1,234 pixels of car taken for no class" in text
     assert "stamp 1700000012.100000000, 2023-11-14 22:13:32.100 UTC, /e" in text
     assert "2.000 s: mIoU 0.3000" in text
     assert page.count("data:image/jpeg;base64,") == 1
