@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecycleNodeMixin,
@@ -34,6 +35,7 @@ FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
 _HEARTBEAT_S = 0.5
+_ACKNOWLEDGE_LIMIT_S = 1.0  # a subscriber that was killed acknowledges nothing
 
 
 class ManagedNode(LifecycleNode):
@@ -173,7 +175,7 @@ class ManagedNode(LifecycleNode):
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run `cleanup`."""
-        return self._guard("clean up", self.cleanup)
+        return self._guard("clean up", self._clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go down in order from whatever state the node is in."""
@@ -181,7 +183,7 @@ class ManagedNode(LifecycleNode):
         if state.label == "active":
             steps.append(lambda: self.on_deactivate(state))
         if state.label in ("active", "inactive"):
-            steps += [lambda: self._guard("finish", self.finish), self.cleanup]
+            steps += [lambda: self._guard("finish", self.finish), self._clean_up]
         return self._all_of(steps)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -189,9 +191,17 @@ class ManagedNode(LifecycleNode):
         steps = (
             self.deactivate,
             lambda: LifecycleNodeMixin.on_deactivate(self, state),
-            self.cleanup,
+            self._clean_up,
         )
         return self._all_of(steps)
+
+    def _clean_up(self) -> None:
+        # With its publisher goes what a subscriber has not acknowledged: the last counts, mostly.
+        limit_s = time.monotonic() + _ACKNOWLEDGE_LIMIT_S
+        for publisher in self.publishers:
+            remaining_s = max(limit_s - time.monotonic(), 0.0)
+            publisher.wait_for_all_acked(Duration(seconds=remaining_s))
+        self.cleanup()
 
     def _guard(
         self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None

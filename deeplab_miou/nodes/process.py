@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 import rclpy
-from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -28,7 +27,6 @@ _THREADS = 4
 _LINGER_S = 1.5  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 8.0  # launch kills after 10 s
-_ACKNOWLEDGE_LIMIT_S = 0.5
 
 
 def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
@@ -113,15 +111,10 @@ def _shut_down(node: ManagedNode) -> bool:
     try:
         if node.state_label == "finalized":
             return True
-        ended = node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+        return node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
     except Exception as error:  # noqa: BLE001  rclpy's RCLError has no public name
         node.get_logger().error(f"cannot shut down: {error!r}")
         return False
-    limit = time.monotonic() + _ACKNOWLEDGE_LIMIT_S
-    for publisher in node.publishers:
-        remaining = max(limit - time.monotonic(), 0.0)
-        publisher.wait_for_all_acked(Duration(seconds=remaining))
-    return ended
 
 
 def _watch(node: ManagedNode, ended: threading.Event) -> None:

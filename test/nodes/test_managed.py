@@ -7,6 +7,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
+from std_msgs.msg import String
 
 from deeplab_miou.errors import ConfigurationError
 
@@ -66,6 +67,16 @@ def test_shutdown_from_every_state(make, depth):
             ["configure", "activate", "deactivate", *down],
         ][depth]
     )
+
+
+@pytest.mark.parametrize("trigger", ["cleanup", "shutdown"])
+def test_last_messages_are_acknowledged_before_their_publishers_go(make, trigger):
+    node = make()
+    node.trigger_configure()
+    publisher = node.create_publisher(String, "last", 1)
+    publisher.wait_for_all_acked = lambda _: node.steps.append("acknowledged")
+    assert getattr(node, f"trigger_{trigger}")() == SUCCESS
+    assert node.steps[-2:] == ["acknowledged", "cleanup"]
 
 
 def test_users_mistake_fails_the_step_and_can_be_mended(make, capfd):
