@@ -37,11 +37,6 @@ class Worker:
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
     def _loop(self) -> None:
         try:
             while not self._stopping.is_set():

@@ -103,23 +103,6 @@ class Accumulator:
             if frame is not None:
                 self._enter(frame, stamp_ns)
 
-    def merge(self, matrix: NDArray[np.int64], frames: int) -> None:
-        """Add the sum of many frames, for example another accumulator's; the window is unchanged.
-
-        Args:
-            matrix: (n, n + 1) int64 counts.
-            frames: how many frames they came from.
-
-        Raises:
-            ValueError: the matrix has another shape or type, or ``frames`` is negative.
-        """
-        self._check(matrix)
-        if frames < 0:
-            raise ValueError(f"frames must not be negative, but got {frames}")
-        with self._lock:
-            self._matrix += matrix
-            self._frames += frames
-
     def snapshot(self) -> AccumulatorSnapshot:
         """Return copies of everything at one instant."""
         with self._lock:
