@@ -98,12 +98,15 @@ def test_three_times_too_many_frames(start, graph, tmp_path, overflow):
     assert stamps == sorted(stamps)
     check_age(evaluated, (tmp_path / "turns").read_text().split()[before:])
     assert np.median(answers_s) < 0.2
+    # In the queue, in work and prepared, being added and being dropped: whatever came to wait with
+    # its partner. How far one topic is ahead of the other is the machine's affair.
+    paired = [min(m.images.waiting, m.labels.waiting) for m in load.camera.states.messages]
+    assert max(paired) <= QUEUE + 4
     own = [m for m in diagnostics.messages if m.status[0].name.startswith(EVALUATOR)]
     assert len(own) >= LOAD_S - 1
     assert any("queue_full" in m.status[0].message for m in own)
     values = [{pair.key: pair.value for pair in m.status[0].values} for m in own]
     assert max(int(told["pairs in queue"]) for told in values) <= QUEUE
-    assert max(int(told["images held"]) for told in values) <= load.sent // 10
 
 
 def check_age(evaluated, turns):
