@@ -41,7 +41,9 @@ COMMANDS = (
     Command(
         "convert", "deeplab_miou.model.convert_command", "write a checkpoint in our own format"
     ),
-    Command("pack", "deeplab_miou.pack_command", "write folders of images and labels as a bag"),
+    Command(
+        "pack", "deeplab_miou.bags.pack_command", "write folders of images and labels as a bag"
+    ),
     Command("labels", "deeplab_miou.labels_command", "list label maps, or show one"),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )

@@ -14,8 +14,9 @@ from deeplab_miou.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EPILOG = """An image and a label belong together if their paths below IMAGES and LABELS are equal up to
-the suffixes. Files are packed as they are, as CompressedImage; images without a label, too.
+_EPILOG = """An image and a label belong together if their paths below IMAGES and LABELS are
+equal up to the suffixes. Files are packed as they are, as CompressedImage, images without a label
+too.
 
 examples:
   deeplab-miou pack camvid/images camvid/labels camvid_bag
