@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deeplab_miou.predictors import Predictor
 
 DEMO_CHECKPOINT = "demo"
+_DEMO_NOTE = "; this is the network that ships, which knows rendered scenes only"
 
 # Networks that take the image as it comes are warmed up at this size, (h, w).
 _WARM_UP_SIZE = (480, 640)
@@ -154,6 +155,7 @@ def _from_network(options: EngineOptions) -> Engine:
             f"checkpoint {options.checkpoint} holds no label map: name one with labels"
         )
     _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
+    _check_order(label_map, checkpoint.label_map, f"checkpoint {options.checkpoint}")
     segmenter = Segmenter(
         checkpoint,
         device=options.device,
@@ -179,7 +181,8 @@ def _from_network(options: EngineOptions) -> Engine:
         NetworkPredictor(segmenter),
         facts,
         device=segmenter.device,
-        summary=f"{checkpoints.describe(checkpoint)}; {segmenter.device}, {segmenter.precision}",
+        summary=f"{checkpoints.describe(checkpoint)}; {segmenter.device}, {segmenter.precision}"
+        + (_DEMO_NOTE if options.checkpoint == DEMO_CHECKPOINT else ""),
         device_facts=lambda: devices.memory_facts(segmenter.device),
         close=segmenter.close,
     )
@@ -223,3 +226,17 @@ def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
             f"{what} has {num_classes} classes, label map {label_map.name} has "
             f"{label_map.num_classes}: expected the same classes in the same order"
         )
+
+
+def _check_order(label_map: LabelMap, known: LabelMap | None, what: str) -> None:
+    """Complain about the checkpoint's own classes in another order: counts would be of others."""
+    if known is None or set(known.class_names) != set(label_map.class_names):
+        return  # they may well be called otherwise
+    for index, (ours, theirs) in enumerate(
+        zip(label_map.class_names, known.class_names, strict=True)
+    ):
+        if ours != theirs:
+            raise ConfigurationError(
+                f"label map {label_map.name} has the classes of {what} in another order: class "
+                f"{index} is {ours!r}, of the network {theirs!r}; order them as the network does"
+            )

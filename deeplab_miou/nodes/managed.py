@@ -243,12 +243,15 @@ class ManagedNode(LifecycleNode):
             ("activate", self.trigger_activate),
         ):
             if trigger() != SUCCESS:
-                self.get_logger().error(
-                    f"autostart: {name} failed, the node stays {self.state_label}; mend what the "
-                    f"line above says, then `ros2 lifecycle set {self.get_fully_qualified_name()} "
-                    f"{name}`"
+                ends = self.get_parameter("autostart_exit_on_failure").value is True
+                then = (
+                    "ends; mend what the line above says and start it again"
+                    if ends
+                    else f"stays {self.state_label}; mend what the line above says, then "
+                    f"`ros2 lifecycle set {self.get_fully_qualified_name()} {name}`"
                 )
-                if self.get_parameter("autostart_exit_on_failure").value is True:
+                self.get_logger().error(f"autostart: {name} failed, the node {then}")
+                if ends:
                     self.failure = DeeplabMiouError(f"autostart: {name} failed")
                     self.request_stop()
                 return

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.engine import EngineOptions
+from deeplab_miou.engine import EngineOptions, build_engine
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.images import CompressedImage, RawImage
 from deeplab_miou.offline.evaluation import evaluate
@@ -208,3 +208,18 @@ def test_a_network_is_run_on_the_images(tmp_path):
     assert len(report.provenance["checkpoint_sha256"]) == 64
     assert report.provenance["device"] == "cpu"
     assert report.provenance["input_topic"] == "/camera/image"
+
+
+def test_the_networks_classes_in_another_order_are_refused(tmp_path):
+    names = ("sidewalk", "road", "building", "pole", "vegetation", "sky", "person", "car")
+    entries = "\n".join(f"  - {{name: {name}, ids: [{k}]}}" for k, name in enumerate(names))
+    (tmp_path / "mine.yaml").write_text(f"classes:\n{entries}\n")
+    given = EngineOptions(checkpoint="demo", labels=str(tmp_path / "mine.yaml"))
+    with pytest.raises(ConfigurationError, match="class 0 is 'sidewalk', of the network 'road'"):
+        build_engine(given)
+    renamed = (tmp_path / "mine.yaml").read_text().replace("sidewalk", "pavement")
+    (tmp_path / "mine.yaml").write_text(renamed)
+    engine = build_engine(given)
+    engine.close()
+    assert engine.label_map.class_names[0] == "pavement"
+    assert "rendered scenes only" in engine.summary
