@@ -2,7 +2,8 @@
 
 Raw images are seen through `numpy` over the message's own bytes. Read without help: rgb8, bgr8,
 rgba8, bgra8, 8UC3 and 8UC4 (taken as bgr), mono8, 8UC1, mono16, 16UC1, 32SC1, and PNG and JPEG in
-compressed images. Other encodings go through the converter given to `register_converter`, if any.
+compressed images. Other encodings go through the converter of the process, if it has one, see
+`deeplab_miou.raw_pixels`.
 
 In label images, single channels are ids, never brightness: 8 bits are not stretched, 16 bits not
 scaled. Three or four channels are colours that the label map knows; so are PNGs with a palette.
@@ -14,7 +15,6 @@ and 2**26 (8192 x 8192) in all; of a compressed image, the size in its header.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,17 @@ from deeplab_miou.compressed import (
     read_header,
 )
 from deeplab_miou.errors import FrameError
+from deeplab_miou.raw_pixels import (
+    LAYOUTS,
+    as_bytes,
+    byte_count,
+    can_convert,
+    check_data,
+    convert,
+    quote,
+    unknown_encoding,
+    view,
+)
 
 if TYPE_CHECKING:
     from array import array
@@ -76,31 +87,6 @@ class CompressedImage:
 
 
 ImageMessage = RawImage | CompressedImage
-Converter = Callable[[RawImage, str], "NDArray[Any]"]
-
-
-class _Layout(NamedTuple):
-    """How an encoding stores a pixel."""
-
-    channels: int
-    dtype: str
-    bgr: bool = False
-
-
-_LAYOUTS = {
-    "rgb8": _Layout(3, "u1"),
-    "bgr8": _Layout(3, "u1", bgr=True),
-    "rgba8": _Layout(4, "u1"),
-    "bgra8": _Layout(4, "u1", bgr=True),
-    "8UC3": _Layout(3, "u1", bgr=True),
-    "8UC4": _Layout(4, "u1", bgr=True),
-    "mono8": _Layout(1, "u1"),
-    "8UC1": _Layout(1, "u1"),
-    "mono16": _Layout(1, "u2"),
-    "16UC1": _Layout(1, "u2"),
-    "32SC1": _Layout(1, "i4"),
-}
-_SUPPORTED = f"{', '.join(_LAYOUTS)}, compressed png and jpeg"
 
 
 class _Pixels(NamedTuple):
@@ -113,25 +99,6 @@ class _Pixels(NamedTuple):
     palette: bool = False
 
 
-class _Registry:
-    """The one converter of the process."""
-
-    converter: Converter | None = None
-
-
-def register_converter(converter: Converter | None) -> None:
-    """Set what reads raw images of encodings that this module does not read itself.
-
-    The core knows no ROS packages: a node registers ``cv_bridge`` here when it is installed.
-
-    Args:
-        converter: called with a message and the encoding wanted, ``rgb8`` or, for labels,
-            ``passthrough``; returns (H, W, 3) uint8 or, for labels, (H, W) of integers. Any
-            exception of it becomes a `FrameError`. None: none.
-    """
-    _Registry.converter = converter
-
-
 def check_image(message: ImageMessage) -> None:
     """Check what a message claims, quickly and without decoding it; decoding may still fail.
 
@@ -142,11 +109,11 @@ def check_image(message: ImageMessage) -> None:
         _checked_header(message)
         return
     check_size(message.height, message.width)
-    layout = _LAYOUTS.get(message.encoding)
+    layout = LAYOUTS.get(message.encoding)
     if layout is not None:
-        _view(message, layout)
-    elif _Registry.converter is None:
-        raise _unknown_encoding(message)
+        check_data(message, layout)
+    elif not can_convert():
+        raise unknown_encoding(message)
 
 
 def decode_color(message: ImageMessage) -> NDArray[np.uint8]:
@@ -221,23 +188,23 @@ def image_size(message: ImageMessage) -> tuple[int, int] | None:
     """
     if isinstance(message, RawImage):
         return message.height, message.width
-    header = read_header(_bytes(message.data))
+    header = read_header(as_bytes(message.data))
     return None if header is None else (header.height, header.width)
 
 
 def byte_size(message: ImageMessage) -> int:
     """Return the size of the message's payload in bytes."""
-    return int(_bytes(message.data).size)
+    return byte_count(message.data)
 
 
 def _read(message: ImageMessage, wanted: str) -> _Pixels:
     if isinstance(message, CompressedImage):
         return _decompress(message, wanted)
     check_size(message.height, message.width)
-    layout = _LAYOUTS.get(message.encoding)
+    layout = LAYOUTS.get(message.encoding)
     if layout is None:
-        return _convert(message, wanted)
-    return _Pixels(_view(message, layout), layout.bgr)
+        return _Pixels(convert(message, wanted), bgr=False)
+    return _Pixels(view(message, layout), layout.bgr)
 
 
 def _read_labels(message: ImageMessage) -> _Pixels:
@@ -267,66 +234,16 @@ def _ids(pixels: _Pixels, message: ImageMessage) -> NDArray[np.uint8 | np.uint16
     return ids // ids.dtype.type(pixels.gray_levels) if pixels.gray_levels > 1 else ids
 
 
-def _view(message: RawImage, layout: _Layout) -> NDArray[Any]:
-    """See a raw image's data as (H, W) or (H, W, channels), read-only."""
-    dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
-    pixel = layout.channels * dtype.itemsize
-    row = message.width * pixel
-    if message.step < row or message.step % dtype.itemsize:
-        raise FrameError(
-            Reason.BAD_SIZE,
-            f"image {message.width}x{message.height} {message.encoding} has step {message.step}, "
-            f"expected a multiple of {dtype.itemsize} of at least {row}",
-        )
-    # The last row need not be padded.
-    needed = message.step * (message.height - 1) + row
-    data = _bytes(message.data)
-    if data.size < needed:
-        raise FrameError(
-            Reason.TRUNCATED_DATA,
-            f"image {message.width}x{message.height} {message.encoding} has {data.size} bytes, "
-            f"expected {needed}: the message was cut short",
-        )
-    shape: tuple[int, ...] = (message.height, message.width)
-    strides: tuple[int, ...] = (message.step, pixel)
-    if layout.channels > 1:
-        shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
-    view: NDArray[Any] = np.ndarray(shape, dtype, buffer=data, strides=strides)
-    view.flags.writeable = False
-    return view
-
-
-def _convert(message: RawImage, wanted: str) -> _Pixels:
-    if _Registry.converter is None:
-        raise _unknown_encoding(message)
-    try:
-        array = np.asarray(_Registry.converter(message, wanted))
-    except Exception as error:  # a converter fails in its own ways, and only this frame is lost
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image of encoding {_quote(message.encoding)} could not be converted to {wanted}: "
-            f"{_quote(str(error))}",
-        ) from error
-    expected = (message.height, message.width, 3) if wanted == "rgb8" else array.shape[:2]
-    if array.shape != expected or array.shape[:2] != (message.height, message.width):
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image of encoding {_quote(message.encoding)} was converted to shape {array.shape}, "
-            f"expected {'(height, width, 3)' if wanted == 'rgb8' else 'ids (height, width)'}",
-        )
-    return _Pixels(array, bgr=False)
-
-
 def _decompress(message: CompressedImage, wanted: str) -> _Pixels:
     header = _checked_header(message)
-    data = _bytes(message.data)
+    data = as_bytes(message.data)
     array = decode_file(data, header)
     source, _, target = message.format.partition(";")
     if source.startswith("bayer_") and array.ndim == 2:  # noqa: PLR2004
         height, width = array.shape
         step, big = width * array.itemsize, np.dtype("=u2").str == ">u2"
         raw = RawImage(height, width, source, big, step, array.tobytes())
-        return _convert(raw, wanted)
+        return _Pixels(convert(raw, wanted), bgr=False)
     levels = 255 // ((1 << header.depth) - 1) if header.depth < 8 else 1  # noqa: PLR2004
     return _Pixels(
         array,
@@ -345,35 +262,17 @@ def _checked_header(message: CompressedImage) -> Header:
             "image is of image_transport's compressedDepth, which is for depth: use its "
             "compressed transport with png",
         )
-    data = _bytes(message.data)
+    data = as_bytes(message.data)
     header = read_header(data)
     if header is None:
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"compressed image of format {_quote(message.format)} ({data.size} bytes) starts like "
+            f"compressed image of format {quote(message.format)} ({data.size} bytes) starts like "
             "neither png nor jpeg: expected one of these",
         )
     check_size(header.height, header.width)
     return header
 
 
-def _unknown_encoding(message: RawImage) -> FrameError:
-    return FrameError(
-        Reason.BAD_ENCODING,
-        f"image has encoding {_quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
-        "encodings need cv_bridge",
-    )
-
-
-def _bytes(data: Buffer) -> NDArray[np.uint8]:
-    """See any buffer as (n,) uint8."""
-    return np.frombuffer(data, np.uint8)
-
-
 def _name(message: ImageMessage) -> str:
-    return _quote(message.encoding if isinstance(message, RawImage) else message.format)
-
-
-def _quote(text: str) -> str:
-    """Quote text that came from a message: on one line, and not without end."""
-    return repr(text[:80] + "..." if len(text) > 80 else text)  # noqa: PLR2004
+    return quote(message.encoding if isinstance(message, RawImage) else message.format)

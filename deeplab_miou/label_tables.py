@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCK_PIXELS = 1 << 15
 _WORD = 8
 _BYTES = 256
+# More are not checked in place, see `kernels.any_foreign`.
+_MAX_CHECKED_CLASSES = 128
 
 
 class _Table:
@@ -76,12 +78,14 @@ class IdTable(_Table):
         # Numba takes half a second to import: only a process that maps ids pays for it.
         from deeplab_miou.metric import kernels  # noqa: PLC0415
 
-        if (
-            self._is_identity
-            and raw.flags.c_contiguous
-            and not kernels.any_foreign()(raw.reshape(-1), len(self._classes), self._ignore_index)
-        ):
-            return raw, 0
+        if self._is_identity and raw.flags.c_contiguous:
+            flat = raw.reshape(-1)
+            words = flat.size // _WORD * _WORD
+            foreign = kernels.any_foreign()(
+                flat[:words].view(np.uint64), len(self._classes), self._ignore_index
+            )
+            if not foreign and (words == flat.size or not self._byte_tables[1][flat[words:]].any()):
+                return raw, 0
         ids = np.empty(raw.shape, np.uint8)
         words = raw.shape[1] // _WORD * _WORD if raw.strides[1] == 1 else 0
         count = 0
@@ -103,6 +107,8 @@ class IdTable(_Table):
     @cached_property
     def _is_identity(self) -> bool:
         """Whether exactly the train ids and ``ignore_index`` are known, as themselves."""
+        if len(self._classes) > _MAX_CHECKED_CLASSES:
+            return False
         known = [*range(len(self._classes)), self._ignore_index]
         expected = np.full(_BYTES, self._mark, self._dtype)
         expected[known] = known

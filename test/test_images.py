@@ -26,9 +26,9 @@ from deeplab_miou.images import (
     decode_ids,
     decode_labels,
     image_size,
-    register_converter,
 )
 from deeplab_miou.labels import LabelMap, load_label_map
+from deeplab_miou.raw_pixels import register_converter
 
 HEIGHT, WIDTH = 3, 5
 COLOR_ORDERS = {

@@ -490,3 +490,22 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(ConfigurationError, match=r"mine\.yaml cannot be read: Permission denied"):
         load_label_map(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 127, 128, 129, 254])
+@pytest.mark.parametrize("width", [8, 13])
+def test_train_ids_are_checked_in_place(count, width):
+    label_map = make(classes=[{"name": f"c{i}"} for i in range(count)])
+    known = np.full((3, width), 255, np.uint8)
+    known[1:] = count - 1
+    found = label_map.map_ids(known)
+    np.testing.assert_array_equal(found.ids, known)
+    assert found.unmapped == 0
+    assert np.shares_memory(found.ids, known) == (count <= 128)
+    for place in (0, known.size - 1):
+        for value in range(256):
+            raw = known.copy()
+            raw.flat[place] = value
+            found = label_map.map_ids(raw)
+            assert found.unmapped == (count <= value < 255)
+            assert found.ids.flat[place] == (value if value < count else 255)

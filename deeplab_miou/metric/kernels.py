@@ -23,6 +23,7 @@ _U = np.uint64
 _ZERO, _ONE, _WORD, _LAST_BYTE, _BYTE = _U(0), _U(1), _U(8), _U(56), _U(255)
 _HELD = 256  # words put aside: far enough that the stores are through before they are loaded again
 _REPEAT = _U(0x0101010101010101)
+_HIGH_BIT, _LOW = _U(128), _U(127) * _REPEAT
 
 
 def _count_held(  # noqa: PLR0917 - compiled code takes no keywords
@@ -158,7 +159,7 @@ def _map_words(
     table: NDArray[np.uint8],
     unknown: NDArray[np.uint8],
     out: NDArray[np.uint64],
-) -> np.uint64:
+) -> Any:  # noqa: ANN401 - a uint64
     """Look up uint8 ids, eight to a word, a run of equal words at a time.
 
     Args:
@@ -170,10 +171,10 @@ def _map_words(
     Returns:
         How many ids are not known.
     """
-    count = _ZERO
+    count: Any = _ZERO
     last = _ZERO
-    mapped = _U(table[0]) * _REPEAT
-    strange = _U(unknown[0]) * _WORD
+    mapped: Any = _U(table[0]) * _REPEAT
+    strange: Any = _U(unknown[0]) * _WORD
     for r in range(_U(raw.shape[0])):
         for c in range(_U(raw.shape[1])):
             word = raw[r, c]
@@ -190,13 +191,24 @@ def _map_words(
     return count
 
 
-def _any_foreign(ids: NDArray[np.uint8], num_classes: np.uint8, ignore_index: np.uint8) -> bool:
-    """Tell whether any of (k,) ids is neither below `num_classes` nor `ignore_index`."""
-    foreign = np.uint8(0)
-    for i in range(ids.shape[0]):
-        value = ids[i]
-        foreign |= np.uint8(value >= num_classes) & np.uint8(value != ignore_index)
-    return foreign != 0
+def _any_foreign(words: NDArray[np.uint64], num_classes: np.uint8, ignore_index: np.uint8) -> bool:
+    """Tell whether any uint8 id is neither below `num_classes` nor `ignore_index`.
+
+    Args:
+        words: (k,) eight ids each.
+        num_classes: n, at most 128.
+        ignore_index: the id that is no class and known.
+    """
+    # In each byte, without carry to the next: the high bit of (b & 127) + 128 - n, or of b itself,
+    # says b >= n; that of (b & 127) + 127, or of b, says b != 0.
+    offset = (_HIGH_BIT - _U(num_classes)) * _REPEAT
+    ignored = _U(ignore_index) * _REPEAT
+    foreign = _ZERO
+    for i in range(words.shape[0]):
+        word = words[i]
+        other = word ^ ignored
+        foreign |= (((word & _LOW) + offset) | word) & (((other & _LOW) + _LOW) | other)
+    return bool(foreign & (_HIGH_BIT * _REPEAT))
 
 
 @functools.cache
@@ -224,9 +236,8 @@ def map_words() -> Callable[..., int]:
 @functools.cache
 def any_foreign() -> Callable[..., bool]:
     """Return `_any_foreign` compiled."""
-    byte = numba.types.uint8
-    ids = numba.types.Array(byte, 1, "C", readonly=True, aligned=False)
-    return compiled(_any_foreign, (ids, byte, byte))
+    words = numba.types.Array(numba.types.uint64, 1, "C", readonly=True, aligned=False)
+    return compiled(_any_foreign, (words, numba.types.uint8, numba.types.uint8))
 
 
 def _pixels(element: str) -> Any:  # noqa: ANN401 - numba is untyped

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import Image
 
-from deeplab_miou.images import register_converter
+from deeplab_miou.raw_pixels import register_converter
 
 if TYPE_CHECKING:
     import numpy as np
