@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, FrameError
-from deeplab_miou.images import decode_color
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
@@ -51,7 +51,9 @@ class Run:
         self._options = options
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
+        self._predictor = engine.predictor
         self._worst: WorstFrames[FrameOutcome] = WorstFrames()
+        self._pictures: list[NDArray[np.uint8]] = []
         pairer: Pairer[Message] = Pairer(
             tolerance_ns=round(options.sync_tolerance_s * _NS),
             max_frames=_HELD_FRAMES,
@@ -63,6 +65,8 @@ class Run:
             pairer=pairer,
             score_at=options.engine.score_at,
             on_outcome=self._take,
+            # A few frames are predicted once more at the end: a device need not hand out them all.
+            watched=lambda: False,
         )
 
     def read(
@@ -90,13 +94,15 @@ class Run:
         except BagError as error:
             problem = str(error)
         self._pipeline.flush()
+        # A device that fails now costs the pictures, not the report.
+        with suppress(FrameError):
+            self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
         return problem
 
     def report(self, provenance: dict[str, object], problems: list[str]) -> Report:
         """Return the report of all that was read."""
         snapshot = self._pipeline.snapshot()
         absent = self._options.absent_classes
-        worst = self._worst.frames()
         return Report(
             class_names=self._label_map.class_names,
             matrix=snapshot.matrix,
@@ -109,8 +115,8 @@ class Run:
             provenance=provenance,
             intervals=self._bootstrap.intervals(absent_classes=absent),
             timeline=self._bootstrap.timeline(absent_classes=absent),
-            worst_frames=worst,
-            pictures=[self._picture(frame.evidence) for frame in worst],
+            worst_frames=self._worst.frames(),
+            pictures=self._pictures,
             palette=self._label_map.palette,
             ignored_pixels=snapshot.ignored_pixels,
             unmapped_pixels=snapshot.unmapped_pixels,
@@ -118,13 +124,16 @@ class Run:
         )
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
-        """Draw a frame that was evaluated, for the report."""
-        assert outcome.prediction is not None  # noqa: S101  (evaluated)
+        """Draw a frame that was evaluated."""
+        assert outcome.image is not None  # noqa: S101  (evaluated)
         assert outcome.ground_truth is not None  # noqa: S101
-        image = None
-        if outcome.image is not None and not self._options.prediction_topic:
-            image = decode_color(outcome.image.image)
-        return comparison(image, outcome.ground_truth, outcome.prediction, self._label_map)
+        given = self._predictor.prepare(outcome.image.image)
+        (scored,) = self._predictor.score(
+            [given], [outcome.ground_truth], self._label_map, watched=True
+        ).result()
+        assert scored.prediction is not None  # noqa: S101  (watched)
+        image = None if self._options.prediction_topic else given
+        return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
 
     def _add(self, message: BagMessage) -> None:
         stream = Stream.LABEL if message.topic == self._options.label_topic else Stream.IMAGE

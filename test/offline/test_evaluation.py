@@ -223,3 +223,16 @@ def test_the_networks_classes_in_another_order_are_refused(tmp_path):
     engine.close()
     assert engine.label_map.class_names[0] == "pavement"
     assert "rendered scenes only" in engine.summary
+
+
+def test_the_worst_frames_have_pictures_and_a_course(tmp_path):
+    write_bag(tmp_path / "bag")
+    report = evaluate(options(tmp_path / "bag")).report
+    assert len(report.pictures) == len(report.worst_frames) == 6
+    assert all(picture.shape == (48, 64, 3) for picture in report.pictures)
+    mious = [frame.miou for frame in report.worst_frames]
+    assert mious == sorted(mious)
+    assert len(report.timeline.miou) == 20
+    # Nobody gave an image: the first panel is empty, the last has the mistakes.
+    assert len(np.unique(report.pictures[0][:24, :32])) == 1
+    assert len(np.unique(report.pictures[0][24:, 32:])) > 1
