@@ -1,20 +1,13 @@
-"""``deeplab-miou evaluate``: options in, table and files out."""
+"""``deeplab-miou evaluate``: its options."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.model.options import add_options
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from deeplab_miou.offline.evaluation import Evaluation
-    from deeplab_miou.offline.options import OfflineOptions
 
 _EPILOG = """exit codes:
   0  evaluated
@@ -115,119 +108,14 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate and report.
-
-    Args:
-        arguments: the parsed command line.
-
-    Returns:
-        The exit code.
+    """Evaluate and report; return the exit code.
 
     Raises:
         DeeplabMiouError: nothing could be evaluated or written.
     """
-    from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
+    from deeplab_miou.offline import terminal  # noqa: PLC0415  (--help needs none of what it needs)
 
-    from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
-    from deeplab_miou.report.files import (  # noqa: PLC0415
-        check_directory,
-        to_json,
-        write_report,
-    )
-
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    if arguments.output:
-        # Before the work, not after an hour of it.
-        check_directory(arguments.output)
-    options = _options(arguments)
-    if arguments.quiet or not errors.is_terminal:
-        evaluation = evaluate(options)
-    else:
-        evaluation = _evaluate_with_progress(options, errors)
-    if arguments.output:
-        paths = write_report(evaluation.report, arguments.output)
-        if not arguments.quiet:
-            errors.print(f"wrote {paths[0]} and {paths[1]}", markup=False)
-    if arguments.format == "json" and not arguments.quiet:
-        sys.stdout.write(to_json(evaluation.report))
-    elif not arguments.quiet:
-        _print(evaluation)
-    return _exit_code(evaluation, errors)
-
-
-def _options(arguments: argparse.Namespace) -> OfflineOptions:
-    from deeplab_miou.engine import EngineOptions  # noqa: PLC0415
-    from deeplab_miou.offline.options import OfflineOptions  # noqa: PLC0415
-
-    engine = EngineOptions(
-        source="topic" if arguments.prediction_topic else "network",
-        checkpoint=arguments.checkpoint,
-        labels=arguments.labels,
-        prediction_labels=arguments.prediction_labels,
-        output_stride=arguments.output_stride,
-        input_size=arguments.input_size,
-        mean=arguments.mean,
-        std=arguments.std,
-        device=arguments.device,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        score_at=arguments.score_at,
-    )
-    return OfflineOptions(
-        bag=arguments.bag,
-        engine=engine,
-        image_topic=arguments.image_topic,
-        label_topic=arguments.label_topic,
-        prediction_topic=arguments.prediction_topic,
-        sync_tolerance_s=arguments.sync_tolerance,
-        start_s=arguments.start,
-        duration_s=arguments.duration,
-        absent_classes=arguments.absent_classes,
-    )
-
-
-def _evaluate_with_progress(options: OfflineOptions, console: Console) -> Evaluation:
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
-
-    columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        return evaluate(
-            options, lambda done, total: progress.update(task, completed=done, total=total)
-        )
-
-
-def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    from deeplab_miou.report.table import print_table, printable  # noqa: PLC0415
-
-    # Piped into a file or a pager, a table of 80 columns would lose its numbers.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    print_table(evaluation.report, console)
-    for reason, message in evaluation.first_drops.items():
-        console.print(f"first {reason}: {printable(message)}", markup=False, soft_wrap=True)
-
-
-def _exit_code(evaluation: Evaluation, errors: Console) -> int:
-    from deeplab_miou import cli  # noqa: PLC0415
-
-    if evaluation.damaged:
-        for problem in evaluation.report.problems:
-            errors.print(f"deeplab-miou: {problem}", markup=False)
-        return cli.DAMAGED_BAG
-    if not evaluation.report.frames:
-        errors.print("deeplab-miou: nothing was evaluated, see what became of each message")
-        return cli.NOTHING_EVALUATED
-    return cli.OK
+    return terminal.run(arguments)
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,112 @@
+"""``deeplab-miou evaluate`` once its options are read: progress, table, files, exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deeplab_miou import cli
+from deeplab_miou.engine import EngineOptions
+from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.report.files import check_directory, to_json, write_report
+from deeplab_miou.report.table import print_table, printable
+
+if TYPE_CHECKING:
+    import argparse
+
+    from deeplab_miou.offline.evaluation import Evaluation
+
+# Piped into a file or a pager, a table of 80 columns would lose its numbers.
+_PIPED_WIDTH = 120
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and report.
+
+    Args:
+        arguments: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DeeplabMiouError: nothing could be evaluated or written.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if arguments.output:
+        # Before the work, not after an hour of it.
+        check_directory(arguments.output)
+    options = _options(arguments)
+    if errors.is_terminal and not arguments.quiet:
+        evaluation = _evaluate_with_progress(options, errors)
+    else:
+        evaluation = evaluate(options)
+    if arguments.output:
+        data, page = write_report(evaluation.report, arguments.output)
+        if not arguments.quiet:
+            errors.print(f"wrote {data} and {page}", markup=False)
+    if not arguments.quiet:
+        if arguments.format == "json":
+            sys.stdout.write(to_json(evaluation.report))
+        else:
+            _print_table(evaluation)
+    return _exit_code(evaluation, errors)
+
+
+def _options(arguments: argparse.Namespace) -> OfflineOptions:
+    engine = EngineOptions(
+        source="topic" if arguments.prediction_topic else "network",
+        checkpoint=arguments.checkpoint,
+        labels=arguments.labels,
+        prediction_labels=arguments.prediction_labels,
+        output_stride=arguments.output_stride,
+        input_size=arguments.input_size,
+        mean=arguments.mean,
+        std=arguments.std,
+        device=arguments.device,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        score_at=arguments.score_at,
+    )
+    return OfflineOptions(
+        bag=arguments.bag,
+        engine=engine,
+        image_topic=arguments.image_topic,
+        label_topic=arguments.label_topic,
+        prediction_topic=arguments.prediction_topic,
+        sync_tolerance_s=arguments.sync_tolerance,
+        start_s=arguments.start,
+        duration_s=arguments.duration,
+        absent_classes=arguments.absent_classes,
+    )
+
+
+def _evaluate_with_progress(options: OfflineOptions, console: Console) -> Evaluation:
+    columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        return evaluate(
+            options, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+
+
+def _print_table(evaluation: Evaluation) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    print_table(evaluation.report, console)
+    for reason, message in evaluation.first_drops.items():
+        console.print(f"first {reason}: {printable(message)}", markup=False, soft_wrap=True)
+
+
+def _exit_code(evaluation: Evaluation, errors: Console) -> int:
+    if evaluation.damaged:
+        for problem in evaluation.report.problems:
+            errors.print(f"deeplab-miou: {problem}", markup=False)
+        return cli.DAMAGED_BAG
+    if not evaluation.report.frames:
+        errors.print("deeplab-miou: nothing was evaluated, see what became of each message")
+        return cli.NOTHING_EVALUATED
+    return cli.OK
