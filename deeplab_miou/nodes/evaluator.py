@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.cdr import read_image, read_stamp
 from deeplab_miou.engine import Engine, EngineOptions, build_engine
 from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_outputs import EvaluatorOutputs
@@ -40,6 +42,7 @@ _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
 _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
+_SWITCH_INTERVAL_S = 0.0005
 _NS = 1_000_000_000
 
 
@@ -170,6 +173,7 @@ class DeeplabEvaluator(ManagedNode):
         self._pipeline = None
         self._outputs = None
         gc.unfreeze()
+        release_freed_memory()
 
     def finish(self) -> None:
         """Say how it ended."""
@@ -337,6 +341,9 @@ def _engine_options(settings: Mapping[str, object]) -> EngineOptions:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
+    keep_freed_memory()
+    # Threads that take messages wait for the one that counts no longer than a frame lasts.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     process.main(DeeplabEvaluator, args)
 
 
