@@ -92,6 +92,9 @@ class Aggregate:
             if replaces:
                 self._runs.forget(state.source, but=state.key)
                 self._frames.clear()
+                if run is not None:
+                    # Frames of it may have come already, and were taken for those of before.
+                    run.forget_frames(0)
             if not bound:
                 self._frames.expect(len(state.class_names))
                 self._names = state.class_names

@@ -234,6 +234,17 @@ def test_another_configuration_empties_the_window():
     assert sums.window(1.0).totals.frames == 0
 
 
+def test_frames_that_overtake_another_configuration_are_missing():
+    sums = Aggregate()
+    sums.add_state(state(configuration="a", frame_sequence=0), 0.0)
+    sums.add_frame(frame(1, reset_count=1))
+    again = state(reset_count=1, sequence=1, configuration="b", frame_sequence=1)
+    sums.add_state(again, 1.0)
+    sums.add_frame(frame(2, reset_count=1))
+    assert sums.window(3.0).totals.frames == 1
+    assert sums.totals(3.0).missing_frames == 1
+
+
 def test_evaluator_reset_replaces():
     sums = Aggregate()
     sums.add_state(state(sequence=5, matrix=9 * EXAMPLE, frames=9), 0.0)
