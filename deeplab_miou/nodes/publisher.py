@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from std_srvs.srv import Trigger
 
 from deeplab_miou.aggregation.aggregate import Aggregate
-from deeplab_miou.aggregation.results import Scoring
+from deeplab_miou.aggregation.results import Scoring, score
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.managed import ManagedNode
@@ -19,6 +20,7 @@ from deeplab_miou.nodes.publisher_parameters import PARAMETERS
 from deeplab_miou.nodes.publisher_status import PublisherStatus
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.live import LiveRun, save_report
+from deeplab_miou.report.table import format_interval, format_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rclpy.timer import Timer
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_HEADLINE_PERIOD_S = 10.0
 
 
 class MiouPublisher(ManagedNode):
@@ -37,6 +40,8 @@ class MiouPublisher(ManagedNode):
         self._status = PublisherStatus()
         self._changed = threading.Event()
         self._started_s = 0.0
+        self._told_s = 0.0
+        self._told_frames = 0
         self._inputs: PublisherInputs | None = None
         self._outputs: PublisherOutputs | None = None
         self._running_timers: list[Timer] = []
@@ -59,6 +64,7 @@ class MiouPublisher(ManagedNode):
         )
         self._status = PublisherStatus()
         self._started_s = time.time()
+        self._told_s, self._told_frames = time.monotonic(), 0
         self._outputs = PublisherOutputs(self)
         self._own_services = [
             self.create_service(Trigger, name, callback, callback_group=self.transition_group)
@@ -101,7 +107,9 @@ class MiouPublisher(ManagedNode):
         self._aggregate = None
 
     def finish(self) -> None:
-        """Write the report."""
+        """Log the score and write the report."""
+        if self._aggregate.totals(time.monotonic()).frames:
+            self.get_logger().info(self._headline())
         if not self.settings["save_report_on_shutdown"] or not self.settings["report_directory"]:
             return
         if self._aggregate.totals(time.monotonic()).class_names:
@@ -141,13 +149,24 @@ class MiouPublisher(ManagedNode):
     def _diagnose(self) -> None:
         now_s = time.monotonic()
         silence = self._inputs.silence(self.settings["startup_timeout"])
+        totals = self._aggregate.totals(now_s)
         status = self._status.report(
-            self._aggregate.totals(now_s),
+            totals,
+            score(totals.matrix, self._aggregate.scoring).miou if totals.frames else math.nan,
             self._aggregate.ages(now_s),
             self._aggregate.refused,
             silence,
         )
         self._outputs.diagnostics(status)
+        if totals.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
+            self._told_frames, self._told_s = totals.frames, now_s
+            self.get_logger().info(self._headline())
+
+    def _headline(self) -> str:
+        result = self._aggregate.result(time.monotonic())
+        bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
+        parts = ["mIoU", format_score(result.scores.miou), format_interval(*bounds)]
+        return " ".join(filter(None, [*parts, f"over {result.totals.frames} frames"]))
 
     # Services.
 

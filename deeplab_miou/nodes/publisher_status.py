@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from deeplab_miou.report.table import format_score
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,6 +29,7 @@ class PublisherStatus:
     def report(
         self,
         totals: Totals,
+        miou: float,
         ages: Mapping[str, float],
         refused: Mapping[str, int],
         silence: str,
@@ -35,6 +38,7 @@ class PublisherStatus:
 
         Args:
             totals: what has been counted.
+            miou: of these; NaN if nothing was.
             ages: seconds since each evaluator was last heard.
             refused: messages refused, by kind.
             silence: what is not heard though it should be; empty if all is.
@@ -53,8 +57,10 @@ class PublisherStatus:
             level, text = DiagnosticStatus.WARN, silence or ", ".join(news)
         else:
             count = len(totals.sources)
-            level, text = DiagnosticStatus.OK, f"{totals.frames} frames of {count} evaluator(s)"
+            level = DiagnosticStatus.OK
+            text = f"mIoU {format_score(miou)}, {totals.frames} frames of {count} evaluator(s)"
         values = {
+            "mIoU": format_score(miou),
             "frames": totals.frames,
             "missing frames": totals.missing_frames,
             "sources": ", ".join(totals.sources),

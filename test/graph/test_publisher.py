@@ -185,7 +185,8 @@ def test_contradictions_are_refused_and_seen_in_diagnostics(start, graph, result
     assert "'/other'" in process.wait_for_output("classes")
     assert "'/broken'" in process.wait_for_output("2 counts, expected 12")
     # The warning ends with its cause, and nothing was mixed.
-    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+    fine = diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+    assert fine.status[0].message.startswith("mIoU 0."), fine.status[0].message
     publisher.publish(confusion(sequence=2, times=2))
     assert list(result.wait(frames(2)).sources) == [EVALUATOR]
 
@@ -341,6 +342,7 @@ def test_signal_ends_it_in_order_with_a_report(number, start, result, evaluator,
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["frames"] == 9
     assert result.wait(frames(9))
+    assert "over 9 frames" in process.output
     assert "Traceback" not in process.output
 
 
