@@ -10,12 +10,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
 from deeplab_miou.labels import available_label_maps, load_label_map
+from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.offline import command
+from deeplab_miou.report.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -192,6 +195,16 @@ def test_topics_and_services_are_those_of_the_nodes():
     nodes = "".join(path.read_text() for path in (ROOT / "deeplab_miou" / "nodes").glob("*.py"))
     named = {re.sub("`", "", row[1]).split(",")[0] for row in table(README, "Node")}
     assert {name for name in named if name.startswith("~")} == set(re.findall(r'"(~/\w+)"', nodes))
+
+
+def test_every_key_of_a_report_is_explained():
+    scores = compute_scores(np.eye(2, 3, dtype=np.int64))
+    report = Report(("a", "b"), np.eye(2, 3, dtype=np.int64), 1, scores, {}).to_dict()
+    rows = table(PAGES["docs/report.md"], "Key of `report.json`")
+    named = [key for row in rows for key in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(report)
+    (classes,) = (row[1] for row in rows if row[0] == "`classes`")
+    assert set(re.findall(r"`(\w+)`", classes)) == set(report["classes"][0])
 
 
 def test_label_maps_are_those_that_ship():

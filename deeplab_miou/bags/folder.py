@@ -36,7 +36,9 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
             )
         return [path], {}
     if not path.is_dir():
-        raise ConfigurationError(f"bag {str(path)!r} does not exist")
+        raise ConfigurationError(
+            f"bag {str(path)!r} does not exist: give a rosbag2 folder, an .mcap or a .db3 file"
+        )
     files, declared = _read_metadata(path, problems)
     if not files:
         files = sorted(
