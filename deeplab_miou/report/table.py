@@ -44,7 +44,7 @@ def print_table(report: Report, console: Console) -> None:
     for line in accounting_lines(report):
         console.print(Text(line), soft_wrap=True)
     for problem in report.problems:
-        console.print(Text(f"not scored: {printable(problem)}", "bold red"), soft_wrap=True)
+        console.print(Text(f"incomplete: {printable(problem)}", "bold red"), soft_wrap=True)
 
 
 def accounting_lines(report: Report) -> list[str]:

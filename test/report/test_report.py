@@ -205,7 +205,7 @@ def test_the_table_shows_scores_and_every_message():
     assert "images: 3 received = 1 evaluated + 1 waiting + 1 unmatched_image" in text
     assert "labels: 1 received = 1 evaluated" in text
     assert "13 scored (1 with an invalid prediction), 4 ignored (2 of unknown" in text
-    assert "not scored: bag is cut" in text
+    assert "incomplete: bag is cut" in text
     order = [text.index(name) for name in ("road", "car", "pole")]
     assert order == sorted(order)
 
@@ -260,7 +260,7 @@ def test_the_page_shows_what_the_report_holds():
     assert "car predicted as road: 1 pixels, 20.00%" in text
     assert "car predicted as invalid prediction: 1 pixels" in text
     assert "net.safetensors" in text
-    assert "Not scored: bag is cut" in text
+    assert "Incomplete: bag is cut" in text
 
 
 def pictured(source="/e"):
