@@ -267,7 +267,7 @@ class GraphClient:
                 self._arrived.wait(_POLL_S)
         return value
 
-    def repeat_until(self, action, condition, timeout_s=_TIMEOUT_S):
+    def repeat_until(self, action, condition, timeout_s=_TIMEOUT_S, period_s=_REPEAT_S):
         """Do something every so often; return the first true value of a condition."""
         __tracebackhide__ = True
         due_s = 0.0
@@ -276,7 +276,7 @@ class GraphClient:
             nonlocal due_s
             if time.monotonic() >= due_s:
                 action()
-                due_s = time.monotonic() + _REPEAT_S
+                due_s = time.monotonic() + period_s
             return condition()
 
         return self.wait_until(step, timeout_s)
@@ -308,12 +308,33 @@ class GraphClient:
         __tracebackhide__ = True
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
+            self._introduce(name.rpartition("/")[0], timeout_s)
         client = self._clients[name]
         self.wait_until(client.service_is_ready, timeout_s, lambda: f"there is no service {name}")
         future = client.call_async(kind.Request() if request is None else request)
         future.add_done_callback(self._notify)
         self.wait_until(future.done, timeout_s, lambda: f"service {name} does not answer")
         return future.result()
+
+    def _introduce(self, server, timeout_s):
+        """See that a node knows the clients we have: rmw throws its answers to others away.
+
+        A node hears of endpoints in the order they were made: what answers the newest client knows
+        them all. That one may ask again, the others may not: to reset twice is not to reset once.
+        """
+        __tracebackhide__ = True
+        from rcl_interfaces.srv import GetParameters  # noqa: PLC0415
+
+        newest = self.node.create_client(GetParameters, f"{server}/get_parameters")
+        self.wait_until(newest.service_is_ready, timeout_s, lambda: f"there is no node {server}")
+        asked = []
+        self.repeat_until(
+            lambda: asked.append(newest.call_async(GetParameters.Request())),
+            lambda: any(future.done() for future in asked),
+            timeout_s,
+            period_s=1.0,
+        )
+        self.node.destroy_client(newest)
 
     def state(self, node):
         """Return the label of a node's lifecycle state."""
