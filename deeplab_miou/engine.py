@@ -152,7 +152,7 @@ def _from_network(options: EngineOptions) -> Engine:
     label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map
     if label_map is None:
         raise ConfigurationError(
-            f"checkpoint {options.checkpoint} holds no label map: name one with labels"
+            f"checkpoint {options.checkpoint} holds no label map: name one with labels (--labels)"
         )
     _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
     _check_order(label_map, checkpoint.label_map, f"checkpoint {options.checkpoint}")
@@ -224,7 +224,8 @@ def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
     if label_map.num_classes != num_classes:
         raise ConfigurationError(
             f"{what} has {num_classes} classes, label map {label_map.name} has "
-            f"{label_map.num_classes}: expected the same classes in the same order"
+            f"{label_map.num_classes}: expected the network's classes in its order, with the ids of "
+            "your labels"
         )
 
 
