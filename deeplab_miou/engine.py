@@ -224,8 +224,8 @@ def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
     if label_map.num_classes != num_classes:
         raise ConfigurationError(
             f"{what} has {num_classes} classes, label map {label_map.name} has "
-            f"{label_map.num_classes}: expected the network's classes in its order, with the ids of "
-            "your labels"
+            f"{label_map.num_classes}: expected the network's classes in its order, with the ids "
+            "of your labels"
         )
 
 
