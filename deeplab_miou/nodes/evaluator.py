@@ -14,19 +14,23 @@ from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.cdr import read_image, read_stamp
-from deeplab_miou.engine import Engine, EngineOptions, build_engine
-from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.engine import Engine, build_engine
+from deeplab_miou.errors import FrameError
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.converters import use_cv_bridge
 from deeplab_miou.nodes.evaluator_outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator_parameters import PARAMETERS
-from deeplab_miou.nodes.evaluator_status import NORMAL, EvaluatorStatus
-from deeplab_miou.nodes.inputs import Input, InputOptions
+from deeplab_miou.nodes.evaluator_settings import (
+    engine_options,
+    input_options,
+    make_pairer,
+    make_queue,
+)
+from deeplab_miou.nodes.evaluator_status import NORMAL, DropLog, EvaluatorStatus
+from deeplab_miou.nodes.inputs import Input
 from deeplab_miou.nodes.managed import ManagedNode
-from deeplab_miou.pairing import Pairer
 from deeplab_miou.pipeline import ClockJump, FrameOutcome, Pipeline
-from deeplab_miou.queueing import Overflow, WorkQueue
 from deeplab_miou.run_state import RunState
 from deeplab_miou.telemetry import Throttle
 from deeplab_miou.worker import Worker
@@ -43,7 +47,6 @@ _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
 _SWITCH_INTERVAL_S = 0.0005
-_NS = 1_000_000_000
 
 
 class DeeplabEvaluator(ManagedNode):
@@ -63,6 +66,7 @@ class DeeplabEvaluator(ManagedNode):
         self._jump_handle: JumpHandle | None = None
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
+        self._drops = DropLog({})
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
         self._state_group = MutuallyExclusiveCallbackGroup()
@@ -73,7 +77,7 @@ class DeeplabEvaluator(ManagedNode):
         if converter := use_cv_bridge():
             self.get_logger().info(converter)
         options = self.settings
-        self._engine = build_engine(_engine_options(options))
+        self._engine = build_engine(engine_options(options))
         self._pipeline = Pipeline(
             self._engine.predictor,
             self._engine.label_map,
@@ -82,13 +86,8 @@ class DeeplabEvaluator(ManagedNode):
                 run_id=self._run_id,
                 reset_count=self._reset_count,
             ),
-            pairer=Pairer(
-                tolerance_ns=round(options["sync_tolerance"] * _NS),
-                max_frames=options["hold_frames"],
-                max_bytes=options["hold_mebibytes"] * 2**20,
-                jump_threshold_ns=round(options["clock_jump_threshold"] * _NS),
-            ),
-            queue=WorkQueue(options["queue_size"], Overflow(options["overflow"])),
+            pairer=make_pairer(options),
+            queue=make_queue(options),
             batch_size=options["batch_size"],
             score_at=options["score_at"],
             on_clock_jump=ClockJump(options["on_clock_jump"]),
@@ -96,6 +95,7 @@ class DeeplabEvaluator(ManagedNode):
             on_outcome=self._on_outcome,
         )
         self._status = EvaluatorStatus()
+        self._drops = DropLog({s: options[f"{s.value}_topic"] for s in Stream})
         self._paused = False
         self._outputs = EvaluatorOutputs(
             self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
@@ -192,13 +192,7 @@ class DeeplabEvaluator(ManagedNode):
 
     def _start_inputs(self) -> None:
         for stream in Stream:
-            name = stream.value
-            options = InputOptions(
-                topic=self.resolve_topic_name(self.settings[f"{name}_topic"]),
-                reliability=self.settings[f"{name}_reliability"],
-                durability=self.settings[f"{name}_durability"],
-                depth=self.settings["input_depth"],
-            )
+            options = input_options(self, self.settings, stream)
             self._inputs[stream] = Input(self, options, self._receiver(stream), self.fail)
 
     def _stop_inputs(self) -> None:
@@ -250,26 +244,11 @@ class DeeplabEvaluator(ManagedNode):
             self._outputs.account(self._pipeline.snapshot())
 
     def _log_drop(self, outcome: FrameOutcome) -> None:
-        held_back = self._throttle.admit(outcome.reason)
-        if held_back is None:
-            return
-        image, label = outcome.image, outcome.label
-        topics = [
-            self.settings[f"{stream.value}_topic"]
-            for stream, part in ((Stream.IMAGE, image), (Stream.LABEL, label))
-            if part is not None
-        ]
-        what = "pair" if image and label else "image" if image else "label"
-        stamp_ns = (image or label).stamp_ns
-        more = f" ({held_back} more like it since the last such line)" if held_back else ""
-        text = (
-            f"{what} of {' and '.join(topics)} at {stamp_ns / 1e9:.3f} s not evaluated, "
-            f"{outcome.reason.value}: {outcome.message}{more}"
-        )
+        text = self._drops.line(outcome)
         # rclpy ties a severity to the calling line.
-        if outcome.reason in NORMAL:
+        if text and outcome.reason in NORMAL:
             self.get_logger().info(text)
-        else:
+        elif text:
             self.get_logger().warning(text)
 
     def _publish_state(self) -> None:
@@ -326,17 +305,6 @@ class DeeplabEvaluator(ManagedNode):
         self._paused = request.data
         response.message = "paused: nothing is received" if request.data else "running"
         return response
-
-
-def _engine_options(settings: Mapping[str, object]) -> EngineOptions:
-    values = {name: settings[name] for name in EngineOptions.__dataclass_fields__}
-    for name, count in (("input_size", 2), ("mean", 3), ("std", 3)):
-        if len(values[name]) not in (0, count):
-            raise ConfigurationError(
-                f"parameter {name} is {values[name]!r}, expected {count} numbers or none"
-            )
-        values[name] = tuple(values[name]) or None
-    return EngineOptions(**values)
 
 
 def main(args: Sequence[str] | None = None) -> None:

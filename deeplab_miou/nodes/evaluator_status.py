@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.telemetry import Latencies, Rate
+from deeplab_miou.telemetry import Latencies, Rate, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,3 +121,30 @@ class EvaluatorStatus:
             "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
             "last error": self._last_error,
         }
+
+
+class DropLog:
+    """Says in a line what was not evaluated and why; of one reason a line every few seconds.
+
+    Args:
+        topics: name of each stream's topic.
+    """
+
+    def __init__(self, topics: Mapping[Stream, str]) -> None:
+        self._topics = topics
+        self._throttle = Throttle()
+
+    def line(self, outcome: FrameOutcome) -> str:
+        """Return the line to write; empty for none."""
+        held_back = self._throttle.admit(outcome.reason)
+        if held_back is None or outcome.reason is None:
+            return ""
+        parts = {Stream.IMAGE: outcome.image, Stream.LABEL: outcome.label}
+        streams = [stream for stream, part in parts.items() if part is not None]
+        what = "pair" if len(streams) == len(parts) else streams[0].value
+        where = " and ".join(self._topics[stream] for stream in streams)
+        more = f" ({held_back} more like it since the last such line)" if held_back else ""
+        return (
+            f"{what} of {where} at {parts[streams[0]].stamp_ns / 1e9:.3f} s not evaluated, "
+            f"{outcome.reason.value}: {outcome.message}{more}"
+        )
