@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from deeplab_miou.launch_status import exit_with
+
 if TYPE_CHECKING:
-    from launch import LaunchContext
+    from launch import Action, LaunchContext
+    from launch.events.process import ProcessExited
 
 # Passed on as parameters of the evaluators unless empty: name, description.
 EVALUATOR_PARAMETERS = {
@@ -63,7 +66,7 @@ ARGUMENTS = [
         "exit_on_failure",
         default_value="false",
         choices=["true", "false"],
-        description="end a node that cannot be configured, instead of keeping it to be mended",
+        description="end all when a node cannot be configured, instead of keeping it to be mended",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
@@ -103,6 +106,10 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         raise RuntimeError(f"params_file is {given('params_file')!r}, which is no file")
     _warn_of_misspelt(context)
 
+    # A replay, which includes this file, sees to its ends itself.
+    alone = "bag" not in context.launch_configurations
+    ended = _end if alone and common["autostart_exit_on_failure"] else None
+
     def node(executable: str, name: str, parameters: dict[str, object]) -> Node:
         files = [given("params_file")] if given("params_file") else []
         return Node(
@@ -113,6 +120,7 @@ def make_nodes(context: LaunchContext) -> list[Node]:
             parameters=[*files, common | parameters],
             ros_arguments=["--log-level", given("log_level")],
             output="screen",
+            on_exit=ended,
         )
 
     evaluators = {}
@@ -139,6 +147,14 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),
     ]
+
+
+def _end(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    """End the launch, and with the status of the node that ended it."""
+    if context.is_shutdown:
+        return []
+    exit_with(event.returncode or 1)
+    return [Shutdown(reason=f"{event.process_name} ended")]
 
 
 def _warn_of_misspelt(context: LaunchContext) -> None:

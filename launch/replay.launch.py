@@ -7,9 +7,6 @@ Ends when the bag does, with the replayer's exit status.
 
 from __future__ import annotations
 
-import atexit
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +24,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from deeplab_miou.launch_status import exit_with
 
 if TYPE_CHECKING:
     from launch import LaunchContext
@@ -121,22 +120,10 @@ def make_replayer(context: LaunchContext) -> list[Action]:
         else:
             status = event.returncode
             reason = f"the bag was played, exit status {status}"
-        _exit_with(status)
+        exit_with(status)
         return [EmitEvent(event=Shutdown(reason=reason))]
 
     return [RegisterEventHandler(OnProcessExit(on_exit=on_exit)), replayer]
-
-
-def _exit_with(status: int) -> None:
-    """Make `ros2 launch` exit with a status of ours: a launch service knows 0 and 1 only."""
-    if status and Path(sys.argv[0]).name == "ros2":
-        atexit.register(_leave, status if status > 0 else 128 - status)
-
-
-def _leave(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
+FILES = Path(__file__).parents[2] / "launch"
 
 
 @pytest.fixture
@@ -18,10 +18,15 @@ def launch(tmp_path):
     if ros2 is None:
         pytest.skip("ros2 launch is not installed")
 
-    def launch(**arguments):
+    def launch(file="replay", **arguments):
         arguments = {"source": "topic", "labels": "cityscapes_train_ids", **arguments}
         return subprocess.run(
-            [ros2, "launch", str(FILE), *(f"{name}:={text}" for name, text in arguments.items())],
+            [
+                ros2,
+                "launch",
+                str(FILES / f"{file}.launch.py"),
+                *(f"{name}:={text}" for name, text in arguments.items()),
+            ],
             env={
                 **os.environ,
                 # Graph tests use the domains from 1 to 100.
@@ -55,3 +60,9 @@ def test_a_bag_must_be_named(launch):
     done = launch()
     assert done.returncode == 1
     assert "bag" in done.stdout + done.stderr
+
+
+def test_a_live_launch_ends_with_a_node_that_cannot_be_configured(launch):
+    done = launch(file="evaluate", labels="no_such_label_map", exit_on_failure="true")
+    assert done.returncode == 1, done.stdout
+    assert "no_such_label_map is neither" in done.stdout + done.stderr
