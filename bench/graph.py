@@ -5,10 +5,14 @@ so what is left is the middleware, the interpreter and the counting. This proces
 and labels as serialized bytes, at most `--in-flight` frames at a time, to
 
 * ``bare``: one process with two subscriptions whose callbacks note the stamp and nothing else;
+* ``bare, memory kept``: the same with glibc told by the environment not to give freed memory back
+  to the system, as `deeplab_evaluator` tells it by itself: the pages of each message cost more than
+  its bytes, and whether they are given back is chance otherwise;
 * ``evaluator``: `deeplab_evaluator`, until its `FrameScore` is back here;
 * ``graph``: the same with `miou_publisher` listening,
 
-in turn, round after round, so that all see the same machine. The ratio is taken within a round.
+in turn, round after round, so that all see the same machine. Ratios are taken within a round: to
+the bare subscriber as it comes, and to the best, the faster of the two in the round.
 
     python bench/graph.py [--seconds 3] [--rounds 5] [--sizes 640x480 2048x1024]
 """
@@ -40,6 +44,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
+from deeplab_miou.memory import keep_freed_memory
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 
 if TYPE_CHECKING:
@@ -57,6 +62,8 @@ QOS = QoSProfile(depth=DEPTH)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _RING = 1024
 _STAMP_OFFSET = 4  # after the encapsulation header
+_KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 29), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+BARE = {"bare": {}, "bare, memory kept": _KEPT}
 
 
 class Arrivals:
@@ -87,15 +94,16 @@ class Arrivals:
 
 
 def bare(path: str) -> None:
-    """Subscribe to both topics and do nothing."""
+    """Subscribe to both topics of the file's name and do nothing."""
     arrivals = Arrivals(Path(path))
+    name = Path(path).name
     rclpy.init()
-    node = rclpy.create_node("bare")
+    node = rclpy.create_node(name)
     node.create_subscription(
-        Image, "/bare/image", lambda message: arrivals.note(0, message.header.stamp.sec), QOS
+        Image, f"/{name}/image", lambda message: arrivals.note(0, message.header.stamp.sec), QOS
     )
     node.create_subscription(
-        Image, "/bare/labels", lambda message: arrivals.note(1, message.header.stamp.sec), QOS
+        Image, f"/{name}/labels", lambda message: arrivals.note(1, message.header.stamp.sec), QOS
     )
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -282,13 +290,20 @@ def wait_for(condition: object, what: str) -> None:
 
 
 @contextlib.contextmanager
-def process(*arguments: str, parameters: dict[str, object] | None = None) -> Iterator[int]:
+def process(
+    *arguments: str,
+    parameters: dict[str, object] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[int]:
     """Run this interpreter with arguments; give its process id, end it afterwards."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _KEPT}
     ros = [f"{name}:={value}" for name, value in (parameters or {}).items()]
     ros = [word for entry in ros for word in ("-p", entry)]
     command = [sys.executable, *arguments, *(["--ros-args", *ros] if ros else [])]
     with tempfile.TemporaryFile() as log:
-        started = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603  our own nodes
+        started = subprocess.Popen(  # noqa: S603  our own nodes
+            command, stdout=log, stderr=log, env=inherited | (environment or {})
+        )
         try:
             yield started.pid
             if started.poll() is not None:
@@ -305,51 +320,59 @@ def process(*arguments: str, parameters: dict[str, object] | None = None) -> Ite
 
 def run_size(
     node: Node, size: tuple[int, int], options: argparse.Namespace, folder: Path
-) -> dict[str, list[Round]]:
-    """Measure one image size; return the rounds of each receiver."""
-    arrivals_file = folder / f"arrivals_{size[0]}"
-    arrivals = Arrivals(arrivals_file)
+) -> dict[str, list[dict[str, Round]]]:
+    """Measure one image size; return the rounds of evaluator and graph, each with all receivers."""
     parameters = {
         "source": "topic",
         "labels": "cityscapes_train_ids",
         "queue_size": 50,
         "batch_size": options.batch_size,
     }
-    with (
-        process(__file__, "--bare", str(arrivals_file)) as bare_pid,
-        process("-m", "deeplab_miou.nodes.evaluator", parameters=parameters) as evaluator_pid,
-    ):
-        to_bare, to_evaluator = Source(node, "/bare", size), Source(node, "/camera", size)
-        wait_for(to_bare.connected, "the bare subscriber")
+    with contextlib.ExitStack() as stack:
+        receivers: dict[str, tuple[Source, Received]] = {}
+        for index, (name, environment) in enumerate(BARE.items()):
+            path = folder / f"bare{index}_{size[0]}"
+            arrivals = Arrivals(path)
+            pid = stack.enter_context(
+                process(__file__, "--bare", str(path), environment=environment)
+            )
+            source = Source(node, f"/{path.name}", size)
+            receivers[name] = source, BareReceived(source, [pid], arrivals)
+        pid = stack.enter_context(
+            process("-m", "deeplab_miou.nodes.evaluator", parameters=parameters)
+        )
+        to_evaluator = Source(node, "/camera", size)
+        scores = ScoresReceived(to_evaluator, [pid], node)
+        for name, (source, _) in receivers.items():
+            wait_for(source.connected, name)
         wait_for(to_evaluator.connected, "the evaluator")
-        from_bare = BareReceived(to_bare, [bare_pid], arrivals)
-        scores = ScoresReceived(to_evaluator, [evaluator_pid], node)
         wait_for(lambda: node.count_publishers("/deeplab_evaluator/frame"), "~/frame")
-        rounds: dict[str, list[Round]] = {"bare": [], "evaluator": [], "graph": []}
 
-        def alternate(name: str) -> None:
+        def alternate(last: str) -> list[dict[str, Round]]:
+            turns = receivers | {last: (to_evaluator, scores)}
+            rounds = []
             for _ in range(options.rounds):
-                for kind, source, received in (
-                    ("bare", to_bare, from_bare),
-                    (name, to_evaluator, scores),
-                ):
+                rounds.append({})
+                for name, (source, received) in turns.items():
                     took = measure(source, received, options.seconds, options.in_flight)
-                    rounds[kind].append(took)
+                    rounds[-1][name] = took
                     if options.verbose:
-                        print(kind, took, flush=True)
+                        print(name, took, flush=True)
+            return rounds
 
-        alternate("evaluator")
+        results = {"evaluator": alternate("evaluator")}
         if not options.evaluator_only:
             with process("-m", "deeplab_miou.nodes.publisher"):
                 wait_for(
                     lambda: node.count_subscribers("/deeplab_evaluator/frame") > 1, "publisher"
                 )
-                alternate("graph")
+                results["graph"] = alternate("graph")
         check(node, to_evaluator.sent)
         scores.stop()
-        for publisher in (*to_bare.publishers, *to_evaluator.publishers):
-            node.destroy_publisher(publisher)
-    return rounds
+        for source in (to_evaluator, *(source for source, _ in receivers.values())):
+            for publisher in source.publishers:
+                node.destroy_publisher(publisher)
+    return results
 
 
 def check(node: Node, frames: int) -> None:
@@ -363,24 +386,23 @@ def check(node: Node, frames: int) -> None:
     node.destroy_subscription(subscription)
 
 
-def show(size: tuple[int, int], rounds: dict[str, list[Round]], per_name: int) -> None:
+def show(size: tuple[int, int], results: dict[str, list[dict[str, Round]]]) -> None:
     """Print rows of the table."""
-    bares = rounds["bare"]
-    for offset, name in enumerate(("evaluator", "graph")):
-        if not rounds[name]:
-            continue
-        reference = bares[offset * per_name : (offset + 1) * per_name]
-        ratios = [own.rate / other.rate for own, other in zip(rounds[name], reference, strict=True)]
-        for label, measured, ratio in (
-            ("bare subscriber", reference, ""),
-            (name, rounds[name], f"{100 * statistics.median(ratios):.0f} %"),
-        ):
+    for last, rounds in results.items():
+        of_bare, of_best = (
+            statistics.median(
+                each[last].rate / max(each[name].rate for name in names) for each in rounds
+            )
+            for names in (["bare"], list(BARE))
+        )
+        for name in (*BARE, last):
             median = {
-                field: statistics.median(getattr(each, field) for each in measured)
+                field: statistics.median(getattr(each[name], field) for each in rounds)
                 for field in Round.__dataclass_fields__
             }
+            ratios = f"{of_bare:.0%} | {of_best:.0%}" if name == last else " | "
             print(
-                f"| {size[0]}x{size[1]} | {label} | {median['rate']:.0f} | {ratio} | "
+                f"| {size[0]}x{size[1]} | {name} | {median['rate']:.0f} | {ratios} | "
                 f"{median['median_ms']:.1f} | {median['p95_ms']:.1f} | {median['cpu_ms']:.2f} |",
                 flush=True,
             )
@@ -405,19 +427,20 @@ def main() -> None:
     if not options.default_transport:
         use_profile()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    keep_freed_memory()  # what sends is not to be what is measured
     rclpy.init()
     node = rclpy.create_node("source")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinner = threading.Thread(target=executor.spin, daemon=True)
     spinner.start()
-    print("| size | receiver | frames/s | of bare | median (ms) | p95 (ms) | CPU (ms/frame) |")
-    print("|---|---|---|---|---|---|---|")
+    titles = ("size", "receiver", "frames/s", "of bare", "of the best bare", "median (ms)")
+    print(f"| {' | '.join((*titles, 'p95 (ms)', 'CPU (ms/frame)'))} |")
+    print("|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
         for text in options.sizes:
             width, height = map(int, text.split("x"))
-            rounds = run_size(node, (width, height), options, Path(folder))
-            show((width, height), rounds, options.rounds)
+            show((width, height), run_size(node, (width, height), options, Path(folder)))
     executor.shutdown()
     spinner.join(5)
     node.destroy_node()
