@@ -65,8 +65,8 @@ class WorstFrames(Generic[Evidence]):
             source: which evaluator scored it.
         """
         miou = _frame_miou(matrix)
-        # NaN, a frame without a labelled pixel, fails this comparison too.
-        if not miou < self._threshold:
+        # A frame without a mistake is none of the worst; NaN, without a labelled pixel, neither.
+        if not miou < min(self._threshold, 1.0):
             return
         key = (source, stamp_ns // _NS)
         held = self._held.get(key)

@@ -486,11 +486,11 @@ def test_the_worst_frames_and_the_course_of_all_evaluators():
     sums = Aggregate()
     sums.add_state(state("/a"), 0.0)
     sums.add_state(state("/b"), 0.0)
-    sums.add_frame(frame(1, source="/a", matrix=np.eye(3, 4, dtype=np.int64)))
+    sums.add_frame(frame(1, source="/a", matrix=EXAMPLE + 9 * np.eye(3, 4, dtype=np.int64)))
     sums.add_frame(frame(2, source="/b"))
     result = sums.result(0.0)
     assert [(each.source, each.stamp_ns) for each in result.worst] == [("/b", 2e9), ("/a", 1e9)]
     assert result.timeline.starts_ns.tolist() == [10**9, 2 * 10**9]
-    assert result.timeline.miou.tolist() == pytest.approx([1, 4 / 9])
+    assert result.timeline.miou.tolist() == pytest.approx([(1 + 10 / 12 + 9 / 11) / 3, 4 / 9])
     sums.reset()
     assert sums.result(0.0).worst == ()
