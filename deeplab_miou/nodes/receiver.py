@@ -16,8 +16,6 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 
-from deeplab_miou.nodes.taking import make_taker
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +46,7 @@ class Receiver:
     Args:
         node: whose context and subscription it is.
         subscription: of a callback group `Unexecuted`.
-        callback: takes each message; of a subscription with ``raw`` its bytes, as a buffer.
+        callback: takes each message; of a subscription with ``raw`` its bytes.
         on_error: told of an exception of the callback; nothing more is taken then.
     """
 
@@ -94,7 +92,7 @@ class Receiver:
             self._on_error(error)
 
     def _receive(self) -> None:
-        handle, take = self._subscription.handle, make_taker(self._subscription)
+        handle, kind = self._subscription.handle, self._subscription.msg_type
         events = self._subscription.event_handlers
         wait_set = _rclpy.WaitSet(1, 1, 0, 0, 0, len(events), self._context.handle)
         while not self._stopping:
@@ -108,9 +106,9 @@ class Receiver:
                 if event.is_ready(wait_set):
                     event.callback(event.take_data())
             while not self._stopping:
-                message = take()
-                if message is None:
+                taken = handle.take_message(kind, self._subscription.raw)
+                if taken is None:
                     break
-                self._callback(message)
+                self._callback(taken[0])
                 # Else the last message would be held until the next one comes.
-                del message
+                del taken
