@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.stamp_eras import StampEras
@@ -27,14 +27,16 @@ _OTHER = {Stream.IMAGE: Stream.LABEL, Stream.LABEL: Stream.IMAGE}
 _UNMATCHED = {Stream.IMAGE: Reason.UNMATCHED_IMAGE, Stream.LABEL: Reason.UNMATCHED_LABEL}
 
 
-class Pair(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[T]):
     """An image and the label that belongs to it."""
 
     image: T
     label: T
 
 
-class Drop(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Drop(Generic[T]):
     """A message that will not be paired, and why."""
 
     stream: Stream
@@ -57,7 +59,8 @@ class Decision(Generic[T]):
     jumped: bool = False
 
 
-class _Held(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
     item: T
     size: int
     # It came while the other stream was in a later era: it may be of that one.

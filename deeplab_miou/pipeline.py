@@ -326,7 +326,7 @@ class Pipeline:
 
     def _count(self, frame: Frame, scored: Scored, inference_s: float) -> None:
         started_s = time.monotonic()
-        image, label = frame.pair
+        image, label = frame.pair.image, frame.pair.label
         matrix = scored.matrix
         ignored_pixels = frame.ground_truth.size - int(matrix.sum())
         ticket = self._run.evaluated(

@@ -35,8 +35,8 @@ class Log:
         self._keep(self.pairer.flush())
 
     def _keep(self, decision):
-        self.pairs += [tuple(pair) for pair in decision.pairs]
-        self.drops += [tuple(drop) for drop in decision.drops]
+        self.pairs += [(pair.image, pair.label) for pair in decision.pairs]
+        self.drops += [(drop.stream, drop.item, drop.reason) for drop in decision.drops]
         self.jumps += decision.jumped
 
     def reasons(self):
