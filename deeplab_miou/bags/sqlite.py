@@ -72,14 +72,20 @@ def _check_row(plausible: object) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     """Open a bag for reading with its write-ahead log, without it where the folder is read-only."""
     name = quote(str(path.resolve()))
-    connection = sqlite3.connect(f"file:{name}?mode=ro", uri=True)
+    try:
+        return _connect(f"file:{name}?mode=ro")
+    except sqlite3.OperationalError:
+        return _connect(f"file:{name}?immutable=1")
+
+
+def _connect(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True)
     try:
         _accept_short_file(connection)
         connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.Error:
         connection.close()
-        connection = sqlite3.connect(f"file:{name}?immutable=1", uri=True)
-        _accept_short_file(connection)
+        raise
     return connection
 
 
