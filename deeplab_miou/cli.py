@@ -44,7 +44,7 @@ COMMANDS = (
     Command(
         "pack", "deeplab_miou.bags.pack_command", "write folders of images and labels as a bag"
     ),
-    Command("labels", "deeplab_miou.labels_command", "list label maps, or show one"),
+    Command("labels", "deeplab_miou.labels.command", "list label maps, or show one"),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
 

@@ -15,7 +15,7 @@ import pytest
 
 from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
-from deeplab_miou.labels import available_label_maps, load_label_map
+from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.offline import command
 from deeplab_miou.report.report import Report

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from deeplab_miou.cdr import COMPRESSED_TYPE, IMAGE_TYPES, RAW_TYPE, StampedImage, read_image
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.images import RawImage
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, IMAGE_TYPES, RAW_TYPE, StampedImage, read_image
+from deeplab_miou.images.decoding import RawImage
 
 if TYPE_CHECKING:
     from deeplab_miou.bags.records import BagMessage

@@ -18,15 +18,15 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.errors import WriterError
 
 from deeplab_miou.bags.images import encode_image, typestore
-from deeplab_miou.cdr import StampedImage
 from deeplab_miou.errors import BagError
+from deeplab_miou.images.cdr import StampedImage
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from deeplab_miou.images import ImageMessage
+    from deeplab_miou.images.decoding import ImageMessage
 
 # What image publishers offer by default (rmw_qos_profile_default).
 _DEFAULT_QOS = Qos(

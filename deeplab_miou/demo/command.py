@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
 
     from deeplab_miou.demo.live import ros_environment, run_live  # noqa: PLC0415
-    from deeplab_miou.engine import EngineOptions  # noqa: PLC0415
+    from deeplab_miou.evaluation.engine import EngineOptions  # noqa: PLC0415
     from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
     from deeplab_miou.offline.options import OfflineOptions  # noqa: PLC0415
     from deeplab_miou.report.files import write_report  # noqa: PLC0415

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from deeplab_miou.demo.scenes import SceneRenderer
-from deeplab_miou.labels import LabelMap, load_label_map
+from deeplab_miou.labels.label_map import LabelMap, load_label_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

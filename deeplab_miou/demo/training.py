@@ -35,7 +35,7 @@ from deeplab_miou.demo.drives import (
     FramePool,
     render_drive,
 )
-from deeplab_miou.labels import IGNORE_INDEX, LabelMap, load_label_map
+from deeplab_miou.labels.label_map import IGNORE_INDEX, LabelMap, load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import Scores, compute_scores
 from deeplab_miou.model import checkpoints

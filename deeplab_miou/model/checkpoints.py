@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.labels.label_map import LabelMap
 
 __all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
 

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: it cannot be read, is a program, or cannot be written.
     """
-    from deeplab_miou.labels import load_label_map  # noqa: PLC0415  (--help needs none of these)
+    from deeplab_miou.labels.label_map import load_label_map  # noqa: PLC0415  (--help needs none of these)
     from deeplab_miou.model import checkpoints  # noqa: PLC0415
     from deeplab_miou.model.network import DeepLabV3Plus  # noqa: PLC0415
 

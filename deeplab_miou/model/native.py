@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.labels import LabelMap
+from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.families import check_weights, override
 from deeplab_miou.model.network import DeepLabV3Plus, fill, skeleton

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.labels.label_map import LabelMap
 
 
 @dataclass(frozen=True)

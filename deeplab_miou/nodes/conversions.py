@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
-    from deeplab_miou.run_state import RunSnapshot
+    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _NS = 1_000_000_000
 _MAX_NS = (2**31 - 1) * _NS + _NS - 1

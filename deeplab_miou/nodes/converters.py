@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import Image
 
-from deeplab_miou.raw_pixels import register_converter
+from deeplab_miou.images.raw_pixels import register_converter
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.images import RawImage
+    from deeplab_miou.images.decoding import RawImage
 
 
 def use_cv_bridge() -> str:

@@ -13,9 +13,12 @@ from rclpy.duration import Duration
 from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Stream
-from deeplab_miou.cdr import read_image, read_stamp
-from deeplab_miou.engine import Engine, build_engine
 from deeplab_miou.errors import FrameError
+from deeplab_miou.evaluation.engine import Engine, build_engine
+from deeplab_miou.evaluation.pipeline import ClockJump, FrameOutcome, Pipeline
+from deeplab_miou.evaluation.run_state import RunState
+from deeplab_miou.evaluation.worker import Worker
+from deeplab_miou.images.cdr import read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.converters import use_cv_bridge
@@ -30,10 +33,7 @@ from deeplab_miou.nodes.evaluator_settings import (
 from deeplab_miou.nodes.evaluator_status import NORMAL, DropLog, EvaluatorStatus
 from deeplab_miou.nodes.inputs import Input
 from deeplab_miou.nodes.managed import ManagedNode
-from deeplab_miou.pipeline import ClockJump, FrameOutcome, Pipeline
-from deeplab_miou.run_state import RunState
 from deeplab_miou.telemetry import Throttle
-from deeplab_miou.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ _SWITCH_INTERVAL_S = 0.0005
 
 
 class DeeplabEvaluator(ManagedNode):
-    """Scores a network on a live stream; all logic is in `deeplab_miou.pipeline`."""
+    """Scores a network on a live stream; all logic is in `deeplab_miou.evaluation.pipeline`."""
 
     def __init__(self) -> None:
         super().__init__("deeplab_evaluator", PARAMETERS)

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
-from deeplab_miou.images import decode_color
+from deeplab_miou.images.decoding import decode_color
 from deeplab_miou.nodes.conversions import (
     account_message,
     confusion_message,
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.node import Node
 
-    from deeplab_miou.engine import Engine
-    from deeplab_miou.pipeline import FrameOutcome
-    from deeplab_miou.run_state import RunSnapshot
+    from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.pipeline import FrameOutcome
+    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _FRAME_DEPTH = 1000
 _PICTURE_DEPTH = 5

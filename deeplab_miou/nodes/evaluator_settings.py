@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deeplab_miou.engine import EngineOptions
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.evaluation.engine import EngineOptions
+from deeplab_miou.evaluation.pairing import Pairer
+from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
 from deeplab_miou.nodes.inputs import InputOptions
-from deeplab_miou.pairing import Pairer
-from deeplab_miou.queueing import Overflow, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from deeplab_miou.accounting import Stream
-    from deeplab_miou.pairing import Pair
-    from deeplab_miou.pipeline import Message
+    from deeplab_miou.evaluation.pairing import Pair
+    from deeplab_miou.evaluation.pipeline import Message
 
 _NS = 1_000_000_000
 _LENGTHS = {"input_size": 2, "mean": 3, "std": 3}

@@ -17,7 +17,7 @@ from rclpy.qos import (
 )
 from sensor_msgs.msg import CompressedImage, Image
 
-from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.nodes.qos_events import describe_mismatch
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.cdr import IMAGE_TYPES
-from deeplab_miou.engine import build_engine
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.evaluation.engine import build_engine
+from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.offline.run import Run
 from deeplab_miou.report.provenance import environment, utc
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
-from deeplab_miou.engine import EngineOptions
+from deeplab_miou.evaluation.engine import EngineOptions
 
 if TYPE_CHECKING:
     from deeplab_miou.metric.scores import AbsentClasses

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from deeplab_miou.accounting import Stream
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, FrameError
+from deeplab_miou.evaluation.pairing import Pairer
+from deeplab_miou.evaluation.pipeline import FrameOutcome, Pipeline
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
-from deeplab_miou.pairing import Pairer
 from deeplab_miou.pictures.segmentation import comparison
-from deeplab_miou.pipeline import FrameOutcome, Pipeline
 from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
-    from deeplab_miou.engine import Engine
+    from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.pipeline import Message
     from deeplab_miou.offline.options import OfflineOptions
-    from deeplab_miou.pipeline import Message
 
 _NS = 1_000_000_000
 # Nothing presses offline: labels may lie far behind their images in the bag.

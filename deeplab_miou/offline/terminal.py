@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deeplab_miou import cli
-from deeplab_miou.engine import EngineOptions
+from deeplab_miou.evaluation.engine import EngineOptions
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 from deeplab_miou.report.files import check_directory, to_json, write_report

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.labels.label_map import LabelMap
 
 _OPACITY = 0.5
 _RED = (235, 60, 50)

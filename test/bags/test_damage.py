@@ -9,7 +9,7 @@ import pytest
 
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.cdr import RAW_TYPE
+from deeplab_miou.images.cdr import RAW_TYPE
 
 COUNT = 40
 SECOND = 1_000_000_000

@@ -6,8 +6,8 @@ import pytest
 
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.errors import BagError, ConfigurationError
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
 
 STORAGES = ("mcap", "sqlite3")
 COUNT = 40

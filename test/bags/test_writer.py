@@ -7,9 +7,9 @@ from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.records import BagMessage
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.errors import BagError
-from deeplab_miou.images import CompressedImage, RawImage
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.images.decoding import CompressedImage, RawImage
 
 STORAGES = ("mcap", "sqlite3")
 COUNT = 40

@@ -6,7 +6,7 @@ from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.demo.bag import IMAGE_TOPIC, LABEL_TOPIC, labelled, write_demo_bag
 from deeplab_miou.demo.scenes import SceneRenderer
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.images import decode_color, decode_ids
+from deeplab_miou.images.decoding import decode_color, decode_ids
 
 SEED, SIZE, FRAMES = 2_000_001, (120, 160), 22
 

@@ -13,7 +13,7 @@ from deeplab_miou.demo.drives import (
     render_drive,
 )
 from deeplab_miou.demo.picture import CHECKPOINT, draw
-from deeplab_miou.labels import load_label_map
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.model import checkpoints

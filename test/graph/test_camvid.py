@@ -18,9 +18,9 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 from sklearn.metrics import jaccard_score
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.engine import EngineOptions
-from deeplab_miou.images import RawImage
-from deeplab_miou.labels import load_label_map
+from deeplab_miou.evaluation.engine import EngineOptions
+from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.model import checkpoints
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.network import DeepLabV3Plus

@@ -35,7 +35,7 @@ from graph_support import (
 from std_srvs.srv import Trigger
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images import RawImage
+from deeplab_miou.images.decoding import RawImage
 from deeplab_miou.metric.confusion import confusion_matrix
 
 CLASSES = 19

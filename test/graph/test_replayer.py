@@ -25,8 +25,8 @@ from std_srvs.srv import Trigger
 from deeplab_miou.bags.images import typestore
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.engine import EngineOptions
-from deeplab_miou.images import RawImage
+from deeplab_miou.evaluation.engine import EngineOptions
+from deeplab_miou.images.decoding import RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 

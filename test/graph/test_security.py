@@ -15,7 +15,7 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 from graph_support import IMAGE, LABEL, PUBLISHER
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images import RawImage
+from deeplab_miou.images.decoding import RawImage
 
 POLICY = Path(__file__).parents[2] / "security" / "policy.xml"
 NODES = ("deeplab_evaluator", "miou_publisher", "bag_replayer")

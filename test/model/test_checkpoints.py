@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.labels import load_label_map
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.model import checkpoints
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Preprocessing

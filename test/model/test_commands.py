@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from deeplab_miou import cli
-from deeplab_miou.engine import EngineOptions, build_engine
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.labels import LabelMap
+from deeplab_miou.evaluation.engine import EngineOptions, build_engine
+from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.model import checkpoints
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.network import DeepLabV3Plus

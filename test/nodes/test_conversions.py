@@ -12,10 +12,10 @@ from rclpy.serialization import serialize_message
 
 from deeplab_miou.accounting import AccountSnapshot, StreamCounts
 from deeplab_miou.aggregation.messages import RefusedError
-from deeplab_miou.cdr import RAW_TYPE, read_image
-from deeplab_miou.images import RawImage
+from deeplab_miou.evaluation.run_state import RunSnapshot
+from deeplab_miou.images.cdr import RAW_TYPE, read_image
+from deeplab_miou.images.decoding import RawImage
 from deeplab_miou.nodes import conversions
-from deeplab_miou.run_state import RunSnapshot
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from deeplab_miou_msgs.msg import FrameScore
 from rclpy.serialization import deserialize_message, serialize_message
 
 from deeplab_miou.accounting import Reason
+from deeplab_miou.evaluation.pipeline import FrameOutcome, Message, Timing
+from deeplab_miou.evaluation.run_state import Ticket
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.nodes.conversions import frame_from_message
 from deeplab_miou.nodes.frame_bytes import encode_frame
-from deeplab_miou.pipeline import FrameOutcome, Message, Timing
-from deeplab_miou.run_state import Ticket
 
 
 def decoded(outcome, source="/e", run_id="r"):

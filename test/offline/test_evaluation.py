@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.engine import EngineOptions, build_engine
 from deeplab_miou.errors import BagError, ConfigurationError
-from deeplab_miou.images import CompressedImage, RawImage
+from deeplab_miou.evaluation.engine import EngineOptions, build_engine
+from deeplab_miou.images.decoding import CompressedImage, RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 
@@ -181,7 +181,7 @@ def test_real_frames_agree_with_scikit_learn(tmp_path):
 # A bag's bytes are read-only, which PyTorch warns of when it is shown them.
 def test_a_network_is_run_on_the_images(tmp_path):
     torch = pytest.importorskip("torch")
-    from deeplab_miou.labels import load_label_map  # noqa: PLC0415
+    from deeplab_miou.labels.label_map import load_label_map  # noqa: PLC0415
     from deeplab_miou.model.architecture import Architecture  # noqa: PLC0415
     from deeplab_miou.model.native import save  # noqa: PLC0415
     from deeplab_miou.model.network import DeepLabV3Plus  # noqa: PLC0415

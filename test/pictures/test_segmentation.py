@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeplab_miou.labels import load_label_map
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.pictures.segmentation import comparison
 
 LABELS = load_label_map("demo")

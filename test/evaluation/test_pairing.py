@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.pairing import REMEMBERED_STAMPS, Pairer
+from deeplab_miou.evaluation.pairing import REMEMBERED_STAMPS, Pairer
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 S = 1_000_000_000

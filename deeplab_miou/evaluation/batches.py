@@ -11,19 +11,19 @@ import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images import decode_labels
-from deeplab_miou.scoring import Finished, Scoring
+from deeplab_miou.evaluation.scoring import Finished, Scoring
+from deeplab_miou.images.decoding import decode_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.labels import LabelMap
-    from deeplab_miou.pairing import Pair
-    from deeplab_miou.pipeline import Message
-    from deeplab_miou.predictors import Predictor
-    from deeplab_miou.scoring import Scored
+    from deeplab_miou.evaluation.pairing import Pair
+    from deeplab_miou.evaluation.pipeline import Message
+    from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.evaluation.scoring import Scored
+    from deeplab_miou.labels.label_map import LabelMap
 
     Size = tuple[int, int]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deeplab_miou import cli
-from deeplab_miou.labels import available_label_maps, load_label_map
+from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 
 ROBOT = """\
 name: warehouse

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deeplab_miou.queueing import Overflow, WorkQueue
+from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
 
 DEADLINE_S = 10
 

@@ -1,6 +1,6 @@
 """The label map format: YAML or plain dictionaries checked key by key.
 
-What the format means is told in `deeplab_miou.labels`; this module only reads and checks it.
+What the format means is told in `deeplab_miou.labels.label_map`; here it is read and checked.
 """
 
 from __future__ import annotations

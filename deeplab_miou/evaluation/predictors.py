@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from deeplab_miou.images import decode_color, decode_ids, decode_labels
-from deeplab_miou.scoring import score_labels
+from deeplab_miou.evaluation.scoring import score_labels
+from deeplab_miou.images.decoding import decode_color, decode_ids, decode_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.images import ImageMessage
-    from deeplab_miou.labels import LabelMap
-    from deeplab_miou.scoring import Scoring
+    from deeplab_miou.evaluation.scoring import Scoring
+    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.labels.label_map import LabelMap
 
 _INVALID = 255
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deeplab_miou import compressed
 from deeplab_miou.accounting import Reason
-from deeplab_miou.compressed import MAX_PIXELS, MAX_SIDE
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images import (
+from deeplab_miou.images import compressed
+from deeplab_miou.images.compressed import MAX_PIXELS, MAX_SIDE
+from deeplab_miou.images.decoding import (
     CompressedImage,
     RawImage,
     byte_size,
@@ -27,8 +27,8 @@ from deeplab_miou.images import (
     decode_labels,
     image_size,
 )
-from deeplab_miou.labels import LabelMap, load_label_map
-from deeplab_miou.raw_pixels import register_converter
+from deeplab_miou.images.raw_pixels import register_converter
+from deeplab_miou.labels.label_map import LabelMap, load_label_map
 
 HEIGHT, WIDTH = 3, 5
 COLOR_ORDERS = {
@@ -521,7 +521,7 @@ def test_any_compressed_image_is_read_or_refused(file, changes, cut, name):
 
 
 def test_real_labelled_frames_have_no_unknown_pixels():
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"
     files = sorted((folder / "labels").glob("*.png"))
     if not files:
         pytest.skip(f"no labelled frames in {folder}")

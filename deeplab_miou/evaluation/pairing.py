@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.stamp_eras import StampEras
+from deeplab_miou.evaluation.stamp_eras import StampEras
 
 T = TypeVar("T")
 # Era and stamp.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from deeplab_miou.labels import LabelMap
+    from deeplab_miou.labels.label_map import LabelMap
 
 _EPILOG = """examples:
   deeplab-miou labels
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: the map or the ids cannot be read, or do not fit each other.
     """
-    from deeplab_miou.labels import available_label_maps, load_label_map  # noqa: PLC0415
+    from deeplab_miou.labels.label_map import available_label_maps, load_label_map  # noqa: PLC0415
 
     if arguments.ids is not None and not arguments.map:
         raise ConfigurationError("--ids is given without MAP: name the map whose classes they are")
@@ -126,7 +126,7 @@ def with_ids(
     Raises:
         ConfigurationError: no id is named like a class.
     """
-    from deeplab_miou.labels import LabelMap  # noqa: PLC0415
+    from deeplab_miou.labels.label_map import LabelMap  # noqa: PLC0415
 
     index = {_plain(name): k for k, name in enumerate(label_map.class_names)}
     found: list[list[int]] = [[] for _ in label_map.class_names]

@@ -3,7 +3,7 @@
 Raw images are seen through `numpy` over the message's own bytes. Read without help: rgb8, bgr8,
 rgba8, bgra8, 8UC3 and 8UC4 (taken as bgr), mono8, 8UC1, mono16, 16UC1, 32SC1, and PNG and JPEG in
 compressed images. Other encodings go through the converter of the process, if it has one, see
-`deeplab_miou.raw_pixels`.
+`deeplab_miou.images.raw_pixels`.
 
 In label images, single channels are ids, never brightness: 8 bits are not stretched, 16 bits not
 scaled. Three or four channels are colours that the label map knows; so are PNGs with a palette.
@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.compressed import (
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images.compressed import (
     PNG_GRAY,
     PNG_PALETTE,
     check_size,
     decode_file,
     read_header,
 )
-from deeplab_miou.errors import FrameError
-from deeplab_miou.raw_pixels import (
+from deeplab_miou.images.raw_pixels import (
     LAYOUTS,
     as_bytes,
     byte_count,
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.compressed import Header
-    from deeplab_miou.labels import LabelMap, MappedLabels
+    from deeplab_miou.images.compressed import Header
+    from deeplab_miou.labels.label_map import LabelMap, MappedLabels
 
     Buffer = bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deeplab_miou.stamp_eras import StampEras
+from deeplab_miou.evaluation.stamp_eras import StampEras
 
 S = 1_000_000_000
 

@@ -12,12 +12,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.batches import Batch, BatchScorer, Frame
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images import RawImage, byte_size, check_image
-from deeplab_miou.pairing import Decision, Pair, Pairer
-from deeplab_miou.queueing import WorkQueue
-from deeplab_miou.run_state import RunSnapshot, RunState, Ticket
+from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
+from deeplab_miou.evaluation.pairing import Decision, Pair, Pairer
+from deeplab_miou.evaluation.queueing import WorkQueue
+from deeplab_miou.evaluation.run_state import RunSnapshot, RunState, Ticket
+from deeplab_miou.images.decoding import RawImage, byte_size, check_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
-    from deeplab_miou.images import ImageMessage
-    from deeplab_miou.labels import LabelMap
-    from deeplab_miou.predictors import Predictor
-    from deeplab_miou.scoring import Scored
+    from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.evaluation.scoring import Scored
+    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.labels.label_map import LabelMap
 
 
 class ClockJump(str, Enum):

@@ -8,13 +8,13 @@ import pytest
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images import RawImage
-from deeplab_miou.labels import LabelMap
-from deeplab_miou.pairing import Pairer
-from deeplab_miou.pipeline import ClockJump, Pipeline
-from deeplab_miou.predictors import NetworkPredictor, TopicPredictor
-from deeplab_miou.queueing import Overflow, WorkQueue
-from deeplab_miou.scoring import score_labels
+from deeplab_miou.evaluation.pairing import Pairer
+from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
+from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
+from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
+from deeplab_miou.evaluation.scoring import score_labels
+from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.labels.label_map import LabelMap
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 S = 1_000_000_000

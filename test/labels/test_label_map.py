@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.images import RawImage, decode_labels
-from deeplab_miou.labels import LabelMap, available_label_maps, load_label_map
+from deeplab_miou.images.decoding import RawImage, decode_labels
+from deeplab_miou.labels.label_map import LabelMap, available_label_maps, load_label_map
 
 SHIPPED = {
     "ade20k150": 150,

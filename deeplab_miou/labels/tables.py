@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from deeplab_miou.label_format import MAX_RAW_ID
+from deeplab_miou.labels.file_format import MAX_RAW_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.label_format import Entry
+    from deeplab_miou.labels.file_format import Entry
 
 # Rows are looked up in blocks of about this many pixels: temporaries stay in the cache.
 _BLOCK_PIXELS = 1 << 15

@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import cv2
 import numpy as np
 
-from deeplab_miou import label_format
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.label_tables import ColorTable, IdTable
+from deeplab_miou.labels import file_format
+from deeplab_miou.labels.tables import ColorTable, IdTable
 from deeplab_miou.resources import share_directory
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.label_format import Entry
+    from deeplab_miou.labels.file_format import Entry
 
 IGNORE_INDEX = 255
 
@@ -138,7 +138,7 @@ class LabelMap:
                 f"expected colours (H, W, 3 or 4) of uint8, got {rgb.shape} {rgb.dtype}"
             )
         if self.id_channel:
-            channel = label_format.ID_CHANNELS.index(self.id_channel)
+            channel = file_format.ID_CHANNELS.index(self.id_channel)
             return self.map_ids(rgb[..., 2 - channel if bgr else channel])
         if not self.has_colors:
             raise FrameError(
@@ -181,10 +181,10 @@ class LabelMap:
         Raises:
             ConfigurationError: malformed; the message names source and key.
         """
-        return cls._from_spec(label_format.check(mapping, source))
+        return cls._from_spec(file_format.check(mapping, source))
 
     @classmethod
-    def _from_spec(cls, spec: label_format.Spec) -> LabelMap:
+    def _from_spec(cls, spec: file_format.Spec) -> LabelMap:
         painted = [entry.color for entry in spec.classes if entry.color is not None]
         colors = painted or [_made_up_color(i) for i in range(len(spec.classes))]
         palette = np.array(colors, np.uint8).reshape(len(colors), 3)
@@ -244,7 +244,7 @@ def load_label_map(name_or_path: str | Path) -> LabelMap:
             raise ConfigurationError(
                 f"label map {name_or_path} is neither a file nor one of: {', '.join(shipped)}"
             )
-    return LabelMap._from_spec(label_format.read(path))  # noqa: SLF001
+    return LabelMap._from_spec(file_format.read(path))  # noqa: SLF001
 
 
 def available_label_maps() -> list[str]:
@@ -264,7 +264,7 @@ def _entry_dict(entry: Entry) -> dict[str, object]:
     return result
 
 
-def _made_up_color(index: int) -> label_format.Color:
+def _made_up_color(index: int) -> file_format.Color:
     """Spread an id's bits over the high bits of red, green and blue, as Pascal VOC's palette."""
     index += 1
     channels = [0, 0, 0]

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab_miou.images import RawImage
-from deeplab_miou.labels import LabelMap
-from deeplab_miou.predictors import TopicPredictor
+from deeplab_miou.evaluation.predictors import TopicPredictor
+from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.labels.label_map import LabelMap
 
 
 def image(array, encoding):

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.labels import load_label_map
+from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import warm_up
-from deeplab_miou.predictors import NetworkPredictor, TopicPredictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deeplab_miou.labels import LabelMap
-    from deeplab_miou.predictors import Predictor
+    from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.labels.label_map import LabelMap
 
 DEMO_CHECKPOINT = "demo"
 _DEMO_NOTE = "; this is the network that ships, which knows rendered scenes only"
@@ -216,7 +216,7 @@ def _engine(
 
 def _checkpoint_file(name: str) -> Path:
     if name == DEMO_CHECKPOINT:
-        return Path(__file__).parent / "demo" / "demo.safetensors"
+        return Path(__file__).parents[1] / "demo" / "demo.safetensors"
     return Path(name).expanduser()
 
 

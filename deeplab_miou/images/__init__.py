@@ -1,0 +1,1 @@
+"""Image messages as arrays, without copies where possible."""

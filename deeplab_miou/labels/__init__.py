@@ -1,0 +1,1 @@
+"""What a pixel means: label maps from their files to tables."""
