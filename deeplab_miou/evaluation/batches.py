@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.evaluation.outcomes import Message
     from deeplab_miou.evaluation.pairing import Pair
-    from deeplab_miou.evaluation.pipeline import Message
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.evaluation.scoring import Scored
     from deeplab_miou.labels.label_map import LabelMap

@@ -7,23 +7,20 @@ the thread that found out and with no lock held.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
 from deeplab_miou.evaluation.pairing import Decision, Pair, Pairer
 from deeplab_miou.evaluation.queueing import WorkQueue
-from deeplab_miou.evaluation.run_state import RunSnapshot, RunState, Ticket
+from deeplab_miou.evaluation.run_state import RunSnapshot, RunState
 from deeplab_miou.images.decoding import RawImage, byte_size, check_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.evaluation.predictors import Predictor
@@ -37,67 +34,6 @@ class ClockJump(str, Enum):
 
     CONTINUE = "continue"
     RESET = "reset"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """An image or label as it arrived.
-
-    Attributes:
-        stamp_ns: the header's stamp, nanoseconds.
-        frame_id: the header's frame.
-        image: the payload.
-        arrival_s: when it arrived, seconds of the monotonic clock.
-        reset_count: the run's resets when it arrived.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    image: ImageMessage
-    arrival_s: float
-    reset_count: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Where a frame's time went, seconds; a batch's inference is shared equally by its frames."""
-
-    queue_s: float = 0.0
-    decode_s: float = 0.0
-    inference_s: float = 0.0
-    counting_s: float = 0.0
-    latency_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class FrameOutcome:
-    """What became of a pair, or of an image or label that found no partner.
-
-    Attributes:
-        image: the image, if it is part of this outcome.
-        label: the label, if it is part of this outcome.
-        reason: why it was not evaluated; None if it was.
-        message: one line for people; empty if evaluated.
-        ticket: place in the run.
-        matrix: the frame's counts, int64 ``(n, n + 1)``; None if not evaluated.
-        prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
-        ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
-        ignored_pixels: pixels of ignored ground truth.
-        unmapped_pixels: those of them that the label map did not know.
-        timing: where the time went.
-    """
-
-    image: Message | None
-    label: Message | None
-    reason: Reason | None
-    message: str
-    ticket: Ticket
-    matrix: NDArray[np.int64] | None = None
-    prediction: NDArray[np.uint8] | None = None
-    ground_truth: NDArray[np.uint8] | None = None
-    ignored_pixels: int = 0
-    unmapped_pixels: int = 0
-    timing: Timing = Timing()
 
 
 _EXPLANATIONS = {

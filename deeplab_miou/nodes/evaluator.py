@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 from deeplab_miou.accounting import Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.engine import Engine, build_engine
-from deeplab_miou.evaluation.pipeline import ClockJump, FrameOutcome, Pipeline
+from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import read_image, read_stamp
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from rclpy.clock import JumpHandle
     from rclpy.timer import Timer
+
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
 
 # Each turn of the executor costs as much as a small image, so that little is done by polling.
 _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed

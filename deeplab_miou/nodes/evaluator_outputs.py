@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from deeplab_miou.evaluation.engine import Engine
-    from deeplab_miou.evaluation.pipeline import FrameOutcome
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _FRAME_DEPTH = 1000

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from deeplab_miou.accounting import Stream
+    from deeplab_miou.evaluation.outcomes import Message
     from deeplab_miou.evaluation.pairing import Pair
-    from deeplab_miou.evaluation.pipeline import Message
 
 _NS = 1_000_000_000
 _LENGTHS = {"input_size": 2, "mean": 3, "std": 3}

@@ -13,7 +13,8 @@ from deeplab_miou.telemetry import Latencies, Rate, Throttle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deeplab_miou.evaluation.pipeline import FrameOutcome, Pipeline
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.evaluation.pipeline import Pipeline
 
 # What these count is normal life (key-frame labels); all other reasons deserve a look.
 NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}

@@ -9,7 +9,7 @@ from deeplab_miou.metric.confusion import to_cells
 from deeplab_miou.nodes.conversions import split_stamp
 
 if TYPE_CHECKING:
-    from deeplab_miou.evaluation.pipeline import FrameOutcome
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
 
 _LITTLE_ENDIAN = b"\0\1\0\0"
 _STAMP = struct.Struct("<iI")

@@ -9,7 +9,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, FrameError
 from deeplab_miou.evaluation.pairing import Pairer
-from deeplab_miou.evaluation.pipeline import FrameOutcome, Pipeline
+from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
-    from deeplab_miou.evaluation.pipeline import Message
+    from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
     from deeplab_miou.offline.options import OfflineOptions
 
 _NS = 1_000_000_000
