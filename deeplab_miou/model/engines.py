@@ -43,12 +43,14 @@ class Engine(Protocol):
 
     Attributes:
         name: what it is called in logs.
+        dtype: of the images that it wants.
     """
 
     name: str
+    dtype: torch.dtype
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Map normalised float32 images ``(N, 3, H, W)`` to float32 logits ``(N, n, h, w)``."""
+        """Map normalised images ``(N, 3, H, W)`` to logits ``(N, n, h, w)`` of any float type."""
 
 
 class PlainEngine:
@@ -60,6 +62,7 @@ class PlainEngine:
     """
 
     name = "plain PyTorch"
+    dtype = torch.float32
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network = network.to(device)
@@ -74,6 +77,8 @@ class PlainEngine:
 
 class TorchEngine:
     """PyTorch with folded norms, the rewritten decoder and pixels laid out channels last.
+
+    It never waits for the device, but in its first run on a size.
 
     Args:
         network: left as it is.
@@ -91,14 +96,14 @@ class TorchEngine:
         rewrite: bool = True,
     ) -> None:
         self.name = f"PyTorch {precision}" + (", rewritten decoder" if rewrite else "")
-        self._dtype = _DTYPES[precision]
+        self.dtype = _DTYPES[precision]
         resident = copy.deepcopy(network).to(device)
-        self._network = accelerate(resident, rewrite=rewrite).to(self._dtype)
+        self._network = accelerate(resident, rewrite=rewrite).to(self.dtype)
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``."""
-        images = images.to(self._dtype, memory_format=torch.channels_last)
-        return self._network.coarse_logits(images).float()
+        images = images.to(self.dtype, memory_format=torch.channels_last)
+        return self._network.coarse_logits(images)
 
 
 def check_backend(backend: str, device: torch.device) -> None:

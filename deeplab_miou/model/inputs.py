@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,47 @@ if TYPE_CHECKING:
 
 _LEVELS = 255.0
 _CHANNELS = 3
+_WITH_ALPHA = 4
+
+
+class Stored(NamedTuple):
+    """An image the way it lies in memory, so that copying it is one move of bytes.
+
+    Attributes:
+        pixels: ``(H, W, c)`` uint8: c is 1 for gray, 3, or 4 where the last is of no interest.
+        is_bgr: whether blue comes first.
+    """
+
+    pixels: NDArray[np.uint8]
+    is_bgr: bool
+
+
+def as_stored(image: NDArray[np.uint8]) -> Stored:
+    """Return an RGB image ``(H, W, 3)`` of any strides the way it lies in memory."""
+    if image.strides[2] == 0:
+        return Stored(image[..., :1], is_bgr=False)
+    is_bgr = image.strides[2] < 0
+    pixels = image[..., ::-1] if is_bgr else image
+    return Stored(_with_alpha(pixels), is_bgr)
+
+
+def _with_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add the fourth channel that lies between three others and the next pixel, if it does."""
+    base = pixels.base
+    if pixels.strides[1:] != (_WITH_ALPHA, 1) or not isinstance(base, np.ndarray):
+        return pixels
+    height, width, _ = pixels.shape
+    row = pixels.strides[0]
+    end = pixels.ctypes.data + (height - 1) * row + _WITH_ALPHA * width
+    if row < 0 or not base.flags.c_contiguous or end > base.ctypes.data + base.nbytes:
+        return pixels
+    return np.lib.stride_tricks.as_strided(
+        pixels, (height, width, _WITH_ALPHA), (row, _WITH_ALPHA, 1), writeable=False
+    )
 
 
 class Normalizer:
-    """Makes batches of images, on the device.
+    """Makes what the network sees of images, on the device.
 
     Args:
         preprocessing: of the network.
@@ -34,16 +71,19 @@ class Normalizer:
         self._scale = (1 / (_LEVELS * std)).view(1, -1, 1, 1).to(device)
         self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
 
-    def __call__(self, images: list[NDArray[np.uint8]]) -> Tensor:
-        """Map RGB images ``(H, W, 3)`` of one size to float32 ``(N, 3, H, W)``, channels last."""
-        # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
-        # takes neither.
-        pixels = [torch.from_numpy(np.array(image, order="C")) for image in images]
-        stacked = pixels[0][None] if len(pixels) == 1 else torch.stack(pixels)
-        batch = stacked.to(self._scale.device).permute(0, 3, 1, 2).float()
-        if self._size is not None and self._size != images[0].shape[:2]:
-            batch = F.interpolate(batch, size=self._size, mode="bilinear", align_corners=False)
-        return batch.mul_(self._scale).add_(self._shift)
+    def __call__(
+        self, pixels: Tensor, *, is_bgr: bool = False, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Map pixels as in `Stored`, ``(N, H, W, c)``, to ``(N, 3, H, W)``, channels last."""
+        rgb = pixels[..., :_CHANNELS].expand(-1, -1, -1, _CHANNELS)
+        batch = (rgb.flip(3) if is_bgr else rgb).permute(0, 3, 1, 2)
+        if self._size is not None and self._size != pixels.shape[1:3]:
+            batch = F.interpolate(
+                batch.float(), size=self._size, mode="bilinear", align_corners=False
+            )
+        # Computed in float32 whatever the type, so that its values are rounded once.
+        batch = torch.addcmul(self._shift, batch, self._scale)
+        return batch.to(dtype, memory_format=torch.channels_last)
 
 
 def check_images(images: Sequence[NDArray[np.uint8]]) -> None:

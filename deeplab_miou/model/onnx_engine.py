@@ -35,9 +35,15 @@ class OnnxEngine:
         network: left as it is.
         rewrite: whether the decoder may be rewritten.
 
+    Attributes:
+        name: what it is called in logs.
+        dtype: of the images that it wants.
+
     Raises:
         ConfigurationError: a package is not installed.
     """
+
+    dtype = torch.float32
 
     def __init__(self, network: DeepLabV3Plus, *, rewrite: bool = True) -> None:
         missing = missing_packages()

@@ -1,24 +1,22 @@
-"""What becomes of an image's coarse logits: a label map, or counts against a given one."""
+"""What becomes of coarse logits: label maps on the CPU, or counts where the logits are."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-from deeplab_miou.model.counting import add_counts, cells, pick_method, to_matrix
+from deeplab_miou.model.counting import add_counts, cells
 from deeplab_miou.model.network import LOGIT_STRIDE, resize_logits
 from deeplab_miou.model.upsampling import label_map, make_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
     from deeplab_miou.model.architecture import Architecture
+    from deeplab_miou.model.counting import Method
 
     Size = tuple[int, int]
 
@@ -29,7 +27,7 @@ def to_labels(
     """Return the class of the largest resampled logit of each pixel, the first of equals.
 
     Args:
-        logits: ``(n, h, w)`` float32, on any device.
+        logits: ``(n, h, w)`` float32, on the CPU.
         image_size: (H, W) that the network saw.
         size: (height, width) of the label map.
         options: the network's; None for a program, whose logits cover the image.
@@ -38,13 +36,9 @@ def to_labels(
         ``(height, width)`` uint8.
     """
     cropped = _is_cropped(options)
-    if logits.device.type != "cpu" or (cropped and size != image_size):
-        full = (
-            resize_logits(logits[None], image_size, size, options)
-            if options is not None
-            else F.interpolate(logits[None], size=size, mode="bilinear")
-        )
-        labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    if options is not None and cropped and size != image_size:
+        full = resize_logits(logits[None], image_size, size, options)
+        labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).numpy()
         return labels
     align = options is not None and options.align_corners
     axes = []
@@ -54,65 +48,53 @@ def to_labels(
     return label_map(logits.permute(1, 2, 0).contiguous().numpy(), *axes)
 
 
-def to_table(
+def to_tables(
     logits: Tensor,
     image_size: Size,
-    truth: NDArray[np.uint8],
+    ground_truths: Tensor,
     options: Architecture | None,
     *,
     num_classes: int,
     ignore_index: int,
+    method: Method,
+    labels: Tensor | None = None,
 ) -> Tensor:
     """Count the labels that `to_labels` gives against ground truth, without waiting for a device.
 
     Args:
-        logits: ``(channels, h, w)`` float32, on any device.
+        logits: ``(N, channels, h, w)``, any float type, on any device.
         image_size: (H, W) that the network saw.
-        truth: ``(height, width)`` uint8 train ids.
+        ground_truths: ``(N, height, width)`` uint8 train ids on the device.
         options: the network's; None for a program.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
+        method: from `deeplab_miou.model.counting.pick_method`.
+        labels: ``(N, height, width)`` uint8 on the device, to write the labels to; None for not.
 
     Returns:
-        A table of `cells` int64 on the device, for `to_matrices`.
+        ``(N, cells(n))`` int64 on the device, see `deeplab_miou.model.counting.to_matrix`.
     """
-    # Copied: a message's bytes are read-only, which torch does not take.
-    ids = torch.from_numpy(truth.copy()).to(logits.device, non_blocking=True)[None]
-    coarse = logits[None]
     covered = None
+    size = (ground_truths.shape[1], ground_truths.shape[2])
     if options is not None and _is_cropped(options):
-        if ids.shape[1:] == image_size:
-            covered = (LOGIT_STRIDE * logits.shape[1], LOGIT_STRIDE * logits.shape[2])
+        if size == image_size:
+            covered = (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
         else:
             # Cut to the image first, then stretched: two steps, which no single resampling does.
-            size = (ids.shape[1], ids.shape[2])
-            coarse = resize_logits(coarse, image_size, size, options)
-    table = torch.zeros(1, cells(num_classes), dtype=torch.int64, device=logits.device)
+            logits = resize_logits(logits.float(), image_size, size, options)
+    tables = torch.zeros(len(logits), cells(num_classes), dtype=torch.int64, device=logits.device)
     add_counts(
-        coarse,
-        ids,
-        table,
+        logits,
+        ground_truths,
+        tables,
         num_classes=num_classes,
         ignore_index=ignore_index,
         align_corners=options is not None and options.align_corners,
         covered=covered,
-        method=pick_method(logits.device, num_classes),
+        labels=labels,
+        method=method,
     )
-    return table[0]
-
-
-def to_matrices(
-    tables: Sequence[Tensor], num_classes: int, ignore_index: int
-) -> list[NDArray[np.int64]]:
-    """Return the confusion matrices ``(n, n + 1)`` of tables; waits for the device, once for all.
-
-    Raises:
-        ValueError: ground truth had ids that are neither below n nor the ignore index.
-    """
-    if not tables:
-        return []
-    together = torch.stack(list(tables)).cpu().numpy()
-    return [to_matrix(table, num_classes, ignore_index) for table in together]
+    return tables
 
 
 def _is_cropped(options: Architecture | None) -> bool:

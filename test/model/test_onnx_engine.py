@@ -31,7 +31,7 @@ def test_auto_works_without_them(monkeypatch):
     monkeypatch.setattr("deeplab_miou.model.engines.missing_packages", lambda: list(PACKAGES))
     segmenter = Segmenter(make_checkpoint(), device="cpu", backend="auto")
     segmenter.warm_up((32, 48))
-    assert segmenter._engine.name.startswith("PyTorch")
+    assert segmenter._scorer.engine.name.startswith("PyTorch")
 
 
 needs_packages = pytest.mark.skipif(
@@ -67,7 +67,7 @@ def test_auto_takes_the_faster(monkeypatch, caplog):
         segmenter = Segmenter(make_checkpoint(), device="cpu", backend="auto")
         with caplog.at_level("INFO"):
             segmenter.warm_up((32, 48))
-        assert segmenter._engine.name.startswith("ONNX") is (fastest < 2)
+        assert segmenter._scorer.engine.name.startswith("ONNX") is (fastest < 2)
     assert any("PyTorch fp32, rewritten decoder takes 2000 ms" in m for m in caplog.messages)
 
 

@@ -7,8 +7,9 @@ import torch
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
+from deeplab_miou.model.counting import count_in_bands, to_matrix
 from deeplab_miou.model.network import build
-from deeplab_miou.model.outputs import to_labels, to_matrices, to_table
+from deeplab_miou.model.outputs import to_labels, to_tables
 from deeplab_miou.model.segmenter import Segmenter
 
 OPTIONS = {
@@ -32,20 +33,28 @@ CONVENTIONS = [
 @pytest.mark.parametrize("size", [(21, 26), (21, 40)], ids=["image", "other"])
 def test_counts_are_those_of_the_labels(options, size):
     generator = np.random.default_rng(0)
-    logits = torch.from_numpy(generator.standard_normal((5, 6, 7)).astype(np.float32))
-    truth = generator.integers(0, 5, size, np.uint8)
-    truth[0] = 255
-    truth.flags.writeable = False  # as the bytes of a message are
+    logits = torch.from_numpy(generator.standard_normal((2, 5, 6, 7)).astype(np.float32))
+    truths = generator.integers(0, 5, (2, *size), np.uint8)
+    truths[:, 0] = 255
     image_size = (21, 26)
-    table = to_table(logits, image_size, truth, options, num_classes=5, ignore_index=255)
-    labels = to_labels(logits, image_size, size, options)
-    (matrix,) = to_matrices([table], 5, 255)
-    np.testing.assert_array_equal(matrix, confusion_matrix(truth, labels, 5))
-    assert len(np.unique(labels)) == 5
-
-
-def test_no_tables_no_matrices():
-    assert to_matrices([], 5, 255) == []
+    labels = torch.full(truths.shape, 99, dtype=torch.uint8)
+    for wanted in (labels, None):
+        tables = to_tables(
+            logits,
+            image_size,
+            torch.from_numpy(truths),
+            options,
+            num_classes=5,
+            ignore_index=255,
+            method=count_in_bands,
+            labels=wanted,
+        )
+        for i, table in enumerate(tables.numpy()):
+            expected = to_labels(logits[i], image_size, size, options)
+            np.testing.assert_array_equal(labels[i], expected)
+            matrix = to_matrix(table, 5)
+            np.testing.assert_array_equal(matrix, confusion_matrix(truths[i], expected, 5))
+            assert len(np.unique(expected)) == 5
 
 
 def make_segmenter():
@@ -66,25 +75,3 @@ def test_segmenter_counts_its_own_labels():
         np.testing.assert_array_equal(matrix, confusion_matrix(truth, prediction, 5))
     with pytest.raises(ValueError, match="ids below 5 or the ignore index 254, but got 255"):
         segmenter.count(images[:1], truths[:1], ignore_index=254)
-
-
-class OtherDevice:
-    """Stands for a GPU where only the kind of device is asked for."""
-
-    type = "cuda"
-
-
-def test_segmenter_counts_the_same_on_a_device(monkeypatch):
-    segmenter = make_segmenter()
-    generator = np.random.default_rng(1)
-    images = [generator.integers(0, 256, (h, 64, 3), np.uint8) for h in (48, 48, 33)]
-    truths = [generator.integers(0, 5, (h, 64), np.uint8) for h in (48, 24, 33)]
-    expected = segmenter.count(images, truths)
-    monkeypatch.setattr(segmenter, "_device", OtherDevice())
-    for matrix, other in zip(segmenter.count(images, truths), expected, strict=True):
-        assert matrix.sum() == other.sum()
-        # A batch may round in another way than its images one by one.
-        assert np.abs(matrix - other).sum() <= 4
-    truths[2][0] = 77
-    with pytest.raises(ValueError, match="but 64 pixels have others"):
-        segmenter.count(images, truths)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ import torch
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.model import engines, outputs
+from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.model import engines
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
 from deeplab_miou.model.network import build
@@ -71,18 +72,16 @@ def test_labels_do_not_depend_on_the_batch_or_on_strides():
 
 
 class FakeEngine:
-    """Logits of a constant class; fails where the batch is larger than memory allows."""
+    """Logits of a constant class."""
 
     name = "fake"
+    dtype = torch.float32
 
-    def __init__(self, fits=1):
-        self.fits = fits
+    def __init__(self):
         self.seen = []
 
     def coarse_logits(self, images):
         self.seen.append(tuple(images.shape))
-        if len(images) > self.fits:
-            raise torch.OutOfMemoryError("CUDA out of memory")
         logits = torch.zeros(len(images), 5, images.shape[2] // 4, images.shape[3] // 4)
         logits[:, 3] = 1
         return logits
@@ -90,30 +89,11 @@ class FakeEngine:
 
 def test_input_size_of_the_network_is_honoured():
     segmenter = Segmenter(make_checkpoint(size=(32, 48)), device="cpu")
-    segmenter._engine = FakeEngine()
+    segmenter._scorer.engine = engine = FakeEngine()
     (labels,) = segmenter.predict([make_image(64, 96)], [(64, 96)])
-    assert segmenter._engine.seen == [(1, 3, 32, 48)]
+    assert engine.seen == [(1, 3, 32, 48)]
     assert labels.shape == (64, 96)
-
-
-def test_batch_is_halved_until_it_fits():
-    segmenter = Segmenter(make_checkpoint(), device="cpu")
-    segmenter._engine = FakeEngine(fits=2)
-    finish = lambda logits, seen, size: outputs.to_labels(logits, seen, size, None)  # noqa: E731
-    labels = segmenter._run_batch([make_image(32, 32)] * 7, [(16, 16)] * 7, finish)
-    assert [shape[0] for shape in segmenter._engine.seen] == [7, 3, 1, 2, 4, 2, 2]
-    assert len(labels) == 7
-    assert all((label == 3).all() for label in labels)
-
-
-def test_frame_that_never_fits_is_failed_with_the_size_that_did():
-    segmenter = Segmenter(make_checkpoint(), device="cpu")
-    segmenter._engine = FakeEngine()
-    segmenter.predict([make_image(32, 48)], [(32, 48)])
-    segmenter._engine = FakeEngine(fits=0)
-    with pytest.raises(FrameError, match=r"64x32 pixels does not fit .* fitted is 48x32") as caught:
-        segmenter._run_batch([make_image(32, 64)] * 2, [(32, 64)] * 2, None)
-    assert caught.value.reason is Reason.INFERENCE_FAILED
+    assert (labels == 3).all()
 
 
 def test_image_too_small_for_the_network_is_failed():
@@ -125,23 +105,59 @@ def test_image_too_small_for_the_network_is_failed():
     assert "\n" not in str(caught.value)
 
 
+def on_accelerator(segmenter, accelerator):
+    """Have a segmenter take the way of a GPU."""
+    segmenter._accelerator = accelerator
+    segmenter._scorer = segmenter._make_scorer(segmenter._scorer.engine)
+    return segmenter
+
+
 @pytest.mark.parametrize("resize", ["fit", "crop"])
-def test_batches_of_a_gpu_give_the_same_labels(resize):
-    # The way of a GPU, batches and the full tensor of logits, taken on the CPU.
-    segmenter = Segmenter(make_checkpoint(dataclasses.replace(SMALL, resize=resize)), device="cpu")
+def test_a_device_gives_the_same_labels_and_counts(late, caplog, resize):
+    checkpoint = make_checkpoint(dataclasses.replace(SMALL, resize=resize))
+    host = Segmenter(checkpoint, device="cpu")
+    device = on_accelerator(Segmenter(checkpoint, device="cpu"), late)
+    with caplog.at_level("INFO"):
+        device.warm_up((48, 64))
+    name = "PyTorch fp32, rewritten decoder, recorded as a repeated call"
+    assert caplog.messages[-1].startswith(f"network on cpu by {name}, which labels")
     images = [make_image(48, 64, 1), make_image(48, 64, 2), make_image(33, 40, 3)]
     sizes = [(48, 64), (24, 30), (33, 40)]
-    expected = segmenter.predict(images, sizes)
-    batches = []
-    original = segmenter._engine.coarse_logits
-    segmenter._engine.coarse_logits = lambda batch: batches.append(len(batch)) or original(batch)
-    segmenter._device = SimpleNamespace(type="cuda")
-    labels = segmenter.predict(images, sizes)
-    assert batches == [2, 1]
-    for one, other in zip(labels, expected, strict=True):
+    truths = [np.random.default_rng(0).integers(0, 5, size, np.uint8) for size in sizes]
+    labels = device.predict(images, sizes)
+    for one, other in zip(labels, host.predict(images, sizes), strict=True):
         assert one.dtype == np.uint8
         assert one.shape == other.shape
         assert (one != other).mean() < 1e-3
+    for matrix, truth, predicted in zip(device.count(images, truths), truths, labels, strict=True):
+        np.testing.assert_array_equal(matrix, confusion_matrix(truth, predicted, 5))
+    scoring = device.score(images, truths)
+    device.close()
+    assert scoring.done(), "what is under way is waited for"
+    assert len(scoring.result()) == 3
+
+
+class Resident(torch.nn.Module):
+    """A program, which is run as it was loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = torch.nn.Conv2d(3, 5, 1)
+
+    def forward(self, images):
+        return self.mix(images)
+
+
+@pytest.mark.parametrize("program", [True, False])
+def test_network_leaves_the_device_where_a_copy_runs(late, program):
+    network = Resident() if program else build(SMALL)
+    network.cpu = moves = Mock(return_value=network)
+    checkpoint = dataclasses.replace(make_checkpoint(), network=network)
+    segmenter = on_accelerator(Segmenter(checkpoint, device="cpu"), late)
+    segmenter.warm_up((32, 48))
+    assert moves.called is not program
+    (labels,) = segmenter.predict([make_image(32, 48)], [(32, 48)])
+    assert len(np.unique(labels)) > 1
 
 
 def test_warm_up_keeps_the_fast_network_and_says_so(caplog):
