@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
@@ -8,88 +10,151 @@ from deeplab_miou.model.accelerator import CpuAccelerator
 from deeplab_miou.model.recorded import RecordedEngine
 
 
-class Engine:
-    name = "plain"
+class Convolution:
+    """A network of one layer."""
+
+    name = "convolution"
     dtype = torch.float32
 
-    def __init__(self):
-        self.runs = 0
+    def __init__(self, device="cpu"):
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(5, 3, 3, 3, generator=generator).to(device)
 
     def coarse_logits(self, images):
-        self.runs += 1
-        return torch.cat([images, 2 - images], dim=1)
+        return torch.nn.functional.conv2d(images, self.weight, stride=4)
 
 
-class Accelerator(CpuAccelerator):
-    """Counts recordings, or refuses them."""
+def make_images(*shape, seed=0, device="cpu"):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+@pytest.fixture(autouse=True)
+def _inference():
+    with torch.inference_mode():
+        yield
+
+
+def test_replays_give_what_the_engine_gives(accelerator):
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+    assert replayed.name == f"convolution, recorded as {accelerator.recording}"
+    given = []
+    for seed in range(6):
+        for shape in ((1, 3, 16, 20), (2, 3, 16, 20), (1, 3, 9, 33)):
+            images = make_images(*shape, seed=seed, device=accelerator.device)
+            if seed % 2:
+                images = images.contiguous(memory_format=torch.channels_last)
+            given.append((images, images.clone()))
+            found = replayed.coarse_logits(images)
+            torch.testing.assert_close(found, engine.coarse_logits(images))
+    assert replayed.recorded
+    assert len(replayed._entries) == 3
+    assert all(torch.equal(images, before) for images, before in given), "the caller's are his own"
+
+
+def test_first_run_on_a_shape_is_the_engines(accelerator):
+    replayed = RecordedEngine(Convolution(accelerator.device), accelerator)
+    first = replayed.coarse_logits(make_images(1, 3, 16, 20, device=accelerator.device))
+    kept = first.clone()
+    replayed.coarse_logits(make_images(1, 3, 16, 20, seed=1, device=accelerator.device))
+    assert torch.equal(first, kept)
+
+
+def test_four_shapes_at_most_and_the_stale_one_gives_way(accelerator, monkeypatch):
+    monkeypatch.setattr(recorded, "_STALE", 6)
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+
+    def step(width):
+        images = make_images(1, 3, 16, width, seed=width, device=accelerator.device)
+        torch.testing.assert_close(replayed.coarse_logits(images), engine.coarse_logits(images))
+        return {shape[3] for shape in replayed._entries}
+
+    for width in (20, 24, 28, 32):
+        step(width)
+    assert step(36) == {20, 24, 28, 32}, "no room, and none of them is stale yet"
+    for width in (20, 28, 32):
+        assert step(width) == {20, 24, 28, 32}
+    assert step(36) == {20, 28, 32, 36}, "24 was not replayed for 7 runs"
+    for width in (20, 28, 32, 36):
+        assert step(width) == {20, 28, 32, 36}
+
+
+class Asked(CpuAccelerator):
+    """Keeps what recordings are to be made beside of, or refuses to make them."""
 
     def __init__(self, error=None):
         self.error = error
-        self.shapes = []
         self.beside = []
 
     def record(self, run, beside):
+        self.beside.append(beside)
         if self.error is not None:
             raise self.error
-        self.beside.append(beside)
-        recording = super().record(run, beside)
-        self.shapes.append(tuple(recording.output.shape[2:]))
-        return recording
+        return super().record(run, beside)
 
 
-def images(height, seed=0, width=2):
-    return torch.randn(1, 2, height, width, generator=torch.Generator().manual_seed(seed))
+def test_recordings_share_their_memory():
+    accelerator = Asked()
+    replayed = RecordedEngine(Convolution(), accelerator)
+    for width in (20, 24, 28):
+        replayed.coarse_logits(make_images(1, 3, 16, width))
+    first = next(iter(replayed._entries.values())).recording
+    assert accelerator.beside == [None, first, first]
 
 
-def test_every_run_gives_what_the_engine_gives():
-    accelerator = Accelerator()
-    engine = RecordedEngine(Engine(), accelerator)
-    for seed in range(4):
-        for height in (2, 3):
-            batch = images(height, seed)
-            assert torch.equal(engine.coarse_logits(batch), Engine().coarse_logits(batch))
-    assert accelerator.shapes == [(2, 2), (3, 2)]
-    assert accelerator.beside[0] is None
-    assert accelerator.beside[1] is not None
-    assert engine.name == "plain, recorded as a repeated call"
-
-
-def test_recordings_are_bounded_and_only_unused_ones_give_way(monkeypatch):
-    monkeypatch.setattr(recorded, "_STALE", 10)
-    accelerator = Accelerator()
-    engine = RecordedEngine(Engine(), accelerator)
-    for _ in range(3):
-        for height in range(1, 6):
-            engine.coarse_logits(images(height))
-    # The fifth finds no room while the others are in use.
-    assert [height for height, _ in accelerator.shapes] == [1, 2, 3, 4]
-    for _ in range(10):
-        engine.coarse_logits(images(5))
-    assert [height for height, _ in accelerator.shapes] == [1, 2, 3, 4, 5]
-    assert sorted(shape[2] for shape in engine._entries) == [2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("error", [RuntimeError("capture failed\nmore"), KeyError()])
-def test_what_cannot_be_recorded_runs_all_the_same(error, caplog):
-    inner = Engine()
-    engine = RecordedEngine(inner, Accelerator(error))
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("operation not permitted\nwhile capturing"), "operation not permitted"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_recorded_runs_without(caplog, error, reason):
+    engine, accelerator = Convolution(), Asked(error)
+    replayed = RecordedEngine(engine, accelerator)
     for seed in range(3):
-        batch = images(2, seed)
-        assert torch.equal(engine.coarse_logits(batch), Engine().coarse_logits(batch))
-    assert inner.runs == 3
-    assert not engine.recorded
-    assert engine.name == "plain"
-    assert len(caplog.messages) == 1
-    assert "\n" not in caplog.messages[0]
+        for width in (20, 24):
+            images = make_images(1, 3, 16, width, seed=seed)
+            assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
+    assert len(accelerator.beside) == 1
+    assert caplog.messages == [f"a repeated call is not used: {reason}"]
+    assert replayed.name == "convolution"
+    assert not replayed.recorded
 
 
-def test_a_replay_that_gives_other_labels_is_not_used(caplog):
-    class Unsteady(Engine):
-        def coarse_logits(self, images):
-            logits = super().coarse_logits(images)
-            return logits if self.runs == 1 else logits.flip(1)
+class Unsteady(Convolution):
+    """Answers otherwise every time, as what reads memory that is no longer its own would."""
 
-    engine = RecordedEngine(Unsteady(), Accelerator())
-    engine.coarse_logits(images(8))
-    assert not engine.recorded
-    assert "a replay labels 0.000 % of an image as the first run did" in caplog.text
+    runs = 0
+
+    def coarse_logits(self, images):
+        self.runs += 1
+        return super().coarse_logits(images).roll(self.runs, dims=1)
+
+
+def test_replay_that_labels_otherwise_is_not_used(accelerator, caplog):
+    replayed = RecordedEngine(Unsteady(accelerator.device), accelerator)
+    for _ in range(3):
+        replayed.coarse_logits(make_images(1, 3, 64, 64, device=accelerator.device))
+    (message,) = caplog.messages
+    assert message.startswith(f"{accelerator.recording} is not used: a replay labels ")
+    assert not replayed.recorded
+
+
+def test_stopping_frees_the_recordings(accelerator, caplog):
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+    images = make_images(1, 3, 16, 20, device=accelerator.device)
+    replayed.coarse_logits(images)
+    (entry,) = replayed._entries.values()
+    memory = [weakref.ref(tensor) for tensor in (entry.images, entry.recording.output)]
+    del entry
+    replayed.stop("of the test")
+    replayed.stop("of nothing new")
+    assert [reference() for reference in memory] == [None, None]
+    assert caplog.messages == [f"{accelerator.recording} is not used: of the test"]
+    assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
+    assert not replayed.recorded
