@@ -1,9 +1,8 @@
-"""What computes coarse logits: PyTorch on a CPU or GPU, or ONNX Runtime on a CPU."""
+"""What computes coarse logits: PyTorch or ONNX Runtime, on a CPU or GPU."""
 
 from __future__ import annotations
 
 import copy
-import ctypes
 import time
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from deeplab_miou.model.devices import Precision
-
-# mallopt(3): parameters, and the size above which blocks go back to the kernel from now on.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_LARGEST_BLOCK = 1 << 30
 
 Backend = Literal["torch", "onnxruntime", "auto"]
 
@@ -106,20 +100,16 @@ class TorchEngine:
         return self._network.coarse_logits(images)
 
 
-def check_backend(backend: str, device: torch.device) -> None:
+def check_backend(backend: str) -> None:
     """Check a backend's name.
 
     Raises:
-        ConfigurationError: it is not known, or not for this device.
+        ConfigurationError: it is not known.
     """
     choices = get_args(Backend)
     if backend not in choices:
         raise ConfigurationError(
             f"backend is {backend!r}, expected {', '.join(choices[:-1])} or {choices[-1]}"
-        )
-    if backend == "onnxruntime" and device.type != "cpu":
-        raise ConfigurationError(
-            f"backend 'onnxruntime' runs on the CPU only, the device is {device}; use backend torch"
         )
 
 
@@ -129,12 +119,12 @@ def candidates(
     """Yield the ways to run a network, the preferred first; the last is beyond doubt.
 
     Raises:
-        ConfigurationError: the backend is not installed.
+        ConfigurationError: the backend is not installed, or not for this device.
     """
     if isinstance(network, DeepLabV3Plus):
         rewrite = rewrite and can_rewrite(network.architecture)
         if backend == "onnxruntime":
-            yield OnnxEngine(network, rewrite=rewrite)
+            yield OnnxEngine(network, device, half=precision == "fp16", rewrite=rewrite)
         if precision != "fp32":
             yield TorchEngine(network, device, precision, rewrite=rewrite)
         if rewrite:
@@ -158,16 +148,3 @@ def seconds(engine: Engine, images: Tensor) -> float:
         engine.coarse_logits(images)
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory for the next frame instead of returning it.
-
-    glibc returns blocks above 32 MiB at once, and the pages of the next such block then cost more
-    than the convolution that fills it (measured: 25 ms of 29 in one layer). Other C libraries are
-    left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST_BLOCK)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,13 @@ from deeplab_miou.model import checkpoints, onnx_engine
 from deeplab_miou.model.architecture import Architecture
 from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
 from deeplab_miou.model.network import build
-from deeplab_miou.model.onnx_engine import PACKAGES, OnnxEngine, missing_packages
+from deeplab_miou.model.onnx_engine import (
+    GPU_PROVIDERS,
+    PACKAGES,
+    OnnxEngine,
+    missing_packages,
+    pick_providers,
+)
 from deeplab_miou.model.segmenter import Segmenter
 
 SMALL = {"num_classes": 5, "width": 0.25, "aspp_width": 16, "low_width": 8, "decoder_width": 16}
@@ -37,6 +46,42 @@ def test_auto_works_without_them(monkeypatch):
 needs_packages = pytest.mark.skipif(
     bool(missing_packages()), reason=f"not installed: {', '.join(missing_packages())}"
 )
+
+
+CUDA = torch.device("cuda:1")
+
+
+def installed(monkeypatch, *providers):
+    runtime = SimpleNamespace(get_available_providers=lambda: list(providers))
+    monkeypatch.setattr(onnx_engine.importlib, "import_module", lambda _: runtime)
+
+
+def test_a_runtime_for_cpus_is_refused_on_a_gpu(monkeypatch):
+    installed(monkeypatch, "CPUExecutionProvider")
+    monkeypatch.setattr(onnx_engine, "missing_packages", list)
+    with pytest.raises(ConfigurationError, match="on cuda:1 needs Tensorrt") as caught:
+        OnnxEngine(make_checkpoint().network, CUDA)
+    assert "has CPUExecutionProvider; install onnxruntime-gpu" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensorrt_is_preferred_and_told_the_device_and_precision(monkeypatch):
+    installed(monkeypatch, "CPUExecutionProvider", *reversed(GPU_PROVIDERS))
+    found = pick_providers(CUDA, half=True)
+    assert list(found) == list(GPU_PROVIDERS)
+    assert found["TensorrtExecutionProvider"] == {"device_id": "1", "trt_fp16_enable": "1"}
+    assert pick_providers(CUDA, half=False)["TensorrtExecutionProvider"]["trt_fp16_enable"] == "0"
+    installed(monkeypatch, "CUDAExecutionProvider", "CPUExecutionProvider")
+    assert list(pick_providers(CUDA, half=True)) == ["CUDAExecutionProvider"]
+
+
+@needs_packages
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_load_is_an_error():
+    engine = OnnxEngine(make_checkpoint().network)
+    engine._providers = {"CUDAExecutionProvider": {"device_id": "0"}}
+    with pytest.raises(ConfigurationError, match=re.escape("would run on CPUExecutionProvider")):
+        engine.coarse_logits(torch.zeros(1, 3, 32, 48))
 
 
 @needs_packages
