@@ -8,7 +8,6 @@ import os
 # mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
 _VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -24,20 +23,10 @@ def keep_freed_memory(*, largest_block: int = 32 << 20, most: int = 256 << 20) -
         largest_block: bytes; larger blocks go back at once. Some versions take 32 MiB at most.
         most: bytes of free memory at the end of the heap; what is beyond goes back.
     """
-    if not any(os.environ.get(name) for name in _VARIABLES):
-        _set(_M_MMAP_THRESHOLD, largest_block)
-        _set(_M_TRIM_THRESHOLD, most)
-
-
-def share_one_heap() -> None:
-    """Have all threads take memory from one heap instead of one each, of which each keeps some.
-
-    For a process whose many threads take little: without it the memory of `miou_publisher` grows by
-    1.5 to 3 % while the heaps fill, with it by 1 %. Settings in the environment are left as they
-    are, and so are other C libraries.
-    """
-    if not any(os.environ.get(name) for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")):
-        _set(_M_ARENA_MAX, 1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and not any(os.environ.get(name) for name in _VARIABLES):
+        mallopt(_M_MMAP_THRESHOLD, largest_block)
+        mallopt(_M_TRIM_THRESHOLD, most)
 
 
 def release_freed_memory() -> None:
@@ -45,9 +34,3 @@ def release_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _set(parameter: int, value: int) -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(parameter, value)

@@ -43,38 +43,3 @@ def test_pages_of_freed_messages_are_used_again(variable):
     else:
         assert faults < 1000
         assert kept - left > 5_000_000
-
-
-HEAPS = """
-import re, threading
-from pathlib import Path
-from deeplab_miou.memory import share_one_heap
-
-share_one_heap()
-held, all_there, checked = [], threading.Barrier(5), threading.Event()
-
-def take():
-    held.append([bytearray(1000) for _ in range(1000)])
-    all_there.wait()
-    checked.wait()
-
-for _ in range(4):
-    threading.Thread(target=take, daemon=True).start()
-all_there.wait()
-# Heaps of threads lie at multiples of 64 MiB, followed by what is reserved for them.
-maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
-starts = [int(line[0].partition("-")[0], 16) for line in maps if line[1] == "rw-p" and len(line) == 5]
-print(sum(start % (64 << 20) == 0 for start in starts))
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
-@pytest.mark.parametrize(("variable", "shared"), [("", True), ("MALLOC_ARENA_MAX", False)])
-def test_threads_share_a_heap(variable, shared):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
-    if variable:
-        environment[variable] = "8"
-    output = subprocess.run(
-        [sys.executable, "-c", HEAPS], env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    assert (int(output) == 0) == shared

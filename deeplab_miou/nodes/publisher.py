@@ -12,7 +12,6 @@ from std_srvs.srv import Trigger
 from deeplab_miou.aggregation.aggregate import Aggregate
 from deeplab_miou.aggregation.results import Scoring, score
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.memory import share_one_heap
 from deeplab_miou.nodes import process
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.nodes.publisher_inputs import PublisherInputs, resolve_topics
@@ -214,7 +213,6 @@ def _scoring(settings: Mapping[str, object]) -> Scoring:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    share_one_heap()
     process.main(MiouPublisher, args)
 
 
