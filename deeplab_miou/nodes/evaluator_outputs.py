@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -16,6 +15,7 @@ from deeplab_miou.nodes.conversions import (
     confusion_message,
     image_to_message,
 )
+from deeplab_miou.nodes.diagnostics import Diagnostics
 from deeplab_miou.nodes.frame_bytes import encode_frame
 from deeplab_miou.pictures.segmentation import overlay
 
@@ -53,7 +53,7 @@ class EvaluatorOutputs:
         self._states = node.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
         self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = Diagnostics(node, "evaluation", engine.device)
         self._sequence = 0
         self._published: object = None
         self._settled: object = None
@@ -66,9 +66,9 @@ class EvaluatorOutputs:
             self._states,
             self._predictions,
             self._overlays,
-            self._diagnostics,
         ):
             self._node.destroy_publisher(publisher)
+        self._diagnostics.destroy()
 
     @property
     def wants_accounts(self) -> bool:
@@ -130,11 +130,7 @@ class EvaluatorOutputs:
 
     def diagnostics(self, status: DiagnosticStatus) -> None:
         """Publish how the node is."""
-        status.name = f"{self._source}: evaluation"
-        status.hardware_id = self._engine.device
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        self._diagnostics.publish(status)
 
     def _pictures(self, outcome: FrameOutcome) -> None:
         image = outcome.image

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.nodes.diagnostics import make_status
 from deeplab_miou.telemetry import Latencies, Rate, Throttle
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class EvaluatorStatus:
         elif news:
             level, text = DiagnosticStatus.WARN, f"frames lost: {', '.join(news)}"
         values = self._values(pipeline) | dict(inputs) | dict(device)
-        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-        return DiagnosticStatus(level=level, message=text, values=pairs)
+        return make_status(level, text, values)
 
     def _values(self, pipeline: Pipeline) -> dict[str, str]:
         account = pipeline.account

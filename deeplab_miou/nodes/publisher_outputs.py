@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import MeanIoU
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from deeplab_miou.nodes.conversions import image_to_message
+from deeplab_miou.nodes.diagnostics import Diagnostics
 from deeplab_miou.nodes.result_messages import mean_iou_message
 from deeplab_miou.pictures.matrix import draw_matrix
 
@@ -36,12 +36,13 @@ class PublisherOutputs:
         self._results = node.create_publisher(MeanIoU, "~/result", _LATCHED)
         self._windows = node.create_publisher(MeanIoU, "~/window", _LATCHED)
         self._pictures = node.create_publisher(Image, "~/confusion_image", 1)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = Diagnostics(node, "scores")
 
     def destroy(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._results, self._windows, self._pictures, self._diagnostics):
+        for publisher in (self._results, self._windows, self._pictures):
             self._node.destroy_publisher(publisher)
+        self._diagnostics.destroy()
 
     def scores(self, result: Result, window: Result) -> None:
         """Publish the scores of all and of the window, and the confusion matrix as a picture."""
@@ -54,7 +55,4 @@ class PublisherOutputs:
 
     def diagnostics(self, status: DiagnosticStatus) -> None:
         """Publish how the node is."""
-        status.name = f"{self._node.get_fully_qualified_name()}: scores"
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        self._diagnostics.publish(status)

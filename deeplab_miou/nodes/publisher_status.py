@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 
+from deeplab_miou.nodes.diagnostics import make_status
 from deeplab_miou.report.table import format_score
 
 if TYPE_CHECKING:
@@ -73,5 +74,4 @@ class PublisherStatus:
             "messages refused": refused_now,
             **{f"refused: {kind}": number for kind, number in sorted(refused.items())},
         }
-        pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        return DiagnosticStatus(level=level, message=text, values=pairs)
+        return make_status(level, text, values)
