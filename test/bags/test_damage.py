@@ -19,18 +19,23 @@ def storage_file(folder):
     return next(each for each in folder.iterdir() if each.name != "metadata.yaml")
 
 
+def read_cut(folder, kept, read_all):
+    """Cut a bag's file short; return the images still read, and what is said of the rest."""
+    path = storage_file(folder)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with BagReader(folder) as reader:
+        messages, problem = read_all(reader)
+        return [decode_image(each) for each in messages if each.type == RAW_TYPE], problem
+
+
 @pytest.mark.parametrize("compression", ["none", "chunk"])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.97])
 def test_a_truncated_mcap_yields_all_before_the_cut(
     compression, kept, picture, write_bag, read_all
 ):
     folder = write_bag("mcap", compression, count=200)
-    path = storage_file(folder)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
-    with BagReader(folder) as reader:
-        messages, problem = read_all(reader)
-        images = [decode_image(each) for each in messages if each.type == RAW_TYPE]
+    images, problem = read_cut(folder, kept, read_all)
     # The payload is incompressible, so the share of bytes kept is the share of messages.
     assert 200 * kept - 15 <= len(images) <= 200
     assert bytes(images[-1].image.data) == picture(len(images) - 1).data
@@ -92,12 +97,7 @@ def test_a_damaged_first_chunk_keeps_the_topics_of_the_index(write_bag, read_all
 @pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
 def test_a_truncated_db3_yields_all_before_the_cut(kept, picture, write_bag, read_all):
     folder = write_bag("sqlite3", count=200)
-    path = storage_file(folder)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
-    with BagReader(folder) as reader:
-        messages, problem = read_all(reader)
-        images = [decode_image(each) for each in messages if each.type == RAW_TYPE]
+    images, problem = read_cut(folder, kept, read_all)
     assert 200 * kept - 15 <= len(images) <= 200
     assert bytes(images[-1].image.data) == picture(len(images) - 1).data
     assert "nothing is readable after message" in problem
