@@ -46,7 +46,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from deeplab_miou.memory import keep_freed_memory
-from deeplab_miou.nodes.receiver import Receiver, Unexecuted
+from deeplab_miou.nodes.receiver import Unexecuted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,30 +252,25 @@ class ScoresReceived(Received):
     def __init__(self, source: Source, pids: list[int], node: Node) -> None:
         super().__init__(source, pids)
         self._count = 0
-        # Serialized and past the executor: this process must not be what is measured. That all were
-        # evaluated is seen in the end.
-        subscription = node.create_subscription(
+        # Serialized, past the executor and by the thread that sends: this process must not be what
+        # is measured. That all were evaluated is seen in the end.
+        self._subscription = node.create_subscription(
             FrameScore,
             "/deeplab_evaluator/frame",
-            self._take,
+            lambda _: None,
             1000,
             raw=True,
             callback_group=Unexecuted(),
         )
-        self._receiver = Receiver(node, subscription, self._take, print)
 
     def frames(self) -> int:
         """Return how many outcomes arrived since the beginning."""
+        take = self._subscription.handle.take_message
+        while (taken := take(FrameScore, True)) is not None:  # noqa: FBT003  raw
+            (stamp,) = struct.unpack_from("<i", taken[0], _STAMP_OFFSET)
+            self.latencies_s.append(time.monotonic() - self._source.sent_s[stamp])
+            self._count += 1
         return self._count
-
-    def stop(self) -> None:
-        """Receive no more."""
-        self._receiver.stop()
-
-    def _take(self, message: bytes) -> None:
-        (stamp,) = struct.unpack_from("<i", message, _STAMP_OFFSET)
-        self.latencies_s.append(time.monotonic() - self._source.sent_s[stamp])
-        self._count += 1
 
 
 def cpu_seconds(pid: int) -> float:
@@ -379,7 +374,6 @@ def run_size(
                 )
                 results["graph"] = alternate("graph")
         check(node, to_evaluator.sent)
-        scores.stop()
         for source in (to_evaluator, *(source for source, _ in receivers.values())):
             for publisher in source.publishers:
                 node.destroy_publisher(publisher)

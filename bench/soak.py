@@ -48,6 +48,7 @@ build = evaluator.build_engine
 
 class SlowPredictor:
     any_size = False
+    needs_worker = True
 
     def __init__(self, predictor):
         self.prepare = predictor.prepare

@@ -136,7 +136,7 @@ class Aggregate:
         """Return the scores of all that was counted, with intervals."""
         with self._lock:
             totals, scoring = self._runs.totals(self._names, now_s), self._scoring
-            bootstrap, worst = self._frames.bootstrap, self._frames.worst.frames()
+            bootstrap, worst = self._frames.bootstrap(), self._frames.worst()
         if bootstrap is None:
             return Result(totals, None)
         # Outside the lock: resampling takes a while. The interval is that of mIoU: no weights.

@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
-from deeplab_miou.metric.worst_frames import WorstFrames
+from deeplab_miou.metric.worst_frames import WorstFrame, WorstFrames
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import FrameRecord, RunKey
     from deeplab_miou.metric.accumulator import AccumulatorSnapshot
 
 _MAX_EARLY_FRAMES = 256
+# Frames are added up in bulk, of at most so many frames and cells.
+_MAX_PENDING = 64
+_MAX_PENDING_CELLS = 2**19
 
 
 class FrameStatistics:
     """Window, bootstrap and worst frames of all evaluators together.
 
-    Window and bootstrap do not exist before classes are known. Not thread-safe, but `bootstrap` is.
+    Window and bootstrap do not exist before classes are known. Frames are put aside and added up
+    when there are some, or when somebody asks. Not thread-safe, but what `bootstrap` returns is.
 
     Args:
         window_frames: length of the window in frames; None for no limit by frames.
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks, seconds.
-
-    Attributes:
-        bootstrap: computes the intervals; None before classes are known.
-        worst: the frames with the lowest mIoU.
     """
 
     def __init__(
@@ -42,37 +43,65 @@ class FrameStatistics:
         self._block_s = block_s
         self._num_classes = 0
         self._window: Accumulator | None = None
-        self.bootstrap: BlockBootstrap | None = None
-        self.worst: WorstFrames[None] = WorstFrames()
+        self._bootstrap: BlockBootstrap | None = None
+        self._worst: WorstFrames[None] = WorstFrames()
+        self._pending: list[tuple[NDArray[np.int64], int, str]] = []
+        self._most_pending = 0
 
     def expect(self, num_classes: int) -> None:
         """Take frames of so many classes from now on; what had another number is forgotten."""
         if num_classes == self._num_classes:
             return
         self._num_classes = num_classes
+        cells = num_classes * (num_classes + 1)
+        self._most_pending = max(min(_MAX_PENDING, _MAX_PENDING_CELLS // cells), 1)
+        self._pending = []
         self._window = Accumulator(
             num_classes, window_frames=self._window_frames, window_seconds=self._window_seconds
         )
-        self.bootstrap = BlockBootstrap(num_classes, block_s=self._block_s)
-        self.worst.reset()
+        self._bootstrap = BlockBootstrap(num_classes, block_s=self._block_s)
+        self._worst.reset()
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int, source: str) -> None:
         """Add the confusion matrix of a frame that an evaluator scored."""
-        if self._window is not None and self.bootstrap is not None:
-            self._window.update(matrix, stamp_ns)
-            self.bootstrap.update(matrix, stamp_ns)
-            self.worst.update(matrix, stamp_ns, None, source)
+        self._pending.append((matrix, stamp_ns, source))
+        if len(self._pending) >= self._most_pending:
+            self._settle()
 
     def window(self) -> AccumulatorSnapshot | None:
         """Return the window's counts; None before classes are known."""
+        self._settle()
         return None if self._window is None else self._window.snapshot()
+
+    def bootstrap(self) -> BlockBootstrap | None:
+        """Return what computes the intervals; None before classes are known."""
+        self._settle()
+        return self._bootstrap
+
+    def worst(self) -> tuple[WorstFrame[None], ...]:
+        """Return the frames with the lowest mIoU."""
+        self._settle()
+        return self._worst.frames()
 
     def clear(self) -> None:
         """Forget all frames."""
-        if self._window is not None and self.bootstrap is not None:
+        self._pending = []
+        if self._window is not None and self._bootstrap is not None:
             self._window.reset()
-            self.bootstrap.reset()
-            self.worst.reset()
+            self._bootstrap.reset()
+            self._worst.reset()
+
+    def _settle(self) -> None:
+        if not self._pending or self._window is None or self._bootstrap is None:
+            return
+        frames, self._pending = self._pending, []
+        matrices = np.stack([matrix for matrix, _, _ in frames])
+        for matrix, stamp_ns, _ in frames:
+            self._window.update(matrix, stamp_ns)
+        self._bootstrap.update(matrices, [stamp_ns for _, stamp_ns, _ in frames])
+        for index in self._worst.candidates(matrices):
+            matrix, stamp_ns, source = frames[index]
+            self._worst.update(matrix, stamp_ns, None, source)
 
 
 class EarlyFrames:

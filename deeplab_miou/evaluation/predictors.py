@@ -26,9 +26,12 @@ class Predictor(Protocol):
 
     Attributes:
         any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
+        needs_worker: scoring takes so long that messages pile up meanwhile, and belongs into a
+            thread of its own; otherwise handing a frame over would cost more than scoring it.
     """
 
     any_size: bool
+    needs_worker: bool
 
     def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
         """Return the array that `score` wants for one image message.
@@ -66,6 +69,7 @@ class NetworkPredictor:
     """
 
     any_size = True
+    needs_worker = True
 
     def __init__(self, segmenter: Segmenting) -> None:
         self._segmenter = segmenter
@@ -109,6 +113,7 @@ class TopicPredictor:
     """
 
     any_size = False
+    needs_worker = False
 
     def __init__(self, label_map: LabelMap | None = None) -> None:
         self._label_map = label_map

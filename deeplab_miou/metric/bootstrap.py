@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.metric.scores import check_absent_classes, check_weights, divide, mean_iou
+from deeplab_miou.metric.scores import (
+    check_absent_classes,
+    check_weights,
+    class_counts,
+    divide,
+    mean_iou,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,37 +126,29 @@ class BlockBootstrap:
         # By stamp // block length: (2, n) int64, intersection and union of each class.
         self._blocks: dict[int, NDArray[np.int64]] = {}
 
-    def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
-        """Add one frame, in any order of stamps.
+    def update(self, matrix: NDArray[np.int64], stamp_ns: int | Sequence[int]) -> None:
+        """Add one frame or several, in any order of stamps.
 
         Args:
-            matrix: (n, n + 1) int64 counts of the frame.
-            stamp_ns: the frame's stamp in nanoseconds.
+            matrix: (n, n + 1) or (k, n, n + 1) int64 counts of each frame.
+            stamp_ns: the stamp, or the k stamps, in nanoseconds.
 
         Raises:
-            ValueError: the matrix has another shape or type.
+            ValueError: the matrix has another shape or type, or there are not as many stamps.
         """
         n = self._num_classes
-        if matrix.shape != (n, n + 1) or matrix.dtype != np.int64:
+        if matrix.shape[-2:] != (n, n + 1) or matrix.ndim > 3 or matrix.dtype != np.int64:  # noqa: PLR2004
             raise ValueError(
-                f"matrix must be int64 of shape {(n, n + 1)}, "
+                f"matrix must be int64 of shape {(n, n + 1)} or (k, {n}, {n + 1}), "
                 f"but got {matrix.dtype} of shape {matrix.shape}"
             )
-        intersection = matrix.diagonal()
-        union = matrix.sum(axis=1) + matrix[:, :n].sum(axis=0) - intersection
-        if not union.any():
-            return
-        counts = np.stack((intersection, union))
+        counts = class_counts(matrix.reshape(-1, n, n + 1))
+        stamps = [stamp_ns] if isinstance(stamp_ns, int) else stamp_ns
+        labelled = np.asarray(counts[:, 1].any(axis=1))
         with self._lock:
-            key = stamp_ns // self._block_ns
-            held = self._blocks.get(key)
-            if held is not None:
-                held += counts
-                return
-            self._blocks[key] = counts
-            while len(self._blocks) > self._max_blocks:
-                self._block_ns *= 2
-                self._blocks = _paired(self._blocks)
+            for each, stamp, is_labelled in zip(counts, stamps, labelled, strict=True):
+                if is_labelled:
+                    self._add(each, stamp)
 
     def intervals(
         self,
@@ -189,7 +187,8 @@ class BlockBootstrap:
         # float64 sums of integers are exact to 2^53: the result is the same on every machine.
         counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
         size = len(counts)
-        resampled = self._draw(size) @ counts.reshape(size, -1)
+        # Not `@`: the threads of its library spin for a tenth of a second after each such product.
+        resampled = np.einsum("rb,bc->rc", self._draw(size), counts.reshape(size, -1))
         intersection, union = np.split(resampled, 2, axis=1)
         iou = divide(intersection, union)
         occurs = (counts[:, 1] > 0).sum(axis=0)
@@ -230,6 +229,17 @@ class BlockBootstrap:
             self._block_ns = self._first_block_ns
             self._blocks = {}
 
+    def _add(self, counts: NDArray[np.int64], stamp_ns: int) -> None:
+        key = stamp_ns // self._block_ns
+        held = self._blocks.get(key)
+        if held is not None:
+            held += counts
+            return
+        self._blocks[key] = counts.copy()
+        while len(self._blocks) > self._max_blocks:
+            self._block_ns *= 2
+            self._blocks = _paired(self._blocks)
+
     def _draw(self, size: int) -> NDArray[np.float64]:
         """Return (replicates, size) float64: how often each replicate drew each block."""
         random = np.random.default_rng(self._seed)
@@ -263,7 +273,7 @@ def _decorrelated(
         counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
         total = counts.sum(axis=0)
         residual = counts[:, 0] - np.nan_to_num(divide(*total)) * counts[:, 1]
-        pull = np.nan_to_num(divide(residual, total[1])) @ weights
+        pull = np.einsum("bc,c->b", np.nan_to_num(divide(residual, total[1])), weights)
         # Not a test of significance: pairing in vain costs little width, not pairing costs cover.
         if pull[1:] @ pull[:-1] <= 0:
             return blocks

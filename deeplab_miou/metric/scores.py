@@ -177,6 +177,20 @@ def check_absent_classes(absent_classes: str) -> None:
         raise ValueError(f"absent_classes must be exclude or zero, but got {absent_classes!r}")
 
 
+def class_counts(matrices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what the IoU of each class is the quotient of.
+
+    Args:
+        matrices: (..., n, n + 1) int64 confusion matrices.
+
+    Returns:
+        (..., 2, n) int64, intersection and union: ``C[c, c]`` and row and column less it.
+    """
+    intersection = np.diagonal(matrices, axis1=-2, axis2=-1)
+    union = matrices.sum(axis=-1) + matrices[..., :-1].sum(axis=-2) - intersection
+    return np.stack((intersection, union), axis=-2)
+
+
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """Return the float64 quotient, NaN where the denominator is zero."""
     bottom = np.asarray(denominator, np.float64)
@@ -201,7 +215,8 @@ def mean_iou(
         (...) float64.
     """
     present = ~np.isnan(iou)
-    total = np.where(present, iou, 0.0) @ weights
+    # Not `@`: the threads of its library spin for a tenth of a second after each large product.
+    total = np.einsum("...c,c->...", np.where(present, iou, 0.0), weights)
     if absent_classes == "exclude":
-        return divide(total, present @ weights)
+        return divide(total, np.einsum("...c,c->...", present, weights))
     return divide(total, np.where(present.any(axis=-1), weights.sum(), 0.0))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
+
+from deeplab_miou.metric.scores import class_counts, divide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,8 @@ class WorstFrames(Generic[Evidence]):
     def __init__(self, most: int = 6) -> None:
         self._most = most
         self._held: dict[tuple[str, int], tuple[float, int, NDArray[np.int64], Evidence]] = {}
-        self._threshold = math.inf
+        # A frame without a mistake is none of the worst; NaN, without a labelled pixel, neither.
+        self._limit = 1.0
 
     def update(
         self, matrix: NDArray[np.int64], stamp_ns: int, evidence: Evidence, source: str = ""
@@ -64,9 +66,8 @@ class WorstFrames(Generic[Evidence]):
             evidence: what to keep with it while it is among the worst.
             source: which evaluator scored it.
         """
-        miou = _frame_miou(matrix)
-        # A frame without a mistake is none of the worst; NaN, without a labelled pixel, neither.
-        if not miou < min(self._threshold, 1.0):
+        miou = float(_frame_mious(matrix[np.newaxis])[0])
+        if not miou < self._limit:
             return
         key = (source, stamp_ns // _NS)
         held = self._held.get(key)
@@ -76,12 +77,20 @@ class WorstFrames(Generic[Evidence]):
         if len(self._held) > self._most:
             del self._held[max(self._held, key=lambda each: self._held[each][0])]
         if len(self._held) == self._most:
-            self._threshold = max(held[0] for held in self._held.values())
+            self._limit = max(held[0] for held in self._held.values())
+
+    def candidates(self, matrices: NDArray[np.int64]) -> list[int]:
+        """Return which of some frames may be among the worst; the others need no `update`.
+
+        Args:
+            matrices: (k, n, n + 1) int64, their counts.
+        """
+        return [int(i) for i in np.flatnonzero(_frame_mious(matrices) < self._limit)]
 
     def reset(self) -> None:
         """Forget all frames."""
         self._held = {}
-        self._threshold = math.inf
+        self._limit = 1.0
 
     def frames(self) -> tuple[WorstFrame[Evidence], ...]:
         """Return the frames, worst first; equal ones by stamp."""
@@ -105,16 +114,13 @@ def _frame(
     )
 
 
-def _frame_miou(matrix: NDArray[np.int64]) -> float:
-    """Return the mean over the classes in the ground truth; NaN if there is none.
+def _frame_mious(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each frame's mean over the classes in its ground truth; NaN if there is none.
 
     Classes that are only predicted are left out: a handful of stray pixels would rank a good frame
     among the worst.
     """
-    truth = matrix.sum(axis=1)
-    present = truth > 0
-    if not present.any():
-        return math.nan
-    intersection = matrix.diagonal()
-    union = truth + matrix[:, :-1].sum(axis=0) - intersection
-    return float((intersection[present] / union[present]).mean())
+    intersection, union = np.moveaxis(class_counts(matrices), -2, 0)
+    present = matrices.any(axis=-1)
+    iou = np.where(present, divide(intersection, union), 0.0)
+    return divide(iou.sum(axis=-1), present.sum(axis=-1))

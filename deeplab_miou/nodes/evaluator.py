@@ -16,6 +16,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.engine import Engine, build_engine
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
+from deeplab_miou.evaluation.queueing import Overflow
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import read_image, read_stamp
@@ -31,7 +32,7 @@ from deeplab_miou.nodes.evaluator_settings import (
     make_queue,
 )
 from deeplab_miou.nodes.evaluator_status import NORMAL, DropLog, EvaluatorStatus
-from deeplab_miou.nodes.inputs import Input
+from deeplab_miou.nodes.inputs import Input, Inputs
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.telemetry import Throttle
 
@@ -62,7 +63,7 @@ class DeeplabEvaluator(ManagedNode):
         self._outputs: EvaluatorOutputs | None = None
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
-        self._inputs: dict[Stream, Input] = {}
+        self._inputs: Inputs | None = None
         self._periodic: list[Timer] = []
         self._state_timer: Timer | None = None
         self._jump_handle: JumpHandle | None = None
@@ -118,8 +119,9 @@ class DeeplabEvaluator(ManagedNode):
         """Subscribe and start to score."""
         pipeline = self._pipeline
         pipeline.interrupt(on=False)
-        self._worker = Worker(pipeline.work, self.fail)
-        self._worker.start()
+        if self._engine.predictor.needs_worker:
+            self._worker = Worker(pipeline.work, self.fail)
+            self._worker.start()
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(
                 min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
@@ -159,6 +161,7 @@ class DeeplabEvaluator(ManagedNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._outputs is not None:
             self._pipeline.settle()
             self._publish_state()
 
@@ -193,16 +196,27 @@ class DeeplabEvaluator(ManagedNode):
     # Inputs.
 
     def _start_inputs(self) -> None:
-        for stream in Stream:
-            options = input_options(self, self.settings, stream)
-            self._inputs[stream] = Input(self, options, self._receiver(stream), self.fail)
+        inputs = {
+            stream: Input(self, input_options(self, self.settings, stream), self._receiver(stream))
+            for stream in Stream
+        }
+        between = (lambda: False) if self._worker is not None else self._work_between
+        self._inputs = Inputs(self, inputs, self.fail, between)
 
     def _stop_inputs(self) -> None:
-        for stream in list(self._inputs):
-            self._inputs.pop(stream).stop()
+        if self._inputs is not None:
+            self._inputs.stop()
+            self._inputs = None
+
+    def _work_between(self) -> bool:
+        """Score one batch in the thread that receives, and tell whether more waits."""
+        self._pipeline.work(0.0)
+        return bool(self._pipeline.queued)
 
     def _receiver(self, stream: Stream) -> object:
         pipeline, outputs = self._pipeline, self._outputs
+        # Whoever has to wait for the queue must not be the one who empties it.
+        works_at_once = self._worker is None and self.settings["overflow"] == Overflow.BLOCK
 
         def receive(kind: str, data: memoryview | bytes) -> None:
             self._status.arrived(stream)
@@ -212,18 +226,23 @@ class DeeplabEvaluator(ManagedNode):
                 pipeline.reject(stream, read_stamp(data) or 0, "", error)
             else:
                 pipeline.add(stream, *stamped)
+            if works_at_once:
+                pipeline.work(0.0)
             if outputs.wants_accounts:
                 outputs.account(pipeline.snapshot())
 
         return receive
 
     def _follow(self) -> None:
-        for source in list(self._inputs.values()):
-            source.follow()
+        inputs = self._inputs
+        if inputs is None:
+            return
+        inputs.follow()
+        for _, source in inputs:
             late = source.age_s > self.settings["startup_timeout"] and not source.publishers
             if late and self._throttle.admit(source.options.topic) is not None:
                 self.get_logger().warning(source.missing())
-        found = all(source.publishers for source in self._inputs.values())
+        found = all(source.publishers for _, source in inputs)
         period_s = _FOLLOW_CHANGES_PERIOD_S if found else _FOLLOW_PERIOD_S
         self._follow_timer.timer_period_ns = round(period_s * 1e9)
         if self._account_timer.is_canceled() and self._outputs.wants_accounts:
@@ -263,7 +282,7 @@ class DeeplabEvaluator(ManagedNode):
             self._account_timer.cancel()
 
     def _diagnose(self) -> None:
-        inputs = list(self._inputs.items())
+        inputs = list(self._inputs or ())
         late_s = self.settings["startup_timeout"]
         missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
         status = self._status.report(

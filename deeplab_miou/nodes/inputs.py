@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from deeplab_miou.nodes.qos_events import describe_mismatch
 from deeplab_miou.nodes.receiver import Receiver, Unexecuted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from rclpy.node import Node
     from rclpy.subscription import Subscription
     from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+    from deeplab_miou.accounting import Stream
 
 TYPES = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
@@ -67,9 +68,7 @@ class Input:
     Args:
         node: the node that subscribes.
         options: how.
-        callback: takes type and bytes (CDR) of each message; calls for one input never overlap
-            and keep their order.
-        on_error: told of an exception of the callback, from the thread that receives.
+        callback: takes type and bytes (CDR) of each message.
     """
 
     def __init__(
@@ -77,41 +76,63 @@ class Input:
         node: Node,
         options: InputOptions,
         callback: Callable[[str, memoryview | bytes], None],
-        on_error: Callable[[BaseException], None],
     ) -> None:
         self.options = options
+        self.subscription: Subscription | None = None
         self._node = node
         self._callback = callback
-        self._on_error = on_error
-        self._group = Unexecuted()
-        self._lock = threading.Lock()
-        self._subscription: Subscription | None = None
-        self._receiver: Receiver | None = None
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
         self._publishers = 0
         self._lost = 0
 
-    def follow(self) -> None:
-        """Look at who publishes and subscribe accordingly; call it every so often."""
+    def look(self) -> tuple[str, QoSProfile] | None:
+        """Look at who publishes, and return type and profile to subscribe with if they are new."""
         offers = [
             offer
             for offer in self._node.get_publishers_info_by_topic(self.options.topic)
             if offer.topic_type in TYPES
         ]
-        with self._lock:
-            self._publishers = len(offers)
-            if not offers:
-                return
-            profile = (offers[0].topic_type, self._match(offers))
-            if profile != self._profile:
-                self._subscribe(*profile)
+        self._publishers = len(offers)
+        if not offers:
+            return None
+        profile = (offers[0].topic_type, self._match(offers))
+        return profile if profile != self._profile else None
 
-    def stop(self) -> None:
-        """Unsubscribe."""
-        with self._lock:
-            self._unsubscribe()
-            self._profile = None
+    def subscribe(self, kind: str, qos: QoSProfile) -> None:
+        """Subscribe, or subscribe anew."""
+        self.unsubscribe()
+        # First, because events of the new subscription may come before it is returned.
+        self._profile = (kind, qos)
+        # Serialised: what is no image is counted too, which the middleware else drops in silence.
+        self.subscription = self._node.create_subscription(
+            TYPES[kind],
+            self.options.topic,
+            self.take,
+            qos,
+            raw=True,
+            callback_group=Unexecuted(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._warn_of_incompatible,
+                message_lost=self._note_loss,
+                use_default_callbacks=False,
+            ),
+        )
+        self._node.get_logger().info(
+            f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
+            f"{qos.durability.name.lower()}"
+        )
+
+    def unsubscribe(self) -> None:
+        """Receive nothing more."""
+        if self.subscription is not None:
+            self._node.destroy_subscription(self.subscription)
+        self.subscription = None
+        self._profile = None
+
+    def take(self, data: bytes) -> None:
+        """Hand on a message."""
+        self._callback(self._profile[0], data)
 
     @property
     def publishers(self) -> int:
@@ -177,38 +198,6 @@ class Input:
             durability=_DURABILITY[durability],
         )
 
-    def _subscribe(self, kind: str, qos: QoSProfile) -> None:
-        self._unsubscribe()
-        # First, because events of the new subscription may come before it is returned.
-        self._profile = (kind, qos)
-        receive = functools.partial(self._callback, kind)
-        # Serialised: what is no image is counted too, which the middleware else drops in silence.
-        self._subscription = self._node.create_subscription(
-            TYPES[kind],
-            self.options.topic,
-            receive,
-            qos,
-            raw=True,
-            callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._warn_of_incompatible,
-                message_lost=self._note_loss,
-                use_default_callbacks=False,
-            ),
-        )
-        self._receiver = Receiver(self._node, self._subscription, receive, self._on_error)
-        self._node.get_logger().info(
-            f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
-            f"{qos.durability.name.lower()}"
-        )
-
-    def _unsubscribe(self) -> None:
-        if self._receiver is not None:
-            self._receiver.stop()
-            self._node.destroy_subscription(self._subscription)
-        self._receiver = None
-        self._subscription = None
-
     def _note_loss(self, event: object) -> None:
         self._lost += event.total_count_change  # type: ignore[attr-defined]
 
@@ -216,3 +205,63 @@ class Input:
         if self._profile is not None:
             text = describe_mismatch(self._node, self.options.topic, self._profile[1], event)
             self._node.get_logger().warning(f"{text}; set the parameter to auto")
+
+
+class Inputs:
+    """The two topics of an evaluator, received by one thread.
+
+    Args:
+        node: the node that subscribes.
+        inputs: the topics.
+        on_error: told of an exception of a callback, from the thread that receives.
+        between: as of `Receiver`: done by the thread that receives when nothing is to be taken.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        inputs: Mapping[Stream, Input],
+        on_error: Callable[[BaseException], None],
+        between: Callable[[], bool],
+    ) -> None:
+        self._node = node
+        self._inputs = dict(inputs)
+        self._on_error = on_error
+        self._between = between
+        self._lock = threading.Lock()
+        self._is_open = True
+        self._receiver: Receiver | None = None
+
+    def __iter__(self) -> Iterator[tuple[Stream, Input]]:
+        return iter(self._inputs.items())
+
+    def follow(self) -> None:
+        """Look at who publishes and subscribe accordingly; call it every so often."""
+        with self._lock:
+            if not self._is_open:
+                return
+            changes = [(each, new) for each in self._inputs.values() if (new := each.look())]
+            if not changes:
+                return
+            self._stop_receiver()
+            for each, profile in changes:
+                each.subscribe(*profile)
+            callbacks = {
+                each.subscription: each.take
+                for each in self._inputs.values()
+                if each.subscription is not None
+            }
+            self._receiver = Receiver(self._node, callbacks, self._on_error, between=self._between)
+
+    def stop(self) -> None:
+        """Unsubscribe for good; messages in hand are still handed on."""
+        with self._lock:
+            self._is_open = False
+            self._stop_receiver()
+            for each in self._inputs.values():
+                each.unsubscribe()
+
+    def _stop_receiver(self) -> None:
+        if self._receiver is not None:
+            self._receiver.stop()
+            self._receiver = None

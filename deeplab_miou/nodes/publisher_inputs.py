@@ -28,6 +28,8 @@ _STATE_TYPE = "deeplab_miou_msgs/msg/ConfusionMatrix"
 _STATES = QoSProfile(
     depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+# Nobody waits for a single outcome, and the depth holds what comes meanwhile many times over.
+_LINGER_S = 0.02
 _FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -139,7 +141,9 @@ class PublisherInputs:
             kind, topic, callback, profile, callback_group=Unexecuted(), event_callbacks=events
         )
         # They arrive while results are computed, outcomes as fast as frames.
-        receiver = Receiver(self._node, subscription, callback, self._on_error)
+        receiver = Receiver(
+            self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S
+        )
         self._inputs.append((receiver, subscription))
 
     def _on_state(self, message: ConfusionMatrix) -> None:

@@ -308,6 +308,7 @@ class Device:
     """A predictor that works beside the CPU: a batch is done when its result is asked for."""
 
     any_size = True
+    needs_worker = True
 
     def __init__(self, fails=()):
         self.fails = fails

@@ -122,6 +122,7 @@ build = evaluator.build_engine
 
 class Predictor:
     any_size = False
+    needs_worker = True
 
     def __init__(self, predictor):
         self.prepare = predictor.prepare
