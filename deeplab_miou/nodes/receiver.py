@@ -118,7 +118,7 @@ class Receiver:
             if self._linger_s:
                 self._stopping.wait(self._linger_s)
             self._take_all()
-            if time.monotonic() - events_s >= _EVENTS_PERIOD_S:
+            if self._events and time.monotonic() - events_s >= _EVENTS_PERIOD_S:
                 events_s = time.monotonic()
                 self._take_events()
 

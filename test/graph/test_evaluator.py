@@ -113,6 +113,31 @@ GARBAGE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("overflow", "loses"), [("drop_oldest", True), ("drop_newest", True), ("block", False)]
+)
+def test_predictions_of_a_topic_in_a_rush_are_all_accounted_for(start, camera, overflow, loses):
+    """Who receives scores too: what had to wait comes first and meets a queue of one."""
+    start(overflow=overflow, queue_size=1, input_depth=1000)
+    camera.listen()
+    size = (480, 640) if loses else (48, 64)
+    total = 300
+    for sec in range(1, total + 1):
+        camera.send(sec, np.full(size, sec % 3), np.full(size, sec % 3))
+    state = camera.state(
+        lambda state: (
+            state.images.received == state.labels.received == total
+            and not (state.images.waiting or state.labels.waiting)
+        )
+    )
+    lost = account(state.images).get("queue_full", 0)
+    assert state.images.evaluated == state.frames == total - lost
+    assert account(state.labels) == account(state.images) == ({"queue_full": lost} if lost else {})
+    assert loses or not lost
+    assert sum(state.counts) == state.frames * size[0] * size[1]
+    camera.frames.wait(lambda score: score.sequence == total)
+
+
 def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, camera):
     node = start(unmapped="error")
     camera.listen()

@@ -286,3 +286,30 @@ def test_the_timeline_is_the_miou_of_each_block_in_order():
     # Class 1 is predicted: its IoU is 0.
     assert timeline.miou.tolist() == pytest.approx([2 / 4 / 2, 4 / 6 / 2])
     assert BlockBootstrap(2).timeline().miou.shape == (0,)
+
+
+@pytest.mark.parametrize("size", [1, 3, 64])
+def test_frames_in_bulk_are_the_same_as_one_by_one(size):
+    stream = [*frames(150), (np.zeros((3, 4), np.int64), 7 * SECOND)]
+    one_by_one = fill(BlockBootstrap(3), stream)
+    in_bulk = BlockBootstrap(3)
+    for first in range(0, len(stream), size):
+        matrices, stamps = zip(*stream[first : first + size], strict=True)
+        in_bulk.update(np.stack(matrices), stamps)
+    assert bounds_of(in_bulk.intervals()) == bounds_of(one_by_one.intervals())
+    assert in_bulk.timeline().miou.tolist() == one_by_one.timeline().miou.tolist()
+
+
+def test_what_was_added_may_be_used_again():
+    stream = list(frames(20, step_ns=SECOND))
+    matrices = np.stack([matrix for matrix, _ in stream])
+    bootstrap = BlockBootstrap(3)
+    bootstrap.update(matrices, [stamp for _, stamp in stream])
+    before = bounds_of(bootstrap.intervals())
+    matrices[:] = 0
+    assert bounds_of(bootstrap.intervals()) == before
+
+
+def test_bulk_without_a_stamp_each_is_refused():
+    with pytest.raises(ValueError, match="zip"):
+        BlockBootstrap(3).update(np.ones((2, 3, 4), np.int64), [0])

@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.scores import class_counts, compute_scores
 
 matrices = st.integers(1, 6).flatmap(
     lambda n: hypothesis_numpy.arrays(np.int64, (n, n + 1), elements=st.integers(0, 10**6))
@@ -236,3 +236,13 @@ def test_frequency_weighting_is_by_ground_truth():
         if rows.sum():
             expected = np.nansum(rows / rows.sum() * np.nan_to_num(scores.iou))
             assert scores.frequency_weighted_iou == pytest.approx(expected)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(matrices, min_size=1, max_size=4))
+def test_class_counts_are_intersection_and_union(found):
+    for matrix in found:
+        intersection, union = class_counts(np.stack([matrix, matrix]))[1].tolist()
+        rows, n = matrix.tolist(), len(matrix)
+        assert intersection == [rows[c][c] for c in range(n)]
+        assert union == [sum(rows[c]) + sum(r[c] for r in rows) - rows[c][c] for c in range(n)]

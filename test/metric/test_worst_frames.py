@@ -70,3 +70,20 @@ def test_what_is_kept_is_a_copy():
     worst.update(counts, 0, None)
     counts[:] = 0
     assert worst.frames()[0].confusion == (0, 1, 2)
+
+
+def test_only_candidates_need_an_update():
+    random = np.random.default_rng(1)
+    matrices = np.stack([matrix(100 - wrong, wrong) for wrong in random.integers(0, 60, 200)])
+    matrices[50], matrices[51] = 0, matrix(9, 0)
+    all_of_them, candidates_only = WorstFrames(most=4), WorstFrames(most=4)
+    for first in range(0, len(matrices), 20):
+        batch = matrices[first : first + 20]
+        for index, counts in enumerate(batch, first):
+            all_of_them.update(counts, index * SECOND, index)
+        chosen = candidates_only.candidates(batch)
+        assert len(chosen) < 20 or first == 0
+        for index in chosen:
+            candidates_only.update(batch[index], (first + index) * SECOND, first + index)
+    assert candidates_only.frames() == all_of_them.frames()
+    assert WorstFrames().candidates(matrices[50:52]) == []
