@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 # Fewer blocks than this cannot show how much they vary.
 MIN_BLOCKS = 8
+_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +188,9 @@ class BlockBootstrap:
         # float64 sums of integers are exact to 2^53: the result is the same on every machine.
         counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
         size = len(counts)
-        # Not `@`: the threads of its library spin for a tenth of a second after each such product.
-        resampled = np.einsum("rb,bc->rc", self._draw(size), counts.reshape(size, -1))
-        intersection, union = np.split(resampled, 2, axis=1)
-        iou = divide(intersection, union)
         occurs = (counts[:, 1] > 0).sum(axis=0)
-        means = mean_iou(iou, weights, absent_classes)
-        bounds = _percentiles(np.column_stack((means, iou)), [size, *occurs], self._confidence)
+        replicates = self._replicate(counts, weights, absent_classes)
+        bounds = _percentiles(replicates, [size, *occurs], self._confidence)
         reason = None
         if math.isnan(bounds[0, 0]):
             reason = "all class weights of the classes seen are zero"
@@ -240,13 +237,38 @@ class BlockBootstrap:
             self._block_ns *= 2
             self._blocks = _paired(self._blocks)
 
-    def _draw(self, size: int) -> NDArray[np.float64]:
-        """Return (replicates, size) float64: how often each replicate drew each block."""
+    def _replicate(
+        self,
+        counts: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        absent_classes: AbsentClasses,
+    ) -> NDArray[np.float64]:
+        """Return mIoU and IoU of each resampled stream, (replicates, 1 + n).
+
+        Args:
+            counts: (blocks, 2, n) intersection and union.
+            weights: (n,) of the mean.
+            absent_classes: as in `compute_scores`.
+        """
         random = np.random.default_rng(self._seed)
-        drawn = random.integers(size, size=(self._replicates, size))
-        drawn += np.arange(self._replicates)[:, np.newaxis] * size
-        times = np.bincount(drawn.reshape(-1), minlength=drawn.size)
-        return times.reshape(self._replicates, size).astype(np.float64)
+        statistics = np.empty((self._replicates, 1 + self._num_classes))
+        # A few at a time, because threads that resample in turns each keep what one has needed.
+        for first in range(0, self._replicates, _AT_A_TIME):
+            part = statistics[first : first + _AT_A_TIME]
+            times = _draw(random, len(part), len(counts))
+            # Not `@`: its library's threads spin for a tenth of a second after each such product.
+            intersection, union = np.einsum("rb,bkc->krc", times, counts)
+            part[:, 1:] = divide(intersection, union)
+            part[:, 0] = mean_iou(part[:, 1:], weights, absent_classes)
+        return statistics
+
+
+def _draw(random: np.random.Generator, replicates: int, blocks: int) -> NDArray[np.float64]:
+    """Return (replicates, blocks) float64: how often each replicate drew each block."""
+    drawn = random.integers(blocks, size=(replicates, blocks))
+    drawn += np.arange(replicates)[:, np.newaxis] * blocks
+    times = np.bincount(drawn.reshape(-1), minlength=drawn.size)
+    return times.reshape(replicates, blocks).astype(np.float64)
 
 
 def _paired(blocks: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:

@@ -55,6 +55,8 @@ _SWITCH_INTERVAL_S = 0.0005
 class DeeplabEvaluator(ManagedNode):
     """Scores a network on a live stream; all logic is in `deeplab_miou.evaluation.pipeline`."""
 
+    threads = 4
+
     def __init__(self) -> None:
         super().__init__("deeplab_evaluator", PARAMETERS)
         self._run_id = uuid.uuid4().hex

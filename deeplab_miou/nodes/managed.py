@@ -55,7 +55,11 @@ class ManagedNode(LifecycleNode):
         transition_group: callbacks in this group never run during a transition.
         failure: what the process ends with; None for an orderly end.
         request_stop: ends the process; whoever runs the node sets it.
+        threads: of the executor: one for each group whose callbacks take long, and one for the
+            rest. Each costs a megabyte or two.
     """
+
+    threads = 2
 
     def __init__(self, name: str, parameters: Sequence[Parameter]) -> None:
         Node.__init__(self, name)

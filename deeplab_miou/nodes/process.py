@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
-_THREADS = 4
 _LINGER_S = 1.5  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 8.0  # launch kills after 10 s
@@ -71,7 +70,7 @@ def main(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = N
 
 
 def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
-    executor = MultiThreadedExecutor(num_threads=_THREADS)
+    executor = MultiThreadedExecutor(num_threads=node.threads)
     executor.add_node(node)
     stopping = threading.Event()
     node.request_stop = wakeup.set
