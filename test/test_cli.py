@@ -86,6 +86,22 @@ def test_nothing_evaluated_has_its_own_code(tmp_path, capsys):
     assert "images: 1 received = 0 evaluated + 1 unmatched_image" in captured.out
 
 
+def test_labels_without_a_scored_pixel_are_nothing_evaluated(tmp_path, capsys):
+    with BagWriter(tmp_path / "bag") as writer:
+        for second in range(12):
+            writer.write_image(
+                "/prediction", second * SECOND, "", mono8(np.zeros((4, 4), np.uint8))
+            )
+            unknown = mono8(np.full((4, 4), 77, np.uint8))
+            writer.write_image("/camera/labels", second * SECOND, "", unknown)
+    assert cli.main(arguments(tmp_path / "bag")) == 4
+    captured = capsys.readouterr()
+    assert "nothing was evaluated, there was not a labelled pixel" in captured.err
+    assert "images: 12 received = 12 evaluated" in captured.out
+    assert "doubtful: 100% of the labels' pixels" in captured.out
+    assert "first unknown labels: raw id 77 (16 pixels)" in captured.out
+
+
 def test_mistakes_are_one_line(bag, tmp_path, capsys):
     for more, expected in (
         (["--label-topic", "/lables"], "/camera/labels (sensor_msgs/msg/Image)"),

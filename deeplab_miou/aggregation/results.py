@@ -9,6 +9,7 @@ import numpy as np
 
 from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Totals:
     sources: tuple[str, ...] = ()
     images: StreamCounts = field(default_factory=StreamCounts)
     labels: StreamCounts = field(default_factory=StreamCounts)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What suggests that the score is not that of the networks, a line each."""
+        return find_doubts(self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels)
 
     @classmethod
     def zero(cls, class_names: tuple[str, ...]) -> Totals:

@@ -163,6 +163,22 @@ def decode_labels(message: ImageMessage, label_map: LabelMap) -> MappedLabels:
     return label_map.map_colors(pixels.array, bgr=pixels.bgr)
 
 
+def unknown_labels(message: ImageMessage, label_map: LabelMap) -> str:
+    """Name the most frequent ids or colours of a label image that the label map does not know.
+
+    Args:
+        message: one that `decode_labels` can decode.
+        label_map: what its pixels should mean.
+
+    Returns:
+        One line for people; empty if all are known.
+    """
+    pixels = _read_labels(message)
+    if pixels.array.ndim == 2:  # noqa: PLR2004
+        return label_map.unknown_ids(_ids(pixels, message))
+    return label_map.unknown_colors(pixels.array, bgr=pixels.bgr)
+
+
 def decode_ids(message: ImageMessage) -> NDArray[np.uint8 | np.uint16 | np.int32]:
     """Return the raw ids of a single-channel image, (H, W) uint8, uint16 or int32, not mapped.
 

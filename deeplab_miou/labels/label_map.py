@@ -119,7 +119,7 @@ class LabelMap:
             )
         ids, unmapped = self._id_table.map(raw)
         if unmapped and self.unmapped == "error":
-            raise self._unknown_label("raw id", self._id_table.unknown(raw))
+            raise self._unknown_label(self.unknown_ids(raw))
         return MappedLabels(ids, unmapped)
 
     def map_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> MappedLabels:
@@ -138,8 +138,7 @@ class LabelMap:
                 f"expected colours (H, W, 3 or 4) of uint8, got {rgb.shape} {rgb.dtype}"
             )
         if self.id_channel:
-            channel = file_format.ID_CHANNELS.index(self.id_channel)
-            return self.map_ids(rgb[..., 2 - channel if bgr else channel])
+            return self.map_ids(self._id_pixels(rgb, bgr=bgr))
         if not self.has_colors:
             raise FrameError(
                 Reason.BAD_ENCODING,
@@ -148,8 +147,18 @@ class LabelMap:
             )
         ids, unmapped = self._color_table.map(rgb, bgr=bgr)
         if unmapped and self.unmapped == "error":
-            raise self._unknown_label("colour", self._color_table.unknown(rgb, bgr=bgr))
+            raise self._unknown_label(self.unknown_colors(rgb, bgr=bgr))
         return MappedLabels(ids, unmapped)
+
+    def unknown_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> str:
+        """Name the most frequent raw ids (H, W) that are not in the map; empty if all are."""
+        return _most_frequent(self._id_table.unknown(raw), "raw id")
+
+    def unknown_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> str:
+        """Name the most frequent colours that are not in the map; arguments as `map_colors`."""
+        if self.id_channel:
+            return self.unknown_ids(self._id_pixels(rgb, bgr=bgr))
+        return _most_frequent(self._color_table.unknown(rgb, bgr=bgr), "colour")
 
     def colorize(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Paint train ids (H, W) as (H, W, 3) uint8 RGB; ignored and invalid ids are black."""
@@ -207,10 +216,14 @@ class LabelMap:
     def __hash__(self) -> int:
         return hash((self.name, self.class_names))
 
-    def _unknown_label(self, what: str, values: NDArray[Any]) -> FrameError:
+    def _id_pixels(self, rgb: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint8]:
+        channel = file_format.ID_CHANNELS.index(self.id_channel)
+        return rgb[..., 2 - channel if bgr else channel]
+
+    def _unknown_label(self, values: str) -> FrameError:
         return FrameError(
             Reason.UNKNOWN_LABEL,
-            f"label map {self.name} does not know {_most_frequent(values, what)}: "
+            f"label map {self.name} does not know {values}: "
             "choose the label map that the labels were made with, or set unmapped: ignore",
         )
 

@@ -153,6 +153,26 @@ def compute_scores(
     )
 
 
+def cohens_kappa(matrix: NDArray[np.int64]) -> float:
+    """Return Cohen's kappa: agreement beyond chance, 1 at most, 0 where it is chance.
+
+    An invalid prediction agrees with nothing (Cohen, Educational and Psychological Measurement
+    1960).
+
+    Args:
+        matrix: (n, n + 1) int64 counts.
+
+    Returns:
+        NaN without a pixel, and where one class alone occurs in ground truth and prediction.
+    """
+    shares = matrix / max(int(matrix.sum()), 1)
+    observed = float(shares.trace())
+    expected = float((shares.sum(axis=1) * shares[:, :-1].sum(axis=0)).sum())
+    if not matrix.any() or expected == 1:
+        return math.nan
+    return (observed - expected) / (1 - expected)
+
+
 def check_weights(class_weights: ArrayLike | None, num_classes: int) -> NDArray[np.float64]:
     """Return (n,) float64 weights, all one for None.
 

@@ -31,7 +31,12 @@ from deeplab_miou.nodes.evaluator_settings import (
     make_pairer,
     make_queue,
 )
-from deeplab_miou.nodes.evaluator_status import NORMAL, DropLog, EvaluatorStatus
+from deeplab_miou.nodes.evaluator_status import (
+    NORMAL,
+    DropLog,
+    EvaluatorStatus,
+    UnknownLabelsLog,
+)
 from deeplab_miou.nodes.inputs import Input, Inputs
 from deeplab_miou.nodes.managed import ManagedNode
 from deeplab_miou.telemetry import Throttle
@@ -72,6 +77,7 @@ class DeeplabEvaluator(ManagedNode):
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
         self._drops = DropLog({})
+        self._unknown_labels: UnknownLabelsLog | None = None
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
         self._state_group = MutuallyExclusiveCallbackGroup()
@@ -101,6 +107,7 @@ class DeeplabEvaluator(ManagedNode):
         )
         self._status = EvaluatorStatus()
         self._drops = DropLog({s: options[f"{s.value}_topic"] for s in Stream})
+        self._unknown_labels = UnknownLabelsLog(options["label_topic"], self._engine.label_map)
         self._paused = False
         self._outputs = EvaluatorOutputs(
             self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
@@ -262,6 +269,8 @@ class DeeplabEvaluator(ManagedNode):
         self._status.ended(outcome, self.get_clock().now().nanoseconds)
         if outcome.reason is not None:
             self._log_drop(outcome)
+        elif outcome.unmapped_pixels and (line := self._unknown_labels.line(outcome)):
+            self.get_logger().warning(line)
         self._outputs.frame(outcome)
         if self._outputs.wants_accounts:
             self._outputs.account(self._pipeline.snapshot())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.images.decoding import unknown_labels
+from deeplab_miou.metric.doubts import MOST_UNKNOWN
 from deeplab_miou.nodes.diagnostics import make_status
 from deeplab_miou.telemetry import Latencies, Rate, Throttle
 
@@ -16,11 +18,13 @@ if TYPE_CHECKING:
 
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.evaluation.pipeline import Pipeline
+    from deeplab_miou.labels.label_map import LabelMap
 
 # What these count is normal life (key-frame labels); all other reasons deserve a look.
 NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
 # Both streams arriving this long without a single pair means that their stamps do not agree.
 _NO_PAIR_S = 10.0
+_UNKNOWN_PERIOD_S = 60.0
 
 
 class EvaluatorStatus:
@@ -122,6 +126,32 @@ class EvaluatorStatus:
             "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
             "last error": self._last_error,
         }
+
+
+class UnknownLabelsLog:
+    """Says in a line, once a minute, which labels the label map does not know, if they are many.
+
+    Args:
+        topic: name of the labels' topic.
+        label_map: what labels mean.
+    """
+
+    def __init__(self, topic: str, label_map: LabelMap) -> None:
+        self._topic = topic
+        self._label_map = label_map
+        self._throttle = Throttle(_UNKNOWN_PERIOD_S)
+
+    def line(self, outcome: FrameOutcome) -> str:
+        """Return the line to write; empty for none."""
+        # A label that was resized has had more pixels than were counted.
+        share = outcome.unmapped_pixels / max(outcome.ground_truth.size, outcome.unmapped_pixels)
+        if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
+            return ""
+        return (
+            f"label of {self._topic} at {outcome.label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
+            f"pixels count nowhere, label map {self._label_map.name} does not know "
+            f"{unknown_labels(outcome.label.image, self._label_map)}"
+        )
 
 
 class DropLog:

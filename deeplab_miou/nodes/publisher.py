@@ -21,14 +21,18 @@ from deeplab_miou.nodes.publisher_status import PublisherStatus
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.live import LiveRun, save_report
 from deeplab_miou.report.table import format_interval, format_score
+from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rclpy.timer import Timer
 
+    from deeplab_miou.aggregation.results import Totals
+
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_PERIOD_S = 10.0
+_DOUBTS_PERIOD_S = 60.0
 
 
 class MiouPublisher(ManagedNode):
@@ -42,6 +46,7 @@ class MiouPublisher(ManagedNode):
         self._started_s = 0.0
         self._told_s = 0.0
         self._told_frames = 0
+        self._doubts = Throttle(_DOUBTS_PERIOD_S)
         self._inputs: PublisherInputs | None = None
         self._outputs: PublisherOutputs | None = None
         self._running_timers: list[Timer] = []
@@ -108,11 +113,13 @@ class MiouPublisher(ManagedNode):
 
     def finish(self) -> None:
         """Log the score and write the report."""
-        if self._aggregate.totals(time.monotonic()).frames:
+        totals = self._aggregate.totals(time.monotonic())
+        if totals.frames:
             self.get_logger().info(self._headline())
+            self._log_doubts(totals)
         if not self.settings["save_report_on_shutdown"] or not self.settings["report_directory"]:
             return
-        if self._aggregate.totals(time.monotonic()).class_names:
+        if totals.class_names:
             self.get_logger().info(self._write_report())
         else:
             self.get_logger().warning("nothing was counted: no report is written")
@@ -161,12 +168,18 @@ class MiouPublisher(ManagedNode):
         if totals.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
             self._told_frames, self._told_s = totals.frames, now_s
             self.get_logger().info(self._headline())
+            if totals.doubts and self._doubts.admit("doubts") is not None:
+                self._log_doubts(totals)
 
     def _headline(self) -> str:
         result = self._aggregate.result(time.monotonic())
         bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
         parts = ["mIoU", format_score(result.scores.miou), format_interval(*bounds)]
         return " ".join(filter(None, [*parts, f"over {result.totals.frames} frames"]))
+
+    def _log_doubts(self, totals: Totals) -> None:
+        for doubt in totals.doubts:
+            self.get_logger().warning(f"doubtful: {doubt}")
 
     # Services.
 

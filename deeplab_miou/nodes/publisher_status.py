@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class PublisherStatus:
     """Level, line and details of a status.
 
-    Levels: ERROR when the last report could not be written; WARN when no evaluator is heard, or
-    since the last diagnostics messages were refused or outcomes of frames went missing; OK else.
+    Levels: ERROR when the last report could not be written; WARN when no evaluator is heard, when
+    since the last diagnostics messages were refused or outcomes of frames went missing, or when
+    the score is doubtful; OK else.
     """
 
     def __init__(self) -> None:
@@ -52,10 +53,12 @@ class PublisherStatus:
             lost = totals.missing_frames - self._missing
             news.append(f"{lost} frame outcomes missing from window and intervals")
         self._refused, self._missing = refused_now, totals.missing_frames
+        doubts = totals.doubts
         if self.report_error:
             level, text = DiagnosticStatus.ERROR, self.report_error
-        elif silence or news:
-            level, text = DiagnosticStatus.WARN, silence or ", ".join(news)
+        elif silence or news or doubts:
+            level = DiagnosticStatus.WARN
+            text = silence or ", ".join(news) or "; ".join(doubts)
         else:
             count = len(totals.sources)
             level = DiagnosticStatus.OK

@@ -14,7 +14,7 @@ _EPILOG = """exit codes:
   1  a topic, checkpoint, label map or device cannot be used, or the report cannot be written
   2  wrong usage
   3  the bag is damaged: what could be read was scored and reported
-  4  nothing was evaluated: no image has a label with its stamp
+  4  nothing was evaluated: no image has a label with its stamp, or no pixel a label
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint model.safetensors --output results

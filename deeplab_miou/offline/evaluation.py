@@ -28,11 +28,13 @@ class Evaluation:
         report: the report.
         damaged: the bag could not be read to its end; the report is about what could.
         first_drops: for each reason that occurred, the first frame's line.
+        unknown_labels: what the label map did not know of the first label with such pixels.
     """
 
     report: Report
     damaged: bool
     first_drops: dict[str, str]
+    unknown_labels: str
 
 
 def evaluate(
@@ -74,7 +76,7 @@ def evaluate(
         **environment(engine.device),
     }
     report = run.report(provenance, [problem] if problem else [])
-    return Evaluation(report, bool(problem), run.first_drops)
+    return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
 def _check(options: OfflineOptions, reader: BagReader) -> None:

@@ -10,6 +10,7 @@ from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, FrameError
 from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.pipeline import Pipeline
+from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
@@ -44,10 +45,13 @@ class Run:
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
+        unknown_labels: the most frequent ids or colours that the label map does not know, of the
+            first label with such; empty if there was none.
     """
 
     def __init__(self, options: OfflineOptions, engine: Engine) -> None:
         self.first_drops: dict[str, str] = {}
+        self.unknown_labels = ""
         self._options = options
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
@@ -151,5 +155,7 @@ class Run:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.matrix is not None and image is not None:
+            if not self.unknown_labels and outcome.label is not None and outcome.unmapped_pixels:
+                self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
             self._bootstrap.update(outcome.matrix, image.stamp_ns)
             self._worst.update(outcome.matrix, image.stamp_ns, outcome)

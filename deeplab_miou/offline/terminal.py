@@ -99,6 +99,8 @@ def _print_table(evaluation: Evaluation) -> None:
     print_table(evaluation.report, console)
     for reason, message in evaluation.first_drops.items():
         console.print(f"first {reason}: {printable(message)}", markup=False, soft_wrap=True)
+    if evaluation.unknown_labels:
+        console.print(f"first unknown labels: {evaluation.unknown_labels}", soft_wrap=True)
 
 
 def _exit_code(evaluation: Evaluation, errors: Console) -> int:
@@ -106,7 +108,11 @@ def _exit_code(evaluation: Evaluation, errors: Console) -> int:
         for problem in evaluation.report.problems:
             errors.print(f"deeplab-miou: {problem}", markup=False)
         return cli.DAMAGED_BAG
-    if not evaluation.report.frames:
-        errors.print("deeplab-miou: nothing was evaluated, see what became of each message")
+    if not evaluation.report.matrix.any():
+        found = "a labelled pixel" if evaluation.report.frames else "an image with a label"
+        errors.print(
+            f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
+            "message"
+        )
         return cli.NOTHING_EVALUATED
     return cli.OK

@@ -125,6 +125,7 @@ def render_page(report: Report, digest: str = "") -> str:
         accounting=accounting_lines(report)[len(STREAMS) :],
         streams=_streams(report),
         problems=[printable(problem) for problem in report.problems],
+        doubts=report.doubts,
         provenance=_provenance(report, digest),
     )
 

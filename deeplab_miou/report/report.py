@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.metric.doubts import find_doubts
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -81,6 +83,11 @@ class Report:
     palette: NDArray[np.uint8] | None = None
 
     @property
+    def doubts(self) -> list[str]:
+        """What suggests that the score is not that of the network, a line each."""
+        return find_doubts(self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels)
+
+    @property
     def miou_interval(self) -> tuple[float, float]:
         """Bounds of mIoU; NaN where there are none."""
         if self.intervals is None:
@@ -129,6 +136,7 @@ class Report:
                 "unmapped_pixels": self.unmapped_pixels,
                 "accounting": self.accounting,
                 "problems": self.problems,
+                "doubts": self.doubts,
                 "intervals": _intervals_dict(self.intervals),
                 "window": _window_dict(self.window, self.class_names),
                 "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],

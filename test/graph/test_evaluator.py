@@ -176,6 +176,20 @@ def test_garbage_is_counted_under_its_reason_and_the_stream_goes_on(start, camer
     assert node.returncode is None
 
 
+def test_labels_that_the_map_does_not_know_are_named(start, camera):
+    node = start()
+    camera.connect()
+    camera.send(1, label=((0, 1, 255),))
+    camera.send(2, label=((0, 77, 78),))
+    camera.send(3, label=((77, 77, 0),))
+    state = camera.state(frames(3))
+    assert (state.unmapped_pixels, state.ignored_pixels) == (4, 5)
+    node.stop()
+    (line,) = node.lines("count nowhere")
+    assert f"label of {LABEL} at 2.000 s: 67% of its pixels count nowhere" in line
+    assert "label map three does not know raw id 77 (1 pixels), raw id 78 (1 pixels)" in line
+
+
 def test_reset_starts_from_zero(start, camera):
     start()
     camera.connect().send(1, [[0]], [[0]])

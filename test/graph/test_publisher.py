@@ -191,6 +191,20 @@ def test_contradictions_are_refused_and_seen_in_diagnostics(start, graph, result
     assert list(result.wait(frames(2)).sources) == [EVALUATOR]
 
 
+def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
+    node = start()
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    shuffled = EXAMPLE[[1, 2, 0]].reshape(-1)
+    evaluator().publish(confusion(times=10, counts=shuffled.tolist(), ignored_pixels=0))
+    result.wait(frames(10))
+    told = diagnostics.wait(lambda message: "agree hardly" in message.status[0].message)
+    assert told.status[0].level == DiagnosticStatus.WARN
+    assert "(Cohen's kappa -" in told.status[0].message
+    assert node.stop()[0] == 0
+    assert "[WARN]" in node.output
+    assert "doubtful: predictions and labels agree hardly more than by chance" in node.output
+
+
 def test_silence_names_what_does_publish(start, graph):
     graph.publisher(ConfusionMatrix, "/left/confusion", LATCHED, subscribers=0)
     process = start(startup_timeout=0.5)

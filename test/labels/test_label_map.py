@@ -509,3 +509,22 @@ def test_train_ids_are_checked_in_place(count, width):
             found = label_map.map_ids(raw)
             assert found.unmapped == (count <= value < 255)
             assert found.ids.flat[place] == (value if value < count else 255)
+
+
+def test_unknown_values_are_named_most_frequent_first():
+    known = LabelMap.from_dict(
+        {
+            "name": "x",
+            "classes": [{"name": "road", "color": [9, 8, 7], "ids": [3]}],
+            "ignore": [{"name": "void", "color": [0, 0, 0], "ids": [0]}],
+        },
+        "x",
+    )
+    ids = np.array([[3, 0, 5, 5, 6]], np.int32)
+    assert known.unknown_ids(ids) == "raw id 5 (2 pixels), raw id 6 (1 pixels)"
+    assert known.unknown_ids(ids[:, :2]) == ""
+    bgr = np.array([[[7, 8, 9], [0, 0, 0], [1, 2, 3]]], np.uint8)
+    assert known.unknown_colors(bgr, bgr=True) == "colour [3, 2, 1] (1 pixels)"
+    assert known.unknown_colors(bgr[:, :2], bgr=True) == ""
+    in_red = replace(known, id_channel="red")
+    assert in_red.unknown_colors(bgr, bgr=True) == "raw id 9 (1 pixels)"

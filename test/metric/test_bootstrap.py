@@ -51,7 +51,7 @@ def test_matches_resampling_written_out():
     while len(keys) > found.blocks:
         blocks = module._paired(blocks)
         keys = sorted(blocks)
-    drawn = bootstrap._draw(len(keys)).astype(int)
+    drawn = module._draw(np.random.default_rng(5), 200, len(keys)).astype(int)
     assert (drawn.sum(axis=1) == len(keys)).all()
     means = []
     for times in drawn:

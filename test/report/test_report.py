@@ -210,6 +210,17 @@ def test_the_table_shows_scores_and_every_message():
     assert order == sorted(order)
 
 
+def test_doubts_are_shown_everywhere():
+    shuffled = MATRIX[[1, 0, 2]].copy()
+    report = make_report(
+        matrix=shuffled, scores=compute_scores(shuffled), frames=10, unmapped_pixels=0
+    )
+    assert "doubtful: predictions and labels agree hardly more" in table_text(report)
+    assert "Doubtful: predictions and labels agree" in " ".join(parse(render_page(report)).text)
+    (doubt,) = json.loads(to_json(report))["doubts"]
+    assert doubt.startswith("predictions and labels agree")
+
+
 def test_names_cannot_steer_the_terminal():
     text = table_text(make_report(names=(EVIL, "b", "c"), problems=[EVIL]), force_terminal=False)
     assert "\x1b" not in text

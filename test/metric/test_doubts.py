@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.metric.doubts import find_doubts
+from deeplab_miou.metric.scores import cohens_kappa
+
+GOOD = np.array([[900, 50, 5], [40, 800, 0]], np.int64)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.3, 1.0])
+def test_kappa_agrees_with_scikit_learn(right):
+    random = np.random.default_rng(1)
+    truth = random.choice(4, 5000, p=[0.6, 0.2, 0.15, 0.05]).astype(np.uint8)
+    # The last id is no class, and none of the ground truth's: it agrees with nothing.
+    prediction = np.where(random.random(5000) < right, truth, random.integers(0, 5, 5000))
+    matrix = confusion_matrix(truth, prediction.astype(np.uint8), 4)
+    assert cohens_kappa(matrix) == pytest.approx(cohen_kappa_score(truth, prediction))
+    assert cohens_kappa(10**12 * matrix) == pytest.approx(cohens_kappa(matrix))
+
+
+def test_kappa_is_undefined_where_nothing_can_be_told_apart():
+    assert math.isnan(cohens_kappa(np.zeros((2, 3), np.int64)))
+    assert math.isnan(cohens_kappa(np.array([[7, 0, 0], [0, 0, 0]], np.int64)))
+
+
+def test_a_sound_score_leaves_no_doubt():
+    assert find_doubts(GOOD, 100, ignored_pixels=300, unmapped_pixels=100) == []
+
+
+def test_labels_that_the_map_does_not_know_are_told_with_their_share():
+    (doubt,) = find_doubts(GOOD, 100, ignored_pixels=1795, unmapped_pixels=898)
+    assert doubt.startswith("25% of the labels' pixels have ids or colours that the label map")
+    (doubt,) = find_doubts(np.zeros_like(GOOD), 100, ignored_pixels=8, unmapped_pixels=8)
+    assert doubt.startswith("100%")
+
+
+def test_classes_in_another_order_are_doubted():
+    (doubt,) = find_doubts(GOOD[::-1].copy(), 100, ignored_pixels=0, unmapped_pixels=0)
+    assert "Cohen's kappa -0.8" in doubt
+
+
+def test_a_few_frames_prove_nothing():
+    assert find_doubts(GOOD[::-1].copy(), 9, ignored_pixels=8000, unmapped_pixels=8000) == []
