@@ -6,12 +6,14 @@ ratio of its expected intersection and union, which no finite stream shows exact
 95 % should hold the truth in 95 of 100 streams, whatever the correlation.
 
     python bench/bootstrap_coverage.py [--streams 500]
+    python bench/bootstrap_coverage.py --cost    what it costs to add frames and to read intervals
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 
 import numpy as np
 from machine import describe
@@ -115,12 +117,48 @@ def row(phi: float, seconds: int, streams: int) -> str:
     )
 
 
+def cost(classes: int) -> str:
+    """Return what an hour at 30 Hz costs: a frame, alone or one of 64, and reading intervals."""
+    random = np.random.default_rng(classes)
+    matrices = random.integers(0, 1000, (64, classes, classes + 1))
+    bootstrap = BlockBootstrap(classes)
+    stamps = np.arange(3600 * RATE_HZ) * (1_000_000_000 // RATE_HZ)
+    half = len(stamps) // 2
+    began_s = time.perf_counter()
+    for k, stamp in enumerate(stamps[:half].tolist()):
+        bootstrap.update(matrices[k % 64], stamp)
+    alone_s = time.perf_counter() - began_s
+    began_s = time.perf_counter()
+    for first in range(half, len(stamps), 64):
+        given = stamps[first : first + 64].tolist()
+        bootstrap.update(matrices[: len(given)], given)
+    bulk_s = time.perf_counter() - began_s
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    for _ in range(20):
+        bootstrap.intervals()
+    wall_s = time.perf_counter() - wall_s
+    time.sleep(0.3)  # threads that spin after the work would be seen here
+    cpu_s = time.process_time() - cpu_s
+    return (
+        f"| {classes} | {1e6 * alone_s / half:.0f} | {1e6 * bulk_s / (len(stamps) - half):.0f} "
+        f"| {1e3 * wall_s / 20:.1f} | {1e3 * cpu_s / 20:.1f} |"
+    )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Coverage of the bootstrap's intervals.")
     parser.add_argument("--streams", type=int, default=500, help="streams a row")
-    streams = parser.parse_args().streams
+    parser.add_argument("--cost", action="store_true", help="time instead of coverage")
+    options = parser.parse_args()
+    streams = options.streams
     print(describe() + "\n")
+    if options.cost:
+        print("| classes | a frame (µs) | one of 64 (µs) | intervals (ms) | their CPU (ms) |")
+        print("|---|---|---|---|---|")
+        for classes in (19, 150):
+            print(cost(classes), flush=True)
+        return
     print(
         "| stream | correlation time | length in such times | coverage, mIoU | coverage, IoU |",
         end="",

@@ -24,7 +24,6 @@ import contextlib
 import ctypes
 import mmap
 import os
-import resource
 import signal
 import statistics
 import struct
@@ -174,18 +173,20 @@ def serialized(ids: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement: frames per second, latencies in ms, CPU seconds of the receiver a frame."""
+    """One measurement: frames per second, latencies and processor time of a frame in ms."""
 
     rate: float
     median_ms: float
     p95_ms: float
     cpu_ms: float
+    source_ms: float
 
 
 def measure(source: Source, received: Received, seconds: float, in_flight: int) -> Round:
     """Keep frames in flight for a while and count what comes back."""
     for warm in (True, False):
         began_s, first, cpu_s = time.monotonic(), received.frames(), received.cpu_s()
+        source_s = time.process_time()
         received.latencies_s.clear()
         progress_s = began_s
         while (now_s := time.monotonic()) < began_s + (0.3 if warm else seconds):
@@ -197,6 +198,7 @@ def measure(source: Source, received: Received, seconds: float, in_flight: int) 
             else:
                 time.sleep(0.0001)
         frames, cpu_s = received.frames() - first, received.cpu_s() - cpu_s
+        source_s = time.process_time() - source_s
     deadline_s = time.monotonic() + TIMEOUT_S
     while received.frames() < source.sent:
         if time.monotonic() > deadline_s:
@@ -205,7 +207,13 @@ def measure(source: Source, received: Received, seconds: float, in_flight: int) 
     if not frames:
         raise SystemExit(f"no frame came back within {seconds} s")
     median_s, p95_s = np.quantile(received.collect(), [0.5, 0.95])
-    return Round(frames / (now_s - began_s), median_s * 1e3, p95_s * 1e3, 1e3 * cpu_s / frames)
+    return Round(
+        frames / (now_s - began_s),
+        median_s * 1e3,
+        p95_s * 1e3,
+        1e3 * cpu_s / frames,
+        1e3 * source_s / frames,
+    )
 
 
 class Received:
@@ -213,7 +221,7 @@ class Received:
 
     def __init__(self, source: Source, pids: list[int]) -> None:
         self._source = source
-        self._pids = pids
+        self.pids = pids
         self.latencies_s: list[float] = []
 
     def frames(self) -> int:
@@ -226,7 +234,7 @@ class Received:
 
     def cpu_s(self) -> float:
         """Return the processor time that the receiving processes have used."""
-        return sum(map(cpu_seconds, self._pids))
+        return sum(map(cpu_seconds, self.pids))
 
 
 class BareReceived(Received):
@@ -368,10 +376,11 @@ def run_size(
 
         results = {"evaluator": alternate("evaluator")}
         if not options.evaluator_only:
-            with process("-m", "deeplab_miou.nodes.publisher"):
+            with process("-m", "deeplab_miou.nodes.publisher") as publisher_pid:
                 wait_for(
                     lambda: node.count_subscribers("/deeplab_evaluator/frame") > 1, "publisher"
                 )
+                scores.pids.append(publisher_pid)
                 results["graph"] = alternate("graph")
         check(node, to_evaluator.sent)
         for source in (to_evaluator, *(source for source, _ in receivers.values())):
@@ -408,7 +417,8 @@ def show(size: tuple[int, int], results: dict[str, list[dict[str, Round]]]) -> N
             ratios = f"{of_bare:.0%} | {of_best:.0%}" if name == last else " | "
             print(
                 f"| {size[0]}x{size[1]} | {name} | {median['rate']:.0f} | {ratios} | "
-                f"{median['median_ms']:.1f} | {median['p95_ms']:.1f} | {median['cpu_ms']:.2f} |",
+                f"{median['median_ms']:.1f} | {median['p95_ms']:.1f} | {median['cpu_ms']:.2f} | "
+                f"{median['source_ms']:.2f} |",
                 flush=True,
             )
 
@@ -440,8 +450,8 @@ def main() -> None:
     spinner = threading.Thread(target=executor.spin, daemon=True)
     spinner.start()
     titles = ("size", "receiver", "frames/s", "of bare", "of the best bare", "median (ms)")
-    print(f"| {' | '.join((*titles, 'p95 (ms)', 'CPU (ms/frame)'))} |")
-    print("|---" * 8 + "|")
+    print(f"| {' | '.join((*titles, 'p95 (ms)', 'CPU (ms/frame)', 'of source'))} |")
+    print("|---" * 9 + "|")
     with tempfile.TemporaryDirectory() as folder:
         for text in options.sizes:
             width, height = map(int, text.split("x"))
@@ -450,8 +460,6 @@ def main() -> None:
     spinner.join(5)
     node.destroy_node()
     rclpy.try_shutdown()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(f"\nsource: {usage.ru_utime + usage.ru_stime:.1f} s of processor time")
 
 
 if __name__ == "__main__":
