@@ -64,6 +64,8 @@ class FrameStatistics:
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int, source: str) -> None:
         """Add the confusion matrix of a frame that an evaluator scored."""
+        if self._window is None:
+            return
         self._pending.append((matrix, stamp_ns, source))
         if len(self._pending) >= self._most_pending:
             self._settle()

@@ -53,6 +53,7 @@ class Receiver:
         on_error: told of an exception of a callback; nothing more is taken then.
         linger_s: how long to wait after a message has come until it and those that followed are
             taken in bulk, seconds: less work for many small messages that nobody is in a hurry for.
+            What has come meanwhile is taken even when the thread is told to end.
         between: work to do between messages, a piece at each call; returns whether there is more.
             It is put off when messages have been waiting for a while, because the middleware drops
             those that it has no room for, and nobody counts them. Before the thread ends it is
@@ -125,7 +126,7 @@ class Receiver:
     def _take_all(self) -> None:
         """Take messages until there are none and nothing is left to do between them."""
         is_done = False
-        while not is_done and not self._stopping.is_set():
+        while not is_done and not (self._stopping.is_set() and not self._linger_s):
             newest_ns = None
             for subscription, callback in self._callbacks.items():
                 taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -132,6 +133,17 @@ def test_work_is_done_between_messages_and_finished_at_the_end(graph):
     work.extend([8, 8])
     graph.stop()
     assert graph.of("worked") == [7, 7, 7, 8, 8]
+
+
+def test_what_came_while_it_lingered_is_taken_before_the_end(graph):
+    graph.start(linger_s=2 * DEADLINE_S)
+    graph.send("first", 1, 2, 3)
+    graph.send("second", 4)
+    began_s = time.monotonic()
+    graph.stop()
+    assert time.monotonic() - began_s < DEADLINE_S
+    assert graph.of("first") == [1, 2, 3]
+    assert graph.of("second") == [4]
 
 
 def test_messages_that_have_waited_are_taken_before_there_is_work(graph, monkeypatch):
