@@ -132,10 +132,11 @@ def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray
             f"cells and counts must have the same length, but got {index.size} and {value.size}"
         )
     size = num_classes * (num_classes + 1)
-    if index.size and not 0 <= (least := int(index.min())) <= (most := int(index.max())) < size:
+    outside = (index < 0) | (index >= size)
+    if outside.any():
         raise ValueError(
             f"cells must lie in 0..{size - 1} for {num_classes} classes, "
-            f"but got {least if least < 0 else most}"
+            f"but got {index[outside][0]}"
         )
     limit = np.iinfo(np.int64).max
     # Python integers cannot wrap, but are slow: only counts that could need them are so added.

@@ -124,12 +124,10 @@ def compute_scores(
     n = matrix.shape[0]
     weights = check_weights(class_weights, n)
     check_absent_classes(absent_classes)
-    true_positive = matrix.diagonal().copy()
+    true_positive, union = class_counts(matrix)
     labelled = matrix.sum(axis=1)
-    predicted = matrix[:, :n].sum(axis=0)
-    false_positive = predicted - true_positive
+    false_positive = union - labelled
     false_negative = labelled - true_positive
-    union = labelled + false_positive
     iou = divide(true_positive, union)
     recall = divide(true_positive, labelled)
     # Python integers: the sum over classes must not wrap even where a single class nearly does.
@@ -144,7 +142,7 @@ def compute_scores(
         pixel_accuracy=sum(map(int, true_positive)) / total if total else math.nan,
         mean_accuracy=float(recall[present].mean()) if total else math.nan,
         iou=iou,
-        precision=divide(true_positive, predicted),
+        precision=divide(true_positive, true_positive + false_positive),
         recall=recall,
         f1=divide(2.0 * true_positive, true_positive.astype(np.float64) + union),
         true_positive=true_positive,

@@ -60,7 +60,7 @@ _SWITCH_INTERVAL_S = 0.0005
 class DeeplabEvaluator(ManagedNode):
     """Scores a network on a live stream; all logic is in `deeplab_miou.evaluation.pipeline`."""
 
-    threads = 4
+    threads = 4  # transitions, states, slow services, the rest
 
     def __init__(self) -> None:
         super().__init__("deeplab_evaluator", PARAMETERS)

@@ -28,7 +28,7 @@ _STATE_TYPE = "deeplab_miou_msgs/msg/ConfusionMatrix"
 _STATES = QoSProfile(
     depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# Nobody waits for a single outcome, and the depth holds what comes meanwhile many times over.
+# Nobody waits for a single state or outcome, and the depth holds many times what comes meanwhile.
 _LINGER_S = 0.02
 _FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 

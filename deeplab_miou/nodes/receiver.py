@@ -126,7 +126,7 @@ class Receiver:
     def _take_all(self) -> None:
         """Take messages until there are none and nothing is left to do between them."""
         is_done = False
-        while not is_done and not (self._stopping.is_set() and not self._linger_s):
+        while not is_done and (self._linger_s or not self._stopping.is_set()):
             newest_ns = None
             for subscription, callback in self._callbacks.items():
                 taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)

@@ -100,7 +100,8 @@ def _print_table(evaluation: Evaluation) -> None:
     for reason, message in evaluation.first_drops.items():
         console.print(f"first {reason}: {printable(message)}", markup=False, soft_wrap=True)
     if evaluation.unknown_labels:
-        console.print(f"first unknown labels: {evaluation.unknown_labels}", soft_wrap=True)
+        text = f"first unknown labels: {evaluation.unknown_labels}"
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _exit_code(evaluation: Evaluation, errors: Console) -> int:
