@@ -44,10 +44,10 @@ setup(
     extras_require={"test": ["pytest"]},
     entry_points={
         "console_scripts": [
-            f"bag_replayer = {PACKAGE}.nodes.replayer:main",
+            f"bag_replayer = {PACKAGE}.nodes.replayer.node:main",
             f"deeplab-miou = {PACKAGE}.cli:main",
-            f"deeplab_evaluator = {PACKAGE}.nodes.evaluator:main",
-            f"miou_publisher = {PACKAGE}.nodes.publisher:main",
+            f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.node:main",
+            f"miou_publisher = {PACKAGE}.nodes.publisher.node:main",
         ],
     },
 )

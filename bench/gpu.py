@@ -29,7 +29,6 @@ from gpu_checks import (
     CLASSES,
     IGNORE,
     LateAccelerator,
-    check_copies,
     check_counting,
     check_scores,
     make_cases,
@@ -44,12 +43,12 @@ from network import scene
 from roofline import Peaks, Roofline, measure_peaks, median
 from torch.nn import functional as F  # noqa: N812
 
-from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
-from deeplab_miou.model.counter import DeviceCounter
-from deeplab_miou.model.device_scorer import DeviceScorer
-from deeplab_miou.model.engines import TorchEngine
-from deeplab_miou.model.inputs import make_probe
-from deeplab_miou.model.recorded import RecordedEngine
+from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
+from deeplab_miou.model.gpu.device_scorer import DeviceScorer
+from deeplab_miou.model.gpu.recorded import RecordedEngine
+from deeplab_miou.model.inference.backends import TorchEngine
+from deeplab_miou.model.inference.normalise import make_probe
+from deeplab_miou.model.logits.counting import add_counts, cells, pick_method
 from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.evaluation.scoring import Scored
-    from deeplab_miou.model.network import DeepLabV3Plus
+    from deeplab_miou.metric.frame_scores import Scored
+    from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 
 BATCHES = (1, 4)
 # Frames that a pipelined measurement takes at a time: filling and emptying the pipeline is in it.
@@ -106,12 +105,19 @@ def time_counting(device: torch.device, size: Size, peaks: Peaks, runs: int) -> 
             logits = logits.contiguous(memory_format=torch.channels_last)
             truth = regions(size, classes, cell=64 if kind == "coherent" else 1)
             resident = torch.from_numpy(truth).to(device)
-            counter = DeviceCounter(classes, device=device, every=10**6)
-            labels = torch.empty_like(resident)
-            ours = median(functools.partial(counter.add, logits, resident), device, runs)
-            written = median(
-                functools.partial(counter.add, logits, resident, labels=labels), device, runs
+            count = functools.partial(
+                add_counts,
+                logits,
+                resident,
+                torch.zeros((1, cells(classes)), dtype=torch.int64, device=device),
+                num_classes=classes,
+                ignore_index=IGNORE,
+                align_corners=False,
+                method=pick_method(device, classes),
             )
+            ours = median(count, device, runs)
+            labels = torch.empty_like(resident)
+            written = median(functools.partial(count, labels=labels), device, runs)
             peer = median(functools.partial(Peer.count, logits, truth[0]), device, 5)
             floor = 1e3 * (logits.nbytes + resident.nbytes) / peaks.bytes
             rows.append(
@@ -199,7 +205,6 @@ def run(device: torch.device, size: Size, networks: list[str], runs: int, deadli
     """Check, then time, then print; return whether each network passed its checks."""
     small = device.type == "cpu"
     check_counting(device, make_cases(None if small else size))
-    check_copies(device, size)
     dtype = torch.float32 if small else torch.float16
     peaks = measure_peaks(
         device, dtype, side=64 if small else 8192, size=1 << (16 if small else 30)

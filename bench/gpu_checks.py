@@ -16,9 +16,8 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.model import counting
-from deeplab_miou.model.accelerator import CpuAccelerator
-from deeplab_miou.model.counter import DeviceCounter
+from deeplab_miou.model.gpu.accelerator import CpuAccelerator
+from deeplab_miou.model.logits import counting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.evaluation.scoring import Scored, Scoring
-    from deeplab_miou.model.accelerator import Mark
+    from deeplab_miou.metric.frame_scores import Scored, Scoring
+    from deeplab_miou.model.gpu.accelerator import Mark
 
     Size = tuple[int, int]
     Ids = NDArray[np.uint8]
@@ -163,27 +162,6 @@ def check_counting(device: torch.device, cases: list[Case]) -> None:
                 ties += int((~right).sum())
             pixels += labels.numel()
         print(f"check: {name}: {len(cases)} cases, {pixels} pixels, exact counts, {ties} ties")
-
-
-def check_copies(device: torch.device, size: Size) -> None:
-    """Compare what is copied beside the work with the sum of all frames; nothing may wait."""
-    counter = DeviceCounter(CLASSES, device=device, every=7)
-    logits = normal((1, CLASSES, size[0] // 4, size[1] // 4), device)
-    truths = [torch.from_numpy(regions(size, CLASSES, cell=c)).to(device) for c in (8, 16, 32)]
-    one = []
-    for truth in truths:
-        counter.reset()
-        counter.add(logits, truth)
-        one.append(counter.read())
-    counter.reset()
-    seen = set()
-    with no_waiting(device):
-        for _ in range(100):
-            for truth in truths:
-                counter.add(logits, truth)
-            seen.add(counter.peek()[1])
-    assert np.array_equal(counter.read(), 100 * sum(one)), "copies do not add up"
-    print(f"check: 300 frames, {len(seen)} copies seen on the way, the sum exact")
 
 
 def one_by_one(scorer: Scorer, batches: Iterable[Frames], *, watched: bool) -> Iterator[Scored]:

@@ -10,17 +10,17 @@ from gpu_checks import CLASSES
 from network import randomize
 from torch.nn import functional as F  # noqa: N812
 
-from deeplab_miou.model.architecture import Architecture
-from deeplab_miou.model.checkpoints import Preprocessing
-from deeplab_miou.model.engines import PlainEngine
-from deeplab_miou.model.inputs import Normalizer
-from deeplab_miou.model.network import build
+from deeplab_miou.model.checkpoints.load import Preprocessing
+from deeplab_miou.model.inference.backends import PlainEngine
+from deeplab_miou.model.inference.normalise import Normalizer
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
 
 if TYPE_CHECKING:
     from gpu_checks import Ids
     from torch import Tensor
 
-    from deeplab_miou.model.network import DeepLabV3Plus
+    from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 
 # Pixels of the image that the last layer is made for.
 _SAMPLE = (256, 512)

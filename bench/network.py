@@ -30,11 +30,11 @@ from machine import describe
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from deeplab_miou.model import checkpoints
-from deeplab_miou.model.architecture import Architecture
-from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
-from deeplab_miou.model.network import build
-from deeplab_miou.model.onnx_engine import missing_packages
+from deeplab_miou.model.checkpoints import load as checkpoints
+from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
+from deeplab_miou.model.inference.onnx_backend import missing_packages
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ FACTOR = 3
 SLOW = """
 import sys, time
 from dataclasses import replace
-from deeplab_miou.nodes import evaluator
+from deeplab_miou.nodes.evaluator import node as evaluator
 
 frame_s = float(sys.argv.pop(1))
 build = evaluator.build_engine
@@ -232,7 +232,7 @@ def main() -> int:
     executor.add_node(node)
     spinner = threading.Thread(target=executor.spin, daemon=True)
     spinner.start()
-    command = ["-m", "deeplab_miou.nodes.evaluator"]
+    command = ["-m", "deeplab_miou.nodes.evaluator.node"]
     if options.overload:
         command = ["-c", SLOW, str(options.frame_ms / 1e3)]
     parameters = {
@@ -247,7 +247,7 @@ def main() -> int:
         process(*command, parameters=parameters) as evaluator,
         process(
             "-m",
-            "deeplab_miou.nodes.publisher",
+            "deeplab_miou.nodes.publisher.node",
             parameters={"report_directory": reports},
         ) as publisher,
     ):

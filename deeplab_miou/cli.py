@@ -37,9 +37,13 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("evaluate", "deeplab_miou.offline.command", "score a bag: mIoU, IoU per class, report"),
-    Command("inspect", "deeplab_miou.model.inspect_command", "say what a checkpoint is"),
     Command(
-        "convert", "deeplab_miou.model.convert_command", "write a checkpoint in our own format"
+        "inspect", "deeplab_miou.model.checkpoints.inspect_command", "say what a checkpoint is"
+    ),
+    Command(
+        "convert",
+        "deeplab_miou.model.checkpoints.convert_command",
+        "write a checkpoint in our own format",
     ),
     Command(
         "pack", "deeplab_miou.bags.pack_command", "write folders of images and labels as a bag"

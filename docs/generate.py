@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deeplab_miou.nodes.parameters import Parameter
+    from deeplab_miou.nodes.parameters.table import Parameter
 
 DOCS = Path(__file__).resolve().parent
 MESSAGES = DOCS.parent / "deeplab_miou_msgs" / "msg"
@@ -79,7 +79,7 @@ Which topic carries which is in the [README](../README.md#topics-services-messag
 def parameters_page() -> str:
     """Return the page on parameters."""
     # Needs ROS 2; the page on messages does not.
-    from deeplab_miou.nodes.tables import TABLES  # noqa: PLC0415
+    from deeplab_miou.nodes.parameters.all import TABLES  # noqa: PLC0415
 
     parts = [_PARAMETERS]
     for node, parameters in TABLES.items():

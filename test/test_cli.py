@@ -11,7 +11,7 @@ import pytest
 
 from deeplab_miou import cli
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 
 SECOND = 1_000_000_000
 

@@ -192,7 +192,7 @@ def test_every_reason_is_explained():
 
 
 def test_topics_and_services_are_those_of_the_nodes():
-    nodes = "".join(path.read_text() for path in (ROOT / "deeplab_miou" / "nodes").glob("*.py"))
+    nodes = "".join(path.read_text() for path in (ROOT / "deeplab_miou" / "nodes").rglob("*.py"))
     named = {re.sub("`", "", row[1]).split(",")[0] for row in table(README, "Node")}
     assert {name for name in named if name.startswith("~")} == set(re.findall(r'"(~/\w+)"', nodes))
 

@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, IMAGE_TYPES, RAW_TYPE, StampedImage, read_image
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 
 if TYPE_CHECKING:
     from deeplab_miou.bags.records import BagMessage

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         BagError: the bag cannot be written.
     """
     from deeplab_miou.bags.writer import BagWriter  # noqa: PLC0415  (--help needs none of these)
-    from deeplab_miou.images.decoding import CompressedImage  # noqa: PLC0415
+    from deeplab_miou.images.messages import CompressedImage  # noqa: PLC0415
 
     images = _files(arguments.images, arguments.image_suffix)
     labels = _files(arguments.labels, arguments.label_suffix)

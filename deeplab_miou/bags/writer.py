@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.images.messages import ImageMessage
 
 # What image publishers offer by default (rmw_qos_profile_default).
 _DEFAULT_QOS = Qos(

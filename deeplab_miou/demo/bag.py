@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.demo.scenes import SceneRenderer
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

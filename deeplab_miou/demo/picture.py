@@ -11,7 +11,7 @@ import numpy as np
 
 from deeplab_miou.demo.drives import HELD_OUT_SEED
 from deeplab_miou.demo.scenes import SceneRenderer
-from deeplab_miou.model import checkpoints
+from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:

@@ -38,10 +38,10 @@ from deeplab_miou.demo.drives import (
 from deeplab_miou.labels.label_map import IGNORE_INDEX, LabelMap, load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import Scores, compute_scores
-from deeplab_miou.model import checkpoints
-from deeplab_miou.model.architecture import Architecture
-from deeplab_miou.model.checkpoints import Preprocessing
-from deeplab_miou.model.network import DeepLabV3Plus, count_parameters
+from deeplab_miou.model.checkpoints import load as checkpoints
+from deeplab_miou.model.checkpoints.load import Preprocessing
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus, count_parameters
 from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from deeplab_miou.model.checkpoints import Checkpoint
+    from deeplab_miou.model.checkpoints.load import Checkpoint
 
 _INPUT = (360, 480)
 _CROP = (256, 352)

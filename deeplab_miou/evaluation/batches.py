@@ -11,8 +11,8 @@ import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.evaluation.scoring import Finished, Scoring
 from deeplab_miou.images.decoding import decode_labels
+from deeplab_miou.metric.frame_scores import Finished, Scoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.outcomes import Message
     from deeplab_miou.evaluation.pairing import Pair
     from deeplab_miou.evaluation.predictors import Predictor
-    from deeplab_miou.evaluation.scoring import Scored
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.metric.frame_scores import Scored
 
     Size = tuple[int, int]
 

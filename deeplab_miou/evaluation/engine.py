@@ -135,7 +135,8 @@ def _from_network(options: EngineOptions) -> Engine:
     # Else idle threads of the network spin, which costs a shared processor far more than it gains.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Torch is heavy: only who runs a network imports it.
-    from deeplab_miou.model import checkpoints, devices  # noqa: PLC0415
+    from deeplab_miou.model.checkpoints import load as checkpoints  # noqa: PLC0415
+    from deeplab_miou.model.inference import devices  # noqa: PLC0415
     from deeplab_miou.model.segmenter import Segmenter  # noqa: PLC0415
 
     if not options.checkpoint:

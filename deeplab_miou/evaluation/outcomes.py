@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import Reason
     from deeplab_miou.evaluation.run_state import Ticket
-    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.images.messages import ImageMessage
 
 
 @dataclass(frozen=True, slots=True)

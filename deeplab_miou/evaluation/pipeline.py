@@ -17,16 +17,17 @@ from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
 from deeplab_miou.evaluation.pairing import Decision, Pair, Pairer
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunSnapshot, RunState
-from deeplab_miou.images.decoding import RawImage, byte_size, check_image
+from deeplab_miou.images.decoding import byte_size, check_image
+from deeplab_miou.images.messages import RawImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.evaluation.predictors import Predictor
-    from deeplab_miou.evaluation.scoring import Scored
-    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.metric.frame_scores import Scored
 
 
 class ClockJump(str, Enum):

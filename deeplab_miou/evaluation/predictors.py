@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from deeplab_miou.evaluation.scoring import score_labels
 from deeplab_miou.images.decoding import decode_color, decode_ids, decode_labels
+from deeplab_miou.metric.frame_scores import score_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.evaluation.scoring import Scoring
-    from deeplab_miou.images.decoding import ImageMessage
+    from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.metric.frame_scores import Scoring
 
 _INVALID = 255
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.decoding import CompressedImage, ImageMessage, RawImage
+from deeplab_miou.images.messages import CompressedImage, ImageMessage, RawImage
 
 RAW_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"

@@ -15,7 +15,6 @@ and 2**26 (8192 x 8192) in all; of a compressed image, the size in its header.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from deeplab_miou.images.compressed import (
     decode_file,
     read_header,
 )
+from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.images.raw_pixels import (
     LAYOUTS,
     as_bytes,
@@ -42,51 +42,11 @@ from deeplab_miou.images.raw_pixels import (
 )
 
 if TYPE_CHECKING:
-    from array import array
-
     from numpy.typing import NDArray
 
     from deeplab_miou.images.compressed import Header
+    from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap, MappedLabels
-
-    Buffer = bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class RawImage:
-    """The fields of ``sensor_msgs/Image``.
-
-    Attributes:
-        height: rows.
-        width: columns.
-        encoding: what a pixel is, a name of ``sensor_msgs/image_encodings``.
-        is_bigendian: byte order of 16 and 32-bit channels.
-        step: bytes from one row to the next.
-        data: the pixels; any object with a contiguous buffer of bytes, never copied.
-    """
-
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: bool
-    step: int
-    data: Buffer
-
-
-@dataclass(frozen=True, slots=True)
-class CompressedImage:
-    """The fields of ``sensor_msgs/CompressedImage``.
-
-    Attributes:
-        format: what the publisher says it is, such as ``png`` or ``rgb8; jpeg compressed bgr8``.
-        data: a whole PNG or JPEG file.
-    """
-
-    format: str
-    data: Buffer
-
-
-ImageMessage = RawImage | CompressedImage
 
 
 class _Pixels(NamedTuple):

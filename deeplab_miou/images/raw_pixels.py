@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.images.decoding import Buffer, RawImage
+    from deeplab_miou.images.messages import Buffer, RawImage
 
     Converter = Callable[[RawImage, str], NDArray[Any]]
 

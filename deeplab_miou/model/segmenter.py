@@ -10,10 +10,10 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.memory import keep_freed_memory
-from deeplab_miou.model.accelerator import CudaAccelerator, is_out_of_memory
-from deeplab_miou.model.device_scorer import DeviceScorer
-from deeplab_miou.model.devices import pick_device, pick_precision, set_threads
-from deeplab_miou.model.engines import (
+from deeplab_miou.model.gpu.accelerator import CudaAccelerator
+from deeplab_miou.model.gpu.device_scorer import DeviceScorer
+from deeplab_miou.model.gpu.recorded import RecordedEngine
+from deeplab_miou.model.inference.backends import (
     Engine,
     PlainEngine,
     TorchEngine,
@@ -22,9 +22,14 @@ from deeplab_miou.model.engines import (
     make_rival,
     seconds,
 )
-from deeplab_miou.model.host_scorer import HostScorer, run
-from deeplab_miou.model.inputs import Normalizer, check_images, make_probe
-from deeplab_miou.model.recorded import RecordedEngine
+from deeplab_miou.model.inference.devices import (
+    is_out_of_memory,
+    pick_device,
+    pick_precision,
+    set_threads,
+)
+from deeplab_miou.model.inference.host_scorer import HostScorer, run
+from deeplab_miou.model.inference.normalise import Normalizer, check_images, make_probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,9 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.evaluation.scoring import Scoring
-    from deeplab_miou.model.accelerator import Accelerator
-    from deeplab_miou.model.checkpoints import Checkpoint
+    from deeplab_miou.metric.frame_scores import Scoring
+    from deeplab_miou.model.checkpoints.load import Checkpoint
+    from deeplab_miou.model.gpu.accelerator import Accelerator
 
     Size = tuple[int, int]
 
@@ -64,7 +69,7 @@ class Segmenter:
             between the two, so that two runs are equal to the last pixel only if they name the
             backend.
         rewrite: whether the decoder may be computed in another order, which is exact but for
-            rounding and takes half the arithmetic (`deeplab_miou.model.fast`).
+            rounding and takes half the arithmetic (`deeplab_miou.model.inference.fast`).
         threads: CPU threads of the process's networks; None leaves PyTorch's choice.
 
     Attributes:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
-from deeplab_miou.model.options import add_options
+from deeplab_miou.model.checkpoints.options import add_options
 
 _EPILOG = """exit codes:
   0  evaluated

@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError
-from deeplab_miou.images.decoding import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage, RawImage
 
 COUNT = 40
 SECOND = 1_000_000_000

@@ -9,7 +9,7 @@ from deeplab_miou.bags.records import BagMessage
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
-from deeplab_miou.images.decoding import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage, RawImage
 
 STORAGES = ("mcap", "sqlite3")
 COUNT = 40

@@ -16,8 +16,8 @@ from deeplab_miou.demo.picture import CHECKPOINT, draw
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import compute_scores
-from deeplab_miou.model import checkpoints
-from deeplab_miou.model.network import build
+from deeplab_miou.model.checkpoints import load as checkpoints
+from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.model.segmenter import Segmenter
 
 

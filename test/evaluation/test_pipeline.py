@@ -12,9 +12,9 @@ from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
 from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
 from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
-from deeplab_miou.evaluation.scoring import score_labels
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap
+from deeplab_miou.metric.frame_scores import score_labels
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 S = 1_000_000_000

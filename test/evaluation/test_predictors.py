@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab_miou.evaluation.predictors import TopicPredictor
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap
 
 

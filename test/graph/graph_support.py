@@ -116,7 +116,7 @@ import time
 from dataclasses import replace
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.nodes import evaluator
+from deeplab_miou.nodes.evaluator import node as evaluator
 
 build = evaluator.build_engine
 

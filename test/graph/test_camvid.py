@@ -19,11 +19,11 @@ from sklearn.metrics import jaccard_score
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.evaluation.engine import EngineOptions
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import load_label_map
-from deeplab_miou.model import checkpoints
-from deeplab_miou.model.architecture import Architecture
-from deeplab_miou.model.network import DeepLabV3Plus
+from deeplab_miou.model.checkpoints import load as checkpoints
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 from deeplab_miou.model.segmenter import Segmenter
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
@@ -94,13 +94,14 @@ def test_live_offline_and_scikit_learn_agree_to_the_last_count(
     tmp_path, ros_process, bag, checkpoint, frames
 ):
     ros_process(
-        "deeplab_miou.nodes.evaluator", parameters={"checkpoint": str(checkpoint), "threads": 1}
+        "deeplab_miou.nodes.evaluator.node",
+        parameters={"checkpoint": str(checkpoint), "threads": 1},
     )
     publisher = ros_process(
-        "deeplab_miou.nodes.publisher", parameters={"report_directory": str(tmp_path / "live")}
+        "deeplab_miou.nodes.publisher.node", parameters={"report_directory": str(tmp_path / "live")}
     )
     replayer = ros_process(
-        "deeplab_miou.nodes.replayer",
+        "deeplab_miou.nodes.replayer.node",
         parameters={"bag": str(bag), "paced": True, "publisher": PUBLISHER},
     )
     assert replayer.wait(120) == 0

@@ -26,7 +26,7 @@ from deeplab_miou.bags.images import typestore
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.evaluation.engine import EngineOptions
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 
@@ -69,7 +69,7 @@ def recorded(path, topic):
 def replay(ros_process):
     def replay(bag, *, remap=None, **parameters):
         return ros_process(
-            "deeplab_miou.nodes.replayer",
+            "deeplab_miou.nodes.replayer.node",
             str(bag),
             parameters={"startup_timeout": 60.0, "stall_timeout": 20.0, **parameters},
             remap=remap,
@@ -373,7 +373,7 @@ def test_an_absent_evaluator_is_named(replay, tmp_path):
 def evaluator(ros_process):
     def evaluator(name="deeplab_evaluator", **parameters):
         return ros_process(
-            "deeplab_miou.nodes.evaluator",
+            "deeplab_miou.nodes.evaluator.node",
             name=name,
             parameters={"source": "topic", "labels": LABELS, "overflow": "block", **parameters},
         )
@@ -403,7 +403,7 @@ def offline_report(bag, image=IMAGE, label=LABEL):
 def publisher(ros_process, tmp_path):
     def publisher(*evaluators):
         return ros_process(
-            "deeplab_miou.nodes.publisher",
+            "deeplab_miou.nodes.publisher.node",
             parameters={
                 "confusion_topics": [f"{name}/confusion" for name in evaluators],
                 "report_directory": str(tmp_path / "report"),

@@ -15,7 +15,7 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 from graph_support import IMAGE, LABEL, PUBLISHER
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 
 POLICY = Path(__file__).parents[2] / "security" / "policy.xml"
 NODES = ("deeplab_evaluator", "miou_publisher", "bag_replayer")
@@ -69,10 +69,10 @@ def everything(ros_process, tmp_path):
                 writer.write_image(topic, (index + 1) * 10**8, "camera", raw)
     common = {"use_sim_time": True}
     topic = {"source": "topic", "labels": "cityscapes_train_ids"}
-    ros_process("deeplab_miou.nodes.evaluator", parameters=common | topic)
-    ros_process("deeplab_miou.nodes.publisher", parameters=common)
+    ros_process("deeplab_miou.nodes.evaluator.node", parameters=common | topic)
+    ros_process("deeplab_miou.nodes.publisher.node", parameters=common)
     ros_process(
-        "deeplab_miou.nodes.replayer",
+        "deeplab_miou.nodes.replayer.node",
         str(tmp_path / "bag"),
         parameters={"paced": True, "loop": True, "publisher": PUBLISHER, "progress": False},
     )

@@ -9,7 +9,7 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.bags.images import encode_image, typestore
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE, StampedImage, read_image, read_stamp
-from deeplab_miou.images.decoding import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage, RawImage
 
 RAW = StampedImage(
     -5_000_000_003, "caméra", RawImage(2, 3, "rgb8", is_bigendian=True, step=9, data=bytes(18))

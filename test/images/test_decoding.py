@@ -18,8 +18,6 @@ from deeplab_miou.errors import FrameError
 from deeplab_miou.images import compressed
 from deeplab_miou.images.compressed import MAX_PIXELS, MAX_SIDE
 from deeplab_miou.images.decoding import (
-    CompressedImage,
-    RawImage,
     byte_size,
     check_image,
     decode_color,
@@ -27,6 +25,7 @@ from deeplab_miou.images.decoding import (
     decode_labels,
     image_size,
 )
+from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.images.raw_pixels import register_converter
 from deeplab_miou.labels.label_map import LabelMap, load_label_map
 

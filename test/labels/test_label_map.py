@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.images.decoding import RawImage, decode_labels
+from deeplab_miou.images.decoding import decode_labels
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap, available_label_maps, load_label_map
 
 SHIPPED = {

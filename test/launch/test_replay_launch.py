@@ -18,7 +18,7 @@ from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.decoding import RawImage
+from deeplab_miou.images.messages import RawImage
 
 FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
 FRAMES = 40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_miou.model.accelerator import CpuAccelerator, CudaAccelerator
+from deeplab_miou.model.gpu.accelerator import CpuAccelerator, CudaAccelerator
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,10 +10,10 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.model import engines
-from deeplab_miou.model.architecture import Architecture
-from deeplab_miou.model.checkpoints import Checkpoint, Preprocessing
-from deeplab_miou.model.network import build
+from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
+from deeplab_miou.model.inference import backends as engines
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.model.segmenter import Segmenter
 
 SMALL = Architecture(

@@ -14,8 +14,8 @@ with warnings.catch_warnings(), contextlib.suppress(ImportError):
 @pytest.fixture
 def recorder():
     """Return a class of nodes that note their steps; those in `failing` raise."""
-    managed = pytest.importorskip("deeplab_miou.nodes.managed")
-    parameters = pytest.importorskip("deeplab_miou.nodes.parameters")
+    managed = pytest.importorskip("deeplab_miou.nodes.lifecycle.managed")
+    parameters = pytest.importorskip("deeplab_miou.nodes.parameters.table")
     table = (
         parameters.Parameter("path", default="x", description="read when configured"),
         parameters.Parameter("level", default=1, description="live", maximum=9, read_only=False),

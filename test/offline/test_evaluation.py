@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import EngineOptions, build_engine
-from deeplab_miou.images.decoding import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 
@@ -182,10 +182,10 @@ def test_real_frames_agree_with_scikit_learn(tmp_path):
 def test_a_network_is_run_on_the_images(tmp_path):
     torch = pytest.importorskip("torch")
     from deeplab_miou.labels.label_map import load_label_map  # noqa: PLC0415
-    from deeplab_miou.model.architecture import Architecture  # noqa: PLC0415
-    from deeplab_miou.model.native import save  # noqa: PLC0415
-    from deeplab_miou.model.network import DeepLabV3Plus  # noqa: PLC0415
-    from deeplab_miou.model.records import Preprocessing  # noqa: PLC0415
+    from deeplab_miou.model.checkpoints.checkpoint import Preprocessing  # noqa: PLC0415
+    from deeplab_miou.model.checkpoints.native import save  # noqa: PLC0415
+    from deeplab_miou.model.network.architecture import Architecture  # noqa: PLC0415
+    from deeplab_miou.model.network.deeplab import DeepLabV3Plus  # noqa: PLC0415
 
     torch.manual_seed(0)
     label_map = load_label_map("cityscapes_train_ids")

@@ -1,0 +1,1 @@
+"""Files of networks: recognised, read, checked, converted."""

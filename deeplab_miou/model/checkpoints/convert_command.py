@@ -1,0 +1,76 @@
+"""``deeplab-miou convert``: a DeepLabv3+ checkpoint in our own format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints.options import add_options
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
+    """Add the subcommand.
+
+    Args:
+        subparsers: what ``add_subparsers`` returned.
+        texts: help and description.
+    """
+    parser = subparsers.add_parser("convert", **texts)
+    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of a DeepLabv3+")
+    parser.add_argument(
+        "output", type=Path, metavar="OUTPUT", help="file to write, conventionally .safetensors"
+    )
+    parser.add_argument(
+        "--labels", default="", metavar="MAP", help="label map of the classes, name or file"
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a checkpoint in our own format.
+
+    Raises:
+        ConfigurationError: it cannot be read, is a program, or cannot be written.
+    """
+    from deeplab_miou.labels.label_map import load_label_map  # noqa: PLC0415  (--help needs none of these)
+    from deeplab_miou.model.checkpoints import load as checkpoints  # noqa: PLC0415
+    from deeplab_miou.model.network.deeplab import DeepLabV3Plus  # noqa: PLC0415
+
+    checkpoint = checkpoints.load(
+        arguments.file,
+        output_stride=arguments.output_stride or None,
+        label_map=load_label_map(arguments.labels) if arguments.labels else None,
+    )
+    if not isinstance(checkpoint.network, DeepLabV3Plus):
+        raise ConfigurationError(
+            f"checkpoint {arguments.file} is a {checkpoint.family} program: it runs as it is and "
+            "holds no weights to convert"
+        )
+    preprocessing = checkpoint.preprocessing.replace(
+        size=arguments.input_size, mean=arguments.mean, std=arguments.std
+    )
+    origin = {
+        "converted_from": arguments.file.name,
+        "converted_from_sha256": checkpoint.digest,
+        "family": checkpoint.family,
+    }
+    try:
+        checkpoints.save(
+            arguments.output,
+            checkpoint.network,
+            label_map=checkpoint.label_map,
+            preprocessing=preprocessing,
+            provenance={**checkpoint.provenance, **origin},
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"{arguments.output} cannot be written: {error.strerror or error}"
+        ) from error
+    sys.stdout.write(checkpoints.describe(checkpoints.load(arguments.output)) + "\n")
+    return 0

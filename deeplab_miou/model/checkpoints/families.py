@@ -1,0 +1,196 @@
+"""The five families of DeepLabv3+ checkpoints: told apart by their keys, rebuilt as ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints.family import naming as layouts
+from deeplab_miou.model.checkpoints.family import reading as traits
+from deeplab_miou.model.checkpoints.family.reading import enumerate_keys
+from deeplab_miou.model.network.architecture import OUTPUT_STRIDES, Architecture
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus, fill, skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Family:
+    """One layout of checkpoint files.
+
+    Attributes:
+        name: what users know it by.
+        signature: a part that only this family's keys contain.
+        output_stride: the family's own default.
+        describe: architecture from weights and output stride.
+        layout: our layer names to the family's.
+        ignored: beginnings of keys that evaluation has no use for.
+    """
+
+    name: str
+    signature: str
+    output_stride: int
+    describe: Callable[[Mapping[str, Tensor], int], Architecture]
+    layout: Callable[[Architecture], layouts.Layout]
+    ignored: tuple[str, ...] = ()
+
+
+def recognize(keys: Sequence[str], source: str) -> Family:
+    """Return the family that a file's keys belong to.
+
+    Args:
+        keys: names of the weights, prefixes of wrappers removed.
+        source: the file, for errors.
+
+    Raises:
+        ConfigurationError: they belong to no family or to several.
+    """
+    found = [family for family in FAMILIES if any(family.signature in key for key in keys)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(family.name for family in FAMILIES)
+    what = "of several families (" + ", ".join(f.name for f in found) + ")" if found else "unknown"
+    raise ConfigurationError(
+        f"checkpoint {source}: its keys are {what}: {enumerate_keys(keys)}; known DeepLabv3+ "
+        f"families: {known}; export any other network as TorchScript or ONNX"
+    )
+
+
+def rebuild(
+    family: Family,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    overrides: Mapping[str, object],
+) -> DeepLabV3Plus:
+    """Return our network with a file's weights.
+
+    Args:
+        family: what the file is.
+        tensors: its weights.
+        source: the file, for errors.
+        overrides: fields of `Architecture` that the caller knows better; ``output_stride`` also
+            decides the defaults of others.
+
+    Raises:
+        ConfigurationError: backbone or channels that no known network has, or weights missing,
+            unexpected or misshapen.
+    """
+    stride = overrides.get("output_stride", family.output_stride)
+    if stride not in OUTPUT_STRIDES:
+        raise ConfigurationError(
+            f"checkpoint {source}: output_stride is {stride!r}, expected 8 or 16"
+        )
+    try:
+        architecture = family.describe(tensors, stride)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"checkpoint {source}: of the {family.name} family, but incomplete: {error.args[0]} is "
+            f"missing; it has {enumerate_keys(list(tensors))}"
+        ) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint {source}: {family.name} family: {error}") from error
+    architecture = override(architecture, overrides, source)
+    network = skeleton(architecture)
+    own = network.state_dict()
+    names = _foreign_names(list(own), family.layout(architecture))
+    check_weights(
+        {names[key]: tuple(value.shape) for key, value in own.items() if key in names},
+        {
+            key: tuple(value.shape)
+            for key, value in tensors.items()
+            if not key.endswith("num_batches_tracked") and not key.startswith(family.ignored)
+        },
+        source,
+    )
+    fill(network, {key: tensors[name] for key, name in names.items()})
+    return network
+
+
+def override(
+    architecture: Architecture, overrides: Mapping[str, object], source: str
+) -> Architecture:
+    """Return the architecture with some fields replaced.
+
+    Raises:
+        ConfigurationError: a field is unknown or out of its range.
+    """
+    if not overrides:
+        return architecture
+    return Architecture.from_dict(architecture.to_dict() | dict(overrides), source)
+
+
+def check_weights(
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Compare the names and shapes of weights.
+
+    Raises:
+        ConfigurationError: names the first ten missing, unexpected and misshapen keys.
+    """
+    wrong = [
+        f"{key} {given[key]} instead of {shape}"
+        for key, shape in expected.items()
+        if key in given and given[key] != shape
+    ]
+    complaints = {
+        "missing": [key for key in expected if key not in given],
+        "unexpected": [key for key in given if key not in expected],
+        "of another shape": wrong,
+    }
+    if any(complaints.values()):
+        listed = "; ".join(f"{what}: {enumerate_keys(k)}" for what, k in complaints.items() if k)
+        raise ConfigurationError(
+            f"checkpoint {source}: the weights do not fit the network: {listed}"
+        )
+
+
+def _foreign_names(own: Sequence[str], layout: layouts.Layout) -> dict[str, str]:
+    """Map the names of our weights to those in the file."""
+    names = {}
+    for key in own:
+        layer, _, leaf = key.rpartition(".")
+        if leaf != "num_batches_tracked":
+            names[key] = f"{layout[layer]}.{leaf}"
+    return names
+
+
+FAMILIES = (
+    Family("VainF", "classifier.aspp.convs.", 16, traits.vainf, layouts.vainf),
+    Family(
+        "segmentation_models_pytorch",
+        "decoder.aspp.0.convs.",
+        16,
+        traits.smp,
+        layouts.smp,
+        ("classification_head.",),
+    ),
+    Family(
+        "mmsegmentation",
+        "decode_head.sep_bottleneck.",
+        8,
+        traits.mmseg,
+        layouts.mmseg,
+        ("auxiliary_head.",),
+    ),
+    # Its MobileNetV2 registers each layer twice.
+    Family(
+        "jfzhang95",
+        "aspp.aspp1.atrous_conv",
+        16,
+        traits.jfzhang,
+        layouts.jfzhang,
+        ("backbone.features.",),
+    ),
+    Family(
+        "Detectron2",
+        "sem_seg_head.decoder.res5.",
+        16,
+        traits.detectron2,
+        layouts.detectron2,
+        ("pixel_mean", "pixel_std"),
+    ),
+)

@@ -1,0 +1,79 @@
+"""``deeplab-miou inspect``: what a checkpoint is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
+
+
+def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
+    """Add the subcommand.
+
+    Args:
+        subparsers: what ``add_subparsers`` returned.
+        texts: help and description.
+    """
+    parser = subparsers.add_parser("inspect", **texts)
+    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint, of any known kind")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        help="what goes to standard output (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what a checkpoint is.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    from deeplab_miou.model.checkpoints import load as checkpoints  # noqa: PLC0415  (--help needs no torch)
+
+    facts = _facts(checkpoints.load(arguments.file))
+    if arguments.format == "json":
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+        return 0
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            sys.stdout.write(f"{name}:\n")
+            for key, part in value.items():
+                sys.stdout.write(f"  {key}: {_text(part)}\n")
+        else:
+            sys.stdout.write(f"{name}: {_text(value)}\n")
+    return 0
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    architecture = getattr(checkpoint.network, "architecture", None)
+    label_map = checkpoint.label_map
+    return {
+        "file": str(checkpoint.path),
+        "sha256": checkpoint.digest,
+        "family": checkpoint.family,
+        "classes": checkpoint.num_classes,
+        "output_stride": checkpoint.output_stride or None,
+        "parameters": sum(p.numel() for p in checkpoint.network.parameters()) or None,
+        "label_map": None if label_map is None else label_map.name,
+        "class_names": None if label_map is None else list(label_map.class_names),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "architecture": None if architecture is None else architecture.to_dict(),
+        "provenance": dict(checkpoint.provenance),
+    }
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "not in the file"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(part) for part in value) or "none"
+    return json.dumps(value) if isinstance(value, dict) else str(value)

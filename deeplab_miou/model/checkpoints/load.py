@@ -1,0 +1,135 @@
+"""Checkpoints: whatever a training left behind, read into one record; and our own format, written.
+
+A file is recognised by its content, never by its name: some ``.pth.tar`` files are no archives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints import families, native, programs, weights
+from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
+from deeplab_miou.model.checkpoints.native import save
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.labels.label_map import LabelMap
+
+__all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
+
+_CHUNK = 1 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+def load(
+    path: str | Path,
+    *,
+    output_stride: int | None = None,
+    architecture: Mapping[str, object] | None = None,
+    preprocessing: Preprocessing | None = None,
+    label_map: LabelMap | None = None,
+) -> Checkpoint:
+    """Read a checkpoint; one log line says what was found.
+
+    Files of the five known DeepLabv3+ families (`families.FAMILIES`) become our own network. Files
+    that hold a program (TorchScript, torch.export, ONNX) run as they are.
+
+    Args:
+        path: the file.
+        output_stride: 8 or 16, where the file does not know it; None for the family's default.
+        architecture: further fields of `Architecture` that the file does not know, such as
+            ``atrous_rates``, ``multi_grid`` or ``align_corners``.
+        preprocessing: replaces what the file or its family says.
+        label_map: replaces what the file says.
+
+    Returns:
+        The network in evaluation mode on the CPU, float32, and what is known of it.
+
+    Raises:
+        ConfigurationError: there is no such file, or it cannot be used; the message says why.
+    """
+    path = Path(path)
+    digest = file_digest(path)
+    overrides = dict(architecture or {})
+    if output_stride is not None:
+        overrides["output_stride"] = output_stride
+    kind = weights.sniff(path)
+    if kind in programs.READERS:
+        if overrides:
+            raise ConfigurationError(
+                f"checkpoint {path}: a {kind} file is a finished program: "
+                f"{next(iter(overrides))} cannot be set"
+            )
+        checkpoint = programs.read(path, kind, preprocessing or Preprocessing())
+    else:
+        found = native.read(path, overrides) if kind == "safetensors" else weights.read(path, kind)
+        checkpoint = found if isinstance(found, Checkpoint) else _rebuild(path, found, overrides)
+    checkpoint = dataclasses.replace(
+        checkpoint,
+        preprocessing=preprocessing or checkpoint.preprocessing,
+        label_map=label_map or checkpoint.label_map,
+        digest=digest,
+    )
+    check_label_map(checkpoint.label_map, checkpoint.num_classes, path)
+    _logger.info("%s", describe(checkpoint))
+    return checkpoint
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """Return one line that says what a file was taken for."""
+    options = getattr(checkpoint.network, "architecture", None)
+    details = (
+        ""
+        if options is None
+        else (
+            f", {options.backbone}, output stride {options.output_stride}, "
+            f"atrous rates {options.atrous_rates}, align_corners {options.align_corners}"
+        )
+    )
+    labels = "none" if checkpoint.label_map is None else checkpoint.label_map.name
+    return (
+        f"checkpoint {checkpoint.path}: {checkpoint.family}, {checkpoint.num_classes} classes"
+        f"{details}, label map {labels}"
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, hexadecimal.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    sha = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha.update(chunk)
+    except OSError as error:
+        raise ConfigurationError(
+            f"checkpoint {path}: cannot be read ({error.strerror}); give the path of a file"
+        ) from error
+    return sha.hexdigest()
+
+
+def _rebuild(path: Path, tensors: dict[str, Tensor], overrides: dict[str, object]) -> Checkpoint:
+    bare, preprocessing = weights.unwrap(tensors, str(path))
+    family = families.recognize(list(bare), str(path))
+    network = families.rebuild(family, bare, str(path), overrides)
+    return Checkpoint(
+        network=network,
+        family=family.name,
+        num_classes=network.architecture.num_classes,
+        output_stride=network.architecture.output_stride,
+        preprocessing=preprocessing,
+        label_map=None,
+        path=path,
+    )

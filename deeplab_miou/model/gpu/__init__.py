@@ -1,0 +1,1 @@
+"""A GPU's path: staging, recorded steps, counts on the device."""

@@ -1,0 +1,114 @@
+"""An engine whose work is recorded for each shape of its input, and replayed from then on."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from deeplab_miou.model.gpu.accelerator import Accelerator, Recording
+    from deeplab_miou.model.inference.backends import Engine
+
+_MOST = 4
+# Runs after which a recording that was not replayed may give way to another.
+_STALE = 100
+# Pixels that a replay has to label as the first run did; they may differ in how they round.
+_AGREEMENT = 0.999
+
+_logger = logging.getLogger(__name__)
+
+
+class _Entry(NamedTuple):
+    images: Tensor
+    recording: Recording
+    last_run: int
+
+
+class RecordedEngine:
+    """Runs an engine; its steps are replayed where it has run on a shape before.
+
+    A recording is made after the first run on a shape, while there is room for one; a failure ends
+    recording for good, and the engine goes on without.
+
+    Args:
+        engine: what is recorded; it never waits for the device, but in its first run on a shape.
+        accelerator: the engine's device.
+
+    Attributes:
+        name: as the engine's, and that it is recorded.
+        dtype: as the engine's.
+    """
+
+    def __init__(self, engine: Engine, accelerator: Accelerator) -> None:
+        self.name = f"{engine.name}, recorded as {accelerator.recording}"
+        self.dtype: torch.dtype = engine.dtype
+        self._engine = engine
+        self._accelerator = accelerator
+        self._entries: OrderedDict[tuple[int, ...], _Entry] = OrderedDict()
+        self._runs = 0
+        self._stopped = False
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``, which the next call overwrites."""
+        self._runs += 1
+        shape = tuple(images.shape)
+        entry = self._entries.get(shape)
+        if entry is None:
+            logits = self._engine.coarse_logits(images)
+            if not self._stopped and self._has_room():
+                self._record(shape, images, logits)
+            return logits
+        self._entries[shape] = entry._replace(last_run=self._runs)
+        self._entries.move_to_end(shape)
+        entry.images.copy_(images)
+        entry.recording.replay()
+        return entry.recording.output
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a recording of any shape."""
+        return bool(self._entries)
+
+    def stop(self, reason: str) -> None:
+        """Forget all recordings and make no more.
+
+        Args:
+            reason: for the log.
+        """
+        if not self._stopped:
+            _logger.warning("%s is not used: %s", self._accelerator.recording, reason)
+        self._stopped = True
+        self.name = self._engine.name
+        if self._entries:
+            # A recording must not lose its memory while the device is at it.
+            self._accelerator.mark().synchronize()
+            self._entries.clear()
+
+    def _has_room(self) -> bool:
+        if len(self._entries) < _MOST:
+            return True
+        oldest = next(iter(self._entries.values()))
+        return self._runs - oldest.last_run > _STALE
+
+    def _record(self, shape: tuple[int, ...], images: Tensor, logits: Tensor) -> None:
+        """Record the run on a shape whose first result is given."""
+        if len(self._entries) == _MOST:
+            self._accelerator.mark().synchronize()
+            self._entries.popitem(last=False)
+        beside = next((entry.recording for entry in self._entries.values()), None)
+        try:
+            own = images.clone()
+            recording = self._accelerator.record(lambda: self._engine.coarse_logits(own), beside)
+            recording.replay()
+            same = float((recording.output.argmax(1) == logits.argmax(1)).float().mean())
+        except Exception as error:  # noqa: BLE001 - drivers and libraries fail in ways of their own
+            self.stop(str(error).strip().partition("\n")[0] or type(error).__name__)
+            return
+        if not same >= _AGREEMENT:
+            self.stop(f"a replay labels {100 * same:.3f} % of an image as the first run did")
+            return
+        self._entries[shape] = _Entry(own, recording, self._runs)

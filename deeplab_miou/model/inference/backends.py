@@ -1,0 +1,150 @@
+"""What computes coarse logits: PyTorch or ONNX Runtime, on a CPU or GPU."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+import torch
+from torch import nn
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.inference.fast import accelerate, can_rewrite
+from deeplab_miou.model.inference.onnx_backend import OnnxEngine, missing_packages
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from deeplab_miou.model.inference.devices import Precision
+
+Backend = Literal["torch", "onnxruntime", "auto"]
+
+_TIMED_RUNS = 3
+
+_DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class Engine(Protocol):
+    """Runs one network.
+
+    Attributes:
+        name: what it is called in logs.
+        dtype: of the images that it wants.
+    """
+
+    name: str
+    dtype: torch.dtype
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """Map normalised images ``(N, 3, H, W)`` to logits ``(N, n, h, w)`` of any float type."""
+
+
+class PlainEngine:
+    """The network as it was loaded: what the others are measured by.
+
+    Args:
+        network: a `DeepLabV3Plus` or a program.
+        device: where it runs.
+    """
+
+    name = "plain PyTorch"
+    dtype = torch.float32
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._network = network.to(device)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``."""
+        if isinstance(self._network, DeepLabV3Plus):
+            return self._network.coarse_logits(images)
+        logits: Tensor = self._network(images)
+        return logits
+
+
+class TorchEngine:
+    """PyTorch with folded norms, the rewritten decoder and pixels laid out channels last.
+
+    It never waits for the device, but in its first run on a size.
+
+    Args:
+        network: left as it is.
+        device: where it runs.
+        precision: what it computes in.
+        rewrite: whether the decoder may be rewritten.
+    """
+
+    def __init__(
+        self,
+        network: DeepLabV3Plus,
+        device: torch.device,
+        precision: Precision,
+        *,
+        rewrite: bool = True,
+    ) -> None:
+        self.name = f"PyTorch {precision}" + (", rewritten decoder" if rewrite else "")
+        self.dtype = _DTYPES[precision]
+        resident = copy.deepcopy(network).to(device)
+        self._network = accelerate(resident, rewrite=rewrite).to(self.dtype)
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``."""
+        images = images.to(self.dtype, memory_format=torch.channels_last)
+        return self._network.coarse_logits(images)
+
+
+def check_backend(backend: str) -> None:
+    """Check a backend's name.
+
+    Raises:
+        ConfigurationError: it is not known.
+    """
+    choices = get_args(Backend)
+    if backend not in choices:
+        raise ConfigurationError(
+            f"backend is {backend!r}, expected {', '.join(choices[:-1])} or {choices[-1]}"
+        )
+
+
+def candidates(
+    network: nn.Module, device: torch.device, precision: Precision, backend: str, *, rewrite: bool
+) -> Iterator[Engine]:
+    """Yield the ways to run a network, the preferred first; the last is beyond doubt.
+
+    Raises:
+        ConfigurationError: the backend is not installed, or not for this device.
+    """
+    if isinstance(network, DeepLabV3Plus):
+        rewrite = rewrite and can_rewrite(network.architecture)
+        if backend == "onnxruntime":
+            yield OnnxEngine(network, device, half=precision == "fp16", rewrite=rewrite)
+        if precision != "fp32":
+            yield TorchEngine(network, device, precision, rewrite=rewrite)
+        if rewrite:
+            yield TorchEngine(network, device, "fp32")
+        yield TorchEngine(network, device, "fp32", rewrite=False)
+    yield PlainEngine(network, device)
+
+
+def make_rival(network: nn.Module, device: torch.device, *, rewrite: bool) -> Engine | None:
+    """Return the engine that backend ``auto`` also tries, if there is one."""
+    if isinstance(network, DeepLabV3Plus) and device.type == "cpu" and not missing_packages():
+        return OnnxEngine(network, rewrite=rewrite and can_rewrite(network.architecture))
+    return None
+
+
+def seconds(engine: Engine, images: Tensor) -> float:
+    """Return the shortest of a few runs."""
+    times = []
+    for _ in range(_TIMED_RUNS):
+        start = time.perf_counter()
+        engine.coarse_logits(images)
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,96 @@
+"""Images to label maps and counts on the CPU, one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+from deeplab_miou.metric.frame_scores import score_labels
+from deeplab_miou.model.inference.devices import is_out_of_memory
+from deeplab_miou.model.inference.normalise import Normalizer
+from deeplab_miou.model.logits.outputs import to_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from deeplab_miou.metric.frame_scores import Scoring
+    from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
+    from deeplab_miou.model.inference.backends import Engine
+
+    Size = tuple[int, int]
+
+
+class HostScorer:
+    """Runs an engine on a CPU.
+
+    The images of a batch are run one by one, so that the labels of an image do not depend on its
+    neighbours.
+
+    Args:
+        engine: computes coarse logits.
+        checkpoint: whose network that is.
+    """
+
+    def __init__(self, engine: Engine, checkpoint: Checkpoint) -> None:
+        self.engine = engine
+        self._checkpoint = checkpoint
+        self._options = getattr(checkpoint.network, "architecture", None)
+        self._normalize = Normalizer(checkpoint.preprocessing, torch.device("cpu"))
+
+    def predict(
+        self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
+    ) -> list[NDArray[np.uint8]]:
+        """See `deeplab_miou.model.segmenter.Segmenter.predict`."""
+        return [self._predict(image, size) for image, size in zip(images, sizes, strict=True)]
+
+    def score(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        ground_truths: Sequence[NDArray[np.uint8]],
+        ignore_index: int,
+        *,
+        watched: bool,
+    ) -> Scoring:
+        """See `deeplab_miou.model.segmenter.Segmenter.score`."""
+        predictions = self.predict(images, [(i.shape[0], i.shape[1]) for i in ground_truths])
+        n = self._checkpoint.num_classes
+        return score_labels(ground_truths, predictions, n, ignore_index, watched=watched)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _predict(self, image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+        # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
+        # takes neither.
+        pixels = torch.from_numpy(np.array(image, order="C"))[None]
+        seen = self._checkpoint.preprocessing.size or (image.shape[0], image.shape[1])
+        logits = run(self.engine, self._normalize(pixels))
+        return to_labels(logits[0], seen, size, self._options)
+
+
+def run(engine: Engine, batch: Tensor) -> Tensor:
+    """Run an engine.
+
+    Raises:
+        FrameError: it fails on images like these.
+        RuntimeError: memory did not suffice, or the device is dead.
+    """
+    try:
+        return engine.coarse_logits(batch)
+    except RuntimeError as error:
+        if is_out_of_memory(error) or "CUDA error" in str(error):
+            raise
+        # PyTorch has no class for "too small an image" or for a CPU without memory.
+        height, width = batch.shape[-2:]
+        reason = str(error).strip().partition("\n")[0]
+        raise FrameError(
+            Reason.INFERENCE_FAILED,
+            f"the network fails on an image of {width}x{height} pixels: {reason}",
+        ) from error

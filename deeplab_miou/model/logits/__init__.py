@@ -1,0 +1,1 @@
+"""From logits to counts: resizing, argmax, counting."""

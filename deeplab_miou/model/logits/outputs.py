@@ -1,0 +1,101 @@
+"""What becomes of coarse logits: label maps on the CPU, or counts where the logits are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from deeplab_miou.model.logits.counting import add_counts, cells
+from deeplab_miou.model.logits.upsampling import label_map, make_axis
+from deeplab_miou.model.network.deeplab import LOGIT_STRIDE, resize_logits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from deeplab_miou.model.logits.counting import Method
+    from deeplab_miou.model.network.architecture import Architecture
+
+    Size = tuple[int, int]
+
+
+def to_labels(
+    logits: Tensor, image_size: Size, size: Size, options: Architecture | None
+) -> NDArray[np.uint8]:
+    """Return the class of the largest resampled logit of each pixel, the first of equals.
+
+    Args:
+        logits: ``(n, h, w)`` float32, on the CPU.
+        image_size: (H, W) that the network saw.
+        size: (height, width) of the label map.
+        options: the network's; None for a program, whose logits cover the image.
+
+    Returns:
+        ``(height, width)`` uint8.
+    """
+    cropped = _is_cropped(options)
+    if options is not None and cropped and size != image_size:
+        full = resize_logits(logits[None], image_size, size, options)
+        labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).numpy()
+        return labels
+    align = options is not None and options.align_corners
+    axes = []
+    for inputs, outputs in zip(logits.shape[1:], size, strict=True):
+        stretched = LOGIT_STRIDE * inputs if cropped else outputs
+        axes.append(make_axis(inputs, stretched, align_corners=align, kept=outputs))
+    return label_map(logits.permute(1, 2, 0).contiguous().numpy(), *axes)
+
+
+def to_tables(
+    logits: Tensor,
+    image_size: Size,
+    ground_truths: Tensor,
+    options: Architecture | None,
+    *,
+    num_classes: int,
+    ignore_index: int,
+    method: Method,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Count the labels that `to_labels` gives against ground truth, without waiting for a device.
+
+    Args:
+        logits: ``(N, channels, h, w)``, any float type, on any device.
+        image_size: (H, W) that the network saw.
+        ground_truths: ``(N, height, width)`` uint8 train ids on the device.
+        options: the network's; None for a program.
+        num_classes: n.
+        ignore_index: ground truth id that counts nowhere.
+        method: from `deeplab_miou.model.logits.counting.pick_method`.
+        labels: ``(N, height, width)`` uint8 on the device, to write the labels to; None for not.
+
+    Returns:
+        ``(N, cells(n))`` int64 on the device, see `deeplab_miou.model.logits.counting.to_matrix`.
+    """
+    covered = None
+    size = (ground_truths.shape[1], ground_truths.shape[2])
+    if options is not None and _is_cropped(options):
+        if size == image_size:
+            covered = (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
+        else:
+            # Cut to the image first, then stretched: two steps, which no single resampling does.
+            logits = resize_logits(logits.float(), image_size, size, options)
+    tables = torch.zeros(len(logits), cells(num_classes), dtype=torch.int64, device=logits.device)
+    add_counts(
+        logits,
+        ground_truths,
+        tables,
+        num_classes=num_classes,
+        ignore_index=ignore_index,
+        align_corners=options is not None and options.align_corners,
+        covered=covered,
+        labels=labels,
+        method=method,
+    )
+    return tables
+
+
+def _is_cropped(options: Architecture | None) -> bool:
+    return options is not None and options.resize == "crop"

@@ -1,0 +1,1 @@
+"""DeepLabv3+: backbones, heads, and what tells one architecture from another."""

@@ -1,0 +1,154 @@
+"""What fully describes a DeepLabv3+: every fact in which the known implementations differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.network.blocks import Convolution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BackboneKind = Literal[
+    "mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "xception65"
+]
+Stem = Literal["plain", "deep"]
+DilationRule = Literal["stage", "contracted", "delayed", "first"]
+Concatenation = Literal["low_first", "aspp_first"]
+Resize = Literal["fit", "crop"]
+
+OUTPUT_STRIDES = (8, 16)
+_MAX_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One DeepLabv3+; two equal records build the same network, key for key.
+
+    The defaults are a MobileNetV2 network as torchvision's users would expect it: padding after
+    the expansion, dense 3x3 convolutions, one decoder convolution, ``align_corners=False``.
+
+    Attributes:
+        num_classes: channels of the logits, 1 to 255.
+        backbone: kind of encoder.
+        width: channel multiplier of MobileNetV2 (channels rounded to multiples of 8).
+        output_stride: input pixels per pixel of the last feature map, 8 or 16.
+        dilation_rule: how the strides that were given up become dilation: every block of the
+            stage (``stage``), all but its first, which keeps that of the stage before
+            (``contracted``), its first alone (``first``), or from the next stage on (``delayed``).
+        multi_grid: dilations of the blocks of the last ResNet stage, repeated as needed; empty
+            leaves them to the rule.
+        dilate_both: whether both convolutions of a ResNet-18/34 block are dilated or the first.
+        stem: one 7x7 convolution (``plain``) or three 3x3 (``deep``); ResNet only.
+        stem_width: channels that the ResNet stem puts out.
+        stem_padding: zeros around the image before MobileNetV2's first convolution, 0 or 1.
+        pad_before_expansion: MobileNetV2 blocks pad their input, not the expanded features, so
+            that a border pixel is ReLU6(BN(0)) instead of 0.
+        head_channels: channels of MobileNetV2's final 1x1 convolution; 0 for none.
+        aspp_width: channels of each ASPP branch and of its output.
+        aspp_convolution: kind of the atrous convolutions.
+        atrous_rates: dilations of the three atrous branches.
+        aspp_project_kernel: side of the kernel that mixes the branches, 1 or 3.
+        aspp_pool_first: pooling is the first of the concatenated branches instead of the last.
+        aspp_refine: a further 3x3 separable convolution follows the ASPP.
+        pool_norm: the pooling branch has a batch norm; else its convolution has a bias.
+        pool_window: pooling window (h, w) in pixels of the last feature map, None for global.
+        low_width: channels that the low-level features are projected to.
+        concatenation: order of the two inputs of the decoder.
+        decoder_width: channels of the decoder convolutions.
+        decoder_layers: number of decoder convolutions, 1 or 2.
+        decoder_kernel: side of their kernels, 3 or 5.
+        decoder_convolution: kind of the decoder convolutions.
+        align_corners: convention of both bilinear upsamplings.
+        resize: logits are stretched to the image (``fit``) or magnified by 4 exactly and what is
+            more than the image cut off (``crop``); the same where 4 divides both sides.
+    """
+
+    num_classes: int
+    backbone: BackboneKind = "mobilenet_v2"
+    width: float = 1.0
+    output_stride: int = 16
+    dilation_rule: DilationRule = "stage"
+    multi_grid: tuple[int, ...] = ()
+    dilate_both: bool = True
+    stem: Stem = "plain"
+    stem_width: int = 64
+    stem_padding: int = 1
+    pad_before_expansion: bool = False
+    head_channels: int = 0
+    aspp_width: int = 256
+    aspp_convolution: Convolution = "dense"
+    atrous_rates: tuple[int, int, int] = (6, 12, 18)
+    aspp_project_kernel: int = 1
+    aspp_pool_first: bool = False
+    aspp_refine: bool = False
+    pool_norm: bool = True
+    pool_window: tuple[int, int] | None = None
+    low_width: int = 48
+    concatenation: Concatenation = "low_first"
+    decoder_width: int = 256
+    decoder_layers: int = 1
+    decoder_kernel: int = 3
+    decoder_convolution: Convolution = "dense"
+    align_corners: bool = False
+    resize: Resize = "fit"
+
+    def __post_init__(self) -> None:
+        _one_of("num_classes", self.num_classes, range(1, _MAX_CLASSES + 1), "1 to 255")
+        for name, kind in _CHOICES.items():
+            choices = get_args(kind)
+            _one_of(name, getattr(self, name), choices, " or ".join(choices))
+        _one_of("output_stride", self.output_stride, OUTPUT_STRIDES, "8 or 16")
+        if not self.width > 0:
+            raise ConfigurationError(f"architecture: width is {self.width}, expected more than 0")
+        for name in ("aspp_width", "low_width", "decoder_width", "decoder_layers", "stem_width"):
+            if getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise ConfigurationError(f"architecture: {name} is {value}, expected 1 or more")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return all fields as plain types for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, object], source: str) -> Architecture:
+        """Return the record that `to_dict` wrote.
+
+        Args:
+            mapping: field names and values as JSON holds them.
+            source: what they were read from, for errors.
+
+        Raises:
+            ConfigurationError: a field is unknown, missing or out of its range.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(mapping) - fields)
+        if unknown:
+            raise ConfigurationError(
+                f"{source}: unknown architecture option {unknown[0]!r}: the file was written by "
+                "a newer deeplab_miou; update the package"
+            )
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in mapping.items()}
+        try:
+            return cls(**values)  # type: ignore[arg-type]
+        except (TypeError, ConfigurationError) as error:
+            raise ConfigurationError(f"{source}: bad architecture: {error}") from error
+
+
+_CHOICES = {
+    "backbone": BackboneKind,
+    "dilation_rule": DilationRule,
+    "stem": Stem,
+    "aspp_convolution": Convolution,
+    "concatenation": Concatenation,
+    "decoder_convolution": Convolution,
+    "resize": Resize,
+}
+
+
+def _one_of(name: str, value: object, choices: object, expected: str) -> None:
+    if value not in choices:  # type: ignore[operator]
+        raise ConfigurationError(f"architecture: {name} is {value!r}, expected {expected}")

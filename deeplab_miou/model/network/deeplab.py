@@ -1,0 +1,193 @@
+"""DeepLabv3+ (Chen et al. 2018) from small blocks, parametric in all that its forks disagree on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its name everywhere
+
+from deeplab_miou.model.network.backbones import build_backbone
+from deeplab_miou.model.network.blocks import ConvBlock, make_convolution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.network.architecture import Architecture
+
+LOGIT_STRIDE = 4
+
+
+class PoolingBranch(nn.Module):
+    """ASPP's image-level features: the mean over the map, or over a window that slides on it.
+
+    A window larger than the map is cut to it, which makes the pooling global.
+    """
+
+    def __init__(self, in_channels: int, options: Architecture) -> None:
+        super().__init__()
+        self.window = options.pool_window
+        self.mix = ConvBlock(
+            in_channels, options.aspp_width, norm=options.pool_norm, bias=not options.pool_norm
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in, h, w)`` to ``(N, width, h, w)``."""
+        height, width = x.shape[-2:]
+        if self.window is None:
+            pooled = x.mean((2, 3), keepdim=True)
+        else:
+            window = (min(self.window[0], height), min(self.window[1], width))
+            pooled = F.avg_pool2d(x, window, stride=1)
+        y: Tensor = self.mix(pooled)
+        if y.shape[-2:] == (1, 1):
+            return y.expand(-1, -1, height, width)
+        return F.interpolate(y, size=(height, width), mode="bilinear", align_corners=False)
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: five views of the deep features, mixed into one."""
+
+    def __init__(self, in_channels: int, options: Architecture) -> None:
+        super().__init__()
+        width = options.aspp_width
+        self.pool_first = options.aspp_pool_first
+        self.branches = nn.ModuleList([ConvBlock(in_channels, width)])
+        for rate in options.atrous_rates:
+            self.branches.append(
+                make_convolution(options.aspp_convolution, in_channels, width, 3, rate)
+            )
+        self.pooling = PoolingBranch(in_channels, options)
+        views = len(self.branches) + 1
+        self.project = ConvBlock(views * width, width, options.aspp_project_kernel)
+        self.refine: nn.Module = (
+            make_convolution("separable", width, width, 3) if options.aspp_refine else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in, h, w)`` to ``(N, aspp_width, h, w)``."""
+        views = [branch(x) for branch in self.branches]
+        pooled = self.pooling(x)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            # One constant map would make the concatenation lose the layout of all.
+            pooled = pooled.contiguous(memory_format=torch.channels_last)
+        views = [pooled, *views] if self.pool_first else [*views, pooled]
+        y: Tensor = self.refine(self.project(torch.cat(views, dim=1)))
+        return y
+
+
+class Decoder(nn.Module):
+    """Sharpens the deep features with the low-level ones and classifies at stride 4."""
+
+    def __init__(self, low_channels: int, options: Architecture) -> None:
+        super().__init__()
+        self.low_first = options.concatenation == "low_first"
+        self.align_corners = options.align_corners
+        self.low = ConvBlock(low_channels, options.low_width)
+        width = options.decoder_width
+        self.convolutions = nn.Sequential()
+        channels = options.low_width + options.aspp_width
+        for _ in range(options.decoder_layers):
+            self.convolutions.append(
+                make_convolution(
+                    options.decoder_convolution, channels, width, options.decoder_kernel
+                )
+            )
+            channels = width
+        self.classify = nn.Conv2d(width, options.num_classes, 1)
+
+    def forward(self, low: Tensor, deep: Tensor) -> Tensor:
+        """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``."""
+        low = self.low(low)
+        deep = F.interpolate(
+            deep, size=low.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
+        both = (low, deep) if self.low_first else (deep, low)
+        y: Tensor = self.classify(self.convolutions(torch.cat(both, dim=1)))
+        return y
+
+
+class DeepLabV3Plus(nn.Module):
+    """The network: normalised RGB float32 ``(N, 3, H, W)`` to logits ``(N, n, H, W)``, any size.
+
+    Attributes:
+        architecture: what it was built from.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = build_backbone(architecture)
+        self.aspp = ASPP(self.backbone.high_channels, architecture)
+        self.decoder = Decoder(self.backbone.low_channels, architecture)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def coarse_logits(self, images: Tensor) -> Tensor:
+        """Return the logits before the final upsampling, ``(N, n, ~H / 4, ~W / 4)``."""
+        low, deep = self.backbone(images)
+        y: Tensor = self.decoder(low, self.aspp(deep))
+        return y
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits at the images' size."""
+        height, width = images.shape[-2:]
+        return resize_logits(
+            self.coarse_logits(images), (height, width), (height, width), self.architecture
+        )
+
+
+def resize_logits(
+    logits: Tensor, image_size: tuple[int, int], size: tuple[int, int], options: Architecture
+) -> Tensor:
+    """Resample coarse logits bilinearly, as the network was trained to have it done.
+
+    Args:
+        logits: ``(N, n, h, w)`` from `DeepLabV3Plus.coarse_logits`.
+        image_size: (H, W) of the images that went in.
+        size: (height, width) wanted.
+        options: the network's architecture (`align_corners`, `resize`).
+
+    Returns:
+        ``(N, n, *size)``.
+    """
+    if options.resize == "crop":
+        covered = (LOGIT_STRIDE * logits.shape[-2], LOGIT_STRIDE * logits.shape[-1])
+        logits = F.interpolate(
+            logits, size=covered, mode="bilinear", align_corners=options.align_corners
+        )[:, :, : image_size[0], : image_size[1]]
+        if size == image_size:
+            return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=options.align_corners)
+
+
+def build(architecture: Architecture) -> DeepLabV3Plus:
+    """Return the network that a record describes, with random weights, in evaluation mode."""
+    return DeepLabV3Plus(architecture).eval()
+
+
+def skeleton(architecture: Architecture) -> DeepLabV3Plus:
+    """Return a network without memory for its weights, to be given to `fill`."""
+    with torch.device("meta"):
+        return build(architecture)
+
+
+def fill(network: DeepLabV3Plus, weights: Mapping[str, Tensor]) -> None:
+    """Give a network all its weights, as float32; they are not copied where they are float32."""
+    network.load_state_dict(
+        {key: value.float() for key, value in weights.items()}, strict=False, assign=True
+    )
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # Of no use in evaluation and left out of our files, but moved along with the rest.
+            module.num_batches_tracked = torch.zeros((), dtype=torch.long)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable values."""
+    return sum(math.prod(p.shape) for p in network.parameters())

@@ -1,0 +1,86 @@
+"""``FrameScore`` in CDR: written at once, in a quarter of the time of making and serialising it."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.nodes.ros.conversions import split_stamp
+
+if TYPE_CHECKING:
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
+
+_LITTLE_ENDIAN = b"\0\1\0\0"
+_STAMP = struct.Struct("<iI")
+_UINT32 = struct.Struct("<I")
+_UINT64 = struct.Struct("<Q")
+_SIZE = struct.Struct("<2I")
+_PIXELS = struct.Struct("<4Q")
+_SECONDS = struct.Struct("<5f")
+_PADDING = tuple(bytes(n) for n in range(8))
+
+
+def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
+    """Return the outcome of one frame as a serialised ``deeplab_miou_msgs/msg/FrameScore``.
+
+    Args:
+        outcome: of an image, a label or both.
+        source: fully qualified name of the evaluator.
+        run_id: of its process.
+    """
+    leading = outcome.image or outcome.label
+    label = outcome.label or leading
+    if leading is None or label is None:
+        raise ValueError("an outcome must have an image or a label")
+    stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
+    height = width = labelled = invalid = 0
+    cells = counts = b""
+    if outcome.ground_truth is not None:
+        height, width = outcome.ground_truth.shape
+    if outcome.matrix is not None:
+        indices, numbers = to_cells(outcome.matrix)
+        cells, counts = indices.astype("<u4").tobytes(), numbers.astype("<u8").tobytes()
+        labelled, invalid = int(numbers.sum()), int(outcome.matrix[:, -1].sum())
+    out = bytearray()
+    out += _STAMP.pack(*split_stamp(leading.stamp_ns))
+    _text(out, leading.frame_id)
+    _pad(out, 4)
+    out += _STAMP.pack(*split_stamp(label.stamp_ns))
+    _text(out, source)
+    _text(out, run_id)
+    _pad(out, 4)
+    out += _UINT32.pack(outcome.ticket.reset_count)
+    _pad(out, 8)
+    out += _UINT64.pack(outcome.ticket.sequence)
+    _text(out, stream)
+    _text(out, "evaluated" if outcome.reason is None else outcome.reason.value)
+    _text(out, outcome.message)
+    _pad(out, 4)
+    out += _SIZE.pack(height, width)
+    _pad(out, 8)
+    out += _PIXELS.pack(labelled, outcome.ignored_pixels, outcome.unmapped_pixels, invalid)
+    out += _UINT32.pack(len(cells) // 4)
+    out += cells
+    out += _UINT32.pack(len(counts) // 8)
+    if counts:
+        _pad(out, 8)
+        out += counts
+    timing = outcome.timing
+    out += _SECONDS.pack(
+        timing.queue_s, timing.decode_s, timing.inference_s, timing.counting_s, timing.latency_s
+    )
+    return _LITTLE_ENDIAN + bytes(out)
+
+
+def _pad(out: bytearray, alignment: int) -> None:
+    # Of the bytes after the encapsulation, which are all that `out` holds.
+    out += _PADDING[-len(out) % alignment]
+
+
+def _text(out: bytearray, text: str) -> None:
+    data = text.encode(errors="replace")
+    _pad(out, 4)
+    out += _UINT32.pack(len(data) + 1)
+    out += data
+    out += b"\0"

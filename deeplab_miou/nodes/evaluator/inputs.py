@@ -1,0 +1,267 @@
+"""Subscriptions that adapt to what is published: message type and quality of service."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from sensor_msgs.msg import CompressedImage, Image
+
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.nodes.ros.qos_events import describe_mismatch
+from deeplab_miou.nodes.ros.receiver import Receiver, Unexecuted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+    from deeplab_miou.accounting import Stream
+
+TYPES = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
+
+_RELIABILITY = {
+    "reliable": ReliabilityPolicy.RELIABLE,
+    "best_effort": ReliabilityPolicy.BEST_EFFORT,
+}
+_DURABILITY = {
+    "volatile": DurabilityPolicy.VOLATILE,
+    "transient_local": DurabilityPolicy.TRANSIENT_LOCAL,
+}
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How to subscribe.
+
+    Attributes:
+        topic: fully resolved name.
+        reliability: ``auto`` (what the publishers offer), ``reliable`` or ``best_effort``.
+        durability: ``auto``, ``volatile`` or ``transient_local``.
+        depth: messages that the middleware keeps for us.
+    """
+
+    topic: str
+    reliability: str
+    durability: str
+    depth: int
+
+
+class Input:
+    """One image or label topic.
+
+    Nothing is subscribed until somebody publishes: only then the type and the quality of service
+    are known. When the publishers change, the subscription follows.
+
+    Args:
+        node: the node that subscribes.
+        options: how.
+        callback: takes type and bytes (CDR) of each message.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        options: InputOptions,
+        callback: Callable[[str, memoryview | bytes], None],
+    ) -> None:
+        self.options = options
+        self.subscription: Subscription | None = None
+        self._node = node
+        self._callback = callback
+        self._profile: tuple[str, QoSProfile] | None = None
+        self._began_s = time.monotonic()
+        self._publishers = 0
+        self._lost = 0
+
+    def look(self) -> tuple[str, QoSProfile] | None:
+        """Look at who publishes, and return type and profile to subscribe with if they are new."""
+        offers = [
+            offer
+            for offer in self._node.get_publishers_info_by_topic(self.options.topic)
+            if offer.topic_type in TYPES
+        ]
+        self._publishers = len(offers)
+        if not offers:
+            return None
+        profile = (offers[0].topic_type, self._match(offers))
+        return profile if profile != self._profile else None
+
+    def subscribe(self, kind: str, qos: QoSProfile) -> None:
+        """Subscribe, or subscribe anew."""
+        self.unsubscribe()
+        # First, because events of the new subscription may come before it is returned.
+        self._profile = (kind, qos)
+        # Serialised: what is no image is counted too, which the middleware else drops in silence.
+        self.subscription = self._node.create_subscription(
+            TYPES[kind],
+            self.options.topic,
+            self.take,
+            qos,
+            raw=True,
+            callback_group=Unexecuted(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._warn_of_incompatible,
+                message_lost=self._note_loss,
+                use_default_callbacks=False,
+            ),
+        )
+        self._node.get_logger().info(
+            f"subscribed to {self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
+            f"{qos.durability.name.lower()}"
+        )
+
+    def unsubscribe(self) -> None:
+        """Receive nothing more."""
+        if self.subscription is not None:
+            self._node.destroy_subscription(self.subscription)
+        self.subscription = None
+        self._profile = None
+
+    def take(self, data: bytes) -> None:
+        """Hand on a message."""
+        self._callback(self._profile[0], data)
+
+    @property
+    def publishers(self) -> int:
+        """Publishers of an image type on the topic, as of the last look."""
+        return self._publishers
+
+    @property
+    def lost(self) -> int:
+        """Messages that the middleware says it lost before they reached us."""
+        return self._lost
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the input was made."""
+        return time.monotonic() - self._began_s
+
+    def describe(self) -> str:
+        """Return the topic and how it is subscribed, for people."""
+        profile = self._profile
+        if profile is None:
+            return f"{self.options.topic}: nobody publishes"
+        kind, qos = profile
+        return (
+            f"{self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
+            f"{qos.durability.name.lower()}, {self._publishers} publisher(s), "
+            f"{self._lost} message(s) lost in transport"
+        )
+
+    def missing(self) -> str:
+        """Return one line that says what is not published, and what is instead."""
+        own = self._node.get_fully_qualified_name() + "/"
+        images = sorted(
+            name
+            for name, types in self._node.get_topic_names_and_types()
+            if any(kind in TYPES for kind in types)
+            and name != self.options.topic
+            and not name.startswith(own)
+        )
+        others = ", ".join(images) if images else "no topic at all"
+        return (
+            f"topic {self.options.topic}: nobody publishes images there after "
+            f"{self.age_s:.0f} s; images are published on: {others}"
+        )
+
+    def _match(self, offers: list[TopicEndpointInfo]) -> QoSProfile:
+        # The weakest offer decides: a stronger request would silently lose that publisher.
+        reliable = all(
+            offer.qos_profile.reliability is ReliabilityPolicy.RELIABLE for offer in offers
+        )
+        latched = all(
+            offer.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for offer in offers
+        )
+        reliability = self.options.reliability
+        durability = self.options.durability
+        if reliability == AUTO:
+            reliability = "reliable" if reliable else "best_effort"
+        if durability == AUTO:
+            durability = "transient_local" if latched else "volatile"
+        return QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self.options.depth,
+            reliability=_RELIABILITY[reliability],
+            durability=_DURABILITY[durability],
+        )
+
+    def _note_loss(self, event: object) -> None:
+        self._lost += event.total_count_change  # type: ignore[attr-defined]
+
+    def _warn_of_incompatible(self, event: object) -> None:
+        if self._profile is not None:
+            text = describe_mismatch(self._node, self.options.topic, self._profile[1], event)
+            self._node.get_logger().warning(f"{text}; set the parameter to auto")
+
+
+class Inputs:
+    """The two topics of an evaluator, received by one thread.
+
+    Args:
+        node: the node that subscribes.
+        inputs: the topics.
+        on_error: told of an exception of a callback, from the thread that receives.
+        between: as of `Receiver`: done by the thread that receives when nothing is to be taken.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        inputs: Mapping[Stream, Input],
+        on_error: Callable[[BaseException], None],
+        between: Callable[[], bool],
+    ) -> None:
+        self._node = node
+        self._inputs = dict(inputs)
+        self._on_error = on_error
+        self._between = between
+        self._lock = threading.Lock()
+        self._is_open = True
+        self._receiver: Receiver | None = None
+
+    def __iter__(self) -> Iterator[tuple[Stream, Input]]:
+        return iter(self._inputs.items())
+
+    def follow(self) -> None:
+        """Look at who publishes and subscribe accordingly; call it every so often."""
+        with self._lock:
+            if not self._is_open:
+                return
+            changes = [(each, new) for each in self._inputs.values() if (new := each.look())]
+            if not changes:
+                return
+            self._stop_receiver()
+            for each, profile in changes:
+                each.subscribe(*profile)
+            callbacks = {
+                each.subscription: each.take
+                for each in self._inputs.values()
+                if each.subscription is not None
+            }
+            self._receiver = Receiver(self._node, callbacks, self._on_error, between=self._between)
+
+    def stop(self) -> None:
+        """Unsubscribe for good; messages in hand are still handed on."""
+        with self._lock:
+            self._is_open = False
+            self._stop_receiver()
+            for each in self._inputs.values():
+                each.unsubscribe()
+
+    def _stop_receiver(self) -> None:
+        if self._receiver is not None:
+            self._receiver.stop()
+            self._receiver = None

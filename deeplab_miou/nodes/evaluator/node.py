@@ -1,0 +1,351 @@
+"""The node ``deeplab_evaluator``: images and labels in, confusion matrix and outcomes out."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from std_srvs.srv import SetBool, Trigger
+
+from deeplab_miou.accounting import Stream
+from deeplab_miou.errors import FrameError
+from deeplab_miou.evaluation.engine import Engine, build_engine
+from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
+from deeplab_miou.evaluation.queueing import Overflow
+from deeplab_miou.evaluation.run_state import RunState
+from deeplab_miou.evaluation.worker import Worker
+from deeplab_miou.images.cdr import read_image, read_stamp
+from deeplab_miou.memory import keep_freed_memory, release_freed_memory
+from deeplab_miou.nodes.evaluator.cv_bridge import use_cv_bridge
+from deeplab_miou.nodes.evaluator.inputs import Input, Inputs
+from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
+from deeplab_miou.nodes.evaluator.settings import (
+    engine_options,
+    input_options,
+    make_pairer,
+    make_queue,
+)
+from deeplab_miou.nodes.evaluator.status import (
+    NORMAL,
+    DropLog,
+    EvaluatorStatus,
+    UnknownLabelsLog,
+)
+from deeplab_miou.nodes.lifecycle import process
+from deeplab_miou.nodes.lifecycle.managed import ManagedNode
+from deeplab_miou.nodes.parameters.evaluator import PARAMETERS
+from deeplab_miou.telemetry import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rclpy.clock import JumpHandle
+    from rclpy.timer import Timer
+
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
+
+# Each turn of the executor costs as much as a small image, so that little is done by polling.
+_FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
+_FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
+_ACCOUNT_PERIOD_S = 0.05  # while somebody listens
+_DIAGNOSTICS_PERIOD_S = 1.0
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class DeeplabEvaluator(ManagedNode):
+    """Scores a network on a live stream; all logic is in `deeplab_miou.evaluation.pipeline`."""
+
+    threads = 4  # transitions, states, slow services, the rest
+
+    def __init__(self) -> None:
+        super().__init__("deeplab_evaluator", PARAMETERS)
+        self._run_id = uuid.uuid4().hex
+        self._reset_count = 0
+        self._engine: Engine | None = None
+        self._outputs: EvaluatorOutputs | None = None
+        self._pipeline: Pipeline | None = None
+        self._worker: Worker | None = None
+        self._inputs: Inputs | None = None
+        self._periodic: list[Timer] = []
+        self._state_timer: Timer | None = None
+        self._jump_handle: JumpHandle | None = None
+        self._status = EvaluatorStatus()
+        self._throttle = Throttle()
+        self._drops = DropLog({})
+        self._unknown_labels: UnknownLabelsLog | None = None
+        self._paused = False
+        # One at a time, so that an older state never overtakes a newer one.
+        self._state_group = MutuallyExclusiveCallbackGroup()
+        self._slow_group = MutuallyExclusiveCallbackGroup()
+
+    def configure(self) -> None:
+        """Load and warm up the network, make publishers and services."""
+        if converter := use_cv_bridge():
+            self.get_logger().info(converter)
+        options = self.settings
+        self._engine = build_engine(engine_options(options))
+        self._pipeline = Pipeline(
+            self._engine.predictor,
+            self._engine.label_map,
+            run=RunState(
+                self._engine.label_map.num_classes,
+                run_id=self._run_id,
+                reset_count=self._reset_count,
+            ),
+            pairer=make_pairer(options),
+            queue=make_queue(options),
+            batch_size=options["batch_size"],
+            score_at=options["score_at"],
+            on_clock_jump=ClockJump(options["on_clock_jump"]),
+            watched=lambda: self._outputs.wants_pictures,
+            on_outcome=self._on_outcome,
+        )
+        self._status = EvaluatorStatus()
+        self._drops = DropLog({s: options[f"{s.value}_topic"] for s in Stream})
+        self._unknown_labels = UnknownLabelsLog(options["label_topic"], self._engine.label_map)
+        self._paused = False
+        self._outputs = EvaluatorOutputs(
+            self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
+        )
+        group = self._slow_group
+        self._services_made = [
+            self.create_service(Trigger, "~/reset", self._reset, callback_group=group),
+            self.create_service(Trigger, "~/flush", self._flush, callback_group=group),
+            self.create_service(SetBool, "~/pause", self._pause, callback_group=group),
+        ]
+        self.get_logger().info(self._engine.summary)
+        # What was imported and loaded stays: the collector need not walk through it, over and
+        # over, while frames are waiting.
+        gc.collect()
+        gc.freeze()
+
+    def activate(self) -> None:
+        """Subscribe and start to score."""
+        pipeline = self._pipeline
+        pipeline.interrupt(on=False)
+        if self._engine.predictor.needs_worker:
+            self._worker = Worker(pipeline.work, self.fail)
+            self._worker.start()
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+            ),
+            post_callback=self._clock_jumped,
+        )
+        self._paused = False
+        self._start_inputs()
+        self._state_timer = self.create_steady_timer(
+            self.settings["publish_period"], self._publish_state, self._state_group
+        )
+        self._follow_timer = self.create_steady_timer(
+            _FOLLOW_PERIOD_S, self._follow, self._slow_group
+        )
+        self._account_timer = self.create_steady_timer(
+            _ACCOUNT_PERIOD_S, self._settle_account, self._state_group
+        )
+        self._periodic = [
+            self._follow_timer,
+            self._account_timer,
+            self._state_timer,
+            self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self._state_group),
+        ]
+
+    def deactivate(self) -> None:
+        """Unsubscribe and finish the frame in hand; counts and what waits are kept."""
+        for timer in self._periodic:
+            self.destroy_timer(timer)
+        self._periodic = []
+        self._state_timer = None
+        if self._jump_handle is not None:
+            self._jump_handle.unregister()
+            self._jump_handle = None
+        if self._pipeline is not None:
+            self._pipeline.interrupt(on=True)
+        self._stop_inputs()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        if self._outputs is not None:
+            self._pipeline.settle()
+            self._publish_state()
+
+    def cleanup(self) -> None:
+        """Free the network; the next configuration starts from zero."""
+        if self._engine is not None:
+            self._engine.close()
+        if self._pipeline is not None:
+            self._reset_count = self._pipeline.snapshot().reset_count + 1
+            self._outputs.destroy()
+            for service in self._services_made:
+                self.destroy_service(service)
+        self._engine = None
+        self._pipeline = None
+        self._outputs = None
+        gc.unfreeze()
+        release_freed_memory()
+
+    def finish(self) -> None:
+        """Say how it ended."""
+        account = self._pipeline.account
+        self.get_logger().info(
+            f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
+            f"{account.labels.received} labels received"
+        )
+
+    def settings_changed(self, changes: Mapping[str, object]) -> None:
+        """Take over what can change while running."""
+        if "publish_period" in changes and self._state_timer is not None:
+            self.change_period(self._state_timer, changes["publish_period"])
+
+    # Inputs.
+
+    def _start_inputs(self) -> None:
+        inputs = {
+            stream: Input(self, input_options(self, self.settings, stream), self._receiver(stream))
+            for stream in Stream
+        }
+        between = (lambda: False) if self._worker is not None else self._work_between
+        self._inputs = Inputs(self, inputs, self.fail, between)
+
+    def _stop_inputs(self) -> None:
+        if self._inputs is not None:
+            self._inputs.stop()
+            self._inputs = None
+
+    def _work_between(self) -> bool:
+        """Score one batch in the thread that receives, and tell whether more waits."""
+        self._pipeline.work(0.0)
+        return bool(self._pipeline.queued)
+
+    def _receiver(self, stream: Stream) -> object:
+        pipeline, outputs = self._pipeline, self._outputs
+        # Whoever has to wait for the queue must not be the one who empties it.
+        works_at_once = self._worker is None and self.settings["overflow"] == Overflow.BLOCK
+
+        def receive(kind: str, data: memoryview | bytes) -> None:
+            self._status.arrived(stream)
+            try:
+                stamped = read_image(data, kind)
+            except FrameError as error:
+                pipeline.reject(stream, read_stamp(data) or 0, "", error)
+            else:
+                pipeline.add(stream, *stamped)
+            if works_at_once:
+                pipeline.work(0.0)
+            if outputs.wants_accounts:
+                outputs.account(pipeline.snapshot())
+
+        return receive
+
+    def _follow(self) -> None:
+        inputs = self._inputs
+        if inputs is None:
+            return
+        inputs.follow()
+        for _, source in inputs:
+            late = source.age_s > self.settings["startup_timeout"] and not source.publishers
+            if late and self._throttle.admit(source.options.topic) is not None:
+                self.get_logger().warning(source.missing())
+        found = all(source.publishers for _, source in inputs)
+        period_s = _FOLLOW_CHANGES_PERIOD_S if found else _FOLLOW_PERIOD_S
+        self._follow_timer.timer_period_ns = round(period_s * 1e9)
+        if self._account_timer.is_canceled() and self._outputs.wants_accounts:
+            self._account_timer.reset()
+
+    def _clock_jumped(self, _jump: object) -> None:
+        self.get_logger().warning(
+            f"time jumped back: on_clock_jump is {self.settings['on_clock_jump']}"
+        )
+        self._pipeline.clock_jumped(self.get_clock().now().nanoseconds)
+
+    # Results.
+
+    def _on_outcome(self, outcome: FrameOutcome) -> None:
+        self._status.ended(outcome, self.get_clock().now().nanoseconds)
+        if outcome.reason is not None:
+            self._log_drop(outcome)
+        elif outcome.unmapped_pixels and (line := self._unknown_labels.line(outcome)):
+            self.get_logger().warning(line)
+        self._outputs.frame(outcome)
+        if self._outputs.wants_accounts:
+            self._outputs.account(self._pipeline.snapshot())
+
+    def _log_drop(self, outcome: FrameOutcome) -> None:
+        text = self._drops.line(outcome)
+        # rclpy ties a severity to the calling line.
+        if text and outcome.reason in NORMAL:
+            self.get_logger().info(text)
+        elif text:
+            self.get_logger().warning(text)
+
+    def _publish_state(self) -> None:
+        self._outputs.state(self._pipeline.snapshot())
+
+    def _settle_account(self) -> None:
+        if self._outputs.wants_accounts:
+            self._outputs.settle_account(self._pipeline.snapshot())
+        else:
+            self._account_timer.cancel()
+
+    def _diagnose(self) -> None:
+        inputs = list(self._inputs or ())
+        late_s = self.settings["startup_timeout"]
+        missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
+        status = self._status.report(
+            self._pipeline,
+            {f"{stream.value} input": source.describe() for stream, source in inputs},
+            "; ".join(missing),
+            {"device": self._engine.device, "paused": str(self._paused).lower()}
+            | self._engine.device_facts(),
+        )
+        self._outputs.diagnostics(status)
+
+    # Services.
+
+    def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        before = self._pipeline.snapshot()
+        self._pipeline.reset()
+        response.success = True
+        response.message = f"discarded {before.frames} frames"
+        self.get_logger().info(f"reset: {response.message}")
+        return response
+
+    def _flush(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        held = sum(self._pipeline.held.values())
+        self._pipeline.flush()
+        response.success = True
+        response.message = (
+            f"{held} messages that waited for a partner counted as unmatched, "
+            f"{self._pipeline.queued} pairs still in the queue"
+        )
+        return response
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self.state_label == "active"
+        if not response.success:
+            response.message = f"the node is {self.state_label}, expected active"
+            return response
+        if request.data and not self._paused:
+            self._stop_inputs()
+        elif not request.data and self._paused:
+            self._start_inputs()
+        self._paused = request.data
+        response.message = "paused: nothing is received" if request.data else "running"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the node."""
+    keep_freed_memory()
+    # Threads that take messages wait for the one that counts no longer than a frame lasts.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    process.main(DeeplabEvaluator, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What ``deeplab_evaluator`` publishes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+
+from deeplab_miou.images.decoding import decode_color
+from deeplab_miou.nodes.evaluator.frame_bytes import encode_frame
+from deeplab_miou.nodes.ros.conversions import (
+    account_message,
+    confusion_message,
+    image_to_message,
+)
+from deeplab_miou.nodes.ros.diagnostics import Diagnostics
+from deeplab_miou.pictures.segmentation import overlay
+
+if TYPE_CHECKING:
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from rclpy.node import Node
+
+    from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.evaluation.run_state import RunSnapshot
+
+_FRAME_DEPTH = 1000
+_PICTURE_DEPTH = 5
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class EvaluatorOutputs:
+    """Publishes results; what nobody listens to is not even made.
+
+    Args:
+        node: that publishes.
+        engine: what the results are of.
+        run_id: of the process.
+        is_camera: whether the images are a camera's, to paint over; else they are predictions.
+    """
+
+    def __init__(self, node: Node, engine: Engine, *, run_id: str, is_camera: bool) -> None:
+        self._node = node
+        self._source = node.get_fully_qualified_name()
+        self._engine = engine
+        self._run_id = run_id
+        self._is_camera = is_camera
+        self._frames = node.create_publisher(FrameScore, "~/frame", _FRAME_DEPTH)
+        self._accounts = node.create_publisher(Account, "~/account", _FRAME_DEPTH)
+        self._states = node.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
+        self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
+        self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
+        self._diagnostics = Diagnostics(node, "evaluation", engine.device)
+        self._sequence = 0
+        self._published: object = None
+        self._settled: object = None
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (
+            self._frames,
+            self._accounts,
+            self._states,
+            self._predictions,
+            self._overlays,
+        ):
+            self._node.destroy_publisher(publisher)
+        self._diagnostics.destroy()
+
+    @property
+    def wants_accounts(self) -> bool:
+        """Whether somebody listens to the account."""
+        return bool(self._accounts.get_subscription_count())
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether somebody looks at predictions."""
+        return bool(
+            self._predictions.get_subscription_count() or self._overlays.get_subscription_count()
+        )
+
+    def frame(self, outcome: FrameOutcome) -> None:
+        """Publish an outcome, and its pictures if it has a prediction."""
+        if self._frames.get_subscription_count():
+            self._frames.publish(encode_frame(outcome, source=self._source, run_id=self._run_id))
+        if outcome.prediction is not None:
+            self._pictures(outcome)
+
+    def account(self, snapshot: RunSnapshot) -> None:
+        """Publish the account."""
+        self._accounts.publish(
+            account_message(
+                snapshot.account,
+                source=self._source,
+                run_id=self._run_id,
+                reset_count=snapshot.reset_count,
+                now=self._node.get_clock().now().to_msg(),
+            )
+        )
+
+    def settle_account(self, snapshot: RunSnapshot) -> None:
+        """Publish the account if it is another than the last one settled.
+
+        Threads publish accounts as things happen, perhaps not in order: this is the last word.
+        """
+        if snapshot.account != self._settled:
+            self.account(snapshot)
+            self._settled = snapshot.account
+
+    def state(self, snapshot: RunSnapshot) -> None:
+        """Publish the state of the run if it has changed; one thread at a time."""
+        state = (snapshot.reset_count, snapshot.sequence, snapshot.account)
+        if state == self._published:
+            return
+        self._published = state
+        self._sequence += 1
+        self._states.publish(
+            confusion_message(
+                snapshot,
+                source=self._source,
+                sequence=self._sequence,
+                class_names=self._engine.label_map.class_names,
+                configuration=self._engine.configuration,
+                provenance=json.dumps(dict(self._engine.provenance)),
+            )
+        )
+
+    def diagnostics(self, status: DiagnosticStatus) -> None:
+        """Publish how the node is."""
+        self._diagnostics.publish(status)
+
+    def _pictures(self, outcome: FrameOutcome) -> None:
+        image = outcome.image
+        if self._predictions.get_subscription_count():
+            ids = image_to_message(outcome.prediction, "mono8", image.stamp_ns, image.frame_id)
+            self._predictions.publish(ids)
+        if self._overlays.get_subscription_count():
+            label_map = self._engine.label_map
+            base = (
+                decode_color(image.image)
+                if self._is_camera
+                else label_map.colorize(outcome.ground_truth)
+            )
+            painted = overlay(base, outcome.prediction, label_map)
+            self._overlays.publish(
+                image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
+            )

@@ -1,0 +1,181 @@
+"""What ``deeplab_evaluator`` says of itself in ``/diagnostics``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.images.decoding import unknown_labels
+from deeplab_miou.metric.doubts import MOST_UNKNOWN
+from deeplab_miou.nodes.ros.diagnostics import make_status
+from deeplab_miou.telemetry import Latencies, Rate, Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.evaluation.pipeline import Pipeline
+    from deeplab_miou.labels.label_map import LabelMap
+
+# What these count is normal life (key-frame labels); all other reasons deserve a look.
+NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
+# Both streams arriving this long without a single pair means that their stamps do not agree.
+_NO_PAIR_S = 10.0
+_UNKNOWN_PERIOD_S = 60.0
+
+
+class EvaluatorStatus:
+    """Rates, latencies and the health that follows from them; thread-safe.
+
+    Levels: ERROR when inference failed since the last report; WARN when frames were lost
+    for a reason that a user can mend, when an input is not published, or when both inputs arrive
+    and nothing pairs; OK otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._rates = {stream: Rate() for stream in Stream}
+        self._evaluated = Rate()
+        self._from_arrival = Latencies()
+        self._from_stamp = Latencies()
+        self._lost: dict[Reason, int] = {}
+        self._last_error = ""
+
+    def arrived(self, stream: Stream) -> None:
+        """Note a message that arrived."""
+        self._rates[stream].tick()
+
+    def ended(self, outcome: FrameOutcome, now_ns: int) -> None:
+        """Note an outcome; `now_ns` is the node's clock, for the latency since the stamp."""
+        if outcome.reason is not None:
+            if outcome.reason not in NORMAL:
+                self._last_error = f"{outcome.reason.value}: {outcome.message}"
+            return
+        self._evaluated.tick()
+        self._from_arrival.add(outcome.timing.latency_s)
+        if outcome.image is not None:
+            self._from_stamp.add((now_ns - outcome.image.stamp_ns) / 1e9)
+
+    def report(
+        self, pipeline: Pipeline, inputs: Mapping[str, str], missing: str, device: Mapping[str, str]
+    ) -> DiagnosticStatus:
+        """Return level, one line and details; name and hardware are the caller's.
+
+        Args:
+            pipeline: what is reported on.
+            inputs: how each input is subscribed.
+            missing: what is not published though it should be; empty if all is.
+            device: facts on the device.
+        """
+        account = pipeline.account
+        lost = {
+            reason: max(
+                each.dropped.get(reason.value, 0) for each in (account.images, account.labels)
+            )
+            for reason in Reason
+            if reason not in NORMAL
+        }
+        news = [r.value for r, n in lost.items() if n > self._lost.get(r, 0)]
+        self._lost = lost
+        both = min(account.images.received, account.labels.received)
+        unpaired = (
+            both > 0
+            and account.images.evaluated == 0
+            and not any(lost[r] for r in Reason if r in lost and r is not Reason.UNMATCHED_LABEL)
+            and time.monotonic() - self._began_s > _NO_PAIR_S
+        )
+        frames = account.images.evaluated
+        level, text = DiagnosticStatus.OK, f"{frames} frames evaluated"
+        if Reason.INFERENCE_FAILED.value in news:
+            level, text = DiagnosticStatus.ERROR, f"inference failed: {self._last_error}"
+        elif missing:
+            level, text = DiagnosticStatus.WARN, missing
+        elif unpaired:
+            level = DiagnosticStatus.WARN
+            text = "images and labels arrive but no stamps agree: see sync_tolerance"
+        elif news:
+            level, text = DiagnosticStatus.WARN, f"frames lost: {', '.join(news)}"
+        values = self._values(pipeline) | dict(inputs) | dict(device)
+        return make_status(level, text, values)
+
+    def _values(self, pipeline: Pipeline) -> dict[str, str]:
+        account = pipeline.account
+        values = {}
+        for name, counts in (("images", account.images), ("labels", account.labels)):
+            values[f"{name} received"] = str(counts.received)
+            values[f"{name} evaluated"] = str(counts.evaluated)
+            values[f"{name} waiting"] = str(counts.waiting)
+            for reason in Reason:
+                values[f"{name} {reason.value}"] = str(counts.dropped.get(reason.value, 0))
+        held = pipeline.held
+        arrival, stamp = self._from_arrival.quantiles(), self._from_stamp.quantiles()
+        return values | {
+            "image rate (Hz)": f"{self._rates[Stream.IMAGE].hertz():.2f}",
+            "label rate (Hz)": f"{self._rates[Stream.LABEL].hertz():.2f}",
+            "evaluated rate (Hz)": f"{self._evaluated.hertz():.2f}",
+            "latency from arrival, median (ms)": f"{arrival.median_s * 1e3:.1f}",
+            "latency from arrival, 95th percentile (ms)": f"{arrival.p95_s * 1e3:.1f}",
+            "latency from stamp, median (ms)": f"{stamp.median_s * 1e3:.1f}",
+            "latency from stamp, 95th percentile (ms)": f"{stamp.p95_s * 1e3:.1f}",
+            "pairs in queue": str(pipeline.queued),
+            "images held": str(held[Stream.IMAGE]),
+            "labels held": str(held[Stream.LABEL]),
+            "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
+            "last error": self._last_error,
+        }
+
+
+class UnknownLabelsLog:
+    """Says in a line, once a minute, which labels the label map does not know, if they are many.
+
+    Args:
+        topic: name of the labels' topic.
+        label_map: what labels mean.
+    """
+
+    def __init__(self, topic: str, label_map: LabelMap) -> None:
+        self._topic = topic
+        self._label_map = label_map
+        self._throttle = Throttle(_UNKNOWN_PERIOD_S)
+
+    def line(self, outcome: FrameOutcome) -> str:
+        """Return the line to write; empty for none."""
+        # A label that was resized has had more pixels than were counted.
+        share = outcome.unmapped_pixels / max(outcome.ground_truth.size, outcome.unmapped_pixels)
+        if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
+            return ""
+        return (
+            f"label of {self._topic} at {outcome.label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
+            f"pixels count nowhere, label map {self._label_map.name} does not know "
+            f"{unknown_labels(outcome.label.image, self._label_map)}"
+        )
+
+
+class DropLog:
+    """Says in a line what was not evaluated and why; of one reason a line every few seconds.
+
+    Args:
+        topics: name of each stream's topic.
+    """
+
+    def __init__(self, topics: Mapping[Stream, str]) -> None:
+        self._topics = topics
+        self._throttle = Throttle()
+
+    def line(self, outcome: FrameOutcome) -> str:
+        """Return the line to write; empty for none."""
+        held_back = self._throttle.admit(outcome.reason)
+        if held_back is None or outcome.reason is None:
+            return ""
+        parts = {Stream.IMAGE: outcome.image, Stream.LABEL: outcome.label}
+        streams = [stream for stream, part in parts.items() if part is not None]
+        what = "pair" if len(streams) == len(parts) else streams[0].value
+        where = " and ".join(self._topics[stream] for stream in streams)
+        more = f" ({held_back} more like it since the last such line)" if held_back else ""
+        return (
+            f"{what} of {where} at {parts[streams[0]].stamp_ns / 1e9:.3f} s not evaluated, "
+            f"{outcome.reason.value}: {outcome.message}{more}"
+        )

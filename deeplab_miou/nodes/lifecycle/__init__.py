@@ -1,0 +1,1 @@
+"""What managed nodes share: transitions, process, signals."""

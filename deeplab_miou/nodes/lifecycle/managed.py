@@ -1,0 +1,284 @@
+"""What all our lifecycle nodes share: checked parameters and transitions, autostart."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import (
+    LifecycleNode,
+    LifecycleNodeMixin,
+    LifecycleState,
+    TransitionCallbackReturn,
+)
+from rclpy.node import Node
+
+from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.nodes.parameters.all import NAMES
+from deeplab_miou.nodes.parameters.lifecycle import PARAMETERS
+from deeplab_miou.nodes.parameters.table import declare, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rclpy.callback_groups import CallbackGroup
+    from rclpy.timer import Timer
+
+    from deeplab_miou.nodes.parameters.table import Parameter
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+_HEARTBEAT_S = 0.5
+_ACKNOWLEDGE_LIMIT_S = 1.0  # a subscriber that was killed acknowledges nothing
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose subclass only says what each step does.
+
+    A subclass overrides `configure`, `activate`, `deactivate`, `cleanup` and `finish`, which
+    return nothing and raise when they fail: a `DeeplabMiouError` becomes one log line and a
+    refused transition, anything else a traceback and the way through error processing back to
+    unconfigured. `deactivate` and `cleanup` must bear a node that got only half way.
+
+    Args:
+        name: default node name.
+        parameters: the node's table; the values are in `settings` from `configure` on.
+
+    Attributes:
+        settings: checked values of the parameters by name.
+        transition_group: callbacks in this group never run during a transition.
+        failure: what the process ends with; None for an orderly end.
+        request_stop: ends the process; whoever runs the node sets it.
+        threads: of the executor: one for each group whose callbacks take long, and one for the
+            rest. Each costs a megabyte or two.
+    """
+
+    threads = 2
+
+    def __init__(self, name: str, parameters: Sequence[Parameter]) -> None:
+        Node.__init__(self, name)
+        # Not LifecycleNode.__init__: it puts the transition services into the group of the
+        # parameter services, which would then be mute while a network loads.
+        self.transition_group = MutuallyExclusiveCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=self.transition_group)
+        service = self._service_change_state
+        service.callback = self._refuse_impossible(service.callback)
+
+        self._table = (*PARAMETERS, *parameters)
+        self.settings: dict[str, object] = {}
+        self.failure: BaseException | None = None
+        self.request_stop: Callable[[], None] = lambda: None
+        declare(
+            self,
+            self._table,
+            elsewhere=NAMES,
+            is_fixed=lambda: self.state_label != "unconfigured",
+            on_change=self._change_settings,
+        )
+        # The executor looks at a callback's exception only when the next callback is due.
+        self.create_steady_timer(_HEARTBEAT_S, lambda: None, ReentrantCallbackGroup())
+        self._start_timer: Timer | None = None
+        if self.get_parameter("autostart").value is not False:
+            self._start_timer = self.create_steady_timer(
+                0.001, self._autostart, self.transition_group
+            )
+
+    # What a subclass overrides.
+
+    def configure(self) -> None:
+        """Make what the node needs from `settings`."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Finish the work in hand and stop; keep all state."""
+
+    def cleanup(self) -> None:
+        """Give up all that `configure` made."""
+
+    def finish(self) -> None:
+        """Do what is due at the end of a configured node: after `deactivate`, before `cleanup`."""
+
+    def settings_changed(self, changes: dict[str, object]) -> None:
+        """Take over parameters that were changed while configured; they are checked.
+
+        Raises:
+            DeeplabMiouError: refuses the change.
+        """
+
+    def may_stop(self) -> bool:
+        """Tell whether the node may stop at once after a signal; asked for at most 1.5 s."""
+        return True
+
+    # What a subclass uses.
+
+    @property
+    def state_label(self) -> str:
+        """Lifecycle state: unconfigured, inactive, active, finalized or a transition state."""
+        return str(self._state_machine.current_state[1])
+
+    def create_steady_timer(
+        self, period_s: float, callback: Callable[[], None], group: CallbackGroup | None = None
+    ) -> Timer:
+        """Create a timer of real time: those of the node's clock stand still with a paused bag."""
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        return self.create_timer(period_s, callback, callback_group=group, clock=clock)
+
+    @staticmethod
+    def change_period(timer: Timer, period_s: float) -> None:
+        """Let a timer fire with another period from now on, not from its next time on."""
+        timer.timer_period_ns = round(period_s * 1e9)
+        timer.reset()
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with an error; for exceptions in threads that the node owns."""
+        if self.failure is None:
+            self.failure = error
+        self.get_logger().fatal(f"{error!r} ends this node\n" + _trace(error))
+        self.request_stop()
+
+    # Transitions.
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters and run `configure`."""
+
+        def configure() -> None:
+            self.settings = read(self, self._table)
+            self.configure()
+
+        return self._guard("configure", configure, undo=self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Enable the publishers and run `activate`."""
+
+        def activate() -> None:
+            LifecycleNodeMixin.on_activate(self, state)
+            self.activate()
+
+        def undo() -> None:
+            self.deactivate()
+            LifecycleNodeMixin.on_deactivate(self, state)
+
+        return self._guard("activate", activate, undo=undo)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `deactivate`, then disable the publishers."""
+
+        def deactivate() -> None:
+            self.deactivate()
+            LifecycleNodeMixin.on_deactivate(self, state)
+
+        return self._guard("deactivate", deactivate)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Run `cleanup`."""
+        return self._guard("clean up", self._clean_up)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go down in order from whatever state the node is in."""
+        steps: list[Callable[[], object]] = []
+        if state.label == "active":
+            steps.append(lambda: self.on_deactivate(state))
+        if state.label in ("active", "inactive"):
+            steps += [lambda: self._guard("finish", self.finish), self._clean_up]
+        return self._all_of(steps)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything up, so that the node can be configured again."""
+        steps = (
+            self.deactivate,
+            lambda: LifecycleNodeMixin.on_deactivate(self, state),
+            self._clean_up,
+        )
+        return self._all_of(steps)
+
+    def _clean_up(self) -> None:
+        # With its publisher goes what a subscriber has not acknowledged: the last counts, mostly.
+        limit_s = time.monotonic() + _ACKNOWLEDGE_LIMIT_S
+        for publisher in self.publishers:
+            remaining_s = max(limit_s - time.monotonic(), 0.0)
+            publisher.wait_for_all_acked(Duration(seconds=remaining_s))
+        self.cleanup()
+
+    def _guard(
+        self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        # rclpy swallows exceptions of transition callbacks without a word.
+        began = time.monotonic()
+        try:
+            step()
+        except DeeplabMiouError as error:
+            self.get_logger().error(f"cannot {name}: {error}")
+            if undo is not None:
+                self._all_of([undo])
+            return FAILURE
+        except Exception as error:  # noqa: BLE001  reported, and the way through error processing
+            self.get_logger().error(f"cannot {name}: {error!r}\n" + _trace(error))
+            return ERROR
+        self.get_logger().debug(f"{name}: done in {time.monotonic() - began:.3f} s")
+        return SUCCESS
+
+    def _all_of(self, steps: Sequence[Callable[[], object]]) -> TransitionCallbackReturn:
+        result = SUCCESS
+        for step in steps:
+            try:
+                if step() in (FAILURE, ERROR):
+                    result = FAILURE
+            except Exception as error:  # noqa: BLE001  the steps that follow must still run
+                self.get_logger().error(f"while going down: {error!r}\n" + _trace(error))
+                result = FAILURE
+        return result
+
+    def _autostart(self) -> None:
+        if self._start_timer is not None:
+            self._start_timer.cancel()
+            self._start_timer = None
+        if self.state_label != "unconfigured":
+            return
+        for name, trigger in (
+            ("configure", self.trigger_configure),
+            ("activate", self.trigger_activate),
+        ):
+            if trigger() != SUCCESS:
+                ends = self.get_parameter("autostart_exit_on_failure").value is True
+                then = (
+                    "ends; mend what the line above says and start it again"
+                    if ends
+                    else f"stays {self.state_label}; mend what the line above says, then "
+                    f"`ros2 lifecycle set {self.get_fully_qualified_name()} {name}`"
+                )
+                self.get_logger().error(f"autostart: {name} failed, the node {then}")
+                if ends:
+                    self.failure = DeeplabMiouError(f"autostart: {name} failed")
+                    self.request_stop()
+                return
+
+    def _refuse_impossible(self, callback: Callable[..., object]) -> Callable[..., object]:
+        # A transition that the state does not allow raises in rclpy and would end the executor.
+        def change_state(request: object, response: object) -> object:
+            try:
+                return callback(request, response)
+            except Exception as error:  # noqa: BLE001  rclpy's RCLError has no public name
+                wanted = request.transition.label or f"transition {request.transition.id}"
+                reason = str(error).split(",")[0]
+                self.get_logger().error(f"cannot {wanted} while {self.state_label}: {reason}")
+                response.success = False
+                return response
+
+        return change_state
+
+    def _change_settings(self, changes: dict[str, object]) -> None:
+        if self.state_label in ("inactive", "active", "activating", "deactivating"):
+            self.settings_changed(changes)
+            self.settings = {**self.settings, **changes}
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()

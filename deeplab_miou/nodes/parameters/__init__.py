@@ -1,0 +1,1 @@
+"""Parameters: one table a node, declared, checked and documented alike."""

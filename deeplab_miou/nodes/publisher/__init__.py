@@ -1,0 +1,1 @@
+"""``miou_publisher``: adds evaluators up and publishes scores."""

@@ -1,0 +1,177 @@
+"""What ``miou_publisher`` takes from evaluators: states and outcomes of frames."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from deeplab_miou.aggregation.aggregate import Aggregate, News
+from deeplab_miou.aggregation.messages import RefusedError
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_message
+from deeplab_miou.nodes.ros.qos_events import describe_mismatch
+from deeplab_miou.nodes.ros.receiver import Receiver, Unexecuted
+from deeplab_miou.telemetry import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rclpy.node import Node
+    from rclpy.subscription import Subscription
+
+_STATE_TYPE = "deeplab_miou_msgs/msg/ConfusionMatrix"
+# One latched state of each evaluator that shares the topic.
+_STATES = QoSProfile(
+    depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+# Nobody waits for a single state or outcome, and the depth holds many times what comes meanwhile.
+_LINGER_S = 0.02
+_FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def resolve_topics(
+    node: Node, states: Sequence[str], frames: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the topics of states and frames as parameters name them, resolved and once each.
+
+    Args:
+        node: the node that subscribes.
+        states: the parameter `confusion_topics`.
+        frames: the parameter `frame_topics`; if empty, those beside the states.
+
+    Raises:
+        ConfigurationError: there are no states, or a name is no topic's.
+    """
+    states = [_resolve(node, topic) for topic in states]
+    frames = [_resolve(node, topic) for topic in frames]
+    if not states:
+        raise ConfigurationError("parameter confusion_topics is empty, expected at least one topic")
+    if not frames:
+        frames = [topic.rpartition("/")[0] + "/frame" for topic in states]
+    return list(dict.fromkeys(states)), list(dict.fromkeys(frames))
+
+
+def _resolve(node: Node, topic: str) -> str:
+    try:
+        return node.resolve_topic_name(topic)
+    except Exception as error:  # noqa: BLE001  rclpy's name errors have no common base
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{topic!r} is no topic name: {reason}") from None
+
+
+class PublisherInputs:
+    """Subscribes to evaluators and adds what they tell to an aggregate, in threads of its own.
+
+    Args:
+        node: the node that subscribes.
+        aggregate: takes states and frames.
+        on_news: called when the aggregate has changed.
+        on_error: told of an exception that is no evaluator's fault.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        aggregate: Aggregate,
+        *,
+        on_news: Callable[[], None],
+        on_error: Callable[[BaseException], None],
+    ) -> None:
+        self._node = node
+        self._aggregate = aggregate
+        self._on_news = on_news
+        self._on_error = on_error
+        self._throttle = Throttle()
+        self._states: Sequence[str] = ()
+        self._since_s = 0.0
+        self._inputs: list[tuple[Receiver, Subscription]] = []
+
+    def open(self, states: Sequence[str], frames: Sequence[str]) -> None:
+        """Subscribe to resolved topics of states, and of outcomes of frames."""
+        self._states = states
+        self._since_s = time.monotonic()
+        for topic in states:
+            self._subscribe(ConfusionMatrix, topic, self._on_state, _STATES)
+        for topic in frames:
+            self._subscribe(FrameScore, topic, self._on_frame, _FRAMES)
+
+    def close(self) -> None:
+        """Unsubscribe; messages in hand are still added."""
+        while self._inputs:
+            receiver, subscription = self._inputs.pop()
+            receiver.stop()
+            self._node.destroy_subscription(subscription)
+
+    def silence(self, after_s: float) -> str:
+        """Return one line if no evaluator has been heard for so long though it should be."""
+        waited_s = time.monotonic() - self._since_s
+        if waited_s < after_s or self._aggregate.ages(0.0):
+            return ""
+        elsewhere = sorted(
+            name
+            for name, kinds in self._node.get_topic_names_and_types()
+            if _STATE_TYPE in kinds and self._node.count_publishers(name)
+        )
+        line = (
+            f"no evaluator heard on {', '.join(self._states)} for {waited_s:.0f} s; "
+            f"ConfusionMatrix is published on: {', '.join(elsewhere) or 'no topic at all'}"
+        )
+        if self._throttle.admit("silence") is not None:
+            self._node.get_logger().warning(line)
+        return line
+
+    def _subscribe(
+        self, kind: type, topic: str, take: Callable[[object], None], profile: QoSProfile
+    ) -> None:
+        def warn(event: object) -> None:
+            self._node.get_logger().warning(describe_mismatch(self._node, topic, profile, event))
+
+        def callback(message: object) -> None:
+            try:
+                take(message)
+            except RefusedError as error:
+                self._warn(error)
+
+        events = SubscriptionEventCallbacks(incompatible_qos=warn, use_default_callbacks=False)
+        subscription = self._node.create_subscription(
+            kind, topic, callback, profile, callback_group=Unexecuted(), event_callbacks=events
+        )
+        # They arrive while results are computed, outcomes as fast as frames.
+        receiver = Receiver(
+            self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S
+        )
+        self._inputs.append((receiver, subscription))
+
+    def _on_state(self, message: ConfusionMatrix) -> None:
+        try:
+            state = state_from_message(message)
+        except RefusedError as error:
+            self._aggregate.count_refused(error.kind)
+            raise
+        news = self._aggregate.add_state(state, time.monotonic())
+        if news:
+            self._on_news()
+        if news is News.REPLACEMENT:
+            self._node.get_logger().warning(
+                f"{state.source} has another configuration (checkpoint, label map or the like): "
+                "what it counted before is discarded"
+            )
+
+    def _on_frame(self, message: FrameScore) -> None:
+        try:
+            frame = frame_from_message(message)
+        except RefusedError as error:
+            self._aggregate.count_refused(error.kind)
+            raise
+        if self._aggregate.add_frame(frame):
+            self._on_news()
+
+    def _warn(self, error: RefusedError) -> None:
+        held_back = self._throttle.admit(error.kind)
+        if held_back is not None:
+            more = f" ({held_back} more like it since the last such line)" if held_back else ""
+            self._node.get_logger().warning(f"{error}{more}")

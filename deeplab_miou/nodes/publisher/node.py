@@ -1,0 +1,233 @@
+"""The node ``miou_publisher``: states of evaluators in, scores, pictures and a report out."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from std_srvs.srv import Trigger
+
+from deeplab_miou.aggregation.aggregate import Aggregate
+from deeplab_miou.aggregation.results import Scoring, score
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.nodes.lifecycle import process
+from deeplab_miou.nodes.lifecycle.managed import ManagedNode
+from deeplab_miou.nodes.parameters.publisher import PARAMETERS
+from deeplab_miou.nodes.publisher.inputs import PublisherInputs, resolve_topics
+from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
+from deeplab_miou.nodes.publisher.status import PublisherStatus
+from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.live import LiveRun, save_report
+from deeplab_miou.report.table import format_interval, format_score
+from deeplab_miou.telemetry import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rclpy.timer import Timer
+
+    from deeplab_miou.aggregation.results import Totals
+
+_DIAGNOSTICS_PERIOD_S = 1.0
+_HEADLINE_PERIOD_S = 10.0
+_DOUBTS_PERIOD_S = 60.0
+
+
+class MiouPublisher(ManagedNode):
+    """Publishes the scores of one or more evaluators; all logic is in `aggregation`."""
+
+    def __init__(self) -> None:
+        super().__init__("miou_publisher", PARAMETERS)
+        self._aggregate: Aggregate | None = None
+        self._status = PublisherStatus()
+        self._changed = threading.Event()
+        self._started_s = 0.0
+        self._told_s = 0.0
+        self._told_frames = 0
+        self._doubts = Throttle(_DOUBTS_PERIOD_S)
+        self._inputs: PublisherInputs | None = None
+        self._outputs: PublisherOutputs | None = None
+        self._running_timers: list[Timer] = []
+        self._result_timer: Timer | None = None
+        self._own_services: list[object] = []
+
+    # Transitions.
+
+    def configure(self) -> None:
+        """Start from zero; make publishers and services."""
+        settings = self.settings
+        self._topics()
+        if settings["report_directory"]:
+            check_directory(settings["report_directory"])
+        self._aggregate = Aggregate(
+            window_frames=settings["window_frames"] or None,
+            window_seconds=settings["window_seconds"] or None,
+            block_s=settings["bootstrap_block_s"],
+            scoring=_scoring(settings),
+        )
+        self._status = PublisherStatus()
+        self._started_s = time.time()
+        self._told_s, self._told_frames = time.monotonic(), 0
+        self._outputs = PublisherOutputs(self)
+        self._own_services = [
+            self.create_service(Trigger, name, callback, callback_group=self.transition_group)
+            for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))
+        ]
+
+    def activate(self) -> None:
+        """Subscribe and publish."""
+        self._inputs = PublisherInputs(
+            self, self._aggregate, on_news=self._changed.set, on_error=self.fail
+        )
+        self._inputs.open(*self._topics())
+        self._changed.set()
+        self._result_timer = self.create_steady_timer(
+            self.settings["publish_period"], self._publish, self.transition_group
+        )
+        self._running_timers = [
+            self._result_timer,
+            self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self.transition_group),
+        ]
+
+    def deactivate(self) -> None:
+        """Unsubscribe and publish what has been counted; counts are kept."""
+        while self._running_timers:
+            self.destroy_timer(self._running_timers.pop())
+        self._result_timer = None
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        if self._outputs is not None:
+            self._publish()
+
+    def cleanup(self) -> None:
+        """Forget all counts."""
+        while self._own_services:
+            self.destroy_service(self._own_services.pop())
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        self._aggregate = None
+
+    def finish(self) -> None:
+        """Log the score and write the report."""
+        totals = self._aggregate.totals(time.monotonic())
+        if totals.frames:
+            self.get_logger().info(self._headline())
+            self._log_doubts(totals)
+        if not self.settings["save_report_on_shutdown"] or not self.settings["report_directory"]:
+            return
+        if totals.class_names:
+            self.get_logger().info(self._write_report())
+        else:
+            self.get_logger().warning("nothing was counted: no report is written")
+
+    def may_stop(self) -> bool:
+        """Wait for the last states of evaluators that end at the same time."""
+        return self.state_label != "active" or not any(
+            self.count_publishers(topic) for topic in self._topics()[0]
+        )
+
+    def settings_changed(self, changes: Mapping[str, object]) -> None:
+        """Take over what can change while running."""
+        if changes.get("report_directory"):
+            check_directory(changes["report_directory"])
+        if self._aggregate is not None:
+            self._aggregate.set_scoring(_scoring({**self.settings, **changes}))
+            self._changed.set()
+        if "publish_period" in changes and self._result_timer is not None:
+            self.change_period(self._result_timer, changes["publish_period"])
+
+    def _topics(self) -> tuple[list[str], list[str]]:
+        settings = self.settings
+        return resolve_topics(self, settings["confusion_topics"], settings["frame_topics"])
+
+    # Timers.
+
+    def _publish(self) -> None:
+        if not self._changed.is_set():
+            return
+        self._changed.clear()
+        now_s = time.monotonic()
+        self._outputs.scores(self._aggregate.result(now_s), self._aggregate.window(now_s))
+
+    def _diagnose(self) -> None:
+        now_s = time.monotonic()
+        silence = self._inputs.silence(self.settings["startup_timeout"])
+        totals = self._aggregate.totals(now_s)
+        status = self._status.report(
+            totals,
+            score(totals.matrix, self._aggregate.scoring).miou if totals.frames else math.nan,
+            self._aggregate.ages(now_s),
+            self._aggregate.refused,
+            silence,
+        )
+        self._outputs.diagnostics(status)
+        if totals.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
+            self._told_frames, self._told_s = totals.frames, now_s
+            self.get_logger().info(self._headline())
+            if totals.doubts and self._doubts.admit("doubts") is not None:
+                self._log_doubts(totals)
+
+    def _headline(self) -> str:
+        result = self._aggregate.result(time.monotonic())
+        bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
+        parts = ["mIoU", format_score(result.scores.miou), format_interval(*bounds)]
+        return " ".join(filter(None, [*parts, f"over {result.totals.frames} frames"]))
+
+    def _log_doubts(self, totals: Totals) -> None:
+        for doubt in totals.doubts:
+            self.get_logger().warning(f"doubtful: {doubt}")
+
+    # Services.
+
+    def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        frames = self._aggregate.totals(time.monotonic()).frames
+        self._aggregate.reset()
+        self._changed.set()
+        response.success = True
+        response.message = f"{frames} frames forgotten"
+        self.get_logger().info(f"reset: {response.message}")
+        return response
+
+    def _save_report(self, _request: object, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = self._write_report()
+            response.success = True
+        except DeeplabMiouError as error:
+            response.message = str(error)
+            self.get_logger().error(response.message)
+        return response
+
+    def _write_report(self) -> str:
+        """Write the report and say where."""
+        directory = self.settings["report_directory"]
+        if not directory:
+            raise ConfigurationError("no report: parameter report_directory is not set")
+        aggregate, now_s = self._aggregate, time.monotonic()
+        result, window = aggregate.result(now_s), aggregate.window(now_s)
+        facts = LiveRun(
+            aggregate.provenance(), aggregate.refused, aggregate.scoring, self._started_s
+        )
+        try:
+            path = save_report(directory, result, window, facts)
+        except DeeplabMiouError as error:
+            self._status.report_error = str(error) if result.scores else ""
+            raise
+        self._status.report_error = ""
+        return f"report written to {path}"
+
+
+def _scoring(settings: Mapping[str, object]) -> Scoring:
+    return Scoring(settings["absent_classes"], tuple(settings["class_weights"]))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the node."""
+    process.main(MiouPublisher, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What ``miou_publisher`` says of itself in ``/diagnostics``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from deeplab_miou.nodes.ros.diagnostics import make_status
+from deeplab_miou.report.table import format_score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.aggregation.results import Totals
+
+
+class PublisherStatus:
+    """Level, line and details of a status.
+
+    Levels: ERROR when the last report could not be written; WARN when no evaluator is heard, when
+    since the last diagnostics messages were refused or outcomes of frames went missing, or when
+    the score is doubtful; OK else.
+    """
+
+    def __init__(self) -> None:
+        self.report_error = ""
+        self._refused = 0
+        self._missing = 0
+
+    def report(
+        self,
+        totals: Totals,
+        miou: float,
+        ages: Mapping[str, float],
+        refused: Mapping[str, int],
+        silence: str,
+    ) -> DiagnosticStatus:
+        """Return level, one line and details.
+
+        Args:
+            totals: what has been counted.
+            miou: of these; NaN if nothing was.
+            ages: seconds since each evaluator was last heard.
+            refused: messages refused, by kind.
+            silence: what is not heard though it should be; empty if all is.
+        """
+        refused_now = sum(refused.values())
+        news = []
+        if refused_now > self._refused:
+            news.append(f"{refused_now - self._refused} messages refused")
+        if totals.missing_frames > self._missing:
+            lost = totals.missing_frames - self._missing
+            news.append(f"{lost} frame outcomes missing from window and intervals")
+        self._refused, self._missing = refused_now, totals.missing_frames
+        doubts = totals.doubts
+        if self.report_error:
+            level, text = DiagnosticStatus.ERROR, self.report_error
+        elif silence or news or doubts:
+            level = DiagnosticStatus.WARN
+            text = silence or ", ".join(news) or "; ".join(doubts)
+        else:
+            count = len(totals.sources)
+            level = DiagnosticStatus.OK
+            text = f"mIoU {format_score(miou)}, {totals.frames} frames of {count} evaluator(s)"
+        values = {
+            "mIoU": format_score(miou),
+            "frames": totals.frames,
+            "missing frames": totals.missing_frames,
+            "sources": ", ".join(totals.sources),
+            "images received": totals.images.received,
+            "images waiting": totals.images.waiting,
+            "labels received": totals.labels.received,
+            "labels waiting": totals.labels.waiting,
+            "age of the newest state (s)": f"{min(ages.values()):.1f}" if ages else "",
+            **{f"age of {source} (s)": f"{age:.1f}" for source, age in sorted(ages.items())},
+            "messages refused": refused_now,
+            **{f"refused: {kind}": number for kind, number in sorted(refused.items())},
+        }
+        return make_status(level, text, values)

@@ -1,0 +1,1 @@
+"""``bag_replayer``: plays a bag to evaluators."""

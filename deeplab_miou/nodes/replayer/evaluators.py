@@ -1,0 +1,184 @@
+"""What a paced replay has to do with its evaluators."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from deeplab_miou_msgs.msg import Account, FrameScore
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from deeplab_miou.aggregation.messages import RefusedError
+from deeplab_miou.nodes.replayer.graph import LinkError, TriggerClient, node_of, qualified
+from deeplab_miou.nodes.ros.conversions import stream_counts
+from deeplab_miou.pacing.accounts import EvaluatorAccount
+from deeplab_miou.pacing.flow import FlowControl, StallError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+
+# An evaluator needs both of its streams: without the second no frame would ever be scored.
+_STREAMS = 2
+_POLL_S = 0.02
+_FLUSH_AGAIN_S = 2.0
+
+
+class EvaluatorLinks:
+    """Follows evaluators through their accounts and outcomes; drives a `FlowControl`.
+
+    Args:
+        node: the node that plays; somebody else spins it.
+        evaluators: fully qualified names of the evaluators.
+        in_flight: window of the flow control, in messages.
+        stall_timeout_s: seconds without progress after which an evaluator is given up.
+
+    Attributes:
+        names: the evaluators.
+    """
+
+    def __init__(
+        self, node: Node, evaluators: Sequence[str], *, in_flight: int, stall_timeout_s: float
+    ) -> None:
+        self._node = node
+        self.names = evaluators
+        self._in_flight = in_flight
+        self._stall_timeout_s = stall_timeout_s
+        self._early: dict[str, EvaluatorAccount] = {}
+        self._lock = threading.Lock()
+        self._flow: FlowControl | None = None
+        self._flushes = [TriggerClient(node, f"{name}/flush") for name in evaluators]
+        qos = QoSProfile(depth=1000)
+        self._accounts = {
+            name: node.create_subscription(
+                Account, f"{name}/account", self._account_callback(name), qos
+            )
+            for name in evaluators
+        }
+        self._scores = {
+            name: node.create_subscription(
+                FrameScore, f"{name}/frame", self._score_callback(name), qos
+            )
+            for name in evaluators
+        }
+
+    def connect(self, publishers: Mapping[str, Publisher], timeout_s: float) -> FlowControl:
+        """Wait until each evaluator subscribes to two topics and can be heard.
+
+        Args:
+            publishers: who publishes, by topic.
+            timeout_s: how long to wait.
+
+        Returns:
+            The flow control of all evaluators.
+
+        Raises:
+            LinkError: an evaluator is not ready in time; says what it lacks.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        routes: dict[str, list[str]] = {}
+        for name in self.names:
+            while lack := self._missing(name, publishers, routes):
+                if time.monotonic() >= deadline_s:
+                    raise LinkError(f"evaluator {name} is not ready after {timeout_s:g} s: {lack}")
+                time.sleep(_POLL_S)
+        flow = FlowControl(routes, in_flight=self._in_flight, stall_timeout_s=self._stall_timeout_s)
+        with self._lock:
+            for name, account in self._early.items():
+                flow.account(name, account)
+            self._flow = flow
+        return flow
+
+    def finish(self, flow: FlowControl) -> None:
+        """Wait until everything arrived, and let the evaluators finish what they hold.
+
+        Raises:
+            StallError: an evaluator does not get on.
+            LinkError: an evaluator does not answer.
+        """
+        flow.wait_received()
+        deadline_s = time.monotonic() + self._stall_timeout_s
+        while True:
+            for flush in self._flushes:
+                flush.call(self._stall_timeout_s)
+            if flow.idle(_FLUSH_AGAIN_S):
+                return
+            if time.monotonic() >= deadline_s:
+                told = "; ".join(f"{name}: {flow.describe(name)}" for name in self.names)
+                raise StallError(f"frames still wait after flushing: {told}")
+
+    def gone(self) -> list[str]:
+        """Return the evaluators that are not in the graph (any more)."""
+        return sorted(set(self.names) - set(self._nodes()))
+
+    def _missing(
+        self, name: str, publishers: Mapping[str, Publisher], routes: dict[str, list[str]]
+    ) -> str:
+        """Return what an evaluator lacks, nothing if it is ready; note its topics in `routes`."""
+        nodes = sorted(self._nodes())
+        if name not in nodes:
+            return f"there is no such node; there are {', '.join(nodes)}"
+        topics = []
+        for topic, publisher in publishers.items():
+            endpoints = self._node.get_subscriptions_info_by_topic(topic)
+            its = [each for each in endpoints if node_of(each) == name]
+            # The graph tells who subscribes, the publisher how many it is really matched with.
+            if its and publisher.get_subscription_count() >= len(endpoints):
+                topics.append(topic)
+                if its[0].qos_profile.reliability is ReliabilityPolicy.BEST_EFFORT:
+                    return (
+                        f"it subscribes to {topic} with best effort, expected reliable: somebody "
+                        "else publishes there too, or its parameters say so"
+                    )
+        if len(topics) < _STREAMS:
+            others = ", ".join(sorted(self._image_topics_of(name) - set(topics)))
+            return (
+                f"of the topics played it subscribes to {', '.join(topics) or 'none'}, expected "
+                f"its images and its labels; it also subscribes to {others or 'no image topic'} "
+                "(one that is not active subscribes to nothing)"
+            )
+        if not (
+            self._accounts[name].get_publisher_count() and self._scores[name].get_publisher_count()
+        ):
+            return f"it does not publish {name}/account and {name}/frame"
+        routes[name] = topics
+        return ""
+
+    def _image_topics_of(self, name: str) -> set[str]:
+        namespace, _, base = name.rpartition("/")
+        found = self._node.get_subscriber_names_and_types_by_node(base, namespace or "/")
+        return {topic for topic, types in found if any("Image" in each for each in types)}
+
+    def _nodes(self) -> Iterable[str]:
+        for base, namespace in self._node.get_node_names_and_namespaces():
+            yield qualified(namespace, base)
+
+    def _account_callback(self, name: str) -> Callable[[Account], None]:
+        def take(message: Account) -> None:
+            try:
+                account = EvaluatorAccount(
+                    message.run_id,
+                    message.reset_count,
+                    stream_counts(message.images),
+                    stream_counts(message.labels),
+                )
+            except RefusedError as error:
+                self._node.get_logger().warning(f"account of {name} refused: {error}")
+                return
+            with self._lock:
+                if self._flow is None:
+                    self._early[name] = account
+                    return
+            self._flow.account(name, account)
+
+        return take
+
+    def _score_callback(self, name: str) -> Callable[[FrameScore], None]:
+        def take(message: FrameScore) -> None:
+            if self._flow is not None:
+                self._flow.outcome(name, message.stream, message.run_id, message.reset_count)
+
+        return take

@@ -1,0 +1,283 @@
+"""Node bag_replayer: plays a rosbag2 with its recorded bytes, by the clock or by evaluators."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+
+from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.errors import BagError, ConfigurationError
+from deeplab_miou.nodes.parameters.all import NAMES
+from deeplab_miou.nodes.parameters.replayer import (
+    EXIT_DAMAGED,
+    EXIT_INTERRUPTED,
+    EXIT_LOSS,
+    EXIT_OK,
+    EXIT_USAGE,
+    PARAMETERS,
+    parser,
+)
+from deeplab_miou.nodes.parameters.table import declare, read
+from deeplab_miou.nodes.replayer.evaluators import EvaluatorLinks
+from deeplab_miou.nodes.replayer.graph import LinkError, qualified
+from deeplab_miou.nodes.replayer.interrupts import Interrupts
+from deeplab_miou.nodes.replayer.offers import LEAST_DEPTH, offer, playable_topics
+from deeplab_miou.nodes.replayer.player import Player
+from deeplab_miou.nodes.replayer.progress import ReplayProgress
+from deeplab_miou.nodes.replayer.result import PublisherLink
+from deeplab_miou.pacing.flow import StallError
+from deeplab_miou.pacing.summary import describe_losses, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NS = 1_000_000_000
+_CLOCK = "/clock"
+_POLL_S = 0.02
+# A subscriber learns of us a little after we learn of it, and misses what was sent in between.
+_SETTLE_S = 0.5
+
+
+class BagReplayer(Node):
+    """Publishes what a bag holds.
+
+    Args:
+        bag: the parameter `bag`, if it came by the command line.
+        interrupts: what may end the main thread's work.
+
+    Raises:
+        ConfigurationError: a parameter cannot be used.
+    """
+
+    def __init__(self, bag: str | None, interrupts: Interrupts) -> None:
+        given = [] if bag is None else [RosParameter("bag", RosParameter.Type.STRING, bag)]
+        super().__init__("bag_replayer", parameter_overrides=given)
+        declare(self, PARAMETERS, elsewhere=NAMES)
+        self._settings = read(self, PARAMETERS)
+        if not self._settings["bag"]:
+            raise ConfigurationError("no bag to play: name one, or set the parameter bag")
+        self._played_s = 0.0
+        self._damage = ""
+        clock_rate = self._settings["clock_rate"]
+        self._player = Player(
+            self.create_publisher(Clock, _CLOCK, LEAST_DEPTH) if clock_rate else None,
+            clock_rate=clock_rate,
+            rate=self._settings["rate"],
+            held_back=interrupts.held_back,
+        )
+        self._links: EvaluatorLinks | None = None
+        if self._settings["paced"]:
+            names = [qualified(self.get_namespace(), name) for name in self._settings["evaluators"]]
+            if not names:
+                raise ConfigurationError("a paced replay needs evaluators, the parameter is empty")
+            self._links = EvaluatorLinks(
+                self,
+                names,
+                in_flight=self._settings["in_flight"],
+                stall_timeout_s=self._settings["stall_timeout"],
+            )
+        self._publisher: PublisherLink | None = None
+        if self._settings["publisher"]:
+            name = qualified(self.get_namespace(), self._settings["publisher"])
+            self._publisher = PublisherLink(self, name)
+
+    @property
+    def loops(self) -> bool:
+        """Whether only an interruption ends the replay."""
+        return bool(self._settings["loop"])
+
+    def play(self) -> int:
+        """Play the bag as the parameters say, and see to it that all of it was counted.
+
+        Returns:
+            Exit status.
+
+        Raises:
+            ConfigurationError: no such bag or topic.
+            BagError: nothing of the bag can be read.
+            LinkError: a node that is needed is not there or fails.
+            StallError: an evaluator does not get on.
+        """
+        path = Path(self._settings["bag"])
+        if not path.exists():
+            raise ConfigurationError(f"bag {str(path)!r} does not exist")
+        with BagReader(path) as reader:
+            section = reader.section(self._settings["start"], self._settings["duration"] or None)
+            self._advertise(reader)
+            self._wait_for_audience()
+            began_s = time.monotonic()
+            self._play_section(reader, *section)
+        if self._links is not None and self._player.flow is not None:
+            self._links.finish(self._player.flow)
+        else:
+            self._player.wait_for_acknowledgements()
+        took_s = time.monotonic() - began_s
+        report = self._save_report()
+        tallies = self._player.flow.tallies() if self._player.flow is not None else {}
+        summary = summarise(self._player.sent, tallies, played_s=self._played_s, took_s=took_s)
+        sys.stdout.write("; ".join([summary, *report]) + "\n")
+        sys.stdout.flush()
+        losses = describe_losses(tallies)
+        for line in losses:
+            self.get_logger().error(line)
+        if losses:
+            return EXIT_LOSS
+        return EXIT_DAMAGED if self._damage else EXIT_OK
+
+    def explain(self, error: StallError) -> str:
+        """Return why an evaluator does not get on, with what the graph adds to it."""
+        gone = self._links.gone() if self._links is not None else ()
+        return f"{error} (no longer in the graph: {', '.join(gone)})" if gone else str(error)
+
+    def progress_text(self) -> str:
+        """Return how much was done so far."""
+        sent = f"{self._player.sent.total()} messages"
+        return (
+            sent
+            if self._player.flow is None
+            else f"{sent}, {self._player.flow.done().frames} frames evaluated"
+        )
+
+    def _advertise(self, reader: BagReader) -> None:
+        """Offer what is to be played; the clock that we publish ourselves is not."""
+        chosen = self._settings["topics"] or list(reader.topics)
+        playable, left_out = playable_topics(reader, chosen)
+        if left_out:
+            problem = f"message types that are not installed: {', '.join(left_out)}"
+            if self._settings["topics"]:
+                raise ConfigurationError(f"topics cannot be played, {problem}")
+            self.get_logger().warning(f"{len(left_out)} topic(s) are not played, {problem}")
+        if self._settings["clock_rate"]:
+            playable.pop(_CLOCK, None)
+        if not any(reader.topics[topic].count for topic in playable):
+            raise ConfigurationError(
+                f"bag {str(reader.path)!r} holds no message that can be played"
+            )
+        paced, depth = self._links is not None, self._settings["in_flight"]
+        for topic, kind in playable.items():
+            recorded = reader.topics[topic].qos
+            publisher = offer(self, topic, kind, recorded, paced=paced, depth=depth)
+            self._player.offers[topic] = publisher
+
+    def _wait_for_audience(self) -> None:
+        timeout_s = self._settings["startup_timeout"]
+        deadline_s = time.monotonic() + timeout_s
+        if self._links is not None:
+            self._player.flow = self._links.connect(self._player.offers, timeout_s)
+        if self._publisher is not None:
+            evaluators = self._links.names if self._links is not None else ()
+            self._publisher.connect(evaluators, max(0.0, deadline_s - time.monotonic()))
+        for topic in self._settings["wait_for_subscribers"]:
+            if topic not in self._player.offers:
+                raise ConfigurationError(
+                    f"parameter wait_for_subscribers has {topic!r}, expected topics that are "
+                    f"played: {', '.join(self._player.offers)}"
+                )
+            while not self._player.offers[topic].get_subscription_count():
+                if time.monotonic() >= deadline_s:
+                    raise LinkError(f"nobody subscribes to {topic} after {timeout_s:g} s")
+                time.sleep(_POLL_S)
+        if self._player.flow is not None or self._settings["wait_for_subscribers"]:
+            time.sleep(_SETTLE_S)
+
+    def _play_section(self, reader: BagReader, start_ns: int, stop_ns: int) -> None:
+        span_s = (stop_ns - start_ns) / _NS
+        show = self._settings["progress"]
+        with ReplayProgress(span_s, self.get_logger().info, shown=show) as progress:
+            while True:
+                try:
+                    for played_s in self._player.play(
+                        reader.messages(list(self._player.offers), start_ns, stop_ns), start_ns
+                    ):
+                        progress.update(played_s, self.progress_text)
+                except BagError as error:
+                    # It comes after all that can be read; a loop need not say it again.
+                    if not self._damage:
+                        self.get_logger().error(str(error))
+                    self._damage = str(error)
+                self._played_s += span_s
+                if not self.loops:
+                    return
+
+    def _save_report(self) -> list[str]:
+        """Have the report saved once it is complete; return what is said of it, if anything."""
+        if self._publisher is None:
+            return []
+        timeout_s = self._settings["stall_timeout"]
+        if self._player.flow is not None:
+            self._publisher.wait_for(self._player.flow.done(), timeout_s)
+        return [self._publisher.save_report(timeout_s)]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; return its exit status.
+
+    Args:
+        args: command line without the program's name; None for that of the process.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    bag = parser().parse_args(remove_ros_args(["bag_replayer", *given])[1:]).bag
+    interrupts = Interrupts()
+    interrupts.listen()
+    try:
+        rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+        node = BagReplayer(bag, interrupts)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
+        sys.stderr.write(f"bag_replayer: {' '.join(str(error).split())}\n")
+        rclpy.try_shutdown()
+        return EXIT_USAGE
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor,), name="executor")
+    spinner.start()
+    try:
+        return _play(node)
+    finally:
+        interrupts.ignore()
+        executor.shutdown()
+        spinner.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _play(node: BagReplayer) -> int:
+    try:
+        return node.play()
+    except KeyboardInterrupt:
+        node.get_logger().info(f"interrupted: {node.progress_text()}")
+        return EXIT_OK if node.loops else EXIT_INTERRUPTED
+    except ConfigurationError as error:
+        node.get_logger().error(str(error))
+        return EXIT_USAGE
+    except BagError as error:
+        node.get_logger().error(str(error))
+        return EXIT_DAMAGED
+    except LinkError as error:
+        node.get_logger().error(str(error))
+        return EXIT_LOSS
+    except StallError as error:
+        node.get_logger().error(node.explain(error))
+        return EXIT_LOSS
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

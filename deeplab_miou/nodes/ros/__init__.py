@@ -1,0 +1,1 @@
+"""What nodes share with the middleware: conversions, diagnostics, receiving."""

@@ -1,0 +1,91 @@
+"""Our network against segmentation_models_pytorch's own code with the same random weights."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeplab_miou.model.checkpoints import load as checkpoints
+
+# Where requirements-parity.txt says to install it.
+FOLDER = Path(sys.prefix) / "parity"
+
+
+@pytest.fixture(scope="module")
+def smp():
+    """Import segmentation_models_pytorch although torchvision's operators are not loaded.
+
+    PyPI's torchvision is built for CUDA: on PyTorch for CPUs its library does not load, and its
+    import fails for want of two operators that no segmentation network calls.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    sys.path.append(str(FOLDER))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield importlib.import_module("segmentation_models_pytorch")
+    except ImportError as error:
+        pytest.skip(f"no segmentation_models_pytorch in {FOLDER} ({error})")
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+def randomize(network, seed):
+    """Draw weights and batch statistics that keep the features at about their scale."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(tensor, low, high):
+        tensor.data.copy_(low + (high - low) * torch.rand(tensor.shape, generator=generator))
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            draw(module.running_mean, -0.3, 0.3)
+            draw(module.running_var, 0.5, 1.5)
+            draw(module.weight, 0.4, 1.1)
+            draw(module.bias, -0.4, 0.4)
+        elif isinstance(module, torch.nn.Conv2d):
+            bound = (4.5 / module.weight[0].numel()) ** 0.5
+            draw(module.weight, -bound, bound)
+            if module.bias is not None:
+                draw(module.bias, -0.3, 0.3)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "stride", "options"),
+    [
+        ("mobilenet_v2", 16, {}),
+        ("mobilenet_v2", 8, {"decoder_channels": 64}),
+        ("resnet18", 16, {"decoder_aspp_separable": False, "decoder_channels": 64}),
+        ("resnet18", 8, {"decoder_channels": 32}),
+        ("resnet50", 16, {"decoder_channels": 32}),
+    ],
+)
+def test_logits_equal_those_of_the_original(smp, tmp_path, encoder, stride, options):
+    original = randomize(
+        smp.DeepLabV3Plus(
+            encoder, encoder_weights=None, classes=7, encoder_output_stride=stride, **options
+        ),
+        seed=stride,
+    )
+    path = tmp_path / "net.ckpt"
+    torch.save({"state_dict": {f"model.{k}": v for k, v in original.state_dict().items()}}, path)
+    ours = checkpoints.load(path, output_stride=stride).network
+    # smp takes multiples of 16 only; the larger one is wide enough for two of the atrous rates.
+    for size in ((64, 112), (208, 416)):
+        image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            expected, logits = original(image), ours(image)
+        assert expected.std() > 0.1, "logits too small for the comparison to mean anything"
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+        best = expected.topk(2, dim=1).values
+        differs = logits.argmax(1) != expected.argmax(1)
+        assert torch.all((best[:, 0] - best[:, 1])[differs] < 1e-4)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+
+from deeplab_miou.model.gpu import recorded
+from deeplab_miou.model.gpu.accelerator import CpuAccelerator
+from deeplab_miou.model.gpu.recorded import RecordedEngine
+
+
+class Convolution:
+    """A network of one layer."""
+
+    name = "convolution"
+    dtype = torch.float32
+
+    def __init__(self, device="cpu"):
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(5, 3, 3, 3, generator=generator).to(device)
+
+    def coarse_logits(self, images):
+        return torch.nn.functional.conv2d(images, self.weight, stride=4)
+
+
+def make_images(*shape, seed=0, device="cpu"):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+@pytest.fixture(autouse=True)
+def _inference():
+    with torch.inference_mode():
+        yield
+
+
+def test_replays_give_what_the_engine_gives(accelerator):
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+    assert replayed.name == f"convolution, recorded as {accelerator.recording}"
+    given = []
+    for seed in range(6):
+        for shape in ((1, 3, 16, 20), (2, 3, 16, 20), (1, 3, 9, 33)):
+            images = make_images(*shape, seed=seed, device=accelerator.device)
+            if seed % 2:
+                images = images.contiguous(memory_format=torch.channels_last)
+            given.append((images, images.clone()))
+            found = replayed.coarse_logits(images)
+            torch.testing.assert_close(found, engine.coarse_logits(images))
+    assert replayed.recorded
+    assert len(replayed._entries) == 3
+    assert all(torch.equal(images, before) for images, before in given), "the caller's are his own"
+
+
+def test_first_run_on_a_shape_is_the_engines(accelerator):
+    replayed = RecordedEngine(Convolution(accelerator.device), accelerator)
+    first = replayed.coarse_logits(make_images(1, 3, 16, 20, device=accelerator.device))
+    kept = first.clone()
+    replayed.coarse_logits(make_images(1, 3, 16, 20, seed=1, device=accelerator.device))
+    assert torch.equal(first, kept)
+
+
+def test_four_shapes_at_most_and_the_stale_one_gives_way(accelerator, monkeypatch):
+    monkeypatch.setattr(recorded, "_STALE", 6)
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+
+    def step(width):
+        images = make_images(1, 3, 16, width, seed=width, device=accelerator.device)
+        torch.testing.assert_close(replayed.coarse_logits(images), engine.coarse_logits(images))
+        return {shape[3] for shape in replayed._entries}
+
+    for width in (20, 24, 28, 32):
+        step(width)
+    assert step(36) == {20, 24, 28, 32}, "no room, and none of them is stale yet"
+    for width in (20, 28, 32):
+        assert step(width) == {20, 24, 28, 32}
+    assert step(36) == {20, 28, 32, 36}, "24 was not replayed for 7 runs"
+    for width in (20, 28, 32, 36):
+        assert step(width) == {20, 28, 32, 36}
+
+
+class Asked(CpuAccelerator):
+    """Keeps what recordings are to be made beside of, or refuses to make them."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.beside = []
+
+    def record(self, run, beside):
+        self.beside.append(beside)
+        if self.error is not None:
+            raise self.error
+        return super().record(run, beside)
+
+
+def test_recordings_share_their_memory():
+    accelerator = Asked()
+    replayed = RecordedEngine(Convolution(), accelerator)
+    for width in (20, 24, 28):
+        replayed.coarse_logits(make_images(1, 3, 16, width))
+    first = next(iter(replayed._entries.values())).recording
+    assert accelerator.beside == [None, first, first]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("operation not permitted\nwhile capturing"), "operation not permitted"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_recorded_runs_without(caplog, error, reason):
+    engine, accelerator = Convolution(), Asked(error)
+    replayed = RecordedEngine(engine, accelerator)
+    for seed in range(3):
+        for width in (20, 24):
+            images = make_images(1, 3, 16, width, seed=seed)
+            assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
+    assert len(accelerator.beside) == 1
+    assert caplog.messages == [f"a repeated call is not used: {reason}"]
+    assert replayed.name == "convolution"
+    assert not replayed.recorded
+
+
+class Unsteady(Convolution):
+    """Answers otherwise every time, as what reads memory that is no longer its own would."""
+
+    runs = 0
+
+    def coarse_logits(self, images):
+        self.runs += 1
+        return super().coarse_logits(images).roll(self.runs, dims=1)
+
+
+def test_replay_that_labels_otherwise_is_not_used(accelerator, caplog):
+    replayed = RecordedEngine(Unsteady(accelerator.device), accelerator)
+    for _ in range(3):
+        replayed.coarse_logits(make_images(1, 3, 64, 64, device=accelerator.device))
+    (message,) = caplog.messages
+    assert message.startswith(f"{accelerator.recording} is not used: a replay labels ")
+    assert not replayed.recorded
+
+
+def test_stopping_frees_the_recordings(accelerator, caplog):
+    engine = Convolution(accelerator.device)
+    replayed = RecordedEngine(engine, accelerator)
+    images = make_images(1, 3, 16, 20, device=accelerator.device)
+    replayed.coarse_logits(images)
+    (entry,) = replayed._entries.values()
+    memory = [weakref.ref(tensor) for tensor in (entry.images, entry.recording.output)]
+    del entry
+    replayed.stop("of the test")
+    replayed.stop("of nothing new")
+    assert [reference() for reference in memory] == [None, None]
+    assert caplog.messages == [f"{accelerator.recording} is not used: of the test"]
+    assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
+    assert not replayed.recorded
