@@ -1,11 +1,8 @@
 """Error bars of a stream's IoU: a block bootstrap over stamp time, in bounded memory.
 
-Neighbouring frames are alike, so that resampling single frames gives intervals that are far too
-short. Whole blocks of time are resampled instead (Carlstein, Annals of Statistics 1986). When
-there are more than ``max_blocks`` of them their length doubles: neighbours are added up in pairs.
-That costs next to nothing, as beyond some thirty blocks more of them hardly sharpen a variance
-(Schmeiser, Operations Research 1982), while longer ones are less alike. For the same reason blocks
-that are still found to be correlated are paired further before they are resampled.
+Resampling single frames gives intervals that are far too short, because neighbours are alike. Whole
+blocks of time are resampled instead (Carlstein, Annals of Statistics 1986); those that are still
+found to be correlated are paired first, and what correlation is left widens the interval.
 
 The interval is the expanded percentile interval (Hesterberg, The American Statistician 2015):
 percentiles of the replicates at the levels at which a normal distribution reaches the quantile of
@@ -16,13 +13,14 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.metric.anytime import MIN_DECORRELATED, anytime_radius
+from deeplab_miou.metric.blocks import MIN_BLOCKS, BlockSums, decorrelated, influence, widening
 from deeplab_miou.metric.scores import (
     check_absent_classes,
     check_weights,
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.scores import AbsentClasses
 
 _NS = 1_000_000_000
-# Fewer blocks than this cannot show how much they vary.
-MIN_BLOCKS = 8
 _AT_A_TIME = 100
 
 
@@ -53,12 +49,26 @@ class Intervals:
         iou: (n, 2) float64 bounds by class, NaN for classes that occur in too few blocks.
         blocks: how many blocks of time were resampled.
         reason: why ``miou`` has no interval, None where it has one.
+        miou_anytime: bounds that hold at every moment of the stream together, both NaN while there
+            are none, see `deeplab_miou.metric.anytime`.
+        iou_anytime: (n, 2) float64, likewise by class.
+        anytime_reason: why ``miou_anytime`` has no bounds yet, None where it has.
     """
 
     miou: tuple[float, float]
     iou: NDArray[np.float64]
     blocks: int
     reason: str | None
+    miou_anytime: tuple[float, float]
+    iou_anytime: NDArray[np.float64]
+    anytime_reason: str | None
+
+    @classmethod
+    def none(cls, num_classes: int, blocks: int, reason: str) -> Intervals:
+        """Return no intervals, and why."""
+        nothing = (math.nan, math.nan)
+        by_class = np.full((num_classes, 2), np.nan)
+        return cls(nothing, by_class, blocks, reason, nothing, by_class, reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,26 +116,19 @@ class BlockBootstrap:
     ) -> None:
         for name, value, least in (
             ("num_classes", num_classes, 1),
-            ("max_blocks", max_blocks, 2 * MIN_BLOCKS),
             ("replicates", replicates, 100),
             ("seed", seed, 0),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, but got {value}")
-        if not 1 / _NS <= block_s < math.inf:
-            raise ValueError(f"block_s must be at least a nanosecond, but got {block_s}")
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, but got {confidence}")
         self._num_classes = num_classes
-        self._first_block_ns = round(block_s * _NS)
-        self._max_blocks = max_blocks
+        # Intersection and union of each class.
+        self._sums = BlockSums((2, num_classes), block_s=block_s, max_blocks=max_blocks)
         self._replicates = replicates
         self._confidence = confidence
         self._seed = seed
-        self._lock = threading.Lock()
-        self._block_ns = self._first_block_ns
-        # By stamp // block length: (2, n) int64, intersection and union of each class.
-        self._blocks: dict[int, NDArray[np.int64]] = {}
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int | Sequence[int]) -> None:
         """Add one frame or several, in any order of stamps.
@@ -146,10 +149,8 @@ class BlockBootstrap:
         counts = class_counts(matrix.reshape(-1, n, n + 1))
         stamps = [stamp_ns] if isinstance(stamp_ns, int) else stamp_ns
         labelled = np.asarray(counts[:, 1].any(axis=1))
-        with self._lock:
-            for each, stamp, is_labelled in zip(counts, stamps, labelled, strict=True):
-                if is_labelled:
-                    self._add(each, stamp)
+        frames = zip(counts, stamps, labelled, strict=True)
+        self._sums.add((each, stamp) for each, stamp, is_labelled in frames if is_labelled)
 
     def intervals(
         self,
@@ -171,34 +172,48 @@ class BlockBootstrap:
         """
         check_absent_classes(absent_classes)
         weights = check_weights(class_weights, self._num_classes)
-        with self._lock:
-            block_ns = self._block_ns
-            blocks = {key: counts.copy() for key, counts in self._blocks.items()}
+        blocks = self._sums.read()
         if len(blocks) < MIN_BLOCKS:
-            return Intervals(
-                miou=(math.nan, math.nan),
-                iou=np.full((self._num_classes, 2), np.nan),
-                blocks=len(blocks),
-                reason=(
-                    f"an interval takes {MIN_BLOCKS} blocks of {block_ns / _NS:g} s with labelled "
-                    f"frames, and there are {len(blocks)}"
-                ),
+            return Intervals.none(
+                self._num_classes,
+                len(blocks),
+                f"an interval takes {MIN_BLOCKS} blocks of {blocks.block_ns / _NS:g} s with "
+                f"labelled frames, and there are {len(blocks)}",
             )
-        blocks = _decorrelated(blocks, weights)
+
+        def terms(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+            return influence(counts, weights, absent_classes)
+
+        blocks = decorrelated(blocks, terms)
         # float64 sums of integers are exact to 2^53: the result is the same on every machine.
-        counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
-        size = len(counts)
+        counts = blocks.counts.astype(np.float64)
+        pulls = terms(counts)
         occurs = (counts[:, 1] > 0).sum(axis=0)
         replicates = self._replicate(counts, weights, absent_classes)
-        bounds = _percentiles(replicates, [size, *occurs], self._confidence)
+        sizes = [len(blocks), *occurs]
+        found = _percentiles(replicates, sizes, self._confidence)
+        estimate = self._statistics(counts.sum(axis=0), weights, absent_classes)[:, np.newaxis]
+        bounds = np.clip(estimate + (found - estimate) * widening(pulls)[:, np.newaxis], 0.0, 1.0)
+        radius = anytime_radius(pulls, blocks.observed_s, self._confidence)[:, np.newaxis]
+        radius[np.array(sizes) < MIN_DECORRELATED] = np.nan
+        anytime = np.clip(estimate + radius * (-1.0, 1.0), 0.0, 1.0)
         reason = None
         if math.isnan(bounds[0, 0]):
             reason = "all class weights of the classes seen are zero"
+        anytime_reason = reason
+        if reason is None and math.isnan(anytime[0, 0]):
+            anytime_reason = (
+                f"bounds for every moment take {MIN_DECORRELATED} blocks of time that are not "
+                f"alike, and there are {len(blocks)}"
+            )
         return Intervals(
             miou=(float(bounds[0, 0]), float(bounds[0, 1])),
             iou=bounds[1:],
-            blocks=size,
+            blocks=len(blocks),
             reason=reason,
+            miou_anytime=(float(anytime[0, 0]), float(anytime[0, 1])),
+            iou_anytime=anytime[1:],
+            anytime_reason=anytime_reason,
         )
 
     def timeline(self, *, absent_classes: AbsentClasses = "exclude") -> Timeline:
@@ -211,31 +226,14 @@ class BlockBootstrap:
             ValueError: ``absent_classes`` is unknown.
         """
         check_absent_classes(absent_classes)
-        with self._lock:
-            block_ns = self._block_ns
-            keys = sorted(self._blocks)
-            counts = np.array([self._blocks[key] for key in keys], np.float64)
-        counts = counts.reshape(-1, 2, self._num_classes)
+        blocks = self._sums.read()
         equal = np.ones(self._num_classes)
-        miou = mean_iou(divide(counts[:, 0], counts[:, 1]), equal, absent_classes)
-        return Timeline(block_ns, np.array(keys, np.int64) * block_ns, miou)
+        miou = self._statistics(blocks.counts.astype(np.float64), equal, absent_classes)[..., 0]
+        return Timeline(blocks.block_ns, blocks.keys * blocks.block_ns, miou)
 
     def reset(self) -> None:
         """Forget all frames and start again with blocks of ``block_s``."""
-        with self._lock:
-            self._block_ns = self._first_block_ns
-            self._blocks = {}
-
-    def _add(self, counts: NDArray[np.int64], stamp_ns: int) -> None:
-        key = stamp_ns // self._block_ns
-        held = self._blocks.get(key)
-        if held is not None:
-            held += counts
-            return
-        self._blocks[key] = counts.copy()
-        while len(self._blocks) > self._max_blocks:
-            self._block_ns *= 2
-            self._blocks = _paired(self._blocks)
+        self._sums.reset()
 
     def _replicate(
         self,
@@ -257,10 +255,19 @@ class BlockBootstrap:
             part = statistics[first : first + _AT_A_TIME]
             times = _draw(random, len(part), len(counts))
             # Not `@`: its library's threads spin for a tenth of a second after each such product.
-            intersection, union = np.einsum("rb,bkc->krc", times, counts)
-            part[:, 1:] = divide(intersection, union)
-            part[:, 0] = mean_iou(part[:, 1:], weights, absent_classes)
+            part[:] = self._statistics(
+                np.einsum("rb,bkc->rkc", times, counts), weights, absent_classes
+            )
         return statistics
+
+    @staticmethod
+    def _statistics(
+        counts: NDArray[np.float64], weights: NDArray[np.float64], absent_classes: AbsentClasses
+    ) -> NDArray[np.float64]:
+        """Return mIoU and IoU, (..., 1 + n), of (..., 2, n) counts."""
+        iou = divide(counts[..., 0, :], counts[..., 1, :])
+        mean = mean_iou(iou, weights, absent_classes)
+        return np.concatenate((mean[..., np.newaxis], iou), axis=-1)
 
 
 def _draw(random: np.random.Generator, replicates: int, blocks: int) -> NDArray[np.float64]:
@@ -269,37 +276,6 @@ def _draw(random: np.random.Generator, replicates: int, blocks: int) -> NDArray[
     drawn += np.arange(replicates)[:, np.newaxis] * blocks
     times = np.bincount(drawn.reshape(-1), minlength=drawn.size)
     return times.reshape(replicates, blocks).astype(np.float64)
-
-
-def _paired(blocks: dict[int, NDArray[np.int64]]) -> dict[int, NDArray[np.int64]]:
-    """Return blocks of twice the length."""
-    paired: dict[int, NDArray[np.int64]] = {}
-    for key, counts in blocks.items():
-        held = paired.get(key // 2)
-        paired[key // 2] = counts if held is None else held + counts
-    return paired
-
-
-def _decorrelated(
-    blocks: dict[int, NDArray[np.int64]], weights: NDArray[np.float64]
-) -> dict[int, NDArray[np.int64]]:
-    """Pair blocks while neighbours pull mIoU the same way and `MIN_BLOCKS` remain.
-
-    A block's pull is its term of the first-order change of mIoU: the sum over classes of
-    ``w_c (intersection - IoU_c union) / union of all blocks``.
-    """
-    while True:
-        paired = _paired(blocks)
-        if len(paired) < MIN_BLOCKS:
-            return blocks
-        counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
-        total = counts.sum(axis=0)
-        residual = counts[:, 0] - np.nan_to_num(divide(*total)) * counts[:, 1]
-        pull = np.einsum("bc,c->b", np.nan_to_num(divide(residual, total[1])), weights)
-        # Not a test of significance: pairing in vain costs little width, not pairing costs cover.
-        if pull[1:] @ pull[:-1] <= 0:
-            return blocks
-        blocks = paired
 
 
 def _percentiles(

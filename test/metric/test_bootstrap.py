@@ -8,7 +8,8 @@ import pytest
 from scipy import stats  # comes with scikit-learn
 
 from deeplab_miou.metric import bootstrap as module
-from deeplab_miou.metric.bootstrap import MIN_BLOCKS, BlockBootstrap
+from deeplab_miou.metric.blocks import MIN_BLOCKS
+from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 
 SECOND = 1_000_000_000
@@ -44,24 +45,30 @@ def test_intervals_hold_the_scores():
 
 def test_matches_resampling_written_out():
     bootstrap = fill(BlockBootstrap(3, replicates=200, seed=5), frames(100))
-    blocks = bootstrap._blocks
-    # Uncorrelated, so that nothing is paired: the test resamples the same blocks.
     found = bootstrap.intervals(class_weights=[1, 2, 0])
-    keys = sorted(blocks)
-    while len(keys) > found.blocks:
-        blocks = module._paired(blocks)
-        keys = sorted(blocks)
-    drawn = module._draw(np.random.default_rng(5), 200, len(keys)).astype(int)
-    assert (drawn.sum(axis=1) == len(keys)).all()
-    means = []
-    for times in drawn:
-        total = sum(blocks[key] * int(k) for key, k in zip(keys, times, strict=True))
+    blocks = bootstrap._sums.read()
+    while len(blocks) > found.blocks:
+        blocks = blocks.paired()
+    size = len(blocks)
+
+    def weighted(total):
         iou = total[0] / total[1]
-        means.append((iou[0] + 2 * iou[1]) / 3)
-    quantile = stats.t.ppf(0.975, len(keys) - 1) * math.sqrt(len(keys) / (len(keys) - 1))
+        return (iou[0] + 2 * iou[1]) / 3
+
+    drawn = module._draw(np.random.default_rng(5), 200, size).astype(int)
+    assert (drawn.sum(axis=1) == size).all()
+    means = [weighted(np.einsum("b,bkc->kc", times, blocks.counts)) for times in drawn]
+    quantile = stats.t.ppf(0.975, size - 1) * math.sqrt(size / (size - 1))
     level = NormalDist().cdf(-quantile)
-    expected = np.quantile(means, [level, 1 - level])
-    np.testing.assert_allclose(found.miou, expected, rtol=1e-4)
+    whole = blocks.counts.sum(axis=0)
+    estimate = weighted(whole)
+    # What leaving out a block changes, to first order.
+    pull = np.array([estimate - weighted(whole - block) for block in blocks.counts])
+    pull -= pull.mean()
+    correlation = max(0, (pull[1:] * pull[:-1]).sum() / (pull**2).sum() + 2 / size)
+    factor = math.sqrt((1 + correlation) / (1 - correlation))
+    expected = estimate + factor * (np.quantile(means, [level, 1 - level]) - estimate)
+    np.testing.assert_allclose(found.miou, expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("freedom", [7, 8, 12, 31, 63])
@@ -77,53 +84,11 @@ def test_same_frames_and_seed_give_the_same_intervals():
     random.Random(2).shuffle(shuffled)  # noqa: S311 - not a secret
     second = fill(BlockBootstrap(3, seed=4), shuffled)
     other = fill(BlockBootstrap(3, seed=5), stream)
-    assert first._blocks.keys() == second._blocks.keys()
+    assert first._sums.read().keys.tolist() == second._sums.read().keys.tolist()
     expected = bounds_of(first.intervals())
     assert bounds_of(first.intervals()) == expected
     assert bounds_of(second.intervals()) == expected
     assert bounds_of(other.intervals()) != expected
-
-
-def test_memory_does_not_grow():
-    bootstrap = BlockBootstrap(3, max_blocks=16)
-    matrix = np.ones((3, 4), np.int64)
-    for i in range(5000):
-        bootstrap.update(matrix, i * SECOND)
-        assert len(bootstrap._blocks) <= 16
-    assert sum(counts[0, 0] for counts in bootstrap._blocks.values()) == 5000
-    assert bootstrap._block_ns == 512 * SECOND
-    assert len(bootstrap._blocks) >= 8
-
-
-def test_pairing_adds_up_neighbours():
-    bootstrap = BlockBootstrap(3, max_blocks=16, block_s=0.5)
-    stream = list(frames(300, step_ns=SECOND // 4))
-    fill(bootstrap, stream)
-    assert bootstrap._block_ns == 8 * SECOND
-    for key, counts in bootstrap._blocks.items():
-        inside = sum(m for m, stamp in stream if stamp // (8 * SECOND) == key)
-        scores = compute_scores(inside)
-        np.testing.assert_array_equal(counts[0], scores.true_positive)
-        np.testing.assert_array_equal(
-            counts[1], scores.true_positive + scores.false_positive + scores.false_negative
-        )
-
-
-def test_far_and_negative_stamps():
-    bootstrap = BlockBootstrap(3, max_blocks=16)
-    rng = np.random.default_rng(0)
-    for stamp in [-(2**62), -1, 0, 2**62, *(int(s) for s in rng.integers(-(2**62), 2**62, 60))]:
-        bootstrap.update(np.ones((3, 4), np.int64), stamp)
-    assert len(bootstrap._blocks) <= 16
-    assert sum(counts[0, 0] for counts in bootstrap._blocks.values()) == 64
-
-
-def test_sessions_years_apart_keep_their_blocks():
-    bootstrap = BlockBootstrap(3)
-    for session in range(3):
-        for i in range(20):
-            bootstrap.update(np.ones((3, 4), np.int64), session * 10**17 + i * SECOND)
-    assert len(bootstrap._blocks) == 60
 
 
 @pytest.mark.parametrize("blocks", range(MIN_BLOCKS))
@@ -188,6 +153,64 @@ def test_correlated_blocks_are_paired():
     assert wandering.intervals().blocks <= 15
 
 
+def drive(seconds, seed, amplitude=0.1):
+    """One class whose IoU is 0.5 on average and wanders within a tenth of a second."""
+    quality = 0.5 + amplitude * np.random.default_rng(seed).standard_normal((seconds, 10))
+    hits = np.rint(1e4 * np.clip(quality, 0, 1)).astype(np.int64).sum(axis=1)
+    for second, hit in enumerate(hits):
+        yield np.array([[hit, 100_000 - hit]]), second * SECOND
+
+
+def test_bounds_for_every_moment_hold_at_every_moment():
+    """bench/bootstrap_coverage.py --anytime in short: 60 streams, a look every 20 s."""
+    wrong = wrong_at_once = looks = 0
+    for seed in range(60):
+        bootstrap = BlockBootstrap(1, replicates=100)
+        missed, missed_at_once = False, False
+        for second, (matrix, stamp) in enumerate(drive(600, seed), 1):
+            bootstrap.update(matrix, stamp)
+            if second % 20 == 0:
+                found = bootstrap.intervals()
+                lower, upper = found.miou_anytime
+                looks += found.anytime_reason is None
+                missed |= lower > 0.5 or upper < 0.5
+                missed_at_once |= not found.miou[0] <= 0.5 <= found.miou[1]
+        wrong += missed
+        wrong_at_once += missed_at_once
+    assert looks > 60 * 30 / 2
+    assert wrong <= 6
+    assert wrong_at_once >= 12
+
+
+def test_bounds_for_every_moment_are_the_published_boundary():
+    found = fill(BlockBootstrap(1), drive(64, 3))
+    intervals = found.intervals()
+    blocks = found._sums.read()
+    while len(blocks) > intervals.blocks:
+        blocks = blocks.paired()
+    size = len(blocks)
+    hits, union = blocks.counts[:, :, 0].T
+    estimate = hits.sum() / union.sum()
+    residuals = (hits - estimate * union) / union.mean()
+    # Theorem 2.2 of Waudby-Smith et al., a block as a sample; rho for 300 s in such blocks.
+    alpha, length_s = 0.05, blocks.block_ns / SECOND
+    rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / (300 / length_s)
+    variance = residuals.var(ddof=1) * (size - 1) / stats.chi2.ppf(0.2, size - 1)
+    mixed = size * rho2 + 1
+    radius = math.sqrt(variance * 2 * mixed / (size**2 * rho2) * math.log(mixed**0.5 / alpha))
+    expected = [estimate - radius, estimate + radius]
+    np.testing.assert_allclose(intervals.miou_anytime, expected, atol=0.01 * radius)
+    np.testing.assert_allclose(intervals.iou_anytime[0], expected, atol=0.01 * radius)
+
+
+def test_bounds_for_every_moment_wait_for_blocks_that_are_not_alike():
+    found = fill(BlockBootstrap(3), frames(15, step_ns=SECOND)).intervals()
+    assert found.reason is None
+    assert np.isnan(found.miou_anytime).all()
+    assert np.isnan(found.iou_anytime).all()
+    assert found.anytime_reason.startswith("bounds for every moment take 16 blocks")
+
+
 def test_interval_widens_with_confidence():
     widths = []
     for confidence in (0.5, 0.9, 0.95, 0.99):
@@ -199,7 +222,7 @@ def test_interval_widens_with_confidence():
 
 def test_reset():
     bootstrap = fill(BlockBootstrap(3, max_blocks=16), frames(900))
-    assert bootstrap._block_ns > SECOND
+    assert bootstrap.timeline().block_ns > SECOND
     bootstrap.reset()
     assert bootstrap.intervals().blocks == 0
     once = fill(BlockBootstrap(3, max_blocks=16), frames(60))

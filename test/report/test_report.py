@@ -45,6 +45,9 @@ def make_report(names=("road", "car", "pole"), **changes):
         iou=np.array([[0.5, 0.7], [0.3, 0.6], [math.nan, math.nan]]),
         blocks=12,
         reason=None,
+        miou_anytime=(0.3, 0.9),
+        iou_anytime=np.array([[0.4, 0.8], [0.2, 0.7], [math.nan, math.nan]]),
+        anytime_reason=None,
     )
     values = {
         "class_names": names,
