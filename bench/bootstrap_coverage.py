@@ -6,7 +6,8 @@ ratio of its expected intersection and union, which no finite stream shows exact
 95 % should hold the truth in 95 of 100 streams, whatever the correlation.
 
     python bench/bootstrap_coverage.py [--streams 500]
-    python bench/bootstrap_coverage.py --cost    what it costs to add frames and to read intervals
+    python bench/bootstrap_coverage.py --anytime    how often an interval is wrong at some look
+    python bench/bootstrap_coverage.py --cost       what it costs to add frames, to read intervals
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from machine import describe
 from numpy.typing import NDArray
 
-from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.metric.bootstrap import BlockBootstrap, Intervals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -32,6 +37,8 @@ QUALITY = np.linspace(-0.5, 2.5, CLASSES)  # logit of each class's typical IoU
 PIXELS = np.geomspace(2e5, 2e3, CLASSES)
 SHARED, OWN, SIZE = 0.5, 0.4, 0.5  # standard deviations: shared and own quality, log of size
 BATCH = 20
+HOUR_S = 3600
+LOOKS = 60
 FRAME_REPLICATES = 200
 
 
@@ -117,6 +124,55 @@ def row(phi: float, seconds: int, streams: int) -> str:
     )
 
 
+def looks() -> list[int]:
+    """Return at which seconds of an hour one looks: ever more seldom, from ten seconds on."""
+    return sorted({round(second) for second in np.geomspace(10, HOUR_S, LOOKS)})
+
+
+def anytime_row(phi: float, streams: int) -> str:
+    """Return the table's row of one correlation: streams of an hour, looked at again and again."""
+    truth = np.concatenate(([true_iou().mean()], true_iou()))
+    random = np.random.default_rng([round(phi * 100), HOUR_S])
+    fixed, anytime = np.zeros(1 + CLASSES), np.zeros(1 + CLASSES)
+    widths, began = [], []
+    for _ in range(streams):
+        found = list(watch(make_streams(random, 1, HOUR_S * RATE_HZ, phi)[0]))
+        fixed += np.any([misses(each.miou, each.iou, truth) for _, each in found], axis=0)
+        anytime += np.any(
+            [misses(each.miou_anytime, each.iou_anytime, truth) for _, each in found], axis=0
+        )
+        began += [second for second, each in found if each.anytime_reason is None][:1]
+        last = found[-1][1]
+        widths.append([upper - lower for lower, upper in (last.miou, last.miou_anytime)])
+    fixed, anytime = fixed / streams, anytime / streams
+    fixed_width, anytime_width = np.mean(widths, axis=0)
+    return (
+        f"| {-1 / RATE_HZ / math.log(phi):.2f} s | {fixed[0]:.3f} | {anytime[0]:.3f} "
+        f"| {fixed[1:].min():.3f}-{fixed[1:].max():.3f} "
+        f"| {anytime[1:].min():.3f}-{anytime[1:].max():.3f} "
+        f"| {fixed_width:.4f} | {anytime_width:.4f} | {np.median(began):.0f} s |"
+    )
+
+
+def watch(stream: Counts) -> Iterator[tuple[int, Intervals]]:
+    """Look at the intervals of an hour's stream ever more seldom, from ten seconds on."""
+    seconds = stream.reshape(HOUR_S, RATE_HZ, 2, CLASSES).sum(axis=1)
+    bootstrap = BlockBootstrap(CLASSES, replicates=200)
+    first = 0
+    for last in sorted({round(second) for second in np.geomspace(10, HOUR_S, LOOKS)}):
+        matrices = np.stack([matrix_of(counts) for counts in seconds[first:last]])
+        bootstrap.update(matrices, [second * 1_000_000_000 for second in range(first, last)])
+        first = last
+        yield last, bootstrap.intervals()
+
+
+def misses(miou: tuple[float, float], iou: Floats, truth: Floats) -> NDArray[np.bool_]:
+    """Return whether the bounds of mIoU and of each class miss the truth."""
+    lower, upper = np.vstack((miou, iou)).T
+    missed: NDArray[np.bool_] = (lower > truth) | (truth > upper)
+    return missed
+
+
 def cost(classes: int) -> str:
     """Return what an hour at 30 Hz costs: a frame, alone or one of 64, and reading intervals."""
     random = np.random.default_rng(classes)
@@ -149,6 +205,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Coverage of the bootstrap's intervals.")
     parser.add_argument("--streams", type=int, default=500, help="streams a row")
+    parser.add_argument(
+        "--anytime", action="store_true", help="watch streams of an hour instead of looking once"
+    )
     parser.add_argument("--cost", action="store_true", help="time instead of coverage")
     options = parser.parse_args()
     streams = options.streams
@@ -158,6 +217,15 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for classes in (19, 150):
             print(cost(classes), flush=True)
+        return
+    if options.anytime:
+        print(
+            "| correlation time | mIoU ever wrong, fixed | anytime | IoU ever wrong, fixed "
+            "| anytime | width after an hour, fixed | anytime | begins after |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        for phi in (*PHI, 0.99):
+            print(anytime_row(phi, streams), flush=True)
         return
     print(
         "| stream | correlation time | length in such times | coverage, mIoU | coverage, IoU |",

@@ -6,9 +6,10 @@ here the asymptotic one of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time
 limit theory and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2), which
 Robbins' normal mixture gives, over the linearised values of blocks of time.
 
-It holds once the variance is known well enough: it begins with 16 blocks that no longer resemble
-their neighbours, and takes the upper 80 % bound of their variance. `bench/bootstrap_coverage.py
---anytime` shows how often each kind of interval is ever wrong.
+It holds once the variance is known well enough. So it takes the longest blocks of which there are
+at least 16, the upper 90 % bound of their variance, and an allowance for what correlation is left
+between neighbours. `bench/bootstrap_coverage.py --anytime` shows how often each kind of interval is
+ever wrong.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.metric.blocks import widening
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_DECORRELATED = 16
+MIN_BLOCKS = 16
 # The sequence is tightest for a stream of about this length.
 TIGHTEST_S = 300.0
-_VARIANCE_LEVEL = 0.8
+_VARIANCE_LEVEL = 0.9
 
 
 def anytime_radius(
@@ -34,8 +37,8 @@ def anytime_radius(
     """Return half the width of the anytime-valid interval of each statistic.
 
     Args:
-        terms: (k, m) first-order terms of m statistics in k decorrelated blocks, see
-            `deeplab_miou.metric.blocks.influence`.
+        terms: (k, m) first-order terms of m statistics in the k longest blocks of which there are
+            16, see `deeplab_miou.metric.blocks`.
         observed_s: time that the blocks cover, seconds.
         confidence: share of streams in which the bounds hold at every moment.
 
@@ -43,16 +46,19 @@ def anytime_radius(
         (m,) float64; NaN while there are fewer than 16 blocks.
     """
     size = len(terms)
-    if size < MIN_DECORRELATED:
+    if size < MIN_BLOCKS:
         return np.full(terms.shape[1], math.nan)
-    alpha = 1 - confidence
+    variance = (terms**2).sum(axis=0) * size / (size - 1) * _variance_bound(size)
+    radius: NDArray[np.float64] = np.sqrt(variance) * widening(terms)
+    return radius * _boundary(observed_s, 1 - confidence)
+
+
+def _boundary(elapsed_s: float, alpha: float) -> float:
+    """Return by how many standard errors the estimate may be off, at this time and all others."""
     # The rho that makes the bound tightest at TIGHTEST_S (ibid., appendix B.2).
     tuned = -2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))
-    elapsed = tuned * observed_s / TIGHTEST_S
-    boundary = math.sqrt(2 * (1 + 1 / elapsed) * math.log(math.sqrt(elapsed + 1) / alpha))
-    variance = (terms**2).sum(axis=0) * size / (size - 1)
-    radius: NDArray[np.float64] = boundary * np.sqrt(variance * _variance_bound(size))
-    return radius
+    elapsed = tuned * elapsed_s / TIGHTEST_S
+    return math.sqrt(2 * (1 + 1 / elapsed) * math.log(math.sqrt(elapsed + 1) / alpha))
 
 
 def _variance_bound(size: int) -> float:

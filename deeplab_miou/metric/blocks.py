@@ -62,6 +62,11 @@ class TimeBlocks:
         np.add.at(counts, place, self.counts)
         return TimeBlocks(2 * self.block_ns, keys, counts)
 
+    def longest(self, least: int) -> TimeBlocks:
+        """Return the longest blocks of which there are at least ``least``, or these."""
+        paired = self.paired()
+        return self if len(paired) < least else paired.longest(least)
+
 
 class BlockSums:
     """Thread-safe sums by blocks of stamp time; memory does not grow with the stream.

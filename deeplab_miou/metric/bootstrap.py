@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.metric.anytime import MIN_DECORRELATED, anytime_radius
+from deeplab_miou.metric import anytime
 from deeplab_miou.metric.blocks import MIN_BLOCKS, BlockSums, decorrelated, influence, widening
 from deeplab_miou.metric.scores import (
     check_absent_classes,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from deeplab_miou.metric.blocks import TimeBlocks
     from deeplab_miou.metric.scores import AbsentClasses
 
 _NS = 1_000_000_000
@@ -184,35 +185,37 @@ class BlockBootstrap:
         def terms(counts: NDArray[np.float64]) -> NDArray[np.float64]:
             return influence(counts, weights, absent_classes)
 
+        longest = blocks.longest(anytime.MIN_BLOCKS)
         blocks = decorrelated(blocks, terms)
         # float64 sums of integers are exact to 2^53: the result is the same on every machine.
         counts = blocks.counts.astype(np.float64)
-        pulls = terms(counts)
-        occurs = (counts[:, 1] > 0).sum(axis=0)
         replicates = self._replicate(counts, weights, absent_classes)
-        sizes = [len(blocks), *occurs]
-        found = _percentiles(replicates, sizes, self._confidence)
+        found = _percentiles(replicates, _contributing(blocks), self._confidence)
         estimate = self._statistics(counts.sum(axis=0), weights, absent_classes)[:, np.newaxis]
-        bounds = np.clip(estimate + (found - estimate) * widening(pulls)[:, np.newaxis], 0.0, 1.0)
-        radius = anytime_radius(pulls, blocks.observed_s, self._confidence)[:, np.newaxis]
-        radius[np.array(sizes) < MIN_DECORRELATED] = np.nan
-        anytime = np.clip(estimate + radius * (-1.0, 1.0), 0.0, 1.0)
+        bounds = np.clip(
+            estimate + (found - estimate) * widening(terms(counts))[:, np.newaxis], 0.0, 1.0
+        )
+        radius = anytime.anytime_radius(
+            terms(longest.counts.astype(np.float64)), longest.observed_s, self._confidence
+        )
+        radius[_contributing(longest) < anytime.MIN_BLOCKS] = np.nan
+        always = np.clip(estimate + radius[:, np.newaxis] * (-1.0, 1.0), 0.0, 1.0)
         reason = None
         if math.isnan(bounds[0, 0]):
             reason = "all class weights of the classes seen are zero"
         anytime_reason = reason
-        if reason is None and math.isnan(anytime[0, 0]):
+        if reason is None and math.isnan(always[0, 0]):
             anytime_reason = (
-                f"bounds for every moment take {MIN_DECORRELATED} blocks of time that are not "
-                f"alike, and there are {len(blocks)}"
+                f"bounds for every moment take {anytime.MIN_BLOCKS} blocks of "
+                f"{longest.block_ns / _NS:g} s with labelled frames, and there are {len(longest)}"
             )
         return Intervals(
             miou=(float(bounds[0, 0]), float(bounds[0, 1])),
             iou=bounds[1:],
             blocks=len(blocks),
             reason=reason,
-            miou_anytime=(float(anytime[0, 0]), float(anytime[0, 1])),
-            iou_anytime=anytime[1:],
+            miou_anytime=(float(always[0, 0]), float(always[0, 1])),
+            iou_anytime=always[1:],
             anytime_reason=anytime_reason,
         )
 
@@ -278,8 +281,14 @@ def _draw(random: np.random.Generator, replicates: int, blocks: int) -> NDArray[
     return times.reshape(replicates, blocks).astype(np.float64)
 
 
+def _contributing(blocks: TimeBlocks) -> NDArray[np.int64]:
+    """Return how many blocks say something of mIoU and of each IoU, (1 + n,)."""
+    occurs = (blocks.counts[:, 1] > 0).sum(axis=0)
+    return np.concatenate(([len(blocks)], occurs))
+
+
 def _percentiles(
-    replicates: NDArray[np.float64], blocks: Sequence[int], confidence: float
+    replicates: NDArray[np.float64], blocks: NDArray[np.int64], confidence: float
 ) -> NDArray[np.float64]:
     """Return the expanded percentile intervals of (replicates, k) statistics as (k, 2).
 
