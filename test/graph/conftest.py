@@ -187,10 +187,16 @@ class Inbox:
         self.topic = topic
         self.messages = []
 
-    def wait(self, predicate=lambda _: True, timeout_s=_TIMEOUT_S):
-        """Return the first message, of those that came and will come, that a predicate takes."""
+    def wait(self, predicate=lambda _: True, timeout_s=_TIMEOUT_S, *, after=None):
+        """Return the first message, of those that came and will come, that a predicate takes.
+
+        With `after`, a message of the inbox, only what came later is looked at: whatever a node
+        says at first would else answer for what it says in the end.
+        """
         __tracebackhide__ = True
         seen = 0
+        if after is not None:
+            seen = 1 + next(i for i, each in enumerate(self.messages) if each is after)
 
         def look():
             nonlocal seen
@@ -349,6 +355,14 @@ class GraphClient:
         request = ChangeState.Request()
         request.transition.label = label
         return self.call(ChangeState, f"{node}/change_state", request).success
+
+    def bring_up(self, node):
+        """Configure and activate a node that then knows all publishers that we have made so far.
+
+        Those that it discovers while it runs come to it at any time, on a busy machine late.
+        """
+        assert self.transition(node, "configure")
+        assert self.transition(node, "activate")
 
     def wait_for_state(self, node, label, timeout_s=_TIMEOUT_S):
         self.wait_until(

@@ -280,7 +280,8 @@ def test_incompatible_quality_of_service_is_told_with_both_sides(start, graph):
 
 def test_a_topic_that_nobody_publishes_is_told_with_what_is_there(start, graph):
     graph.node.create_publisher(Image, "/front/image", 1)
-    node = start(startup_timeout=0.5)
+    node = start(startup_timeout=0.5, autostart=False)
+    graph.bring_up(EVALUATOR)
     assert "/front/image" in node.wait_for_output(f"topic {IMAGE}: nobody publishes")
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
     status = diagnostics.wait(lambda m: m.status[0].message.startswith(f"topic {IMAGE}"))

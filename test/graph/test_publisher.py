@@ -181,11 +181,13 @@ def test_contradictions_are_refused_and_seen_in_diagnostics(start, graph, result
             and values.get("refused: malformed") == "1"
         )
 
-    diagnostics.wait(warned)
+    warning = diagnostics.wait(warned)
     assert "'/other'" in process.wait_for_output("classes")
     assert "'/broken'" in process.wait_for_output("2 counts, expected 12")
     # The warning ends with its cause, and nothing was mixed.
-    fine = diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+    fine = diagnostics.wait(
+        lambda message: message.status[0].level == DiagnosticStatus.OK, after=warning
+    )
     assert fine.status[0].message.startswith("mIoU 0."), fine.status[0].message
     publisher.publish(confusion(sequence=2, times=2))
     assert list(result.wait(frames(2)).sources) == [EVALUATOR]
@@ -207,7 +209,8 @@ def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
 
 def test_silence_names_what_does_publish(start, graph):
     graph.publisher(ConfusionMatrix, "/left/confusion", LATCHED, subscribers=0)
-    process = start(startup_timeout=0.5)
+    process = start(startup_timeout=0.5, autostart=False)
+    graph.bring_up(PUBLISHER)
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
     status = diagnostics.wait(lambda message: "/left/confusion" in message.status[0].message)
     assert status.status[0].level == DiagnosticStatus.WARN
@@ -277,10 +280,10 @@ def test_report_that_cannot_be_written_is_an_answer_and_an_error(
     assert not answer.success
     assert str(folder) in answer.message
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
-    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.ERROR)
+    failed = diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.ERROR)
     folder.unlink()
     assert trigger(graph, "save_report").success
-    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK)
+    diagnostics.wait(lambda message: message.status[0].level == DiagnosticStatus.OK, after=failed)
 
 
 def test_lifecycle_round_and_round(start, graph, result, evaluator):
