@@ -164,6 +164,9 @@ def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
         "miou": list(intervals.miou),
         "blocks": intervals.blocks,
         "reason": intervals.reason,
+        "miou_anytime": list(intervals.miou_anytime),
+        "iou_anytime": intervals.iou_anytime.tolist(),
+        "anytime_reason": intervals.anytime_reason,
     }
 
 

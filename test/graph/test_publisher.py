@@ -91,6 +91,7 @@ def test_known_matrix_gives_the_known_score(start, result, evaluator):
     assert list(message.sources) == [EVALUATOR]
     assert (message.images.received, message.images.waiting) == (2, 1)
     assert math.isnan(message.miou_lower)
+    assert math.isnan(message.miou_anytime_upper)
     assert message.interval_note
 
 

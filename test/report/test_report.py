@@ -95,7 +95,14 @@ def test_json_holds_what_the_agreement_names():
         "false_positive": 2,
         "false_negative": 2,
     }
-    assert content["intervals"] == {"miou": [0.4, 0.8], "blocks": 12, "reason": None}
+    assert content["intervals"] == {
+        "miou": [0.4, 0.8],
+        "blocks": 12,
+        "reason": None,
+        "miou_anytime": [0.3, 0.9],
+        "iou_anytime": [[0.4, 0.8], [0.2, 0.7], [None, None]],
+        "anytime_reason": None,
+    }
     assert content["window"] is None
     for key in ("weighted_miou", "frequency_weighted_iou", "pixel_accuracy", "mean_accuracy"):
         assert 0 < content[key] < 1

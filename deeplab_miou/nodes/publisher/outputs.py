@@ -82,12 +82,14 @@ def mean_iou_message(result: Result) -> MeanIoU:
     ):
         setattr(message, name, math.nan if scores is None else getattr(scores, name))
     message.miou_lower = message.miou_upper = math.nan
+    message.miou_anytime_lower = message.miou_anytime_upper = math.nan
     if intervals is None:
         message.interval_note = (
             "nothing counted yet" if scores is None else "only ~/result has intervals"
         )
     else:
-        message.miou_lower, message.miou_upper = (float(bound) for bound in intervals.miou)
+        message.miou_lower, message.miou_upper = intervals.miou
+        message.miou_anytime_lower, message.miou_anytime_upper = intervals.miou_anytime
         message.interval_note = intervals.reason or ""
     if scores is None:
         return message
