@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats  # comes with scikit-learn
 
-from deeplab_miou.metric import bootstrap as module
+from deeplab_miou.metric import resampling
 from deeplab_miou.metric.blocks import MIN_BLOCKS
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
@@ -55,7 +55,7 @@ def test_matches_resampling_written_out():
         iou = total[0] / total[1]
         return (iou[0] + 2 * iou[1]) / 3
 
-    drawn = module._draw(np.random.default_rng(5), 200, size).astype(int)
+    drawn = resampling._draw(np.random.default_rng(5), 200, size).astype(int)
     assert (drawn.sum(axis=1) == size).all()
     means = [weighted(np.einsum("b,bkc->kc", times, blocks.counts)) for times in drawn]
     quantile = stats.t.ppf(0.975, size - 1) * math.sqrt(size / (size - 1))
@@ -74,7 +74,7 @@ def test_matches_resampling_written_out():
 @pytest.mark.parametrize("freedom", [7, 8, 12, 31, 63])
 @pytest.mark.parametrize("p", [0.9, 0.95, 0.975, 0.995])
 def test_student_quantiles(freedom, p):
-    assert module._student_t(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=2e-3)
+    assert resampling._student_t(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=2e-3)
 
 
 def test_same_frames_and_seed_give_the_same_intervals():
