@@ -32,7 +32,15 @@ setup(
     name=PACKAGE,
     version=VERSION,
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "demo/*.safetensors", "report/*.html"]},
+    package_data={
+        PACKAGE: [
+            "py.typed",
+            "demo/*.safetensors",
+            "report/*.html",
+            "report/*.css",
+            "comparison/*.html",
+        ]
+    },
     data_files=share_files(),
     zip_safe=False,
     maintainer="deeplab_miou maintainers",

@@ -13,7 +13,8 @@ from deeplab_miou.errors import BagError, DeeplabMiouError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, NOT_GOOD_ENOUGH = 0, 1, 2, 3, 4, 5
+INTERRUPTED = 130
 OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE ended
 
 
@@ -37,6 +38,11 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("evaluate", "deeplab_miou.offline.command", "score a bag: mIoU, IoU per class, report"),
+    Command(
+        "compare",
+        "deeplab_miou.comparison.command",
+        "say whether one network beats another",
+    ),
     Command(
         "inspect", "deeplab_miou.model.checkpoints.inspect_command", "say what a checkpoint is"
     ),
@@ -64,7 +70,8 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
         prog="deeplab-miou",
         description="mIoU of DeepLabv3+ networks on rosbag2 bags.",
         epilog="exit codes: 0 done; 1 error; 2 wrong usage; "
-        "3 damaged bag, what could be read was scored; 4 nothing was evaluated",
+        "3 damaged bag, what could be read was scored; 4 nothing was evaluated; "
+        "5 not as good as asked for",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

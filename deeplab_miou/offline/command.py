@@ -65,7 +65,11 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     add("--image-topic", default=IMAGE_TOPIC, metavar="TOPIC", help="default: %(default)s")
     add("--label-topic", default=LABEL_TOPIC, metavar="TOPIC", help="default: %(default)s")
     add_options(parser)
-    add("--output", metavar="DIR", help="write report.json and report.html into this folder")
+    add(
+        "--output",
+        metavar="DIR",
+        help="write report.json, report.html and the counts of each frame into this folder",
+    )
     add(
         "--sync-tolerance",
         type=_seconds,

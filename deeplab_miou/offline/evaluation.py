@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.offline.run import Run
+from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from deeplab_miou.offline.options import OfflineOptions
     from deeplab_miou.report.report import Report
@@ -38,13 +41,16 @@ class Evaluation:
 
 
 def evaluate(
-    options: OfflineOptions, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+    options: OfflineOptions,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    frame_table: Path | None = None,
 ) -> Evaluation:
     """Evaluate a bag.
 
     Args:
         options: what and how.
         on_progress: called after each message with how many were read, and how many there are.
+        frame_table: where to write the counts of each frame; nowhere by default.
 
     Raises:
         ConfigurationError: a topic, checkpoint, label map or device cannot be used.
@@ -56,8 +62,10 @@ def evaluate(
         section = reader.section(options.start_s, options.duration_s)
         engine = build_engine(options.engine)
         try:
-            run = Run(options, engine)
-            problem = run.read(reader, section, on_progress)
+            names = engine.label_map.class_names
+            with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
+                run = Run(options, engine, frames)
+                problem = run.read(reader, section, on_progress)
         finally:
             engine.close()
     provenance = {

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
     from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.report.frame_table import FrameTableWriter
 
 _NS = 1_000_000_000
 # Nothing presses offline: labels may lie far behind their images in the bag.
@@ -42,6 +43,7 @@ class Run:
     Args:
         options: what and how.
         engine: label map and predictions.
+        frames: takes the counts of each frame; None if nobody wants them.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
@@ -49,10 +51,13 @@ class Run:
             first label with such; empty if there was none.
     """
 
-    def __init__(self, options: OfflineOptions, engine: Engine) -> None:
+    def __init__(
+        self, options: OfflineOptions, engine: Engine, frames: FrameTableWriter | None = None
+    ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self._options = options
+        self._frames = frames
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
         self._predictor = engine.predictor
@@ -159,3 +164,5 @@ class Run:
                 self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
             self._bootstrap.update(outcome.matrix, image.stamp_ns)
             self._worst.update(outcome.matrix, image.stamp_ns, outcome)
+            if self._frames is not None:
+                self._frames.add(image.stamp_ns, outcome.matrix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from deeplab_miou.evaluation.engine import EngineOptions
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 from deeplab_miou.report.files import check_directory, to_json, write_report
+from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.table import print_table, printable
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
         # Before the work, not after an hour of it.
         check_directory(arguments.output)
     options = _options(arguments)
+    frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
     if errors.is_terminal and not arguments.quiet:
-        evaluation = _evaluate_with_progress(options, errors)
+        evaluation = _evaluate_with_progress(options, errors, frames)
     else:
-        evaluation = evaluate(options)
+        evaluation = evaluate(options, frame_table=frames)
     if arguments.output:
         data, page = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
@@ -85,12 +88,16 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
     )
 
 
-def _evaluate_with_progress(options: OfflineOptions, console: Console) -> Evaluation:
+def _evaluate_with_progress(
+    options: OfflineOptions, console: Console, frames: Path | None
+) -> Evaluation:
     columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         return evaluate(
-            options, lambda done, total: progress.update(task, completed=done, total=total)
+            options,
+            lambda done, total: progress.update(task, completed=done, total=total),
+            frames,
         )
 
 

@@ -123,7 +123,7 @@ class Report:
         lower, upper = self.miou_interval
         scores = self.scores.to_dict(self.class_names)
         classes = scores.pop("classes")
-        return _plain(
+        return plain(
             {
                 "schema_version": SCHEMA_VERSION,
                 **scores,
@@ -191,12 +191,12 @@ def _timeline_dict(timeline: Timeline | None) -> dict[str, object] | None:
     }
 
 
-def _plain(mapping: Mapping[str, object]) -> dict[str, object]:
+def plain(mapping: Mapping[str, object]) -> dict[str, object]:
+    """Return a mapping as plain JSON types; NaN and infinity, which JSON has not, become None."""
     return {key: _plain_value(value) for key, value in mapping.items()}
 
 
 def _plain_value(value: object) -> object:
-    """Return JSON types; NaN and infinity, which JSON has not, become None."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | str) or value is None:

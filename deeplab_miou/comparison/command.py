@@ -1,0 +1,101 @@
+"""``deeplab-miou compare``: is the new network better?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+_MARGIN = 0.005
+_EPILOG = """\
+A and B are scored on the same frames: what they share, such as a hard street, cancels.
+The verdict is about B:
+  better       the 95 % interval of the difference lies above 0
+  worse        it lies below 0
+  equivalent   two one-sided tests show the difference to be less than the margin
+  no evidence  none of these: more or other drives are needed to tell
+
+exit codes:
+  0  compared
+  1  a folder cannot be used or the result cannot be written
+  2  wrong usage
+  5  --fail-if-worse or --fail-unless-not-worse says no
+
+examples:
+  deeplab-miou evaluate drive/ --checkpoint old.pth --output old
+  deeplab-miou evaluate drive/ --checkpoint new.pth --output new
+  deeplab-miou compare old new --output comparison --fail-if-worse
+"""
+
+
+def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
+    """Add the subcommand.
+
+    Args:
+        subparsers: what ``add_subparsers`` returned.
+        texts: help and description.
+    """
+    parser = subparsers.add_parser(
+        "compare", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+    )
+    add = parser.add_argument
+    add("a", metavar="A", help="folder that `evaluate --output` wrote: the network in service")
+    add("b", metavar="B", help="the same of the network that is judged")
+    add("--output", metavar="DIR", help="write compare.json, compare.md and compare.html there")
+    add(
+        "--margin",
+        type=_margin,
+        default=_MARGIN,
+        metavar="IOU",
+        help="differences of mIoU below this do not matter (default: %(default)s)",
+    )
+    add(
+        "--absent-classes",
+        choices=("exclude", "zero"),
+        default="exclude",
+        help="classes without a pixel: leave them out of the mean or count 0 (default: exclude)",
+    )
+    gate = parser.add_mutually_exclusive_group()
+    gate.add_argument(
+        "--fail-if-worse",
+        type=_margin,
+        nargs="?",
+        const=0.0,
+        metavar="IOU",
+        help="exit with 5 if B is shown to be worse than A by more than this (default: 0)",
+    )
+    gate.add_argument(
+        "--fail-unless-not-worse",
+        type=_margin,
+        metavar="IOU",
+        help="exit with 5 unless B is shown not to be worse than A by this much; stricter, since "
+        "too few frames fail it",
+    )
+    add(
+        "--format",
+        choices=("table", "json"),
+        default="table",
+        help="what goes to standard output (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare and report; return the exit code.
+
+    Raises:
+        DeeplabMiouError: the runs cannot be compared, or nothing can be written.
+    """
+    from deeplab_miou.comparison import terminal  # noqa: PLC0415  (--help needs none of it)
+
+    return terminal.run(arguments)
+
+
+def _margin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a difference of IoU, 0 to 1, got {text}")
+    return value

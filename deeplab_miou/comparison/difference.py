@@ -1,0 +1,131 @@
+"""The difference of two networks on the same frames, its bounds, and what they decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from deeplab_miou.metric.blocks import BlockSums
+from deeplab_miou.metric.bootstrap import IouStatistics
+from deeplab_miou.metric.resampling import Resampling, find_bounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeplab_miou.metric.resampling import Bounds
+    from deeplab_miou.metric.scores import AbsentClasses
+    from deeplab_miou.report.frame_table import FrameTable
+
+Verdict = Literal["better", "worse", "equivalent", "no evidence"]
+_BLOCK_S = 1.0
+_MAX_BLOCKS = 64
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceStatistics:
+    """Differences B - A of mIoU and each IoU; implements `Statistics`.
+
+    Counts are (2, 2, n): intersection and union of A, then of B.
+
+    Attributes:
+        each: mIoU and IoU of one network.
+    """
+
+    each: IouStatistics
+
+    def values(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (..., 1 + n) differences of (..., 2, 2, n) counts."""
+        difference: NDArray[np.float64] = self.each.values(counts[..., 1, :, :])
+        return difference - self.each.values(counts[..., 0, :, :])
+
+    def terms(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (k, 1 + n) first-order terms of (k, 2, 2, n) counts."""
+        return self.each.terms(counts[:, 1]) - self.each.terms(counts[:, 0])
+
+    def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (k, 1 + n): where either network's counts say something."""
+        return self.each.occurs(counts[:, 0]) | self.each.occurs(counts[:, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What k common frames say of B against A; index 0 is mIoU, 1 + c is the IoU of class c.
+
+    Attributes:
+        a: (1 + n,) float64 scores of A; NaN for absent classes.
+        b: (1 + n,) float64 scores of B.
+        bounds: of B - A, 95 %.
+        one_sided: (1 + n, 2) float64: each bound alone holds in 95 % of streams; what two one-sided
+            tests of equivalence go by (Schuirmann 1987).
+        margin: differences within it do not matter.
+    """
+
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    bounds: Bounds
+    one_sided: NDArray[np.float64]
+    margin: float
+
+    @property
+    def value(self) -> NDArray[np.float64]:
+        """(1 + n,) float64, B - A."""
+        return self.b - self.a
+
+    def verdict(self, index: int = 0) -> Verdict:
+        """Return what the bounds of mIoU (0) or of a class (1 + id) decide."""
+        lower, upper = self.bounds.fixed[index]
+        if lower > 0:
+            return "better"
+        if upper < 0:
+            return "worse"
+        lower, upper = self.one_sided[index]
+        return "equivalent" if -self.margin < lower and upper < self.margin else "no evidence"
+
+    def worse_by(self, margin: float) -> bool:
+        """Return whether B is shown to be worse than A by more than a margin (one-sided, 5 %)."""
+        return bool(self.one_sided[0, 1] < -margin)
+
+    def not_worse_by(self, margin: float) -> bool:
+        """Return whether B is shown not to be worse than A by a margin (one-sided, 5 %)."""
+        return bool(self.one_sided[0, 0] > -margin)
+
+
+def compare(
+    a: FrameTable,
+    b: FrameTable,
+    *,
+    margin: float,
+    absent_classes: AbsentClasses = "exclude",
+    seed: int = 0,
+) -> Difference:
+    """Compare two networks on the same frames by a paired block bootstrap.
+
+    Args:
+        a: counts of the one, frame by frame.
+        b: counts of the other on the same frames in the same order.
+        margin: differences within it do not matter.
+        absent_classes: as in `compute_scores`.
+        seed: of the resampling.
+    """
+    counts = np.stack((a.overlaps, b.overlaps), axis=1)
+    sums = BlockSums(counts.shape[1:], block_s=_BLOCK_S, max_blocks=_MAX_BLOCKS)
+    # Frames without labels say nothing, and time in which nothing was labelled is no block.
+    labelled = a.labelled.any(axis=1)
+    sums.add(zip(counts[labelled], a.stamps_ns[labelled].tolist(), strict=True))
+    each = IouStatistics(np.ones(len(a.class_names)), absent_classes)
+    statistics = DifferenceStatistics(each)
+    blocks = sums.read()
+    limits = (-1.0, 1.0)
+    both = Resampling(confidence=_CONFIDENCE, seed=seed)
+    one = Resampling(confidence=1 - 2 * (1 - _CONFIDENCE), seed=seed)
+    total = counts.sum(axis=0).astype(np.float64)
+    return Difference(
+        each.values(total[0]),
+        each.values(total[1]),
+        find_bounds(blocks, statistics, both, limits),
+        find_bounds(blocks, statistics, one, limits).fixed,
+        margin,
+    )

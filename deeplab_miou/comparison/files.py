@@ -1,0 +1,180 @@
+"""A comparison on disk: JSON, Markdown for a merge request, and a page."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from deeplab_miou.comparison.report import to_json
+from deeplab_miou.report import files
+from deeplab_miou.report.course import moment
+from deeplab_miou.report.table import format_score, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deeplab_miou.comparison.difference import Difference
+    from deeplab_miou.comparison.frames import ChangedFrame
+    from deeplab_miou.comparison.report import Comparison
+
+JSON_NAME = "compare.json"
+MARKDOWN_NAME = "compare.md"
+HTML_NAME = "compare.html"
+
+
+def write_comparison(comparison: Comparison, folder: Path | str) -> list[Path]:
+    """Write ``compare.json``, ``compare.md`` and ``compare.html``; return their paths.
+
+    Raises:
+        DeeplabMiouError: they cannot be written; files that were there before are untouched.
+    """
+    folder = Path(folder).expanduser()
+    texts = {
+        folder / JSON_NAME: to_json(comparison),
+        folder / MARKDOWN_NAME: to_markdown(comparison),
+        folder / HTML_NAME: render_page(comparison),
+    }
+    files.write_together(texts)
+    return list(texts)
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return a comparison as Markdown: the verdict, its numbers, every class."""
+    difference = comparison.difference
+    before, after = (format_score(float(each[0])) for each in (difference.a, difference.b))
+    gap = f"{format_signed(difference.value[0])} {format_bounds(difference.bounds.fixed[0])}"
+    lines = [
+        f"**{comparison.sentence}.**",
+        "",
+        f"mIoU {before} → {after}, difference {gap}",
+        "",
+        f"A: {_code(comparison.a.name)}, B: {_code(comparison.b.name)}",
+        *(f"\n> {_escape(caution)}" for caution in comparison.cautions),
+        "",
+        "| class | A | B | B - A | 95 % | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in class_rows(comparison):
+        verdict = "" if row.verdict == "no evidence" else row.verdict
+        name = _escape(row.name)
+        lines.append(
+            f"| {name} | {row.a} | {row.b} | {row.difference} | {row.bounds} | {verdict} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def render_page(comparison: Comparison) -> str:
+    """Return a comparison as one HTML page that needs nothing else."""
+    here = Path(__file__).parent
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader([here, Path(files.__file__).parent]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    difference = comparison.difference
+    return environment.get_template("compare.html").render(
+        sentence=comparison.sentence,
+        verdict=difference.verdict(),
+        value=format_signed(difference.value[0]),
+        bounds=format_bounds(difference.bounds.fixed[0]),
+        reason=difference.bounds.reason,
+        anytime=format_bounds(difference.bounds.anytime[0]),
+        anytime_reason=difference.bounds.anytime_reason,
+        miou_a=format_score(float(difference.a[0])),
+        miou_b=format_score(float(difference.b[0])),
+        a=printable(comparison.a.name),
+        b=printable(comparison.b.name),
+        cautions=[printable(each) for each in comparison.cautions],
+        rows=class_rows(comparison),
+        scale=_scale(difference),
+        worse=[_frame(each) for each in comparison.worse],
+        better=[_frame(each) for each in comparison.better],
+    )
+
+
+class ClassRow(NamedTuple):
+    """One class; positions in percent of the drawing's width, its middle being no difference."""
+
+    name: str
+    a: str
+    b: str
+    difference: str
+    bounds: str
+    verdict: str
+    place: float | None
+    lower: float | None
+    upper: float | None
+
+
+class _Frame(NamedTuple):
+    """A frame that changed."""
+
+    stamp: str
+    a: str
+    b: str
+    pixels: str
+
+
+def class_rows(comparison: Comparison) -> list[ClassRow]:
+    """Return the classes, those that lost most first and absent ones last."""
+    difference = comparison.difference
+    scale = _scale(difference)
+    order = np.argsort(difference.value[1:], kind="stable")
+
+    def place(value: float) -> float | None:
+        return None if math.isnan(value) else round(50 + 50 * value / scale, 2)
+
+    return [
+        ClassRow(
+            printable(comparison.class_names[i]),
+            format_score(float(difference.a[1 + i])),
+            format_score(float(difference.b[1 + i])),
+            format_signed(difference.value[1 + i]),
+            format_bounds(difference.bounds.fixed[1 + i]),
+            difference.verdict(1 + i),
+            place(float(difference.value[1 + i])),
+            place(float(difference.bounds.fixed[1 + i, 0])),
+            place(float(difference.bounds.fixed[1 + i, 1])),
+        )
+        for i in order.tolist()
+    ]
+
+
+def _scale(difference: Difference) -> float:
+    """Return the difference that the drawing's edge stands for: a round one that holds all."""
+    greatest = float(np.nanmax(np.abs([difference.value, *difference.bounds.fixed.T]), initial=0.0))
+    return next(each for each in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if each >= greatest)
+
+
+def _frame(frame: ChangedFrame) -> _Frame:
+    return _Frame(
+        moment(frame.stamp_ns), format_score(frame.a), format_score(frame.b), f"{frame.pixels:+,}"
+    )
+
+
+def format_signed(value: float) -> str:
+    """Return a difference with its sign, a dash where it is undefined."""
+    return "-" if math.isnan(value) else f"{value:+.4f}"
+
+
+def format_bounds(bounds: Sequence[float]) -> str:
+    """Return the bounds of a difference in brackets; empty where there are none."""
+    lower, upper = bounds
+    return "" if math.isnan(lower) else f"[{lower:+.4f}, {upper:+.4f}]"
+
+
+def _code(text: str) -> str:
+    return f"`{printable(text).replace('`', '')}`"
+
+
+def _escape(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return "".join(
+        f"\\{each}" if each in "\\`*_{}[]<>()#+-!|" else each for each in printable(text)
+    )

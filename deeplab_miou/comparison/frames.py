@@ -1,0 +1,156 @@
+"""The frames that two runs have in common, and those that changed most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.report.course import seconds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeplab_miou.report.frame_table import FrameTable
+
+_NS = 1_000_000_000
+_SHOWN_NAMES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class CommonFrames:
+    """Frames that both runs have scored.
+
+    Attributes:
+        a: their counts by A.
+        b: by B, in the same order.
+        only_a: frames that B lacks.
+        only_b: frames that A lacks.
+    """
+
+    a: FrameTable
+    b: FrameTable
+    only_a: int
+    only_b: int
+
+
+def common_frames(a: FrameTable, b: FrameTable) -> CommonFrames:
+    """Pair the frames of two runs: the k-th of a stamp in one with the k-th in the other.
+
+    Raises:
+        ConfigurationError: the runs have other classes, no frame in common, or scored a common
+            frame on other ground truth.
+    """
+    if a.class_names != b.class_names:
+        raise ConfigurationError(
+            f"A and B have different classes, {_some(a.class_names)} and {_some(b.class_names)}: "
+            "evaluate both with the same label map"
+        )
+    rounds_a, rounds_b = _rounds(a.stamps_ns), _rounds(b.stamps_ns)
+    _, in_a, in_b = np.intersect1d(rounds_a, rounds_b, assume_unique=True, return_indices=True)
+    # In the order of A, as the stream had it.
+    order = np.argsort(in_a)
+    found = CommonFrames(
+        a.rows(in_a[order]),
+        b.rows(in_b[order]),
+        len(rounds_a) - len(in_a),
+        len(rounds_b) - len(in_b),
+    )
+    if not len(in_a):
+        raise ConfigurationError(
+            f"A and B have no frame in common ({_span(a)} and {_span(b)}): "
+            "evaluate both on the same bag"
+        )
+    differs = (found.a.labelled != found.b.labelled).any(axis=1)
+    if differs.any():
+        first = seconds(int(found.a.stamps_ns[differs.argmax()]))
+        raise ConfigurationError(
+            f"A and B were scored on different ground truth in {differs.sum()} of {len(differs)} "
+            f"common frames (first: stamp {first}): evaluate both with the same labels and at the "
+            "labels' resolution"
+        )
+    return found
+
+
+def _rounds(stamps_ns: NDArray[np.int64]) -> NDArray[np.void]:
+    """Return (k,) pairs of stamp and how often it was there before, as in a bag that loops."""
+    order = np.argsort(stamps_ns, kind="stable")
+    ascending = stamps_ns[order]
+    first = np.searchsorted(ascending, ascending)
+    found = np.empty(len(stamps_ns), [("stamp", np.int64), ("round", np.int64)])
+    found["stamp"] = stamps_ns
+    found["round"][order] = np.arange(len(stamps_ns)) - first
+    return found
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return f"{len(names)} ({shown}{', ...' if len(names) > _SHOWN_NAMES else ''})"
+
+
+def _span(table: FrameTable) -> str:
+    if not len(table.stamps_ns):
+        return "no frames"
+    first, last = (seconds(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max()))
+    return f"{len(table.stamps_ns)} frames, stamps {first} to {last}"
+
+
+@dataclass(frozen=True)
+class ChangedFrame:
+    """A frame that B predicts much better or worse than A.
+
+    Attributes:
+        stamp_ns: of its image.
+        a: mIoU of the frame alone over the classes in its ground truth, by A.
+        b: by B.
+        pixels: by how many more pixels are right with B.
+    """
+
+    stamp_ns: int
+    a: float
+    b: float
+    pixels: int
+
+    @property
+    def change(self) -> float:
+        """B - A."""
+        return self.b - self.a
+
+
+def changed_frames(frames: CommonFrames, most: int = 5) -> tuple[list[ChangedFrame], ...]:
+    """Return the frames that became worse the most, and those that became better, one a second.
+
+    Args:
+        frames: of both runs.
+        most: how many of each.
+    """
+    a, b = _frame_miou(frames.a), _frame_miou(frames.b)
+    change = b - a
+    order = np.argsort(change, kind="stable")
+    found: list[list[ChangedFrame]] = []
+    for sign, ranking in ((-1, order), (1, order[::-1])):
+        chosen: dict[int, ChangedFrame] = {}
+        for index in ranking.tolist():
+            if not sign * change[index] > 0 or len(chosen) == most:
+                break
+            stamp = int(frames.a.stamps_ns[index])
+            right = frames.b.counts[index, 0].sum() - frames.a.counts[index, 0].sum()
+            each = ChangedFrame(stamp, float(a[index]), float(b[index]), int(right))
+            chosen.setdefault(stamp // _NS, each)
+        found.append(list(chosen.values()))
+    return tuple(found)
+
+
+def _frame_miou(table: FrameTable) -> NDArray[np.float64]:
+    """Return (k,) float64 mIoU of each frame over the classes in its ground truth."""
+    present = table.labelled > 0
+    intersection, union = table.overlaps[:, 0], table.overlaps[:, 1]
+    iou = np.where(present, intersection / np.maximum(union, 1), 0.0)
+    count = present.sum(axis=1)
+    found: NDArray[np.float64] = np.where(
+        count > 0, iou.sum(axis=1) / np.maximum(count, 1), math.nan
+    )
+    return found

@@ -1,0 +1,127 @@
+"""What two runs say of each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_miou.report.report import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deeplab_miou.comparison.difference import Difference
+    from deeplab_miou.comparison.frames import ChangedFrame, CommonFrames
+    from deeplab_miou.comparison.run import EvaluatedRun
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two runs and their difference on the frames that they share.
+
+    Attributes:
+        a: the run that is compared with.
+        b: the run that is judged.
+        frames: that both have scored.
+        difference: B - A on these.
+        worse: the frames that became worse the most.
+        better: the frames that became better the most.
+    """
+
+    a: EvaluatedRun
+    b: EvaluatedRun
+    frames: CommonFrames
+    difference: Difference
+    worse: Sequence[ChangedFrame]
+    better: Sequence[ChangedFrame]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of all classes in id order."""
+        return self.frames.a.class_names
+
+    @property
+    def cautions(self) -> list[str]:
+        """What may make the comparison mean less than it seems, a line each."""
+        lines = [
+            f"{count} frames were scored by {name} only and are left out"
+            for name, count in (("A", self.frames.only_a), ("B", self.frames.only_b))
+            if count
+        ]
+        for name, run in (("A", self.a), ("B", self.b)):
+            lines += [f"{name} is doubtful: {doubt}" for doubt in run.doubts]
+        return lines
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in a sentence."""
+        difference = self.difference
+        frames = f"on {len(self.frames.a.stamps_ns)} common frames"
+        texts = {
+            "better": f"B is better than A {frames}",
+            "worse": f"B is worse than A {frames}",
+            "equivalent": f"B is as good as A within {difference.margin:g} {frames}",
+            "no evidence": f"No evidence of a difference between A and B {frames}",
+        }
+        return texts[difference.verdict()]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the comparison as plain JSON types; what is undefined (NaN) is None."""
+        difference = self.difference
+        return plain(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "a": _run_dict(self.a),
+                "b": _run_dict(self.b),
+                "frames": len(self.frames.a.stamps_ns),
+                "only_a": self.frames.only_a,
+                "only_b": self.frames.only_b,
+                "miou_a": float(difference.a[0]),
+                "miou_b": float(difference.b[0]),
+                **_entry(difference, 0),
+                "one_sided_lower": float(difference.one_sided[0, 0]),
+                "one_sided_upper": float(difference.one_sided[0, 1]),
+                "margin": difference.margin,
+                "blocks": difference.bounds.blocks,
+                "reason": difference.bounds.reason,
+                "anytime_reason": difference.bounds.anytime_reason,
+                "classes": [
+                    {
+                        "id": i,
+                        "name": name,
+                        "iou_a": float(difference.a[1 + i]),
+                        "iou_b": float(difference.b[1 + i]),
+                        **_entry(difference, 1 + i),
+                    }
+                    for i, name in enumerate(self.class_names)
+                ],
+                "became_worse": [asdict(each) for each in self.worse],
+                "became_better": [asdict(each) for each in self.better],
+                "cautions": self.cautions,
+            }
+        )
+
+
+def to_json(comparison: Comparison) -> str:
+    """Return a comparison as JSON text."""
+    return json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def _entry(difference: Difference, index: int) -> dict[str, object]:
+    lower, upper = difference.bounds.fixed[index]
+    anytime_lower, anytime_upper = difference.bounds.anytime[index]
+    return {
+        "difference": float(difference.value[index]),
+        "lower": float(lower),
+        "upper": float(upper),
+        "anytime_lower": float(anytime_lower),
+        "anytime_upper": float(anytime_upper),
+        "verdict": difference.verdict(index),
+    }
+
+
+def _run_dict(run: EvaluatedRun) -> dict[str, object]:
+    return {"folder": run.folder, "name": run.name, "provenance": run.provenance}

@@ -1,0 +1,86 @@
+"""``deeplab-miou compare`` once its options are read: table, files, exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deeplab_miou import cli
+from deeplab_miou.comparison.difference import compare
+from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
+from deeplab_miou.comparison.frames import changed_frames, common_frames
+from deeplab_miou.comparison.report import Comparison, to_json
+from deeplab_miou.comparison.run import read_run
+from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.table import format_score, printable
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare two runs.
+
+    Args:
+        arguments: the parsed command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DeeplabMiouError: they cannot be compared, or nothing can be written.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if arguments.output:
+        check_directory(arguments.output)
+    a, b = read_run(arguments.a), read_run(arguments.b)
+    frames = common_frames(a.table, b.table)
+    difference = compare(
+        frames.a, frames.b, margin=arguments.margin, absent_classes=arguments.absent_classes
+    )
+    worse, better = changed_frames(frames)
+    comparison = Comparison(a, b, frames, difference, worse, better)
+    if arguments.output:
+        written = write_comparison(comparison, arguments.output)
+        errors.print(f"wrote {', '.join(map(str, written))}", markup=False)
+    if arguments.format == "json":
+        sys.stdout.write(to_json(comparison))
+    else:
+        _print_table(comparison)
+    return _exit_code(comparison, arguments)
+
+
+def _print_table(comparison: Comparison) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("class", "A", "B", "B - A", "95 %", "verdict"):
+        table.add_column(name, justify="left" if name in {"class", "verdict"} else "right")
+    for row in class_rows(comparison):
+        verdict = "" if row.verdict == "no evidence" else row.verdict
+        cells = (row.name, row.a, row.b, row.difference, row.bounds, verdict)
+        table.add_row(*(Text(each) for each in cells), style="dim" if row.place is None else "")
+    console.print(table)
+    difference = comparison.difference
+    line = Text(f"mIoU {format_score(float(difference.a[0]))} -> ", "bold")
+    line.append(format_score(float(difference.b[0])))
+    line.append(f", difference {format_signed(difference.value[0])} ")
+    line.append(format_bounds(difference.bounds.fixed[0]))
+    console.print(line, soft_wrap=True)
+    if difference.bounds.reason:
+        console.print(Text(f"no interval: {difference.bounds.reason}"), soft_wrap=True)
+    for caution in comparison.cautions:
+        console.print(Text(printable(caution), "bold yellow"), soft_wrap=True)
+    console.print(Text(f"{comparison.sentence}.", "bold"), soft_wrap=True)
+
+
+def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
+    difference = comparison.difference
+    worse_by, not_worse_by = arguments.fail_if_worse, arguments.fail_unless_not_worse
+    failed = (worse_by is not None and difference.worse_by(worse_by)) or (
+        not_worse_by is not None and not difference.not_worse_by(not_worse_by)
+    )
+    return cli.NOT_GOOD_ENOUGH if failed else cli.OK
