@@ -52,10 +52,10 @@ setup(
     extras_require={"test": ["pytest"]},
     entry_points={
         "console_scripts": [
-            f"bag_replayer = {PACKAGE}.nodes.replayer.node:main",
+            f"bag_replayer = {PACKAGE}.nodes.replayer.__main__:main",
             f"deeplab-miou = {PACKAGE}.cli:main",
-            f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.node:main",
-            f"miou_publisher = {PACKAGE}.nodes.publisher.node:main",
+            f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.__main__:main",
+            f"miou_publisher = {PACKAGE}.nodes.publisher.__main__:main",
         ],
     },
 )

@@ -353,7 +353,7 @@ def run_size(
             source = Source(node, f"/{path.name}", size)
             receivers[name] = source, BareReceived(source, [pid], arrivals)
         pid = stack.enter_context(
-            process("-m", "deeplab_miou.nodes.evaluator.node", parameters=parameters)
+            process("-m", "deeplab_miou.nodes.evaluator", parameters=parameters)
         )
         to_evaluator = Source(node, "/camera", size)
         scores = ScoresReceived(to_evaluator, [pid], node)
@@ -376,7 +376,7 @@ def run_size(
 
         results = {"evaluator": alternate("evaluator")}
         if not options.evaluator_only:
-            with process("-m", "deeplab_miou.nodes.publisher.node") as publisher_pid:
+            with process("-m", "deeplab_miou.nodes.publisher") as publisher_pid:
                 wait_for(
                     lambda: node.count_subscribers("/deeplab_evaluator/frame") > 1, "publisher"
                 )

@@ -232,7 +232,7 @@ def main() -> int:
     executor.add_node(node)
     spinner = threading.Thread(target=executor.spin, daemon=True)
     spinner.start()
-    command = ["-m", "deeplab_miou.nodes.evaluator.node"]
+    command = ["-m", "deeplab_miou.nodes.evaluator"]
     if options.overload:
         command = ["-c", SLOW, str(options.frame_ms / 1e3)]
     parameters = {
@@ -247,7 +247,7 @@ def main() -> int:
         process(*command, parameters=parameters) as evaluator,
         process(
             "-m",
-            "deeplab_miou.nodes.publisher.node",
+            "deeplab_miou.nodes.publisher",
             parameters={"report_directory": reports},
         ) as publisher,
     ):

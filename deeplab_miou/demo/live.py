@@ -108,7 +108,7 @@ def _start(
     name: str, module: str, parameters: Mapping[str, str], logs: Path, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     arguments = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
-    command = [sys.executable, "-m", f"deeplab_miou.nodes.{module}.node", "--ros-args", *arguments]
+    command = [sys.executable, "-m", f"deeplab_miou.nodes.{module}", "--ros-args", *arguments]
     with (logs / f"{name}.log").open("wb") as log:
         # The replayer's progress goes to the terminal, all else into the log.
         errors = None if name == "bag_replayer" else subprocess.STDOUT

@@ -94,14 +94,14 @@ def test_live_offline_and_scikit_learn_agree_to_the_last_count(
     tmp_path, ros_process, bag, checkpoint, frames
 ):
     ros_process(
-        "deeplab_miou.nodes.evaluator.node",
+        "deeplab_miou.nodes.evaluator",
         parameters={"checkpoint": str(checkpoint), "threads": 1},
     )
     publisher = ros_process(
-        "deeplab_miou.nodes.publisher.node", parameters={"report_directory": str(tmp_path / "live")}
+        "deeplab_miou.nodes.publisher", parameters={"report_directory": str(tmp_path / "live")}
     )
     replayer = ros_process(
-        "deeplab_miou.nodes.replayer.node",
+        "deeplab_miou.nodes.replayer",
         parameters={"bag": str(bag), "paced": True, "publisher": PUBLISHER},
     )
     assert replayer.wait(120) == 0

@@ -52,7 +52,7 @@ def start(ros_process, tmp_path):
             **parameters,
         }
         return ros_process(
-            "deeplab_miou.nodes.evaluator.node", parameters=parameters, environment=environment
+            "deeplab_miou.nodes.evaluator", parameters=parameters, environment=environment
         )
 
     return start
@@ -70,7 +70,7 @@ def live_camera(graph):
 
 def test_known_pairs_give_the_known_matrix_and_score(start, camera, ros_process, graph):
     start()
-    ros_process("deeplab_miou.nodes.publisher.node", parameters={"publish_period": 0.05})
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     camera.listen().send(7, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
     score = camera.frames.wait()
@@ -209,7 +209,7 @@ def test_late_publisher_gets_the_whole_state(start, camera, ros_process, graph):
     for stamp in range(1, 6):
         camera.send(stamp, [[0, 1]], [[0, 1]])
     camera.state(frames(5))
-    ros_process("deeplab_miou.nodes.publisher.node", parameters={"publish_period": 0.05})
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     assert results.wait(frames(5)).miou == 1
 
@@ -238,7 +238,7 @@ def test_publisher_adds_up_an_evaluator_that_died_was_forgotten_and_started_agai
     profiles.write_text(SHORT_LEASE)
     # As Fast DDS 2 (Jazzy) and 3 (Kilted) call it.
     names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    ros_process("deeplab_miou.nodes.publisher.node", parameters={"publish_period": 0.05})
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     first = start(environment=dict.fromkeys(names, str(profiles)))
     live_camera.connect().send(1, [[0, 1]], [[0, 1]])

@@ -51,7 +51,7 @@ def own_bytes(pid):
 
 @pytest.fixture
 def evaluator(ros_process):
-    def start(module="deeplab_miou.nodes.evaluator.node", *, environment=None, **parameters):
+    def start(module="deeplab_miou.nodes.evaluator", *, environment=None, **parameters):
         given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
         given |= {"queue_size": 1000, "input_depth": 1000, **parameters}
         return ros_process(module, parameters=given, environment=environment)
@@ -63,7 +63,7 @@ def evaluator(ros_process):
 def publisher(ros_process):
     def start(**parameters):
         given = {"publish_period": 0.05, **parameters}
-        return ros_process("deeplab_miou.nodes.publisher.node", parameters=given)
+        return ros_process("deeplab_miou.nodes.publisher", parameters=given)
 
     return start
 
@@ -141,7 +141,7 @@ def test_looping_bag(  # noqa: PLR0917  fixtures
     before = camera.states.messages[-1]
     camera.frames.messages.clear()
     player = ros_process(
-        "deeplab_miou.nodes.replayer.node",
+        "deeplab_miou.nodes.replayer",
         str(tmp_path / "bag"),
         parameters={
             "loop": True,
@@ -267,7 +267,7 @@ def test_device_out_of_memory(evaluator, camera, graph, tmp_path):
 
 def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph, tmp_path):
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
-    ros_process("deeplab_miou.nodes.publisher.node", parameters={"publish_period": 0.05})
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     module = evaluator_with(
         tmp_path,
         "if images[0][0, 0] == 7:",

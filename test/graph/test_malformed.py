@@ -13,7 +13,7 @@ from rclpy.serialization import serialize_message
 
 def test_bytes_that_are_no_image_are_counted(ros_process, graph):
     parameters = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
-    node = ros_process("deeplab_miou.nodes.evaluator.node", parameters=parameters)
+    node = ros_process("deeplab_miou.nodes.evaluator", parameters=parameters)
     camera = Camera(graph).listen()
     whole = serialize_message(image([[0, 1, 2]], 50))
     endless = whole[:12] + b"\xff\xff\xff\x7f" + whole[16:]

@@ -52,7 +52,7 @@ def frame(sequence, outcome="evaluated"):
 def start(ros_process):
     def start(*, name=None, **parameters):
         parameters = {"publish_period": 0.05, **parameters}
-        return ros_process("deeplab_miou.nodes.publisher.node", name=name, parameters=parameters)
+        return ros_process("deeplab_miou.nodes.publisher", name=name, parameters=parameters)
 
     return start
 

@@ -69,7 +69,7 @@ def recorded(path, topic):
 def replay(ros_process):
     def replay(bag, *, remap=None, **parameters):
         return ros_process(
-            "deeplab_miou.nodes.replayer.node",
+            "deeplab_miou.nodes.replayer",
             str(bag),
             parameters={"startup_timeout": 60.0, "stall_timeout": 20.0, **parameters},
             remap=remap,
@@ -373,7 +373,7 @@ def test_an_absent_evaluator_is_named(replay, tmp_path):
 def evaluator(ros_process):
     def evaluator(name="deeplab_evaluator", **parameters):
         return ros_process(
-            "deeplab_miou.nodes.evaluator.node",
+            "deeplab_miou.nodes.evaluator",
             name=name,
             parameters={"source": "topic", "labels": LABELS, "overflow": "block", **parameters},
         )
@@ -403,7 +403,7 @@ def offline_report(bag, image=IMAGE, label=LABEL):
 def publisher(ros_process, tmp_path):
     def publisher(*evaluators):
         return ros_process(
-            "deeplab_miou.nodes.publisher.node",
+            "deeplab_miou.nodes.publisher",
             parameters={
                 "confusion_topics": [f"{name}/confusion" for name in evaluators],
                 "report_directory": str(tmp_path / "report"),

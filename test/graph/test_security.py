@@ -69,10 +69,10 @@ def everything(ros_process, tmp_path):
                 writer.write_image(topic, (index + 1) * 10**8, "camera", raw)
     common = {"use_sim_time": True}
     topic = {"source": "topic", "labels": "cityscapes_train_ids"}
-    ros_process("deeplab_miou.nodes.evaluator.node", parameters=common | topic)
-    ros_process("deeplab_miou.nodes.publisher.node", parameters=common)
+    ros_process("deeplab_miou.nodes.evaluator", parameters=common | topic)
+    ros_process("deeplab_miou.nodes.publisher", parameters=common)
     ros_process(
-        "deeplab_miou.nodes.replayer.node",
+        "deeplab_miou.nodes.replayer",
         str(tmp_path / "bag"),
         parameters={"paced": True, "loop": True, "publisher": PUBLISHER, "progress": False},
     )

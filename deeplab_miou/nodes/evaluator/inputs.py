@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
-from deeplab_miou.nodes.ros.receiver import Receiver, Unexecuted
+from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -111,7 +111,7 @@ class Input:
             self.take,
             qos,
             raw=True,
-            callback_group=Unexecuted(),
+            callback_group=receiving_group(self._node),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=self._warn_of_incompatible,
                 message_lost=self._note_loss,
@@ -251,7 +251,7 @@ class Inputs:
                 for each in self._inputs.values()
                 if each.subscription is not None
             }
-            self._receiver = Receiver(self._node, callbacks, self._on_error, between=self._between)
+            self._receiver = receive(self._node, callbacks, self._on_error, between=self._between)
 
     def stop(self) -> None:
         """Unsubscribe for good; messages in hand are still handed on."""

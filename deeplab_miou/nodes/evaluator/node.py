@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rclpy.clock import JumpHandle
+    from rclpy.service import Service
     from rclpy.timer import Timer
 
     from deeplab_miou.evaluation.outcomes import FrameOutcome
@@ -71,6 +72,7 @@ class DeeplabEvaluator(ManagedNode):
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
+        self._own_services: list[Service] = []
         self._periodic: list[Timer] = []
         self._state_timer: Timer | None = None
         self._jump_handle: JumpHandle | None = None
@@ -113,10 +115,10 @@ class DeeplabEvaluator(ManagedNode):
             self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
         )
         group = self._slow_group
-        self._services_made = [
-            self.create_service(Trigger, "~/reset", self._reset, callback_group=group),
-            self.create_service(Trigger, "~/flush", self._flush, callback_group=group),
-            self.create_service(SetBool, "~/pause", self._pause, callback_group=group),
+        self._own_services = [
+            self.create_own_service(Trigger, "~/reset", self._reset, group),
+            self.create_own_service(Trigger, "~/flush", self._flush, group),
+            self.create_own_service(SetBool, "~/pause", self._pause, group),
         ]
         self.get_logger().info(self._engine.summary)
         # What was imported and loaded stays: the collector need not walk through it, over and
@@ -135,7 +137,7 @@ class DeeplabEvaluator(ManagedNode):
             JumpThreshold(
                 min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
             ),
-            post_callback=self._clock_jumped,
+            post_callback=self.guarded(self._clock_jumped),
         )
         self._paused = False
         self._start_inputs()
@@ -155,6 +157,11 @@ class DeeplabEvaluator(ManagedNode):
             self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self._state_group),
         ]
 
+    def interrupt(self) -> None:
+        """Let nobody wait for room in the queue."""
+        if self._pipeline is not None:
+            self._pipeline.interrupt(on=True)
+
     def deactivate(self) -> None:
         """Unsubscribe and finish the frame in hand; counts and what waits are kept."""
         for timer in self._periodic:
@@ -164,8 +171,6 @@ class DeeplabEvaluator(ManagedNode):
         if self._jump_handle is not None:
             self._jump_handle.unregister()
             self._jump_handle = None
-        if self._pipeline is not None:
-            self._pipeline.interrupt(on=True)
         self._stop_inputs()
         if self._worker is not None:
             self._worker.stop()
@@ -181,8 +186,8 @@ class DeeplabEvaluator(ManagedNode):
         if self._pipeline is not None:
             self._reset_count = self._pipeline.snapshot().reset_count + 1
             self._outputs.destroy()
-            for service in self._services_made:
-                self.destroy_service(service)
+            while self._own_services:
+                self.destroy_service(self._own_services.pop())
         self._engine = None
         self._pipeline = None
         self._outputs = None
@@ -345,7 +350,3 @@ def main(args: Sequence[str] | None = None) -> None:
     # Threads that take messages wait for the one that counts no longer than a frame lasts.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     process.main(DeeplabEvaluator, args)
-
-
-if __name__ == "__main__":
-    main()

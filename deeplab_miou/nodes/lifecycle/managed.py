@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import (
@@ -17,7 +18,8 @@ from rclpy.lifecycle import (
 )
 from rclpy.node import Node
 
-from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.nodes.lifecycle.gate import Gate
 from deeplab_miou.nodes.parameters.all import NAMES
 from deeplab_miou.nodes.parameters.lifecycle import PARAMETERS
 from deeplab_miou.nodes.parameters.table import declare, read
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.callback_groups import CallbackGroup
+    from rclpy.service import Service
     from rclpy.timer import Timer
 
     from deeplab_miou.nodes.parameters.table import Parameter
@@ -34,8 +37,20 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
-_HEARTBEAT_S = 0.5
+_STEADY = ClockType.STEADY_TIME
 _ACKNOWLEDGE_LIMIT_S = 1.0  # a subscriber that was killed acknowledges nothing
+
+
+_CONFIGURED = ("inactive", "active")
+# State during a transition: what it is called in messages, state when done and when refused. As
+# rcl's state machine has it, whose state rclpy does not show.
+_TRANSITIONS = {
+    "configuring": ("configure", "inactive", "unconfigured"),
+    "activating": ("activate", "active", "inactive"),
+    "deactivating": ("deactivate", "inactive", "active"),
+    "cleaningup": ("clean up", "unconfigured", "inactive"),
+    "shuttingdown": ("finish", "finalized", "finalized"),
+}
 
 
 class ManagedNode(LifecycleNode):
@@ -49,6 +64,10 @@ class ManagedNode(LifecycleNode):
     Args:
         name: default node name.
         parameters: the node's table; the values are in `settings` from `configure` on.
+
+    Callbacks that a subclass makes with `create_own_service`, `create_steady_timer` or `guarded`,
+    and `settings_changed`, run only while the node is inactive or active and never during a
+    transition, so that they may use all that `configure` made.
 
     Attributes:
         settings: checked values of the parameters by name.
@@ -67,9 +86,12 @@ class ManagedNode(LifecycleNode):
         # parameter services, which would then be mute while a network loads.
         self.transition_group = MutuallyExclusiveCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self.transition_group)
-        service = self._service_change_state
-        service.callback = self._refuse_impossible(service.callback)
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = self._refuse_impossible(service.callback)
 
+        self._state_label = "unconfigured"
+        self._gate = Gate()
         self._table = (*PARAMETERS, *parameters)
         self.settings: dict[str, object] = {}
         self.failure: BaseException | None = None
@@ -81,12 +103,10 @@ class ManagedNode(LifecycleNode):
             is_fixed=lambda: self.state_label != "unconfigured",
             on_change=self._change_settings,
         )
-        # The executor looks at a callback's exception only when the next callback is due.
-        self.create_steady_timer(_HEARTBEAT_S, lambda: None, ReentrantCallbackGroup())
         self._start_timer: Timer | None = None
         if self.get_parameter("autostart").value is not False:
-            self._start_timer = self.create_steady_timer(
-                0.001, self._autostart, self.transition_group
+            self._start_timer = self.create_timer(
+                0.001, self._autostart, self.transition_group, Clock(clock_type=_STEADY)
             )
 
     # What a subclass overrides.
@@ -96,6 +116,12 @@ class ManagedNode(LifecycleNode):
 
     def activate(self) -> None:
         """Begin to work."""
+
+    def interrupt(self) -> None:
+        """Let go on what callbacks wait for: the node is about to be taken down.
+
+        Called before `deactivate`, while callbacks may be running.
+        """
 
     def deactivate(self) -> None:
         """Finish the work in hand and stop; keep all state."""
@@ -122,14 +148,53 @@ class ManagedNode(LifecycleNode):
     @property
     def state_label(self) -> str:
         """Lifecycle state: unconfigured, inactive, active, finalized or a transition state."""
-        return str(self._state_machine.current_state[1])
+        return self._state_label
+
+    def guarded(
+        self, callback: Callable[..., Any], otherwise: Callable[..., Any] = lambda *_: None
+    ) -> Callable[..., Any]:
+        """Return a callback that runs only while the node is configured and not in transition.
+
+        An exception of the callback ends the node.
+
+        Args:
+            callback: what to run.
+            otherwise: what to run instead, with the same arguments.
+        """
+
+        def call(*arguments: object) -> object:
+            with self._gate.enter() as is_admitted:
+                try:
+                    if is_admitted:
+                        return callback(*arguments)
+                except Exception as error:  # noqa: BLE001  handed over, never swallowed
+                    self.fail(error)
+                return otherwise(*arguments)
+
+        return call
+
+    def create_own_service(
+        self,
+        kind: type,
+        name: str,
+        callback: Callable[[Any, Any], Any],
+        group: CallbackGroup,
+    ) -> Service:
+        """Create a service of a type with `success` and `message`, such as Trigger; guarded."""
+
+        def refuse(_request: object, response: Any) -> object:  # noqa: ANN401
+            response.success = False
+            response.message = f"the node is {self.state_label}, expected inactive or active"
+            return response
+
+        return self.create_service(kind, name, self.guarded(callback, refuse), callback_group=group)
 
     def create_steady_timer(
         self, period_s: float, callback: Callable[[], None], group: CallbackGroup | None = None
     ) -> Timer:
-        """Create a timer of real time: those of the node's clock stand still with a paused bag."""
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        return self.create_timer(period_s, callback, callback_group=group, clock=clock)
+        """Create a guarded timer of real time: the node's clock stands still with a paused bag."""
+        clock = Clock(clock_type=_STEADY)
+        return self.create_timer(period_s, self.guarded(callback), group, clock)
 
     @staticmethod
     def change_period(timer: Timer, period_s: float) -> None:
@@ -153,7 +218,7 @@ class ManagedNode(LifecycleNode):
             self.settings = read(self, self._table)
             self.configure()
 
-        return self._guard("configure", configure, undo=self.cleanup)
+        return self._pass_through("configuring", configure, undo=self.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the publishers and run `activate`."""
@@ -163,23 +228,25 @@ class ManagedNode(LifecycleNode):
             self.activate()
 
         def undo() -> None:
+            self.interrupt()
             self.deactivate()
             LifecycleNodeMixin.on_deactivate(self, state)
 
-        return self._guard("activate", activate, undo=undo)
+        return self._pass_through("activating", activate, undo=undo)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run `deactivate`, then disable the publishers."""
+        self._all_of([self.interrupt])
 
         def deactivate() -> None:
             self.deactivate()
             LifecycleNodeMixin.on_deactivate(self, state)
 
-        return self._guard("deactivate", deactivate)
+        return self._pass_through("deactivating", deactivate)
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run `cleanup`."""
-        return self._guard("clean up", self._clean_up)
+        return self._pass_through("cleaningup", self._clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go down in order from whatever state the node is in."""
@@ -187,17 +254,25 @@ class ManagedNode(LifecycleNode):
         if state.label == "active":
             steps.append(lambda: self.on_deactivate(state))
         if state.label in ("active", "inactive"):
-            steps += [lambda: self._guard("finish", self.finish), self._clean_up]
-        return self._all_of(steps)
+            steps.append(lambda: self._pass_through("shuttingdown", self.finish))
+            steps.append(self._clean_up)
+        result = self._all_of(steps)
+        self._state_label = "finalized"
+        return result
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything up, so that the node can be configured again."""
+        self._state_label = "errorprocessing"
         steps = (
+            self.interrupt,
+            self._gate.close,
             self.deactivate,
             lambda: LifecycleNodeMixin.on_deactivate(self, state),
             self._clean_up,
         )
-        return self._all_of(steps)
+        result = self._all_of(steps)
+        self._state_label = "unconfigured" if result is SUCCESS else "finalized"
+        return result
 
     def _clean_up(self) -> None:
         # With its publisher goes what a subscriber has not acknowledged: the last counts, mostly.
@@ -207,8 +282,22 @@ class ManagedNode(LifecycleNode):
             publisher.wait_for_all_acked(Duration(seconds=remaining_s))
         self.cleanup()
 
+    def _pass_through(
+        self, during: str, step: Callable[[], None], undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        """Take a step with no callback running; the state follows from how it ends."""
+        name, if_done, if_refused = _TRANSITIONS[during]
+        self._state_label = during
+        self._gate.close()
+        result = self._guard(name, step, undo)
+        if result is not ERROR:
+            self._state_label = if_done if result is SUCCESS else if_refused
+            if self._state_label in _CONFIGURED:
+                self._gate.open()
+        return result
+
     def _guard(
-        self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None
+        self, name: str, step: Callable[[], None], undo: Callable[[], None] | None
     ) -> TransitionCallbackReturn:
         # rclpy swallows exceptions of transition callbacks without a word.
         began = time.monotonic()
@@ -275,8 +364,20 @@ class ManagedNode(LifecycleNode):
         return change_state
 
     def _change_settings(self, changes: dict[str, object]) -> None:
-        if self.state_label in ("inactive", "active", "activating", "deactivating"):
-            self.settings_changed(changes)
+        if self.state_label in ("unconfigured", "finalized"):
+            return
+        with self._gate.enter() as is_admitted:
+            if not is_admitted:
+                raise ConfigurationError(
+                    f"the node is {self.state_label}: set the parameter again when that is over"
+                )
+            try:
+                self.settings_changed(changes)
+            except DeeplabMiouError:
+                raise
+            except Exception as error:
+                self.fail(error)
+                raise ConfigurationError(repr(error)) from error
             self.settings = {**self.settings, **changes}
 
 

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 import rclpy
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+
+from deeplab_miou.nodes.ros.executor import NodeExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,22 +70,9 @@ def main(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = N
 
 
 def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
-    executor = MultiThreadedExecutor(num_threads=node.threads)
-    executor.add_node(node)
-    stopping = threading.Event()
     node.request_stop = wakeup.set
-
-    def spin() -> None:
-        try:
-            while not stopping.is_set():
-                # An entity may be destroyed while the executor holds it.
-                with contextlib.suppress(InvalidHandle):
-                    executor.spin_once()
-        except BaseException as error:  # noqa: BLE001  reported, and the process ends with it
-            node.fail(error)
-
-    spinner = threading.Thread(target=spin, name="executor")
-    spinner.start()
+    executor = NodeExecutor(node, node.threads, node.fail)
+    executor.start()
     wakeup.wait()
 
     ended = threading.Event()
@@ -94,11 +81,7 @@ def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
     deadline = time.monotonic() + _LINGER_S
     while node.failure is None and time.monotonic() < deadline and not node.may_stop():
         time.sleep(0.02)
-    stopping.set()
-    executor.create_task(lambda: None)  # wake() alone does not make spin_once return
-    spinner.join()
-    # Executor.shutdown does not wait for callbacks that are still running.
-    executor._executor.shutdown(wait=True, cancel_futures=True)  # noqa: SLF001
+    executor.stop()
     in_order = _shut_down(node)
     ended.set()
     watchdog.join()

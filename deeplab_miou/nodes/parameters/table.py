@@ -17,6 +17,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.parameter import Parameter as RosParameter
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.nodes.ros.rclpy_private import parameter_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -218,7 +219,7 @@ def _declare_one(node: Node, parameter: Parameter, *, immutable: bool) -> None:
 def _warn_of_unknown_overrides(
     node: Node, table: dict[str, Parameter], elsewhere: Collection[str]
 ) -> None:
-    for name in getattr(node, "_parameter_overrides", {}):
+    for name in parameter_overrides(node):
         known = name in table or name in elsewhere or node.has_parameter(name)
         if not known and not name.startswith(_FOREIGN):
             close = get_close_matches(name, [*table, *elsewhere], n=1)

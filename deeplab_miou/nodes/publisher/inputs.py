@@ -14,7 +14,7 @@ from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_message
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
-from deeplab_miou.nodes.ros.receiver import Receiver, Unexecuted
+from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
@@ -138,12 +138,15 @@ class PublisherInputs:
 
         events = SubscriptionEventCallbacks(incompatible_qos=warn, use_default_callbacks=False)
         subscription = self._node.create_subscription(
-            kind, topic, callback, profile, callback_group=Unexecuted(), event_callbacks=events
+            kind,
+            topic,
+            callback,
+            profile,
+            callback_group=receiving_group(self._node),
+            event_callbacks=events,
         )
         # They arrive while results are computed, outcomes as fast as frames.
-        receiver = Receiver(
-            self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S
-        )
+        receiver = receive(self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S)
         self._inputs.append((receiver, subscription))
 
     def _on_state(self, message: ConfusionMatrix) -> None:

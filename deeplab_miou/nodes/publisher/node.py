@@ -26,6 +26,7 @@ from deeplab_miou.telemetry import Throttle
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rclpy.service import Service
     from rclpy.timer import Timer
 
     from deeplab_miou.aggregation.results import Totals
@@ -51,7 +52,7 @@ class MiouPublisher(ManagedNode):
         self._outputs: PublisherOutputs | None = None
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
-        self._own_services: list[object] = []
+        self._own_services: list[Service] = []
 
     # Transitions.
 
@@ -72,7 +73,7 @@ class MiouPublisher(ManagedNode):
         self._told_s, self._told_frames = time.monotonic(), 0
         self._outputs = PublisherOutputs(self)
         self._own_services = [
-            self.create_service(Trigger, name, callback, callback_group=self.transition_group)
+            self.create_own_service(Trigger, name, callback, self.transition_group)
             for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))
         ]
 
@@ -227,7 +228,3 @@ def _scoring(settings: Mapping[str, object]) -> Scoring:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
     process.main(MiouPublisher, args)
-
-
-if __name__ == "__main__":
-    main()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import signal
 import sys
-import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
@@ -37,6 +37,7 @@ from deeplab_miou.nodes.replayer.offers import LEAST_DEPTH, offer, playable_topi
 from deeplab_miou.nodes.replayer.player import Player
 from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
+from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 
@@ -240,16 +241,22 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"bag_replayer: {' '.join(str(error).split())}\n")
         rclpy.try_shutdown()
         return EXIT_USAGE
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), name="executor")
-    spinner.start()
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+        failures.append(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    executor = NodeExecutor(node, 1, fail)
+    executor.start()
     try:
-        return _play(node)
+        status = _play(node)
+        return EXIT_LOSS if failures else status
     finally:
         interrupts.ignore()
+        executor.stop()
         executor.shutdown()
-        spinner.join()
         node.destroy_node()
         rclpy.try_shutdown()
 
@@ -272,12 +279,3 @@ def _play(node: BagReplayer) -> int:
     except StallError as error:
         node.get_logger().error(node.explain(error))
         return EXIT_LOSS
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

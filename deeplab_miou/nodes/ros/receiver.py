@@ -1,21 +1,20 @@
-"""A thread that takes the messages of some subscriptions, past the executor.
+"""Takes the messages of some subscriptions one after the other, past the executor where it can.
 
 rclpy's executors build a new wait set of everything in the node for every message, several times
-over with several threads: many times the work of taking a small image. Here one wait set is used
-again and again, as `rclpy.wait_for_message` does it once. The subscriptions' events are looked at
-every so often: with Fast DDS, whoever waits for them wakes up with every message.
+over with several threads: many times the work of taking a small image. Here a thread takes them
+directly; where rclpy does not offer what that needs, the node's executor does it after all.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.guard_condition import GuardCondition
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+
+from deeplab_miou.nodes.ros.rclpy_private import DirectTaking, can_take_directly, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,60 +22,72 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.subscription import Subscription
 
+    Callbacks = Mapping[Subscription, Callable[[object], None]]
+
 _EVENTS_PERIOD_S = 0.5
 # Messages wait no longer than this and a piece of work in the middleware.
 _MOST_WAITING_NS = 20_000_000
 
 
-class Unexecuted(CallbackGroup):
-    """Keeps the executor from what belongs to a `Receiver`."""
+class Receiver(Protocol):
+    """Hands on the messages of some subscriptions until it is stopped."""
 
-    def can_execute(self, _entity: object) -> bool:
-        """Tell the executor not to look at an entity."""
-        return False
-
-    def beginning_execution(self, _entity: object) -> bool:
-        """Tell the executor not to execute an entity."""
-        return False
-
-    def ending_execution(self, _entity: object) -> None:
-        """Do nothing: nothing was executed."""
+    def stop(self) -> None:
+        """Finish what is in hand and end; the subscriptions may then be destroyed."""
 
 
-class Receiver:
-    """Takes messages, oldest first of each subscription, and hands them on one after the other.
+def receiving_group(node: Node) -> CallbackGroup:
+    """Return a callback group for one subscription that a `Receiver` is to take from."""
+    return _Unexecuted() if can_take_directly(node.context) else _Gated()
+
+
+def receive(
+    node: Node,
+    callbacks: Callbacks,
+    on_error: Callable[[BaseException], None],
+    *,
+    linger_s: float = 0.0,
+    between: Callable[[], bool] = lambda: False,
+) -> Receiver:
+    """Begin to hand messages on, oldest first of each subscription, one after the other.
 
     Args:
         node: whose context and subscriptions they are.
-        callbacks: take the messages of each subscription, which is of a callback group
-            `Unexecuted`; with ``raw`` their bytes.
+        callbacks: take the messages of each subscription, whose callback group is a
+            `receiving_group`; with ``raw`` their bytes.
         on_error: told of an exception of a callback; nothing more is taken then.
         linger_s: how long to wait after a message has come until it and those that followed are
             taken in bulk, seconds: less work for many small messages that nobody is in a hurry for.
             What has come meanwhile is taken even when the thread is told to end.
         between: work to do between messages, a piece at each call; returns whether there is more.
             It is put off when messages have been waiting for a while, because the middleware drops
-            those that it has no room for, and nobody counts them. Before the thread ends it is
-            called until there is no more.
+            those that it has no room for, and nobody counts them. Before the end it is called until
+            there is no more.
     """
+    if can_take_directly(node.context):
+        return DirectReceiver(node, callbacks, on_error, linger_s=linger_s, between=between)
+    return ExecutedReceiver(node, callbacks, on_error, between=between)
+
+
+class DirectReceiver:
+    """Takes messages in a thread of its own; arguments as of `receive`."""
 
     def __init__(
         self,
         node: Node,
-        callbacks: Mapping[Subscription, Callable[[object], None]],
+        callbacks: Callbacks,
         on_error: Callable[[BaseException], None],
         *,
-        linger_s: float = 0.0,
-        between: Callable[[], bool] = lambda: False,
+        linger_s: float,
+        between: Callable[[], bool],
     ) -> None:
-        self._context = node.context
         self._callbacks = dict(callbacks)
         self._on_error = on_error
         self._linger_s = linger_s
         self._between = between
-        self._events = [event for each in callbacks for event in each.event_handlers]
         self._stopping = threading.Event()
         self._stop = GuardCondition(callback=None, callback_group=None, context=node.context)
+        self._taking = DirectTaking(node.context, self._callbacks, self._stop)
         topics = ", ".join(subscription.topic_name for subscription in callbacks)
         self._thread = threading.Thread(target=self._run, name=f"receiver of {topics}", daemon=True)
         self._thread.start()
@@ -91,15 +102,7 @@ class Receiver:
 
     def _run(self) -> None:
         try:
-            with contextlib.ExitStack() as stack:
-                # In use, so that nothing is destroyed under the wait.
-                for entity in (
-                    *(subscription.handle for subscription in self._callbacks),
-                    self._stop.handle,
-                    self._context.handle,
-                    *self._events,
-                ):
-                    stack.enter_context(entity)
+            with self._taking:
                 self._receive()
                 while self._between():
                     pass
@@ -107,21 +110,15 @@ class Receiver:
             self._on_error(error)
 
     def _receive(self) -> None:
-        handles = [subscription.handle for subscription in self._callbacks]
-        wait_set = _rclpy.WaitSet(len(handles), 1, 0, 0, 0, 0, self._context.handle)
         events_s = 0.0
         while not self._stopping.is_set():
-            wait_set.clear_entities()
-            for handle in handles:
-                wait_set.add_subscription(handle)
-            wait_set.add_guard_condition(self._stop.handle)
-            wait_set.wait(round(_EVENTS_PERIOD_S * 1e9))
+            self._taking.wait(_EVENTS_PERIOD_S)
             if self._linger_s:
                 self._stopping.wait(self._linger_s)
             self._take_all()
-            if self._events and time.monotonic() - events_s >= _EVENTS_PERIOD_S:
+            if time.monotonic() - events_s >= _EVENTS_PERIOD_S:
                 events_s = time.monotonic()
-                self._take_events()
+                self._taking.handle_events()
 
     def _take_all(self) -> None:
         """Take messages until there are none and nothing is left to do between them."""
@@ -129,9 +126,9 @@ class Receiver:
         while not is_done and (self._linger_s or not self._stopping.is_set()):
             newest_ns = None
             for subscription, callback in self._callbacks.items():
-                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                taken = take(subscription)
                 if taken is not None:
-                    newest_ns = taken[1]["received_timestamp"]
+                    newest_ns = taken[1]
                     callback(taken[0])
                 # Else the last message would be held until the next one comes.
                 del taken
@@ -141,12 +138,76 @@ class Receiver:
                 # At once, while what was taken is in the processor's cache.
                 self._between()
 
-    def _take_events(self) -> None:
-        wait_set = _rclpy.WaitSet(0, 0, 0, 0, 0, len(self._events), self._context.handle)
-        wait_set.clear_entities()
-        for event in self._events:
-            event.add_to_wait_set(wait_set)
-        wait_set.wait(0)
-        for event in self._events:
-            if event.is_ready(wait_set):
-                event.callback(event.take_data())
+
+class ExecutedReceiver:
+    """Has the node's executor take the messages; arguments as of `receive`."""
+
+    def __init__(
+        self,
+        node: Node,
+        callbacks: Callbacks,
+        on_error: Callable[[BaseException], None],
+        *,
+        between: Callable[[], bool],
+    ) -> None:
+        self._on_error = on_error
+        self._between = between
+        # Whoever stops it from a callback of its own must not wait for that.
+        self._lock = threading.RLock()
+        self._is_open = True
+        self._groups = [subscription.callback_group for subscription in callbacks]
+        for subscription, callback in callbacks.items():
+            subscription.callback = self._one_by_one(callback)
+            subscription.callback_group.is_open = True
+        if node.executor is not None:
+            node.executor.wake()
+
+    def stop(self) -> None:
+        """Finish what is in hand and end; the subscriptions may then be destroyed."""
+        with self._lock:
+            if self._is_open:
+                while self._between():
+                    pass
+            self._is_open = False
+            for group in self._groups:
+                group.is_open = False
+
+    def _one_by_one(self, callback: Callable[[object], None]) -> Callable[[object], None]:
+        def take_one(message: object) -> None:
+            with self._lock:
+                if not self._is_open:
+                    return
+                try:
+                    callback(message)
+                    while self._between():
+                        pass
+                except BaseException as error:  # noqa: BLE001  handed over, never swallowed
+                    self._is_open = False
+                    self._on_error(error)
+
+        return take_one
+
+
+class _Unexecuted(CallbackGroup):
+    """Keeps the executor from what a thread of ours takes."""
+
+    def can_execute(self, _entity: object) -> bool:
+        """Tell the executor not to look at an entity."""
+        return False
+
+    def beginning_execution(self, _entity: object) -> bool:
+        """Tell the executor not to execute an entity."""
+        return False
+
+    def ending_execution(self, _entity: object) -> None:
+        """Do nothing: nothing was executed."""
+
+
+class _Gated(MutuallyExclusiveCallbackGroup):
+    """Has the executor leave messages where they are until somebody receives them."""
+
+    is_open = False
+
+    def can_execute(self, entity: object) -> bool:
+        """Tell whether the executor may look at an entity."""
+        return self.is_open and super().can_execute(entity)

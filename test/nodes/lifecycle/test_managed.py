@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from deeplab_miou.errors import ConfigurationError
 
@@ -171,3 +175,94 @@ def test_refused_change_keeps_the_old_value(make):
     assert result.reason == "three is unlucky"
     assert node.settings["level"] == 1
     assert node.get_parameter("level").value == 1
+
+
+def call(node, callback):
+    """Call a service of a node as its executor does."""
+    service = node.create_own_service(Trigger, "~/own", callback, ReentrantCallbackGroup())
+    response = service.callback(Trigger.Request(), Trigger.Response())
+    node.destroy_service(service)
+    return response
+
+
+def succeed(_request, response):
+    response.success = True
+    return response
+
+
+def test_services_work_only_on_what_is_configured(make):
+    node = make()
+    for trigger, is_configured in (
+        (lambda: None, False),
+        (node.trigger_configure, True),
+        (node.trigger_activate, True),
+        (node.trigger_deactivate, True),
+        (node.trigger_cleanup, False),
+        (node.trigger_configure, True),
+        (node.trigger_shutdown, False),
+    ):
+        trigger()
+        response = call(node, succeed)
+        assert response.success == is_configured
+        assert is_configured or response.message == (
+            f"the node is {node.state_label}, expected inactive or active"
+        )
+
+
+def test_a_transition_waits_for_the_callbacks_in_hand(make):
+    node = make()
+    node.trigger_configure()
+    inside, leave = threading.Event(), threading.Event()
+    run = threading.Thread(
+        target=node.guarded(lambda: (inside.set(), leave.wait(20), node.steps.append("left")))
+    )
+    run.start()
+    assert inside.wait(20)
+    threading.Timer(0.05, leave.set).start()
+    node.trigger_activate()
+    run.join()
+    assert node.steps[:3] == ["configure", "left", "activate"]
+
+
+def test_what_callbacks_wait_for_is_let_go_before_they_are_waited_for(make):
+    node = make()
+    node.trigger_configure()
+    node.trigger_activate()
+    inside, leave = threading.Event(), threading.Event()
+    node.interrupt = leave.set
+    run = threading.Thread(target=node.guarded(lambda: (inside.set(), leave.wait())))
+    run.start()
+    assert inside.wait(20)
+    assert node.trigger_deactivate() == SUCCESS
+    run.join()
+
+
+def test_a_bug_in_a_service_ends_the_node_and_is_an_answer(make, capfd):
+    node = make()
+    node.trigger_configure()
+    assert not call(node, lambda *_: 1 / 0).success
+    assert isinstance(node.failure, ZeroDivisionError)
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_a_bug_in_a_change_of_parameters_ends_the_node_and_is_a_refusal(make):
+    node = make({"changed {'level': 3}": KeyError("bug")})
+    node.trigger_configure()
+    (result,) = node.set_parameters([RosParameter("level", value=3)])
+    assert not result.successful
+    assert isinstance(node.failure, KeyError)
+
+
+def test_parameters_are_not_changed_in_a_transition(make):
+    node = make()
+    reasons = []
+
+    def activate():
+        (result,) = node.set_parameters([RosParameter("level", value=3)])
+        reasons.append(result.reason)
+
+    node.activate = activate
+    node.trigger_configure()
+    node.trigger_activate()
+    assert reasons == ["the node is activating: set the parameter again when that is over"]
+    assert node.settings["level"] == 1

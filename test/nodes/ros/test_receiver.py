@@ -12,7 +12,14 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int64
 
-from deeplab_miou.nodes.ros.receiver import Receiver, Unexecuted
+from deeplab_miou.nodes.ros import rclpy_private
+from deeplab_miou.nodes.ros.executor import NodeExecutor
+from deeplab_miou.nodes.ros.receiver import (
+    DirectReceiver,
+    ExecutedReceiver,
+    receive,
+    receiving_group,
+)
 
 DEADLINE_S = 20.0
 QOS = QoSProfile(depth=1000)
@@ -40,22 +47,22 @@ class Graph:
             topic,
             lambda _: None,
             qos,
-            callback_group=Unexecuted(),
+            callback_group=receiving_group(self.node),
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False, **events),
         )
 
     def start(self, callback=lambda _: None, **options):
         def note(topic):
-            def receive(message):
+            def take(message):
                 callback(message)
                 self.note((topic, message.data))
 
-            return receive
+            return take
 
         callbacks = {
             subscription: note(topic) for topic, subscription in self.subscriptions.items()
         }
-        self.receiver = Receiver(self.node, callbacks, self.fail, **options)
+        self.receiver = receive(self.node, callbacks, self.fail, **options)
 
     def stop(self):
         receiver, self.receiver = self.receiver, None
@@ -84,28 +91,59 @@ class Graph:
         return [number for name, number in self.received if name == topic]
 
 
-@pytest.fixture
-def graph(monkeypatch):
-    # Nobody outside of this process.
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+def play():
     rclpy.init()
     made = Graph()
+    executor = NodeExecutor(made.node, 2, made.fail)
+    executor.start()
     yield made
     made.stop()
+    executor.stop()
+    executor.shutdown()
     made.node.destroy_node()
     rclpy.try_shutdown()
     assert made.errors == made.expected
 
 
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+
+
+@pytest.fixture
+def graph():
+    yield from play()
+
+
+class Other:
+    """An rclpy whose private parts are others."""
+
+    WaitSet = None
+
+    class Subscription:
+        pass
+
+
+@pytest.fixture(params=[DirectReceiver, ExecutedReceiver])
+def either(request, monkeypatch):
+    """A graph with an rclpy as we know it, and one with an rclpy that we do not know."""
+    if request.param is ExecutedReceiver:
+        monkeypatch.setattr(rclpy_private, "_rclpy", Other)
+    for made in play():
+        made.kind = request.param
+        yield made
+
+
 @pytest.mark.parametrize("linger_s", [0.0, 0.01])
-def test_messages_of_each_topic_come_in_order(graph, linger_s):
-    graph.start(linger_s=linger_s)
+def test_messages_of_each_topic_come_in_order(either, linger_s):
+    either.start(linger_s=linger_s)
+    assert type(either.receiver) is either.kind
     for number in range(100):
-        graph.send("first", number)
-        graph.send("second", -number)
-    graph.wait(lambda: len(graph.received) == 200)
-    assert graph.of("first") == [*range(100)]
-    assert graph.of("second") == [-number for number in range(100)]
+        either.send("first", number)
+        either.send("second", -number)
+    either.wait(lambda: len(either.received) == 200)
+    assert either.of("first") == [*range(100)]
+    assert either.of("second") == [-number for number in range(100)]
 
 
 def test_what_came_before_is_taken_and_topics_take_turns(graph):
@@ -116,23 +154,34 @@ def test_what_came_before_is_taken_and_topics_take_turns(graph):
     assert graph.received[:2] == [("first", 1), ("second", 1)]
 
 
-def test_work_is_done_between_messages_and_finished_at_the_end(graph):
+def test_work_is_done_between_messages_and_finished_at_the_end(either):
     work = []
 
     def between():
         if work:
-            graph.note(("worked", work.pop(0)))
+            either.note(("worked", work.pop(0)))
         return bool(work)
 
     def callback(message):
         work.extend([message.data] * 3)
 
-    graph.start(callback, between=between)
-    graph.send("first", 7)
-    graph.wait(lambda: len(graph.of("worked")) == 3)
+    either.start(callback, between=between)
+    either.send("first", 7)
+    either.wait(lambda: len(either.of("worked")) == 3)
     work.extend([8, 8])
-    graph.stop()
-    assert graph.of("worked") == [7, 7, 7, 8, 8]
+    either.stop()
+    assert either.of("worked") == [7, 7, 7, 8, 8]
+
+
+def test_what_comes_before_and_after_it_is_left_where_it_is(either):
+    either.send("first", 1)
+    either.start()
+    either.wait(lambda: either.received)
+    either.stop()
+    either.send("first", 2)
+    either.start()
+    either.wait(lambda: len(either.received) == 2)
+    assert either.of("first") == [1, 2]
 
 
 def test_what_came_while_it_lingered_is_taken_before_the_end(graph):
@@ -154,23 +203,23 @@ def test_messages_that_have_waited_are_taken_before_there_is_work(graph, monkeyp
     assert [name for name, _ in graph.received[:21]] == ["first"] * 20 + ["worked"]
 
 
-def test_an_error_ends_it_and_is_told(graph):
+def test_an_error_ends_it_and_is_told(either):
     def callback(message):
         if message.data == 2:
             raise ZeroDivisionError
 
-    graph.start(callback)
-    graph.send("first", 1, 2, 3)
-    graph.wait(lambda: graph.errors)
-    graph.expected = graph.errors
-    assert [type(error) for error in graph.errors] == [ZeroDivisionError]
-    assert graph.received == [("first", 1)]
+    either.start(callback)
+    either.send("first", 1, 2, 3)
+    either.wait(lambda: either.errors)
+    either.expected = either.errors
+    assert [type(error) for error in either.errors] == [ZeroDivisionError]
+    assert either.received == [("first", 1)]
 
 
-def test_events_are_looked_at(graph):
+def test_events_are_looked_at(either):
     told = threading.Event()
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    graph.node.destroy_subscription(graph.subscriptions.pop("second"))
-    graph.subscribe("second", latched, incompatible_qos=lambda _: told.set())
-    graph.start()
+    either.node.destroy_subscription(either.subscriptions.pop("second"))
+    either.subscribe("second", latched, incompatible_qos=lambda _: told.set())
+    either.start()
     assert told.wait(DEADLINE_S)
