@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from deeplab_miou.aggregation.frames import EarlyFrames, FrameStatistics
-from deeplab_miou.aggregation.messages import RefusedError
+from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
 from deeplab_miou.aggregation.runs import Runs
 from deeplab_miou.errors import ConfigurationError
@@ -89,6 +89,8 @@ class Aggregate:
                 replaces and self._runs.sources == {state.source}
             )
             self._check(state, run, self._names if bound else ())
+            if run is None:
+                self._make_room(state)
             if replaces:
                 self._runs.forget(state.source, but=state.key)
                 self._frames.clear()
@@ -230,20 +232,32 @@ class Aggregate:
             except ConfigurationError as error:
                 text = f"state of {state.source!r} refused: {error}"
                 raise self._refusal("class_weights", text) from None
-        if run is None:
-            sources = self._runs.sources
-            if state.source not in sources and len(sources) >= _MAX_SOURCES:
-                raise self._refusal(
-                    "too_many_sources",
-                    f"state of {state.source!r} refused: {_MAX_SOURCES} sources are the limit",
-                )
-        elif state.reset_count == run.state.reset_count and (
-            state.class_names != run.state.class_names or state.shrank_since(run.state)
+        if (
+            run is not None
+            and state.reset_count == run.state.reset_count
+            and (state.class_names != run.state.class_names or state.shrank_since(run.state))
         ):
             raise self._refusal(
                 "inconsistent",
                 f"state {state.sequence} of {state.source!r} refused: within a run its classes "
                 "changed or its counts shrank without a reset",
+            )
+
+    def _make_room(self, state: EvaluatorState) -> None:
+        """Count and raise that there is no room for one more run."""
+        sources = self._runs.sources
+        is_new = state.source not in sources
+        if is_new and len(sources) >= _MAX_SOURCES and not self._runs.give_up_idle():
+            raise self._refusal(
+                "too_many_sources",
+                f"state of {state.source!r} refused: {_MAX_SOURCES} sources are the limit; "
+                "call reset to start over",
+            )
+        if self._runs.is_full:
+            raise self._refusal(
+                "overflow",
+                f"state of {state.source!r} refused: runs that are over count more than "
+                f"{MAX_SUM} pixels or messages; call reset to start over",
             )
 
     def _refusal(self, kind: str, message: str) -> RefusedError:
@@ -277,7 +291,10 @@ class Aggregate:
         if not run.tracker.add(frame.sequence):
             return False
         if frame.evaluated:
-            self._frames.update(matrix, frame.stamp_ns, frame.source)
+            try:
+                self._frames.update(matrix, frame.stamp_ns, frame.source)
+            except RefusedError as error:
+                raise self._refusal(error.kind, str(error)) from None
         return True
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.worst_frames import WorstFrame, WorstFrames
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.accumulator import AccumulatorSnapshot
 
 _MAX_EARLY_FRAMES = 256
+_MAX_EARLY_BYTES = 2**25
 # Frames are added up in bulk, of at most so many frames and cells.
 _MAX_PENDING = 64
 _MAX_PENDING_CELLS = 2**19
@@ -47,6 +49,7 @@ class FrameStatistics:
         self._worst: WorstFrames[None] = WorstFrames()
         self._pending: list[tuple[NDArray[np.int64], int, str]] = []
         self._most_pending = 0
+        self._pixels = 0
 
     def expect(self, num_classes: int) -> None:
         """Take frames of so many classes from now on; what had another number is forgotten."""
@@ -56,6 +59,7 @@ class FrameStatistics:
         cells = num_classes * (num_classes + 1)
         self._most_pending = max(min(_MAX_PENDING, _MAX_PENDING_CELLS // cells), 1)
         self._pending = []
+        self._pixels = 0
         self._window = Accumulator(
             num_classes, window_frames=self._window_frames, window_seconds=self._window_seconds
         )
@@ -63,9 +67,21 @@ class FrameStatistics:
         self._worst.reset()
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int, source: str) -> None:
-        """Add the confusion matrix of a frame that an evaluator scored."""
+        """Add the confusion matrix of a frame that an evaluator scored.
+
+        Raises:
+            RefusedError: the sums would become too large.
+        """
         if self._window is None:
             return
+        pixels = self._pixels + int(matrix.sum())
+        if pixels > MAX_SUM:
+            raise RefusedError(
+                "overflow",
+                f"frame of {source!r} refused: all frames together count more than {MAX_SUM} "
+                "pixels; call reset to start over",
+            )
+        self._pixels = pixels
         self._pending.append((matrix, stamp_ns, source))
         if len(self._pending) >= self._most_pending:
             self._settle()
@@ -88,6 +104,7 @@ class FrameStatistics:
     def clear(self) -> None:
         """Forget all frames."""
         self._pending = []
+        self._pixels = 0
         if self._window is not None and self._bootstrap is not None:
             self._window.reset()
             self._bootstrap.reset()
@@ -110,19 +127,25 @@ class EarlyFrames:
     """Frames that overtook the first state of their run: the newest are held for it."""
 
     def __init__(self) -> None:
-        self._frames: deque[FrameRecord] = deque(maxlen=_MAX_EARLY_FRAMES)
+        self._frames: deque[FrameRecord] = deque()
+        self._bytes = 0
 
     def hold(self, frame: FrameRecord) -> None:
-        """Keep a frame; if there are many, the oldest gives way."""
+        """Keep a frame; if there are many or large ones, the oldest are given up."""
         self._frames.append(frame)
+        self._bytes += frame.nbytes
+        while len(self._frames) > _MAX_EARLY_FRAMES or self._bytes > _MAX_EARLY_BYTES:
+            self._bytes -= self._frames.popleft().nbytes
 
     def release(self, key: RunKey) -> list[FrameRecord]:
         """Return the frames of a run in the order of their arrival, and hold them no longer."""
         released = [frame for frame in self._frames if frame.key == key]
         for frame in released:
             self._frames.remove(frame)
+            self._bytes -= frame.nbytes
         return released
 
     def clear(self) -> None:
         """Hold nothing any longer."""
         self._frames.clear()
+        self._bytes = 0

@@ -20,8 +20,14 @@ RunKey = tuple[str, str]  # source, run_id
 
 # Ids are uint8 and one of them is the ignore index.
 MAX_CLASSES = 255
-# Years of 4K video; sums over thousands of evaluators still fit int64.
+# Years of 4K video; of the most runs that are kept apart the sums still fit int64.
 MAX_PIXELS = 2**52
+# Sums of these and of what comes on top still fit int64, row and column of a matrix together too.
+MAX_SUM = 2**60
+# Names, ids and digests are not longer, and what is said beyond the counts is not either.
+MAX_NAME = 256
+MAX_REASONS = 64
+MAX_PROVENANCE = 2**16
 
 
 class RefusedError(DeeplabMiouError):
@@ -124,6 +130,11 @@ class FrameRecord:
         """The run that it is part of."""
         return self.source, self.run_id
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds, about."""
+        return self.cells.nbytes + self.counts.nbytes + len(self.source) + len(self.run_id)
+
     def matrix(self, num_classes: int) -> NDArray[np.int64]:
         """Return the frame's confusion matrix, ``(n, n + 1)``.
 
@@ -142,6 +153,21 @@ class FrameRecord:
                 f"{MAX_PIXELS} pixels",
             )
         return matrix
+
+
+def check_name(what: str, text: str) -> None:
+    """Refuse a name, id or digest that is too long or would steer a terminal.
+
+    Raises:
+        RefusedError: it does; the message shows its beginning.
+    """
+    if len(text) > MAX_NAME:
+        raise RefusedError(
+            "malformed",
+            f"its {what} {text[:32]!r}… has {len(text)} characters, expected at most {MAX_NAME}",
+        )
+    if not text.isprintable():
+        raise RefusedError("malformed", f"its {what} {text!r} has characters that do not print")
 
 
 def check_counts(counts: Mapping[str, int]) -> None:

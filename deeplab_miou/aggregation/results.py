@@ -80,6 +80,20 @@ class Totals:
         """What suggests that the score is not that of the networks, a line each."""
         return find_doubts(self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels)
 
+    @property
+    def most(self) -> int:
+        """The largest of all counts; sums of it bound each of theirs."""
+        streams = (self.images, self.labels)
+        return max(
+            int(self.matrix.sum()),
+            self.frames,
+            self.missing_frames,
+            self.ignored_pixels,
+            self.unmapped_pixels,
+            *(n for each in streams for n in (each.received, each.evaluated, each.waiting)),
+            *(n for each in streams for n in each.dropped.values()),
+        )
+
     @classmethod
     def zero(cls, class_names: tuple[str, ...]) -> Totals:
         """Return the sums over no evaluator."""

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from deeplab_miou.aggregation.messages import MAX_SUM
 from deeplab_miou.aggregation.results import Totals
 from deeplab_miou.aggregation.sequences import SequenceTracker
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAX_FINISHED_RUNS = 64
 _MAX_CLOSED_RUNS = 4096
+_MAX_GIVEN_UP_RUNS = 4096
 # A state may overtake the frames that it speaks of: they come on another topic.
 _OVERTAKING_S = 1.0
 
@@ -53,6 +55,11 @@ class Run:
         self.tracker.announce(frame_sequence)
         self._announced = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has been counted, at least since its base."""
+        return self.state is self.base or not (self.state.frames or self.state.matrix.any())
+
     def counted(self, class_names: tuple[str, ...]) -> Totals:
         """Return what the run has counted since its base; its classes are these."""
         if self.state is self.base:
@@ -75,6 +82,7 @@ class Runs:
         self._runs: OrderedDict[RunKey, Run] = OrderedDict()  # least recently updated first
         self._folded: dict[str, Totals] = {}
         self._closed: OrderedDict[RunKey, None] = OrderedDict()
+        self._given_up: OrderedDict[RunKey, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -103,7 +111,40 @@ class Runs:
     def begin(self, state: EvaluatorState, now_s: float) -> Run:
         """Add a run with its first state."""
         run = self._runs[state.key] = Run(state, now_s, state.reset_count)
+        if state.key in self._given_up:
+            # What it counted before a reset must not come back.
+            del self._given_up[state.key]
+            run.base = state
         return run
+
+    def give_up_idle(self) -> bool:
+        """Forget the source that has been silent longest, of those that have counted nothing.
+
+        Returns:
+            Whether there was one. It may come back, and what is new then counts.
+        """
+        heard: dict[str, float] = {}
+        for (source, _), run in self._runs.items():
+            heard[source] = max(run.heard_s, heard.get(source, run.heard_s))
+        for (source, _), run in self._runs.items():
+            if not run.is_idle:
+                heard.pop(source, None)
+        for source in self._folded:
+            heard.pop(source, None)
+        if not heard:
+            return False
+        silent = min(heard, key=lambda source: heard[source])
+        for key in [key for key in self._runs if key[0] == silent]:
+            del self._runs[key]
+            self._given_up[key] = None
+            if len(self._given_up) > _MAX_GIVEN_UP_RUNS:
+                self._given_up.popitem(last=False)
+        return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more run could make a sum too large in the end."""
+        return sum(totals.most for totals in self._folded.values()) > MAX_SUM
 
     def update(self, run: Run, state: EvaluatorState) -> None:
         """Take a newer state of a run."""

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result, Scoring
 
 
+# Evaluators tell of facts in lists.
+_DEEPEST = 8
+
+
 @dataclass(frozen=True)
 class LiveRun:
     """What is reported besides the scores.
@@ -101,7 +105,20 @@ def _parsed(text: str) -> dict[str, object]:
         value = json.loads(text) if text else {}
     except (ValueError, RecursionError):
         value = text
-    return value if isinstance(value, dict) else {"text": text}
+    return value if isinstance(value, dict) and _is_shallow(value) else {"text": text}
+
+
+def _is_shallow(value: object) -> bool:
+    """Tell whether what writes the report can walk through a value."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            each
+            for outer in level
+            if isinstance(outer, dict | list)
+            for each in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return not level
 
 
 def _problems(missing_frames: int, run: LiveRun) -> list[str]:

@@ -49,4 +49,7 @@ def _gpu_name(device: str) -> str | None:
     torch = sys.modules.get("torch")
     if torch is None or not device.startswith("cuda"):
         return None
-    return str(torch.cuda.get_device_name(device))
+    try:
+        return str(torch.cuda.get_device_name(device))
+    except (AssertionError, RuntimeError, ValueError):
+        return None  # another machine's

@@ -494,3 +494,44 @@ def test_the_worst_frames_and_the_course_of_all_evaluators():
     assert result.timeline.miou.tolist() == pytest.approx([(1 + 10 / 12 + 9 / 11) / 3, 4 / 9])
     sums.reset()
     assert sums.result(0.0).worst == ()
+
+
+def test_sources_that_count_nothing_give_way_but_are_not_forgotten(monkeypatch):
+    monkeypatch.setattr(aggregate, "_MAX_SOURCES", 3)
+    sums = Aggregate()
+    for i, name in enumerate(("/a", "/b", "/c")):
+        sums.add_state(state(name, frames=10), float(i))
+    with pytest.raises(RefusedError, match="3 sources are the limit; call reset to start over"):
+        sums.add_state(state("/real"), 4.0)
+    sums.reset()
+    # The one that has been silent longest, though it was not the first to be heard.
+    sums.add_state(state("/a", frames=10), 5.0)
+    sums.add_state(state("/real", sequence=2, frames=2), 6.0)
+    assert sums.totals(7.0).sources == ("/a", "/c", "/real")
+    assert sums.totals(7.0).frames == 2
+    # It comes back in the place of another one, and only what is new counts.
+    sums.add_state(state("/b", sequence=2, frames=11, matrix=2 * EXAMPLE), 8.0)
+    assert sums.totals(9.0).sources == ("/a", "/b", "/real")
+    assert sums.totals(9.0).frames == 2
+    sums.add_state(state("/b", sequence=3, frames=14, matrix=3 * EXAMPLE), 10.0)
+    assert sums.totals(11.0).frames == 5
+
+
+def test_early_frames_are_bounded_by_what_they_hold():
+    sums = Aggregate()
+    cells = np.zeros(65_280, np.uint32)
+    large = [frame(i, run="large") for i in range(1, 101)]
+    for each in large:
+        object.__setattr__(each, "cells", cells)
+        object.__setattr__(each, "counts", cells.astype(np.uint64))
+        sums.add_frame(each)
+    held = sums._early._frames
+    assert 1 < len(held) < 100
+    assert sum(each.nbytes for each in held) <= 2**25
+    assert held[-1] is large[-1]
+    for i in range(1, 400):
+        sums.add_frame(frame(i, run="small"))
+    assert len(held) == 256
+    sums.add_state(state(run="small"), 0.0)
+    assert not held
+    assert not sums._early._bytes

@@ -12,10 +12,15 @@ from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, StreamAc
 
 from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.aggregation.messages import (
+    MAX_CLASSES,
+    MAX_NAME,
+    MAX_PROVENANCE,
+    MAX_REASONS,
     EvaluatorState,
     FrameRecord,
     RefusedError,
     check_counts,
+    check_name,
     matrix_from_counts,
 )
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 _MAX_NS = (2**31 - 1) * _NS + _NS - 1
 _MIN_NS = -(2**31) * _NS
+_MAX_CELLS = MAX_CLASSES * (MAX_CLASSES + 1)
 
 
 def time_to_ns(stamp: Time) -> int:
@@ -92,8 +98,15 @@ def stream_counts(message: StreamAccount) -> StreamCounts:
     """Return the account of one stream from its message.
 
     Raises:
-        RefusedError: there are not as many counts as reasons, or one is absurd.
+        RefusedError: there are not as many counts as reasons, or too many, or one is absurd.
     """
+    if len(message.reasons) > MAX_REASONS:
+        raise RefusedError(
+            "malformed",
+            f"its account has {len(message.reasons)} reasons, expected at most {MAX_REASONS}",
+        )
+    for reason in message.reasons:
+        check_name("reason", reason)
     if len(message.reasons) != len(message.dropped):
         raise RefusedError(
             "malformed",
@@ -172,6 +185,8 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         RefusedError: the message is malformed; the text names the source.
     """
     try:
+        _check_origin(message)
+        _check_texts(message)
         check_counts(
             {
                 "frames": message.frames,
@@ -201,7 +216,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         )
     except RefusedError as error:
         raise RefusedError(
-            error.kind, f"ConfusionMatrix of {message.source!r} refused: {error}"
+            error.kind, f"ConfusionMatrix of {_shown(message.source)} refused: {error}"
         ) from None
 
 
@@ -209,12 +224,16 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
     """Return the record that a message holds; its arrays are the message's own.
 
     Raises:
-        RefusedError: its sequence is absurd; the text names the source.
+        RefusedError: its sequence is absurd, or it has more cells than any matrix; the text names
+            the source.
     """
     try:
+        _check_origin(message)
         check_counts({"sequence": message.sequence})
+        _check_cells(message)
     except RefusedError as error:
-        raise RefusedError(error.kind, f"frame of {message.source!r} refused: {error}") from None
+        text = f"frame of {_shown(message.source)} refused: {error}"
+        raise RefusedError(error.kind, text) from None
     return FrameRecord(
         source=message.source,
         run_id=message.run_id,
@@ -225,3 +244,33 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
         cells=np.frombuffer(message.cells, np.uint32),
         counts=np.frombuffer(message.counts, np.uint64),
     )
+
+
+def _shown(source: str) -> str:
+    return repr(source) if len(source) <= MAX_NAME else f"{source[:32]!r}…"
+
+
+def _check_origin(message: ConfusionMatrix | FrameScore) -> None:
+    check_name("source", message.source)
+    check_name("run_id", message.run_id)
+
+
+def _check_texts(message: ConfusionMatrix) -> None:
+    """Refuse what nobody has to say: a state is kept, and so is all that it says."""
+    check_name("configuration", message.configuration)
+    if len(message.class_names) > MAX_CLASSES:
+        return  # refused with the matrix
+    for name in message.class_names:
+        check_name("class name", name)
+    if len(message.provenance) > MAX_PROVENANCE:
+        raise RefusedError(
+            "malformed",
+            f"its provenance has {len(message.provenance)} characters, expected at most "
+            f"{MAX_PROVENANCE}",
+        )
+
+
+def _check_cells(message: FrameScore) -> None:
+    cells = max(len(message.cells), len(message.counts))
+    if cells > _MAX_CELLS:
+        raise RefusedError("malformed", f"it has {cells} cells, expected at most {_MAX_CELLS}")
