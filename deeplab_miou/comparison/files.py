@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from deeplab_miou.comparison.report import to_json
 from deeplab_miou.report import files
 from deeplab_miou.report.course import moment
-from deeplab_miou.report.table import format_score, printable
+from deeplab_miou.report.table import format_score
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,8 @@ from deeplab_miou.comparison.frames import changed_frames, common_frames
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
 from deeplab_miou.report.files import check_directory
-from deeplab_miou.report.table import format_score, printable
+from deeplab_miou.report.table import format_score
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse

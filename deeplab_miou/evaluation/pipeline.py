@@ -109,7 +109,8 @@ class Pipeline:
         except FrameError as error:
             self._drop(stream, message, error.reason, str(error))
             return
-        self._follow(self._pairer.add(stream, stamp_ns, message, byte_size(image)))
+        size = byte_size(image) + len(frame_id)
+        self._follow(self._pairer.add(stream, stamp_ns, message, size))
 
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
         """Count a message that could not even be read."""

@@ -23,6 +23,8 @@ _NS = 1_000_000_000
 _ORDERS = {0: ">", 1: "<", 6: ">", 7: "<"}
 _ENCAPSULATION = 4
 _ALIGNMENT = 4
+# Frames and encodings have short names, and they go into what is published about each image.
+_LONGEST_TEXT = 1024
 # A message is padded to whole words.
 _MOST_PADDING = 3
 
@@ -119,6 +121,8 @@ def _text(whole: memoryview, place: int, length: int, *, aligned: bool = True) -
     end = place + length
     if end > len(whole):
         raise ValueError(f"a text of {length} bytes, {len(whole) - place} are left")
+    if length > _LONGEST_TEXT:
+        raise ValueError(f"a text of {length} bytes, expected at most {_LONGEST_TEXT}")
     # The closing zero counts; without one it is a text still.
     text = bytes(whole[place:end]).partition(b"\0")[0].decode(errors="replace")
     return text, _aligned(end) if aligned else end

@@ -15,7 +15,8 @@ from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.options import OfflineOptions
 from deeplab_miou.report.files import check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
-from deeplab_miou.report.table import print_table, printable
+from deeplab_miou.report.table import print_table
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse

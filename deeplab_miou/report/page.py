@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
 from deeplab_miou.report.report import STREAMS
-from deeplab_miou.report.table import accounting_lines, format_interval, format_score, printable
+from deeplab_miou.report.table import accounting_lines, format_interval, format_score
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deeplab_miou.report.report import STREAMS
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,11 +69,6 @@ def format_score(value: float) -> str:
 def format_interval(lower: float, upper: float) -> str:
     """Return bounds in brackets; empty where there are none."""
     return "" if math.isnan(lower) or math.isnan(upper) else f"[{lower:.4f}, {upper:.4f}]"
-
-
-def printable(text: str) -> str:
-    """Return text that cannot steer a terminal: it may come from a file or a topic."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _class_table(report: Report) -> Table:

@@ -302,6 +302,21 @@ def test_compressed_images_are_found_by_their_type(start, graph):
     assert matrix(states.wait(frames(1))).tolist() == np.eye(3, 4, dtype=int).tolist()
 
 
+def test_the_type_in_use_stays_while_it_is_published(start, camera, graph):
+    node = start()
+    camera.listen()
+    intruder = graph.node.create_publisher(CompressedImage, IMAGE, KEPT)
+    line = node.wait_for_output(f"topic {IMAGE} has publishers of both image types")
+    assert "sensor_msgs/msg/Image is received, what comes from /test_client is not" in line
+    camera.send(1)
+    camera.state(frames(1))
+    assert not intruder.get_subscription_count()
+    # When the camera is gone, whoever is left is taken.
+    graph.node.destroy_publisher(camera.images)
+    graph.wait_until(intruder.get_subscription_count)
+    assert len(node.lines(f"subscribed to {IMAGE}")) == 2
+
+
 def test_account_is_told_while_somebody_listens(start, camera, graph):
     start()
     accounts = graph.subscribe(Account, f"{EVALUATOR}/account", LIVE)

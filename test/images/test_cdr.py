@@ -98,3 +98,20 @@ def test_says_what_is_wrong(change, expected):
     data = wire(RAW)
     with pytest.raises(FrameError, match=expected):
         read_image(change(data), RAW_TYPE)
+
+
+@pytest.mark.parametrize(
+    "stamped",
+    [
+        RAW._replace(frame_id="\U0001f600" * 2**18),
+        FILE._replace(frame_id="x" * 1024),
+        RAW._replace(image=RawImage(1, 1, "m" * 1024, is_bigendian=False, step=1, data=b"0")),
+        FILE._replace(image=CompressedImage("p" * 1024, b"")),
+    ],
+)
+def test_long_texts_are_no_names(stamped):
+    name = RAW_TYPE if isinstance(stamped.image, RawImage) else COMPRESSED_TYPE
+    with pytest.raises(FrameError, match="a text of .* bytes, expected at most 1024") as caught:
+        read_image(wire(stamped), name)
+    assert caught.value.reason is Reason.TRUNCATED_DATA
+    assert read_stamp(wire(stamped)) == stamped.stamp_ns

@@ -17,8 +17,10 @@ from rclpy.qos import (
 from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,19 +86,24 @@ class Input:
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
         self._publishers = 0
+        self._others: tuple[str, ...] = ()
         self._lost = 0
 
     def look(self) -> tuple[str, QoSProfile] | None:
-        """Look at who publishes, and return type and profile to subscribe with if they are new."""
-        offers = [
-            offer
-            for offer in self._node.get_publishers_info_by_topic(self.options.topic)
-            if offer.topic_type in TYPES
-        ]
-        self._publishers = len(offers)
-        if not offers:
+        """Look at who publishes, and return type and profile to subscribe with if they are new.
+
+        The type in use stays as long as somebody publishes it, whoever else comes.
+        """
+        found = self._node.get_publishers_info_by_topic(self.options.topic)
+        offers = {kind: [o for o in found if o.topic_type == kind] for kind in TYPES}
+        used = None if self._profile is None else self._profile[0]
+        kind = used if used and offers[used] else next((k for k in TYPES if offers[k]), None)
+        self._publishers = 0 if kind is None else len(offers[kind])
+        if kind is None:
             return None
-        profile = (offers[0].topic_type, self._match(offers))
+        others = [o for other, each in offers.items() if other != kind for o in each]
+        self._tell_of_others(kind, tuple(sorted({printable(node_of(other)) for other in others})))
+        profile = (kind, self._match(offers[kind]))
         return profile if profile != self._profile else None
 
     def subscribe(self, kind: str, qos: QoSProfile) -> None:
@@ -159,6 +166,7 @@ class Input:
             f"{self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
             f"{qos.durability.name.lower()}, {self._publishers} publisher(s), "
             f"{self._lost} message(s) lost in transport"
+            + (f", not received from {', '.join(self._others)}" if self._others else "")
         )
 
     def missing(self) -> str:
@@ -171,11 +179,19 @@ class Input:
             and name != self.options.topic
             and not name.startswith(own)
         )
-        others = ", ".join(images) if images else "no topic at all"
+        others = printable(", ".join(images)) if images else "no topic at all"
         return (
             f"topic {self.options.topic}: nobody publishes images there after "
             f"{self.age_s:.0f} s; images are published on: {others}"
         )
+
+    def _tell_of_others(self, kind: str, others: tuple[str, ...]) -> None:
+        if others and others != self._others:
+            self._node.get_logger().warning(
+                f"topic {self.options.topic} has publishers of both image types: {kind} is "
+                f"received, what comes from {', '.join(others)} is not"
+            )
+        self._others = others
 
     def _match(self, offers: list[TopicEndpointInfo]) -> QoSProfile:
         # The weakest offer decides: a stronger request would silently lose that publisher.

@@ -25,7 +25,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _LINGER_S = 1.5  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
-_SHUTDOWN_LIMIT_S = 8.0  # launch kills after 10 s
+_SHUTDOWN_LIMIT_S = 7.0  # launch kills after 10 s
 
 
 def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:

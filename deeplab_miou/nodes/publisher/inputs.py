@@ -16,6 +16,7 @@ from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_me
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 from deeplab_miou.telemetry import Throttle
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ class PublisherInputs:
         )
         line = (
             f"no evaluator heard on {', '.join(self._states)} for {waited_s:.0f} s; "
-            f"ConfusionMatrix is published on: {', '.join(elsewhere) or 'no topic at all'}"
+            f"ConfusionMatrix is published on: "
+            f"{printable(', '.join(elsewhere)) or 'no topic at all'}"
         )
         if self._throttle.admit("silence") is not None:
             self._node.get_logger().warning(line)

@@ -13,23 +13,12 @@ from deeplab_miou.errors import DeeplabMiouError
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.task import Future
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 _CALL_AGAIN_S = 5.0
 
 
 class LinkError(DeeplabMiouError):
     """A node that the replay needs is not there or does not do its part."""
-
-
-def qualified(namespace: str, name: str) -> str:
-    """Return the fully qualified name of a node; a name that is one already is kept."""
-    return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"
-
-
-def node_of(endpoint: TopicEndpointInfo) -> str:
-    """Return the fully qualified name of the node that an endpoint belongs to."""
-    return qualified(endpoint.node_namespace, endpoint.node_name)
 
 
 class TriggerClient:

@@ -31,13 +31,14 @@ from deeplab_miou.nodes.parameters.replayer import (
 )
 from deeplab_miou.nodes.parameters.table import declare, read
 from deeplab_miou.nodes.replayer.evaluators import EvaluatorLinks
-from deeplab_miou.nodes.replayer.graph import LinkError, qualified
+from deeplab_miou.nodes.replayer.graph import LinkError
 from deeplab_miou.nodes.replayer.interrupts import Interrupts
 from deeplab_miou.nodes.replayer.offers import LEAST_DEPTH, offer, playable_topics
 from deeplab_miou.nodes.replayer.player import Player
 from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
 from deeplab_miou.nodes.ros.executor import NodeExecutor
+from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 

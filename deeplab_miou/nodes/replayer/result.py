@@ -10,8 +10,9 @@ from deeplab_miou_msgs.msg import MeanIoU
 from rclpy.qos import QoSProfile
 
 from deeplab_miou.aggregation.messages import RefusedError
-from deeplab_miou.nodes.replayer.graph import LinkError, TriggerClient, node_of
+from deeplab_miou.nodes.replayer.graph import LinkError, TriggerClient
 from deeplab_miou.nodes.ros.conversions import stream_counts
+from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.pacing.accounts import Done
 
 if TYPE_CHECKING:
