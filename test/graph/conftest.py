@@ -219,7 +219,7 @@ class Inbox:
 class GraphClient:
     """A node in the test's own process."""
 
-    def __init__(self, domain):
+    def __init__(self, domain, name="test_client"):
         with warnings.catch_warnings():
             # What rclpy imports with the first message uses a deprecated module.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -231,7 +231,7 @@ class GraphClient:
         self._arrived = threading.Condition()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
-        self.node = rclpy.create_node("test_client", context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
         # One thread: several take messages of one topic out of order in a reentrant group, and
         # hand out what is ready again and again until one of them takes it.
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -385,5 +385,13 @@ def graph(domain):
     """A client in the test's domain."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     client = GraphClient(domain)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def stranger(domain):
+    """Another client, which may publish a topic with another type than the first."""
+    client = GraphClient(domain, "stranger")
     yield client
     client.close()

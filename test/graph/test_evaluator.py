@@ -302,12 +302,12 @@ def test_compressed_images_are_found_by_their_type(start, graph):
     assert matrix(states.wait(frames(1))).tolist() == np.eye(3, 4, dtype=int).tolist()
 
 
-def test_the_type_in_use_stays_while_it_is_published(start, camera, graph):
+def test_the_type_in_use_stays_while_it_is_published(start, camera, graph, stranger):
     node = start()
     camera.listen()
-    intruder = graph.node.create_publisher(CompressedImage, IMAGE, KEPT)
+    intruder = stranger.node.create_publisher(CompressedImage, IMAGE, KEPT)
     line = node.wait_for_output(f"topic {IMAGE} has publishers of both image types")
-    assert "sensor_msgs/msg/Image is received, what comes from /test_client is not" in line
+    assert "sensor_msgs/msg/Image is received, what comes from /stranger is not" in line
     camera.send(1)
     camera.state(frames(1))
     assert not intruder.get_subscription_count()

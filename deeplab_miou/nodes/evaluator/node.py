@@ -55,6 +55,7 @@ _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
 _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
+_LAST_STATE_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
 
 
@@ -201,6 +202,14 @@ class DeeplabEvaluator(ManagedNode):
             f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
             f"{account.labels.received} labels received"
         )
+
+    def give_up(self) -> str:
+        """Publish the counts without the frames in hand, which nothing can interrupt."""
+        if self._state_timer is not None or self._outputs is None:
+            return ""
+        self._publish_state()
+        self._outputs.wait_for_readers(_LAST_STATE_S)
+        return "the frames in hand are given up and not counted"
 
     def settings_changed(self, changes: Mapping[str, object]) -> None:
         """Take over what can change while running."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
@@ -127,6 +128,10 @@ class EvaluatorOutputs:
                 provenance=json.dumps(dict(self._engine.provenance)),
             )
         )
+
+    def wait_for_readers(self, timeout_s: float) -> None:
+        """Wait until all have the newest state, but no longer than so many seconds."""
+        self._states.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def diagnostics(self, status: DiagnosticStatus) -> None:
         """Publish how the node is."""

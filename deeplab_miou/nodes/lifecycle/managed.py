@@ -143,6 +143,16 @@ class ManagedNode(LifecycleNode):
         """Tell whether the node may stop at once after a signal; asked for at most 1.5 s."""
         return True
 
+    def give_up(self) -> str:
+        """Save what can be saved of a node that does not come to its end; takes a second at most.
+
+        Called from another thread than the one that hangs in `deactivate`, `finish` or `cleanup`.
+
+        Returns:
+            What is lost, if all else has been saved; else nothing.
+        """
+        return ""
+
     # What a subclass uses.
 
     @property

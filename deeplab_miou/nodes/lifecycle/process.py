@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _LINGER_S = 1.5  # after a signal, for the last messages of nodes that end at the same time
 _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
-_SHUTDOWN_LIMIT_S = 7.0  # launch kills after 10 s
+_SHUTDOWN_LIMIT_S = 6.5  # launch kills after 10 s, and we promise 8
 
 
 def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
@@ -109,9 +110,12 @@ def _watch(node: ManagedNode, ended: threading.Event) -> None:
             sys.stderr.write("stopped while configuring: nothing was counted yet\n")
             sys.stderr.flush()
             os._exit(EXIT_OK)
-    sys.stderr.write(f"did not stop within {_SHUTDOWN_LIMIT_S:g} s: giving up\n")
+    # What hangs may hang in a lock, too.
+    faulthandler.dump_traceback_later(1.0, exit=True)
+    left = node.give_up()
+    sys.stderr.write(f"did not stop within {_SHUTDOWN_LIMIT_S:g} s: {left or 'giving up'}\n")
     sys.stderr.flush()
-    os._exit(EXIT_FAILED)
+    os._exit(EXIT_OK if left and node.failure is None else EXIT_FAILED)
 
 
 class _Wakeup:
