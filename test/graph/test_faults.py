@@ -288,6 +288,19 @@ def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph,
     assert result.frames == 5
 
 
+def test_a_frame_that_does_not_end_keeps_no_node_from_ending(evaluator, camera, tmp_path):
+    node = evaluator(evaluator_with(tmp_path, "time.sleep(60 if images[0][0, 0] == 7 else 0)"))
+    camera.connect()
+    camera.send(1)
+    camera.state(frames(1))
+    camera.send(2, prediction=[[7, 1, 2]])
+    camera.state(lambda message: message.images.waiting == message.labels.waiting == 1)
+    status, took_s = node.stop(signal.SIGTERM)
+    assert status == 0
+    assert took_s < 8
+    assert "the frames in hand are given up and not counted" in node.output
+
+
 # Disks.
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -93,22 +94,22 @@ def test_bad_command_line_is_one_line(capfd):
     assert "cannot start: " in capfd.readouterr().err
 
 
-def test_signal_while_a_network_loads_does_not_wait_for_it(tmp_path):
-    script = tmp_path / "slow.py"
-    script.write_text(
-        """
+SLOW = """
 import sys, time
+from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.lifecycle.process import run
 
 class Slow(ManagedNode):
-    def configure(self):
-        print("loading", flush=True)
-        time.sleep(30)
-
-sys.exit(run(lambda: Slow("slow", ())))
+{body}
+{setup}
+sys.exit(process.run(lambda: Slow("slow", ())))
 """
-    )
+
+
+def end(tmp_path, body, setup=""):
+    """Send SIGTERM to a node once it prints; return status, seconds and what it wrote."""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW.format(body=textwrap.indent(textwrap.dedent(body), "    "), setup=setup))
     search = os.pathsep.join(path for path in sys.path if path)
     child = subprocess.Popen(
         [sys.executable, str(script)],
@@ -118,12 +119,50 @@ sys.exit(run(lambda: Slow("slow", ())))
         env={**os.environ, "PYTHONPATH": search},
     )
     try:
-        assert child.stdout.readline() == "loading\n"
+        assert child.stdout.readline() == "begun\n"
         began = time.monotonic()
         child.send_signal(signal.SIGTERM)
         _, written = child.communicate(timeout=20)
     finally:
         child.kill()
-    assert child.returncode == 0
+    return child.returncode, time.monotonic() - began, written
+
+
+def test_signal_while_a_network_loads_does_not_wait_for_it(tmp_path):
+    body = """
+    def configure(self):
+        print("begun", flush=True)
+        time.sleep(30)
+    """
+    status, took_s, written = end(tmp_path, body)
+    assert status == 0
     assert "stopped while configuring" in written
-    assert time.monotonic() - began < 3
+    assert took_s < 3
+
+
+HANGS = """
+def activate(self):
+    print("begun", flush=True)
+
+def deactivate(self):
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "said"),
+    [("''", 1, "did not stop within 1 s: giving up"), ("'a frame is lost'", 0, "a frame is lost")],
+)
+def test_what_does_not_end_is_given_up(tmp_path, lost, status, said):
+    body = f"{HANGS}\ndef give_up(self):\n    return {lost}\n"
+    result, took_s, written = end(tmp_path, body, "process._SHUTDOWN_LIMIT_S = 1.0")
+    assert result == status
+    assert said in written
+    assert took_s < 5
+
+
+def test_what_hangs_while_it_is_given_up_ends_too(tmp_path):
+    body = f"{HANGS}\ndef give_up(self):\n    time.sleep(30)\n"
+    result, took_s, _ = end(tmp_path, body, "process._SHUTDOWN_LIMIT_S = 1.0")
+    assert result == 1
+    assert took_s < 5
