@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.errors import FrameError
+from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.memory import keep_freed_memory
 from deeplab_miou.model.gpu.accelerator import CudaAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
@@ -121,23 +121,19 @@ class Segmenter:
 
         Raises:
             FrameError: an image of this size cannot be segmented.
+            ConfigurationError: the network's output is not finite.
         """
         image, size = make_probe(image_size), output_size or image_size
         with torch.inference_mode():
             agreement = self._pick_engine(image)
-        if isinstance(self._scorer, DeviceScorer):
-            if not isinstance(self._scorer.engine, PlainEngine):
-                # Only the copy that an engine made of it stays in the device's memory.
-                self.checkpoint.network.cpu()
-            self._scorer.check_counting(image, size)
-        else:
-            self._scorer.predict([image], [size])
-        _logger.info(
-            "network on %s by %s, which labels a probe image as the plain network does (%s)",
-            self.device,
-            self._scorer.engine.name,
-            agreement,
-        )
+            if isinstance(self._scorer, DeviceScorer):
+                if not isinstance(self._scorer.engine, PlainEngine):
+                    # Only the copy that an engine made of it stays in the device's memory.
+                    self.checkpoint.network.cpu()
+                self._scorer.check_counting(image, size)
+            else:
+                self._scorer.predict([image], [size])
+        _logger.info("network on %s by %s, %s", self.device, self._scorer.engine.name, agreement)
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
@@ -235,17 +231,37 @@ class Segmenter:
         pixels = torch.from_numpy(image)[None].to(self._device)
         batch = Normalizer(self.checkpoint.preprocessing, self._device)(pixels)
         expected = self._run(PlainEngine(self.checkpoint.network, self._device), batch)
-        agreement = None
+        self._check_finite(expected)
+        agreement: str | None = "as it was loaded"
         for engine in self._candidates():
             self._scorer.engine = engine
+            if isinstance(engine, PlainEngine):
+                break
             agreement = self._agreement(engine, batch, expected)
             if agreement is not None:
                 break
             self.precision = "fp32"
+            agreement = "as it was loaded"
         if self._backend == "auto":
             self._try_rival(batch, expected)
         self._try_recording(batch, expected)
         return str(agreement)
+
+    def _check_finite(self, logits: Tensor) -> None:
+        """Refuse a network whose classes cannot be told apart by size.
+
+        Raises:
+            ConfigurationError: pixels of a probe image have NaN or infinity as their largest logit.
+        """
+        largest = logits.amax(1)
+        if bool(largest.isfinite().all()):
+            return
+        share = 100 * float((~largest.isfinite()).float().mean())
+        raise ConfigurationError(
+            f"checkpoint {self.checkpoint.path}: the network's output is not finite (NaN or "
+            f"infinite) at {share:.0f} % of the pixels of a test image: either its training "
+            "diverged, or mean and std are not the ones that it was trained with"
+        )
 
     def _agreement(self, engine: Engine, batch: Tensor, expected: Tensor) -> str | None:
         """Return how well an engine agrees with the plain network; None if not well enough."""
@@ -253,8 +269,9 @@ class Segmenter:
         equal = float((expected.argmax(1) == found.argmax(1)).float().mean())
         error = float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-6))
         text = f"{100 * equal:.3f} % equal, largest relative error {error:.1e}"
+        found_equal = f"which labels a probe image as the plain network does ({text})"
         if equal >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
-            return text
+            return found_equal
         _logger.warning(
             "%s is not used: it disagrees with the plain network (%s)", engine.name, text
         )

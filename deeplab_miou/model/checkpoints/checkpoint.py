@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -58,10 +59,15 @@ class Preprocessing:
             ConfigurationError: a value is missing or of another form; names `source`.
         """
         mean, std, size = (mapping.get(key) for key in ("mean", "std", "size"))
-        if not _numbers(mean, 3) or not _numbers(std, 3) or 0 in std:  # type: ignore[operator]
+        if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:  # type: ignore[call-overload]
             raise ConfigurationError(
                 f"{source}: preprocessing has mean {mean!r} and std {std!r}, "
-                "expected three numbers each, std not 0"
+                "expected three finite numbers each, std above 0"
+            )
+        if max(*mean, *std) > 1:  # type: ignore[misc]
+            raise ConfigurationError(
+                f"{source}: preprocessing has mean {mean!r} and std {std!r}, expected values for "
+                "images in 0..1; if these are for images in 0..255, divide both by 255"
             )
         if size is not None and not (_numbers(size, 2) and min(size) >= 1):  # type: ignore[call-overload]
             raise ConfigurationError(
@@ -119,4 +125,5 @@ def _numbers(value: object, count: int) -> bool:
         isinstance(value, (list, tuple))
         and len(value) == count
         and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+        and all(math.isfinite(v) for v in value)
     )

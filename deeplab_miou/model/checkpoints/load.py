@@ -80,8 +80,20 @@ def load(
         digest=digest,
     )
     check_label_map(checkpoint.label_map, checkpoint.num_classes, path)
+    _check_numbers(checkpoint)
     _logger.info("%s", describe(checkpoint))
     return checkpoint
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    """Refuse weights that are no numbers, which a training that diverged leaves behind."""
+    for name, tensor in checkpoint.network.state_dict().items():
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            count = int(tensor.isnan().sum())
+            raise ConfigurationError(
+                f"checkpoint {checkpoint.path}: {count} of the {tensor.numel()} values of {name} "
+                "are NaN (not a number): the training diverged; use an earlier checkpoint"
+            )
 
 
 def describe(checkpoint: Checkpoint) -> str:
