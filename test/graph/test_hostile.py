@@ -223,6 +223,7 @@ def calm(graph, node):
         assert graph.set_parameter(node, name, value) == ""
     if node == PUBLISHER:
         assert graph.set_parameter(node, "class_weights", []) == ""
+        assert graph.set_parameter(node, "absent_classes", "exclude") == ""
         assert graph.set_parameter(node, "report_directory", "") == ""
     else:
         assert graph.set_parameter(node, "sync_tolerance", 0.0) == ""
