@@ -47,7 +47,7 @@ class EngineOptions:
             when they are train ids. For predictions of a topic only.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: ``torch``, ``onnxruntime``, or ``auto`` for the faster of the two at warm-up.
+        backend: ``auto``, ``torch``, ``onnxruntime`` or ``eager``, see `Segmenter`.
         rewrite: compute with the decoder rewritten, which gives the same labels sooner.
         threads: CPU threads of the network; 0 leaves PyTorch's choice.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
@@ -63,7 +63,7 @@ class EngineOptions:
     prediction_labels: str = ""
     device: str = "auto"
     precision: str = "auto"
-    backend: str = "torch"
+    backend: str = "auto"
     rewrite: bool = True
     threads: int = 0
     score_at: Literal["label", "prediction"] = "label"
@@ -144,18 +144,21 @@ def _from_network(options: EngineOptions) -> Engine:
             "checkpoint is empty, expected a file, or 'demo' for the network that ships"
         )
     checkpoint = checkpoints.load(
-        _checkpoint_file(options.checkpoint), output_stride=options.output_stride or None
+        _checkpoint_file(options.checkpoint),
+        output_stride=options.output_stride or None,
+        input_size=options.input_size,
+        mean=options.mean,
+        std=options.std,
     )
-    preprocessing = checkpoint.preprocessing.replace(
-        size=options.input_size, mean=options.mean, std=options.std
-    )
-    checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
     label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map
     if label_map is None:
         raise ConfigurationError(
             f"checkpoint {options.checkpoint} holds no label map: name one with labels (--labels)"
         )
-    _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
+    if checkpoint.num_classes:
+        _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
+    else:
+        checkpoint = dataclasses.replace(checkpoint, num_classes=label_map.num_classes)
     _check_order(label_map, checkpoint.label_map, f"checkpoint {options.checkpoint}")
     segmenter = Segmenter(
         checkpoint,
@@ -174,7 +177,7 @@ def _from_network(options: EngineOptions) -> Engine:
         "output_stride": checkpoint.output_stride,
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "precision": segmenter.precision,
-        "backend": options.backend,
+        "backend": segmenter.backend,
     }
     return _engine(
         options,
@@ -222,6 +225,12 @@ def _checkpoint_file(name: str) -> Path:
 
 
 def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
+    if label_map.num_classes == 1 and num_classes == 2:  # noqa: PLR2004
+        raise ConfigurationError(
+            f"{what} has two classes (a binary network of one channel has background and what lies "
+            f"above its threshold), label map {label_map.name} has one: give one with two classes, "
+            "background first"
+        )
     if label_map.num_classes != num_classes:
         raise ConfigurationError(
             f"{what} has {num_classes} classes, label map {label_map.name} has "

@@ -172,7 +172,9 @@ def cohens_kappa(matrix: NDArray[np.int64]) -> float:
 
 
 def check_weights(class_weights: ArrayLike | None, num_classes: int) -> NDArray[np.float64]:
-    """Return (n,) float64 weights, all one for None.
+    """Return (n,) float64 weights, all one for None; scaled so that no sum of them overflows.
+
+    Only their proportions count, and a power of two leaves these as they are.
 
     Raises:
         ValueError: the number of weights is not n, or one is negative or not finite.
@@ -186,7 +188,8 @@ def check_weights(class_weights: ArrayLike | None, num_classes: int) -> NDArray[
         )
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ValueError(f"class_weights must be finite and not negative, but got {weights}")
-    return weights
+    _, exponent = math.frexp(weights.max(initial=0.0))
+    return np.ldexp(weights, -exponent)
 
 
 def check_absent_classes(absent_classes: str) -> None:

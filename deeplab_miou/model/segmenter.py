@@ -10,6 +10,7 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.memory import keep_freed_memory
+from deeplab_miou.model.checkpoints.programs import Program
 from deeplab_miou.model.gpu.accelerator import CudaAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
 from deeplab_miou.model.gpu.recorded import RecordedEngine
@@ -19,8 +20,6 @@ from deeplab_miou.model.inference.backends import (
     TorchEngine,
     candidates,
     check_backend,
-    make_rival,
-    seconds,
 )
 from deeplab_miou.model.inference.devices import (
     is_out_of_memory,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from deeplab_miou.metric.frame_scores import Scoring
     from deeplab_miou.model.checkpoints.load import Checkpoint
@@ -64,10 +63,10 @@ class Segmenter:
         checkpoint: the network and what its images need; the segmenter takes it over.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: ``torch``, ``onnxruntime`` (optional packages; on a GPU by TensorRT or CUDA) or
-            ``auto``: the faster of those installed on a CPU, timed at warm-up. Rounding differs
-            between the two, so that two runs are equal to the last pixel only if they name the
-            backend.
+        backend: ``torch``, PyTorch with all that makes it fast here; ``onnxruntime`` (optional
+            packages; on a GPU by TensorRT or CUDA); ``eager``, the network as it was loaded, by
+            ordinary PyTorch calls, and counted on the CPU; or ``auto``, ``torch``, and ``eager``
+            where a GPU cannot do that. Rounding differs between them.
         rewrite: whether the decoder may be computed in another order, which is exact but for
             rounding and takes half the arithmetic (`deeplab_miou.model.inference.fast`).
         threads: CPU threads of the process's networks; None leaves PyTorch's choice.
@@ -76,6 +75,7 @@ class Segmenter:
         checkpoint: as given.
         device: where it runs, ``cpu`` or ``cuda:N``.
         precision: what it computes in; `warm_up` may set it to ``fp32``.
+        backend: as given; `warm_up` replaces ``auto`` by what it stands for.
 
     Raises:
         ConfigurationError: device, precision, backend or threads cannot be had.
@@ -87,7 +87,7 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
-        backend: str = "torch",
+        backend: str = "auto",
         rewrite: bool = True,
         threads: int | None = None,
     ) -> None:
@@ -97,13 +97,14 @@ class Segmenter:
         self.precision = pick_precision(precision, self._device)
         self.checkpoint = checkpoint
         check_backend(backend)
-        self._backend = backend
+        self.backend = backend
         self._rewrite = rewrite
         self._accelerator: Accelerator | None = None
         if self._device.type == "cuda":
             # fp32 is the reference; TF32, cuDNN's default, has the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
-            self._accelerator = CudaAccelerator(self._device)
+            if backend != "eager" and not _puts_out_labels(checkpoint.network):
+                self._accelerator = CudaAccelerator(self._device)
         else:
             # The pages of an activation of 40 MB cost more than the convolution that fills it
             # (measured: 25 ms of 29 in one layer).
@@ -125,15 +126,16 @@ class Segmenter:
         """
         image, size = make_probe(image_size), output_size or image_size
         with torch.inference_mode():
-            agreement = self._pick_engine(image)
-            if isinstance(self._scorer, DeviceScorer):
-                if not isinstance(self._scorer.engine, PlainEngine):
-                    # Only the copy that an engine made of it stays in the device's memory.
-                    self.checkpoint.network.cpu()
-                self._scorer.check_counting(image, size)
-            else:
-                self._scorer.predict([image], [size])
-        _logger.info("network on %s by %s, %s", self.device, self._scorer.engine.name, agreement)
+            try:
+                agreement = self._prepare(image, size)
+            except (RuntimeError, AssertionError) as error:
+                if self.backend != "auto" or self._accelerator is None or is_out_of_memory(error):
+                    raise
+                self._resort_to_eager(error)
+                agreement = self._prepare(image, size)
+        if self.backend == "auto":
+            self.backend = "torch"
+        _logger.info("network on %s by %s%s", self.device, self._scorer.engine.name, agreement)
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
@@ -217,14 +219,37 @@ class Segmenter:
             self.checkpoint.network,
             self._device,
             self.precision,
-            self._backend,
+            self.backend,
             rewrite=self._rewrite,
         )
 
     def _make_scorer(self, engine: Engine) -> HostScorer | DeviceScorer:
         if self._accelerator is None:
-            return HostScorer(engine, self.checkpoint)
+            return HostScorer(engine, self.checkpoint, self._device)
         return DeviceScorer(engine, self.checkpoint, self._accelerator)
+
+    def _prepare(self, image: NDArray[np.uint8], size: Size) -> str:
+        """Pick an engine and score the probe image once; say how well the engine agrees."""
+        agreement = self._pick_engine(image)
+        if isinstance(self._scorer, DeviceScorer):
+            if not isinstance(self._scorer.engine, PlainEngine):
+                # Only the copy that an engine made of it stays in the device's memory.
+                self.checkpoint.network.cpu()
+            self._scorer.check_counting(image, size)
+        else:
+            self._scorer.predict([image], [size])
+        return agreement
+
+    def _resort_to_eager(self, error: BaseException) -> None:
+        """Give up what makes a GPU fast; a device that is dead fails at the next call too."""
+        _logger.warning(
+            "backend torch fails on %s (%s): using backend eager, which is slower",
+            self.device,
+            str(error).strip().partition("\n")[0] or type(error).__name__,
+        )
+        self._scorer.close()
+        self.backend, self.precision, self._accelerator = "eager", "fp32", None
+        self._scorer = self._make_scorer(next(self._candidates()))
 
     def _pick_engine(self, image: NDArray[np.uint8]) -> str:
         """Take the first way of computing that agrees with the plain network; say how well."""
@@ -232,20 +257,18 @@ class Segmenter:
         batch = Normalizer(self.checkpoint.preprocessing, self._device)(pixels)
         expected = self._run(PlainEngine(self.checkpoint.network, self._device), batch)
         self._check_finite(expected)
-        agreement: str | None = "as it was loaded"
+        text = ", as it was loaded"
         for engine in self._candidates():
             self._scorer.engine = engine
             if isinstance(engine, PlainEngine):
                 break
             agreement = self._agreement(engine, batch, expected)
             if agreement is not None:
+                text = f", which labels a probe image as the plain network does ({agreement})"
                 break
             self.precision = "fp32"
-            agreement = "as it was loaded"
-        if self._backend == "auto":
-            self._try_rival(batch, expected)
         self._try_recording(batch, expected)
-        return str(agreement)
+        return text
 
     def _check_finite(self, logits: Tensor) -> None:
         """Refuse a network whose classes cannot be told apart by size.
@@ -277,19 +300,6 @@ class Segmenter:
         )
         return None
 
-    def _try_rival(self, batch: Tensor, expected: Tensor) -> None:
-        """Take the other backend where it is installed, agrees and is faster."""
-        rival = make_rival(self.checkpoint.network, self._device, rewrite=self._rewrite)
-        if rival is None or self._agreement(rival, batch, expected) is None:
-            return
-        engine = self._scorer.engine
-        own, other = seconds(engine, batch), seconds(rival, batch)
-        _logger.info(
-            "%s takes %.0f ms, %s %.0f ms", engine.name, 1e3 * own, rival.name, 1e3 * other
-        )
-        if other < own:
-            self._scorer.engine = rival
-
     def _try_recording(self, batch: Tensor, expected: Tensor) -> None:
         """Record the engine's work on a device, where that can be done and a replay agrees."""
         engine = self._scorer.engine
@@ -313,6 +323,15 @@ class Segmenter:
                 f"{engine.name} does not fit into the memory of {self.device} with an image of "
                 f"{width}x{height} pixels: set a smaller input size",
             ) from error
+
+
+def _puts_out_labels(network: nn.Module) -> bool:
+    """Return whether there are no logits that a device could count."""
+    return (
+        isinstance(network, Program)
+        and network.reading is not None
+        and not (network.reading.num_classes)
+    )
 
 
 def _check(images: Sequence[NDArray[np.uint8]], targets: Sequence[object]) -> None:

@@ -90,15 +90,23 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="classes without a pixel: leave them out of the mean or count 0 (default: exclude)",
     )
     add(
+        "--class-weights",
+        type=_weights,
+        default=(),
+        metavar="W,W,...",
+        help="weight of each class in id order, for the weighted mIoU (default: all 1)",
+    )
+    add(
         "--start", type=_seconds, default=0.0, metavar="S", help="seconds into the bag (default: 0)"
     )
     add("--duration", type=_seconds, metavar="S", help="seconds to evaluate (default: all)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     add(
         "--backend",
-        choices=("torch", "onnxruntime", "auto"),
-        default="torch",
-        help="what runs the network; auto: the faster of the two (default: %(default)s)",
+        choices=("auto", "torch", "onnxruntime", "eager"),
+        default="auto",
+        help="what runs the network; eager: by ordinary PyTorch calls, a way out of trouble with a "
+        "GPU; auto: torch, or eager where a GPU cannot do that (default: %(default)s)",
     )
     add("--threads", type=_count, default=0, metavar="N", help="CPU threads (default: PyTorch's)")
     add(
@@ -130,6 +138,16 @@ def _seconds(text: str) -> float:
     if not math.isfinite(value) or value < 0:
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text}")
     return value
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    try:
+        weights = tuple(map(float, text.split(",")))
+    except ValueError:
+        weights = (math.nan,)
+    if not all(math.isfinite(each) and each >= 0 for each in weights):
+        raise argparse.ArgumentTypeError(f"expected numbers W,W,..., each 0 or more, got {text}")
+    return weights
 
 
 def _count(text: str) -> int:

@@ -11,6 +11,7 @@ from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES
+from deeplab_miou.metric.scores import check_weights
 from deeplab_miou.offline.run import Run
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
@@ -62,6 +63,7 @@ def evaluate(
         section = reader.section(options.start_s, options.duration_s)
         engine = build_engine(options.engine)
         try:
+            _check_weights(options, engine.label_map.num_classes)
             names = engine.label_map.class_names
             with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
                 run = Run(options, engine, frames)
@@ -79,12 +81,20 @@ def evaluate(
         "start_s": options.start_s,
         "duration_s": options.duration_s,
         "absent_classes": options.absent_classes,
+        "class_weights": list(options.class_weights),
         "started": utc(started_s),
         "ended": utc(time.time()),
         **environment(engine.device),
     }
     report = run.report(provenance, [problem] if problem else [])
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
+
+
+def _check_weights(options: OfflineOptions, num_classes: int) -> None:
+    try:
+        check_weights(options.class_weights or None, num_classes)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _check(options: OfflineOptions, reader: BagReader) -> None:

@@ -26,6 +26,7 @@ class OfflineOptions:
         start_s: where to begin, seconds after the bag's first message.
         duration_s: how much to evaluate, seconds; None for all.
         absent_classes: ``exclude`` or ``zero``, see `compute_scores`.
+        class_weights: a weight for each class in id order, of the weighted mIoU; empty for all one.
     """
 
     bag: str
@@ -37,6 +38,7 @@ class OfflineOptions:
     start_s: float = 0.0
     duration_s: float | None = None
     absent_classes: AbsentClasses = "exclude"
+    class_weights: tuple[float, ...] = ()
 
     @property
     def input_topic(self) -> str:

@@ -116,7 +116,11 @@ class Run:
             class_names=self._label_map.class_names,
             matrix=snapshot.matrix,
             frames=snapshot.frames,
-            scores=compute_scores(snapshot.matrix, absent_classes=absent),
+            scores=compute_scores(
+                snapshot.matrix,
+                absent_classes=absent,
+                class_weights=self._options.class_weights or None,
+            ),
             accounting={
                 "images": snapshot.account.images.to_dict(),
                 "labels": snapshot.account.labels.to_dict(),

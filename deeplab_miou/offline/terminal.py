@@ -86,6 +86,7 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
         start_s=arguments.start,
         duration_s=arguments.duration,
         absent_classes=arguments.absent_classes,
+        class_weights=arguments.class_weights,
     )
 
 

@@ -196,6 +196,28 @@ def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
     assert caplog.messages[-1].startswith("network on cpu by PyTorch fp32, which labels")
 
 
+def test_auto_resorts_to_ordinary_calls_where_a_device_cannot_do_more(late, caplog, monkeypatch):
+    checkpoint = make_checkpoint()
+    expected = Segmenter(checkpoint, device="cpu").predict([make_image(48, 64)], [(48, 64)])
+
+    def fail(*_):
+        raise RuntimeError("CUDA driver error: operation not supported\nmore")
+
+    for backend in ("torch", "auto"):
+        segmenter = on_accelerator(Segmenter(checkpoint, device="cpu", backend=backend), late)
+        monkeypatch.setattr(type(segmenter._scorer), "check_counting", fail)
+        if backend == "torch":
+            with pytest.raises(RuntimeError, match="operation not supported"):
+                segmenter.warm_up((48, 64))
+    with caplog.at_level("INFO"):
+        segmenter.warm_up((48, 64))
+    assert segmenter.backend == "eager"
+    assert "operation not supported): using backend eager" in caplog.messages[-2]
+    assert caplog.messages[-1] == "network on cpu by plain PyTorch, as it was loaded"
+    (labels,) = segmenter.predict([make_image(48, 64)], [(48, 64)])
+    assert (labels == expected[0]).mean() > 0.999
+
+
 @pytest.mark.parametrize("size", [(61, 83), (122, 166)])
 def test_cropped_logits_are_those_of_the_network(size):
     architecture = dataclasses.replace(SMALL, resize="crop")
@@ -220,7 +242,7 @@ def test_cropped_logits_are_those_of_the_network(size):
         ({"device": "cpu", "precision": "fp8"}, "precision is 'fp8', expected"),
         ({"device": "cpu", "precision": "fp16"}, "needs a GPU"),
         ({"device": "cpu", "threads": 0}, "threads is 0"),
-        ({"device": "cpu", "backend": "tensorrt"}, "backend is 'tensorrt', expected torch, "),
+        ({"device": "cpu", "backend": "tensorrt"}, "backend is 'tensorrt', expected auto, torch, "),
     ],
 )
 def test_what_cannot_be_had_is_one_line(options, message):

@@ -87,13 +87,14 @@ class Checkpoint:
     Attributes:
         network: normalised float32 RGB ``(N, 3, H, W)`` to logits ``(N, n, H, W)``.
         family: which layout the file had (`FAMILY` for our own).
-        num_classes: channels of the logits.
+        num_classes: channels of the logits; 0 for a program that puts out labels.
         output_stride: input pixels per pixel of the deepest features; 0 when it is unknown.
         preprocessing: what the images need.
         label_map: what the classes mean, where the file or the caller said so.
         provenance: free facts on the training, as written into the file.
         path: the file.
-        digest: sha256 of the file, hexadecimal.
+        digest: sha256 of the file, hexadecimal, and of the files beside it that belong to it.
+        extra_files: files beside it that hold its weights.
     """
 
     network: nn.Module
@@ -105,6 +106,7 @@ class Checkpoint:
     provenance: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     path: Path = Path()
     digest: str = ""
+    extra_files: tuple[Path, ...] = ()
 
 
 def check_label_map(label_map: LabelMap | None, num_classes: int, path: Path) -> None:
@@ -113,7 +115,7 @@ def check_label_map(label_map: LabelMap | None, num_classes: int, path: Path) ->
     Raises:
         ConfigurationError: they have different numbers of classes.
     """
-    if label_map is not None and label_map.num_classes != num_classes:
+    if label_map is not None and num_classes and label_map.num_classes != num_classes:
         raise ConfigurationError(
             f"checkpoint {path}: the network has {num_classes} classes, label map "
             f"{label_map.name!r} has {label_map.num_classes}; give the map it was trained with"

@@ -45,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = checkpoints.load(
         arguments.file,
         output_stride=arguments.output_stride or None,
+        input_size=arguments.input_size,
+        mean=arguments.mean,
+        std=arguments.std,
         label_map=load_label_map(arguments.labels) if arguments.labels else None,
     )
     if not isinstance(checkpoint.network, DeepLabV3Plus):
@@ -52,9 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"checkpoint {arguments.file} is a {checkpoint.family} program: it runs as it is and "
             "holds no weights to convert"
         )
-    preprocessing = checkpoint.preprocessing.replace(
-        size=arguments.input_size, mean=arguments.mean, std=arguments.std
-    )
     origin = {
         "converted_from": arguments.file.name,
         "converted_from_sha256": checkpoint.digest,
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.output,
             checkpoint.network,
             label_map=checkpoint.label_map,
-            preprocessing=preprocessing,
+            preprocessing=checkpoint.preprocessing,
             provenance={**checkpoint.provenance, **origin},
         )
     except OSError as error:

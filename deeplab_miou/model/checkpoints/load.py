@@ -11,13 +11,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints import families, native, programs, weights
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
 from deeplab_miou.model.checkpoints.native import save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -35,7 +37,9 @@ def load(
     *,
     output_stride: int | None = None,
     architecture: Mapping[str, object] | None = None,
-    preprocessing: Preprocessing | None = None,
+    input_size: tuple[int, int] | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
     label_map: LabelMap | None = None,
 ) -> Checkpoint:
     """Read a checkpoint; one log line says what was found.
@@ -48,7 +52,9 @@ def load(
         output_stride: 8 or 16, where the file does not know it; None for the family's default.
         architecture: further fields of `Architecture` that the file does not know, such as
             ``atrous_rates``, ``multi_grid`` or ``align_corners``.
-        preprocessing: replaces what the file or its family says.
+        input_size: (height, width) that images are resized to, in place of what the file says.
+        mean: of RGB in 0..1, in place of what the file says.
+        std: of RGB in 0..1, in place of what the file says.
         label_map: replaces what the file says.
 
     Returns:
@@ -69,15 +75,20 @@ def load(
                 f"checkpoint {path}: a {kind} file is a finished program: "
                 f"{next(iter(overrides))} cannot be set"
             )
-        checkpoint = programs.read(path, kind, preprocessing or Preprocessing())
+        given = Preprocessing().replace(size=input_size, mean=mean, std=std)
+        checkpoint = programs.read(path, kind, given)
+        _check_program(checkpoint, input_size, given_normalisation=bool(mean or std))
     else:
         found = native.read(path, overrides) if kind == "safetensors" else weights.read(path, kind)
         checkpoint = found if isinstance(found, Checkpoint) else _rebuild(path, found, overrides)
+        checkpoint = dataclasses.replace(
+            checkpoint,
+            preprocessing=checkpoint.preprocessing.replace(size=input_size, mean=mean, std=std),
+        )
     checkpoint = dataclasses.replace(
         checkpoint,
-        preprocessing=preprocessing or checkpoint.preprocessing,
         label_map=label_map or checkpoint.label_map,
-        digest=digest,
+        digest=_with_extra(digest, checkpoint.extra_files),
     )
     check_label_map(checkpoint.label_map, checkpoint.num_classes, path)
     _check_numbers(checkpoint)
@@ -107,11 +118,41 @@ def describe(checkpoint: Checkpoint) -> str:
             f"atrous rates {options.atrous_rates}, align_corners {options.align_corners}"
         )
     )
+    outputs = f"{checkpoint.num_classes} classes" if checkpoint.num_classes else "puts out labels"
+    if getattr(getattr(checkpoint.network, "reading", None), "is_binary", False):
+        outputs = "one channel: background, and what lies above it"
     labels = "none" if checkpoint.label_map is None else checkpoint.label_map.name
     return (
-        f"checkpoint {checkpoint.path}: {checkpoint.family}, {checkpoint.num_classes} classes"
-        f"{details}, label map {labels}"
+        f"checkpoint {checkpoint.path}: {checkpoint.family}, {outputs}{details}, label map {labels}"
     )
+
+
+def _check_program(
+    checkpoint: Checkpoint, input_size: tuple[int, int] | None, *, given_normalisation: bool
+) -> None:
+    """Refuse options that a program has no use for.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    size = checkpoint.preprocessing.size
+    if input_size is not None and size is not None and input_size != size:
+        raise ConfigurationError(
+            f"checkpoint {checkpoint.path}: the program takes images of {size[1]}x{size[0]} pixels "
+            f"only, but the input size is {input_size[1]}x{input_size[0]}: leave it out"
+        )
+    if given_normalisation and getattr(checkpoint.network, "dtype", None) == torch.uint8:
+        raise ConfigurationError(
+            f"checkpoint {checkpoint.path}: the program takes RGB in 0..255 and normalises by "
+            "itself: leave mean and std out"
+        )
+
+
+def _with_extra(digest: str, files: Sequence[Path]) -> str:
+    """Return the digest of a file with those that belong to it."""
+    if not files:
+        return digest
+    return hashlib.sha256("".join([digest, *map(file_digest, files)]).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

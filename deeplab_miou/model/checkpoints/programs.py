@@ -5,7 +5,6 @@ Such a file decides what is computed: load only files that you trust.
 
 from __future__ import annotations
 
-import importlib
 import json
 import warnings
 import zipfile
@@ -16,24 +15,27 @@ from torch import Tensor, nn
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing
+from deeplab_miou.model.checkpoints.onnx_file import OnnxSession
+from deeplab_miou.model.checkpoints.program_outputs import Reading, pick_reading
 from deeplab_miou.model.checkpoints.weights import is_plain_tensor_file
+from deeplab_miou.model.inference.normalise import make_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _PROBE = (256, 256)
-_DIMENSIONS = 4
+_LEVELS = 255
 
 
 class Program(nn.Module):
     """A foreign network behind our interface.
 
     Args:
-        run: maps normalised float32 images ``(1, 3, H, W)`` to whatever it puts out: logits
-            ``(1, n, h, w)``, or these in a tuple or under ``out`` in a dictionary.
+        run: maps images ``(1, 3, H, W)`` to whatever it puts out, see `pick_reading`.
         owner: the module that `run` belongs to, so that moving this one moves it too.
         fixed_size: (H, W) that the program is bound to; None for any.
+        dtype: type of the images that it takes; for uint8 they are RGB in 0..255.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class Program(nn.Module):
         run: Callable[[Tensor], Any],
         owner: nn.Module | None = None,
         fixed_size: tuple[int, int] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.run = run
         self.owner = owner
         self.fixed_size = fixed_size
+        self.dtype = dtype
+        self.reading: Reading | None = None
 
     def train(self, mode: bool = True) -> Program:  # noqa: FBT001, FBT002 - as inherited
         """Leave the program in the mode that it was exported in."""
@@ -53,23 +58,44 @@ class Program(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``, one image at a time.
+        """Map ``(N, 3, H, W)`` to logits ``(N, n, h, w)`` or labels, one image at a time.
 
         Raises:
             RuntimeError: whatever the program's own runtime raised.
         """
+        reading = self.reading
+        if reading is None:
+            raise ValueError("the program's output is not known yet: call learn_output first")
+        return torch.cat([reading(self.raw(image)) for image in torch.split(images, 1)])
+
+    def raw(self, image: Tensor) -> object:
+        """Return what the program puts out for an image ``(1, 3, H, W)``.
+
+        Raises:
+            RuntimeError: whatever the program's own runtime raised.
+        """
+        if self.dtype == torch.uint8:
+            image = (image * _LEVELS).round().clamp(0, _LEVELS)
         try:
-            outputs = [self.run(image) for image in torch.split(images, 1)]
+            return self.run(image.to(self.dtype))
         except RuntimeError:
             raise
         except Exception as error:
             # ONNX Runtime's errors are of no common class, the guards of exports are assertions.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
-        return torch.cat([_logits(output) for output in outputs])
+
+    def learn_output(self, probes: Tensor) -> None:
+        """Run the program on images ``(N, 3, H, W)`` and learn how its output is read.
+
+        Raises:
+            ConfigurationError: the output is that of no segmentation network.
+            RuntimeError: whatever the program's own runtime raised.
+        """
+        self.reading = pick_reading([self.raw(image) for image in torch.split(probes, 1)])
 
 
 def read(path: Path, kind: str, preprocessing: Preprocessing) -> Checkpoint:
-    """Load a program and run it once to learn its number of classes.
+    """Load a program and run it to learn its number of classes.
 
     Args:
         path: the file.
@@ -89,53 +115,42 @@ def read(path: Path, kind: str, preprocessing: Preprocessing) -> Checkpoint:
         # Each format's reader has errors of its own, some of them without a class.
         reason = str(error).strip().partition("\n")[0]
         raise ConfigurationError(f"checkpoint {path}: damaged {kind} file ({reason})") from error
+    if program.dtype == torch.uint8:
+        # It normalises by itself.
+        preprocessing = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), preprocessing.size)
     size = program.fixed_size or preprocessing.size
     height, width = size or _PROBE
     try:
         with torch.inference_mode():
-            logits = program(torch.zeros(1, 3, height, width))
+            program.learn_output(_probes((height, width)))
     except ConfigurationError as error:
         raise ConfigurationError(f"checkpoint {path}: {kind} file: {error}") from error
     except Exception as error:
         reason = str(error).strip().rpartition("\n")[2]
         raise ConfigurationError(
             f"checkpoint {path}: the {kind} network fails on a (1, 3, {height}, {width}) image "
-            f"({reason}); if it needs another size, give it as preprocessing size"
+            f"({reason}); if it takes images of one size only, name it with --input-size "
+            "(parameter input_size)"
         ) from error
+    assert program.reading is not None  # noqa: S101  (just learned)
     return Checkpoint(
         network=program.eval(),
         family=kind,
-        num_classes=logits.shape[1],
+        num_classes=program.reading.num_classes,
         output_stride=0,
         preprocessing=Preprocessing(preprocessing.mean, preprocessing.std, size)
         if program.fixed_size
         else preprocessing,
         label_map=None,
         path=path,
+        extra_files=tuple(getattr(program.run, "extra_files", ())),
     )
 
 
-def _logits(output: object) -> Tensor:
-    """Find the logits in a program's output."""
-    if isinstance(output, dict) and "out" in output:
-        output = output["out"]
-    if isinstance(output, (tuple, list)) and output:
-        output = output[0]
-    if (
-        not isinstance(output, Tensor)
-        or output.ndim != _DIMENSIONS
-        or not output.is_floating_point()
-    ):
-        found = (
-            f"{output.dtype} {tuple(output.shape)}"
-            if isinstance(output, Tensor)
-            else type(output).__name__
-        )
-        raise ConfigurationError(
-            f"its output is {found}, expected logits (1, classes, height, width); export the "
-            "network without its argmax"
-        )
-    return output.float()
+def _probes(size: tuple[int, int]) -> Tensor:
+    """Return (3, 3, H, W) images in 0..1: black, white, and one with areas and noise."""
+    image = torch.from_numpy(make_probe(size)).permute(2, 0, 1)[None].float() / _LEVELS
+    return torch.cat((torch.zeros_like(image), torch.ones_like(image), image))
 
 
 def _read_torchscript(path: Path) -> Program:
@@ -144,7 +159,13 @@ def _read_torchscript(path: Path) -> Program:
         warnings.simplefilter("ignore", DeprecationWarning)
         module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     module.eval()
-    return Program(module, module)
+    return Program(module, module, dtype=_weights_dtype(module))
+
+
+def _weights_dtype(module: nn.Module) -> torch.dtype:
+    """Return the type of a network's first floating-point weights, float32 without any."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((each.dtype for each in tensors if each.is_floating_point()), torch.float32)
 
 
 def _read_export(path: Path) -> Program:
@@ -158,7 +179,7 @@ def _read_export(path: Path) -> Program:
     height, width = images.shape[-2:]
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     module = exported.module()
-    return Program(module, module, fixed)
+    return Program(module, module, fixed, images.dtype)
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -178,37 +199,9 @@ def _refuse_pickles(path: Path) -> None:
                 )
 
 
-class _OnnxSession:
-    """Runs an ONNX file through ONNX Runtime on the CPU."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            runtime = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            raise ConfigurationError(
-                f"checkpoint {path}: ONNX files need ONNX Runtime; install onnxruntime"
-            ) from error
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self._session = runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0]
-
-    def fixed_size(self) -> tuple[int, int] | None:
-        """Return the (H, W) that the graph is bound to."""
-        height, width = self._input.shape[-2:]
-        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Map ``(1, 3, H, W)`` to the graph's first output."""
-        feed = {self._input.name: images.cpu().numpy()}
-        return torch.from_numpy(self._session.run(None, feed)[0])
-
-
 def _read_onnx(path: Path) -> Program:
-    session = _OnnxSession(path)
-    return Program(session, None, session.fixed_size())
+    session = OnnxSession(path)
+    return Program(session, None, session.fixed_size, session.dtype)
 
 
 READERS: dict[str, Callable[[Path], Program]] = {

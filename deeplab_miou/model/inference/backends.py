@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.inference.fast import accelerate, can_rewrite
-from deeplab_miou.model.inference.onnx_backend import OnnxEngine, missing_packages
+from deeplab_miou.model.inference.onnx_backend import OnnxEngine
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 
 if TYPE_CHECKING:
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.model.inference.devices import Precision
 
-Backend = Literal["torch", "onnxruntime", "auto"]
-
-_TIMED_RUNS = 3
+Backend = Literal["auto", "torch", "onnxruntime", "eager"]
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -121,7 +118,7 @@ def candidates(
     Raises:
         ConfigurationError: the backend is not installed, or not for this device.
     """
-    if isinstance(network, DeepLabV3Plus):
+    if isinstance(network, DeepLabV3Plus) and backend != "eager":
         rewrite = rewrite and can_rewrite(network.architecture)
         if backend == "onnxruntime":
             yield OnnxEngine(network, device, half=precision == "fp16", rewrite=rewrite)
@@ -131,20 +128,3 @@ def candidates(
             yield TorchEngine(network, device, "fp32")
         yield TorchEngine(network, device, "fp32", rewrite=False)
     yield PlainEngine(network, device)
-
-
-def make_rival(network: nn.Module, device: torch.device, *, rewrite: bool) -> Engine | None:
-    """Return the engine that backend ``auto`` also tries, if there is one."""
-    if isinstance(network, DeepLabV3Plus) and device.type == "cpu" and not missing_packages():
-        return OnnxEngine(network, rewrite=rewrite and can_rewrite(network.architecture))
-    return None
-
-
-def seconds(engine: Engine, images: Tensor) -> float:
-    """Return the shortest of a few runs."""
-    times = []
-    for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        engine.coarse_logits(images)
-        times.append(time.perf_counter() - start)
-    return min(times)

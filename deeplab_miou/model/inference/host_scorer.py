@@ -1,4 +1,4 @@
-"""Images to label maps and counts on the CPU, one by one."""
+"""Images to label maps one by one, and these to counts on the CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class HostScorer:
-    """Runs an engine on a CPU.
+    """Runs an engine and takes its logits to the CPU.
 
     The images of a batch are run one by one, so that the labels of an image do not depend on its
     neighbours.
@@ -36,13 +36,15 @@ class HostScorer:
     Args:
         engine: computes coarse logits.
         checkpoint: whose network that is.
+        device: where it runs.
     """
 
-    def __init__(self, engine: Engine, checkpoint: Checkpoint) -> None:
+    def __init__(self, engine: Engine, checkpoint: Checkpoint, device: torch.device) -> None:
         self.engine = engine
+        self._device = device
         self._checkpoint = checkpoint
         self._options = getattr(checkpoint.network, "architecture", None)
-        self._normalize = Normalizer(checkpoint.preprocessing, torch.device("cpu"))
+        self._normalize = Normalizer(checkpoint.preprocessing, device)
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
@@ -69,9 +71,13 @@ class HostScorer:
     def _predict(self, image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
         # takes neither.
-        pixels = torch.from_numpy(np.array(image, order="C"))[None]
+        pixels = torch.from_numpy(np.array(image, order="C"))[None].to(self._device)
         seen = self._checkpoint.preprocessing.size or (image.shape[0], image.shape[1])
-        logits = run(self.engine, self._normalize(pixels))
+        logits = run(self.engine, self._normalize(pixels)).cpu()
+        if not bool(logits.amax(1).isfinite().all()):
+            raise FrameError(
+                Reason.INFERENCE_FAILED, "the network's output is not finite (NaN or infinity)"
+            )
         return to_labels(logits[0], seen, size, self._options)
 
 

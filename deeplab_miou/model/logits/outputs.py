@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
 import torch
 
 from deeplab_miou.model.logits.counting import add_counts, cells
@@ -11,7 +13,6 @@ from deeplab_miou.model.logits.upsampling import label_map, make_axis
 from deeplab_miou.model.network.deeplab import LOGIT_STRIDE, resize_logits
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Size = tuple[int, int]
 
+_INVALID = 255
+
 
 def to_labels(
     logits: Tensor, image_size: Size, size: Size, options: Architecture | None
@@ -27,7 +30,8 @@ def to_labels(
     """Return the class of the largest resampled logit of each pixel, the first of equals.
 
     Args:
-        logits: ``(n, h, w)`` float32, on the CPU.
+        logits: ``(n, h, w)`` float32, on the CPU; or ``(1, h, w)`` integers, labels already, which
+            are resampled to the nearest.
         image_size: (H, W) that the network saw.
         size: (height, width) of the label map.
         options: the network's; None for a program, whose logits cover the image.
@@ -35,6 +39,8 @@ def to_labels(
     Returns:
         ``(height, width)`` uint8.
     """
+    if not logits.is_floating_point():
+        return _nearest(logits[0].numpy(), size)
     cropped = _is_cropped(options)
     if options is not None and cropped and size != image_size:
         full = resize_logits(logits[None], image_size, size, options)
@@ -95,6 +101,15 @@ def to_tables(
         method=method,
     )
     return tables
+
+
+def _nearest(labels: NDArray[Any], size: Size) -> NDArray[np.uint8]:
+    """Return labels of another size; ids that are none in uint8 become 255."""
+    ids = np.where((labels < 0) | (labels > _INVALID), _INVALID, labels).astype(np.uint8)
+    if ids.shape == size:
+        return ids
+    resized = cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.view(np.uint8)
 
 
 def _is_cropped(options: Architecture | None) -> bool:

@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 
+from deeplab_miou.metric.compiling import compiled
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_FILL_TYPES = (
+    numba.types.Array(numba.float32, 3, "C"),
+    numba.types.Array(numba.int64, 1, "C"),
+    numba.types.Array(numba.float32, 1, "C"),
+    numba.types.Array(numba.int64, 1, "C"),
+    numba.types.Array(numba.float32, 1, "C"),
+    numba.types.Array(numba.uint8, 2, "C"),
+)
 
 
 class Axis(NamedTuple):
@@ -67,21 +79,30 @@ def label_map(logits: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray
         ``(height, width)`` uint8.
     """
     labels = np.empty((len(rows.weights), len(columns.weights)), np.uint8)
-    _fill(logits, _argmax(logits), rows, columns, labels)
+    compiled(_fill, _FILL_TYPES)(
+        logits, rows.starts, rows.weights, columns.starts, columns.weights, labels
+    )
     return labels
 
 
-@numba.njit(nogil=True, cache=True)
-def _fill(logits, best, rows, columns, labels):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _fill(  # type: ignore[no-untyped-def] # noqa: ANN202, PLR0917
+    logits,  # noqa: ANN001
+    row_starts,  # noqa: ANN001
+    row_weights,  # noqa: ANN001
+    column_starts,  # noqa: ANN001
+    column_weights,  # noqa: ANN001
+    labels,  # noqa: ANN001
+):
     """Write the labels cell by cell; a cell is what lies between four neighbouring logits."""
     height, width, classes = logits.shape
+    best = _argmax(logits)
     candidates = np.empty(classes, np.int64)
     for i in range(height):
         below = min(i + 1, height - 1)
-        top, bottom = rows.starts[i], rows.starts[i + 1]
+        top, bottom = row_starts[i], row_starts[i + 1]
         for j in range(width):
             beside = min(j + 1, width - 1)
-            left, right = columns.starts[j], columns.starts[j + 1]
+            left, right = column_starts[j], column_starts[j + 1]
             winner = best[i, j]
             if winner == best[i, beside] == best[below, j] == best[below, beside]:
                 labels[top:bottom, left:right] = winner
@@ -91,11 +112,11 @@ def _fill(logits, best, rows, columns, labels):  # type: ignore[no-untyped-def] 
                 for y in range(top, bottom):
                     for x in range(left, right):
                         labels[y, x] = _winner(
-                            corners, candidates[:count], rows.weights[y], columns.weights[x]
+                            corners, candidates[:count], row_weights[y], column_weights[x]
                         )
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def _argmax(logits):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Return the best class of each coarse pixel, ``(h, w)`` int64."""
     height, width, classes = logits.shape
@@ -110,7 +131,7 @@ def _argmax(logits):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     return best
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def _candidates(corners, out):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Write the classes that can win in a cell, in their order, and return their number."""
     a, b, c, d = corners
@@ -125,7 +146,7 @@ def _candidates(corners, out):  # type: ignore[no-untyped-def] # noqa: ANN001, A
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def _winner(corners, candidates, down, right):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Return the candidate that is largest at one point of a cell."""
     a, b, c, d = corners

@@ -69,9 +69,10 @@ PARAMETERS = (
     ),
     Parameter(
         "backend",
-        "torch",
-        "what runs the network; auto times both at warm-up, which may differ from run to run",
-        choices=("torch", "onnxruntime", "auto"),
+        "auto",
+        "what runs the network; eager: by ordinary PyTorch calls, a way out of trouble with a GPU; "
+        "auto: torch, or eager where a GPU cannot do that",
+        choices=("auto", "torch", "onnxruntime", "eager"),
     ),
     Parameter(
         "rewrite",

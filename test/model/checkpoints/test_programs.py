@@ -11,7 +11,6 @@ from torch import nn
 
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.model.checkpoints import load as checkpoints
-from deeplab_miou.model.checkpoints.load import Preprocessing
 from deeplab_miou.model.segmenter import Segmenter
 
 
@@ -35,6 +34,11 @@ class InDictionary(Tiny):
 class Argmax(Tiny):
     def forward(self, x):
         return self.conv(x).argmax(1)
+
+
+class Pooled(Tiny):
+    def forward(self, x):
+        return self.conv(x).mean((0, 2, 3))
 
 
 def script(network, path):
@@ -61,19 +65,19 @@ def check_labels(checkpoint):
     assert len(np.unique(labels)) > 1
 
 
-HALF = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 
 
 @pytest.mark.parametrize("network", [Tiny, InDictionary])
 def test_torchscript_runs(tmp_path, network):
     path = script(network(), tmp_path / "net.ts")
-    loaded = checkpoints.load(path, preprocessing=HALF)
+    loaded = checkpoints.load(path, **HALF)
     assert (loaded.family, loaded.num_classes) == ("TorchScript", 6)
     check_labels(loaded)
 
 
 def test_torch_export_runs(tmp_path):
-    loaded = checkpoints.load(export(Tiny(), tmp_path / "net.pt2"), preprocessing=HALF)
+    loaded = checkpoints.load(export(Tiny(), tmp_path / "net.pt2"), **HALF)
     assert (loaded.family, loaded.num_classes) == ("torch.export", 6)
     assert loaded.preprocessing.size is None
     check_labels(loaded)
@@ -101,9 +105,15 @@ def test_pickled_objects_in_an_export_are_refused(tmp_path):
         checkpoints.load(evil)
 
 
-def test_argmax_output_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"output is torch\.int64 .* without its argmax"):
-        checkpoints.load(script(Argmax(), tmp_path / "net.ts"))
+def test_labels_are_taken_as_they_are(tmp_path):
+    loaded = checkpoints.load(script(Argmax(), tmp_path / "net.ts"), **HALF)
+    assert loaded.num_classes == 0
+    check_labels(loaded)
+
+
+def test_an_output_that_is_neither_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"its output is torch\.float32 \(6,\), expected"):
+        checkpoints.load(script(Pooled(), tmp_path / "net.ts"))
 
 
 def test_other_channel_counts_are_refused(tmp_path):

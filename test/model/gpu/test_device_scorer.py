@@ -106,7 +106,8 @@ def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, rec
     images, truths = make_batch()
     sizes = [truth.shape for truth in truths]
     with torch.inference_mode():
-        expected = HostScorer(make_engine(checkpoint), checkpoint).predict(images, sizes)
+        host = HostScorer(make_engine(checkpoint), checkpoint, torch.device("cpu"))
+        expected = host.predict(images, sizes)
     engine = make_engine(checkpoint, accelerator.device)
     if recorded:
         engine = RecordedEngine(engine, accelerator)

@@ -13,7 +13,6 @@ from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
 from deeplab_miou.model.inference import onnx_backend as onnx_engine
 from deeplab_miou.model.inference.onnx_backend import (
     GPU_PROVIDERS,
-    PACKAGES,
     OnnxEngine,
     missing_packages,
     pick_providers,
@@ -35,15 +34,6 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(onnx_engine, "missing_packages", lambda: ["onnxscript"])
     with pytest.raises(ConfigurationError, match="needs onnxscript; install onnxruntime onnx"):
         Segmenter(make_checkpoint(), device="cpu", backend="onnxruntime")
-
-
-def test_auto_works_without_them(monkeypatch):
-    monkeypatch.setattr(
-        "deeplab_miou.model.inference.backends.missing_packages", lambda: list(PACKAGES)
-    )
-    segmenter = Segmenter(make_checkpoint(), device="cpu", backend="auto")
-    segmenter.warm_up((32, 48))
-    assert segmenter._scorer.engine.name.startswith("PyTorch")
 
 
 needs_packages = pytest.mark.skipif(
@@ -101,22 +91,6 @@ def test_labels_are_those_of_pytorch(options):
         labels += segmenter.predict([image], [(61, 83)])
     assert (labels[0] != labels[1]).mean() < 1e-3
     assert len(np.unique(labels[0])) > 1
-
-
-@needs_packages
-def test_auto_takes_the_faster(monkeypatch, caplog):
-    speeds = {"PyTorch": 2.0, "ONNX Runtime": 1.0}
-    monkeypatch.setattr(
-        "deeplab_miou.model.segmenter.seconds",
-        lambda engine, _images: next(v for k, v in speeds.items() if engine.name.startswith(k)),
-    )
-    for fastest in (1.0, 3.0):
-        speeds["ONNX Runtime"] = fastest
-        segmenter = Segmenter(make_checkpoint(), device="cpu", backend="auto")
-        with caplog.at_level("INFO"):
-            segmenter.warm_up((32, 48))
-        assert segmenter._scorer.engine.name.startswith("ONNX") is (fastest < 2)
-    assert any("PyTorch fp32, rewritten decoder takes 2000 ms" in m for m in caplog.messages)
 
 
 @needs_packages
