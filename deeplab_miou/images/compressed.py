@@ -1,53 +1,48 @@
-"""PNG and JPEG files from strangers: the header read and doubted before anything is decoded."""
+"""PNG and JPEG files from strangers: sizes and costs are doubted before anything is decoded."""
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
+import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
+from deeplab_miou.images import png
+from deeplab_miou.images.jpeg import (
+    MAX_SCANS,
+    JpegHeader,
+    count_scans,
+    has_end,
+    read_jpeg_header,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # 8192 x 8192 pixels: 256 MiB with four channels.
 MAX_SIDE = 32768
 MAX_PIXELS = 1 << 26
 
-# Colour types of ISO/IEC 15948, 11.2.2.
-PNG_GRAY, PNG_PALETTE, PNG_GRAY_ALPHA = 0, 3, 4
-
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_PNG_MAX_CHUNKS = 1 << 16
-_JPEG_START = b"\xff\xd8\xff"
-_JPEG_MAX_SEGMENTS = 1000
 # Deflate (PNG) shrinks by 1032 at most; a JPEG spends at least a bit on 64 pixels.
 _MAX_RATIO = 1032
+# Turned as their EXIF data say, without alpha, 16 bits as 16 bits.
+_DECODE = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+
+Header = png.PngHeader | JpegHeader
 
 
-class Header(NamedTuple):
-    """What a file's header says.
+class Decoded(NamedTuple):
+    """A decoded file.
 
     Attributes:
-        kind: ``png`` or ``jpeg``.
-        height: rows.
-        width: columns.
-        body: from which byte on to look for the end.
-        depth: bits of a channel.
-        color_type: as in the PNG standard; -1 for JPEG.
+        array: (H, W), or (H, W, 3) in OpenCV's order blue, green, red, of uint8 or uint16.
+        palette: (k, 3) uint8 RGB of an indexed PNG, whose indices ``array`` holds; else None.
     """
 
-    kind: str
-    height: int
-    width: int
-    body: int
-    depth: int = 8
-    color_type: int = -1
+    array: NDArray[Any]
+    palette: NDArray[np.uint8] | None = None
 
 
 def check_size(height: int, width: int) -> None:
@@ -67,71 +62,68 @@ def check_size(height: int, width: int) -> None:
 
 def read_header(data: NDArray[np.uint8]) -> Header | None:
     """Read the header of a file (n,) uint8; None if it is neither PNG nor JPEG."""
-    start = data[:26].tobytes()
-    if start.startswith(_PNG_START) and start[12:16] == b"IHDR" and len(start) == 26:  # noqa: PLR2004
-        width, height, depth, color_type = struct.unpack(">IIBB", start[16:])
-        return Header("png", height, width, len(_PNG_START), max(1, depth), color_type)
-    return _jpeg_header(data) if start.startswith(_JPEG_START) else None
+    return png.read_png_header(data) or read_jpeg_header(data)
 
 
-def decode_file(data: NDArray[np.uint8], header: Header) -> NDArray[Any]:
+def decode_file(data: NDArray[np.uint8], header: Header) -> Decoded:
     """Decode a file (n,) uint8 whose size has been checked.
 
-    Returns:
-        (H, W), or (H, W, 3 or 4) in OpenCV's order blue, green, red, of uint8 or uint16.
+    An image whose EXIF data say that the camera was held otherwise is turned, as viewers,
+    annotation tools and OpenCV do; a label image alike.
 
     Raises:
-        FrameError: truncated_data, also for damage of other kinds.
+        FrameError: truncated_data, also for damage of other kinds; bad_encoding where decoding
+            would take too long.
     """
+    if isinstance(header, JpegHeader):
+        return _decode_jpeg(data, header)
     # So few bytes cannot hold so many pixels: the decoder would allocate them before it finds out.
-    bits = header.depth * _PNG_CHANNELS.get(header.color_type, 1)
-    possible = header.height * header.width * bits <= 8 * _MAX_RATIO * data.size
-    ends = _png_ends if header.kind == "png" else _jpeg_ends
-    whole = possible and ends(data, header.body)
-    try:
-        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if whole else None
-    except cv2.error:
-        array = None
-    if array is None or array.shape[:2] != (header.height, header.width):
+    bits = header.height * header.width * header.depth * png.CHANNELS.get(header.color_type, 1)
+    needed = png.needed_pixels(data, header) if bits <= 8 * _MAX_RATIO * data.size else None
+    array = _decode(needed.file) if needed is not None else None
+    if needed is None or not _fits(array, header):
+        raise _damaged("png", data, header)
+    assert array is not None  # noqa: S101  (fits)
+    if header.color_type == png.GRAY_ALPHA and array.ndim == 3:  # noqa: PLR2004
+        array = array[..., 0]
+    if header.color_type in (png.GRAY, png.PALETTE) and header.depth < 8:  # noqa: PLR2004
+        # The decoder makes shades of few bits brighter, so that they reach white.
+        array = array // np.uint8(255 // ((1 << header.depth) - 1))
+    return Decoded(array, needed.palette)
+
+
+def _decode_jpeg(data: NDArray[np.uint8], header: JpegHeader) -> Decoded:
+    scans = count_scans(data, header)
+    if scans > MAX_SCANS:
         raise FrameError(
-            Reason.TRUNCATED_DATA,
-            f"{header.kind} image {header.width}x{header.height} of {data.size} bytes cannot be "
-            "decoded: it is damaged or was cut short",
+            Reason.BAD_ENCODING,
+            f"jpeg image {header.width}x{header.height} has {scans} scans, expected at most "
+            f"{MAX_SCANS}: each takes as long as an image of its own",
         )
-    gray_alpha = header.color_type == PNG_GRAY_ALPHA and array.ndim == 3  # noqa: PLR2004
-    return array[..., 0] if gray_alpha else array
+    possible = header.height * header.width <= 8 * 64 * data.size
+    array = _decode(data) if possible and has_end(data, header) else None
+    if array is None or not _fits(array, header):
+        raise _damaged("jpeg", data, header)
+    return Decoded(array)
 
 
-def _jpeg_header(data: NDArray[np.uint8]) -> Header | None:
-    """Find the frame header (SOF) that holds a JPEG's size; ITU-T T.81, annex B."""
-    position = 2
-    for _ in range(_JPEG_MAX_SEGMENTS):
-        segment = data[position : position + 9].tobytes()
-        if len(segment) < 9 or segment[0] != 0xFF:  # noqa: PLR2004
-            return None
-        marker = segment[1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill byte
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # noqa: PLR2004
-            height, width = struct.unpack(">HH", segment[5:9])
-            return Header("jpeg", height, width, position)
-        position += 2 + int.from_bytes(segment[2:4], "big")
-    return None
+def _decode(file: NDArray[np.uint8]) -> NDArray[Any] | None:
+    try:
+        array: NDArray[Any] | None = cv2.imdecode(file, _DECODE)
+    except cv2.error:
+        return None
+    return array
 
 
-def _png_ends(data: NDArray[np.uint8], position: int) -> bool:
-    """Return whether the chunks reach the end mark; the decoder allocates what a chunk claims."""
-    for _ in range(_PNG_MAX_CHUNKS):
-        if position + 8 > data.size:
-            return False
-        length, name = struct.unpack(">I4s", data[position : position + 8].tobytes())
-        position += 12 + length
-        if name == b"IEND":
-            return position <= data.size
-    return False
+def _fits(array: NDArray[Any] | None, header: Header) -> bool:
+    """Return whether the size is the one that was checked; the image may have been turned."""
+    size = (header.height, header.width)
+    return array is not None and array.shape[:2] in (size, size[::-1])
 
 
-def _jpeg_ends(data: NDArray[np.uint8], position: int) -> bool:
-    """Return whether there is an end mark; the decoder fills what is missing with grey."""
-    return data[position:].tobytes().rfind(b"\xff\xd9") >= 0
+def _damaged(kind: str, data: NDArray[np.uint8], header: Header) -> FrameError:
+    return FrameError(
+        Reason.TRUNCATED_DATA,
+        f"{kind} image {header.width}x{header.height} of {data.size} bytes cannot be decoded: it "
+        "is damaged or was cut short",
+    )

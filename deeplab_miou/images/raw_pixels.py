@@ -1,7 +1,4 @@
-"""Raw images as arrays: what the encodings mean, and whether there are as many bytes as claimed.
-
-Encodings that are not read here go through the converter given to `register_converter`, if any.
-"""
+"""Raw images as arrays: what the encodings mean, and whether there are as many bytes as claimed."""
 
 from __future__ import annotations
 
@@ -13,13 +10,9 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from deeplab_miou.images.messages import Buffer, RawImage
-
-    Converter = Callable[[RawImage, str], NDArray[Any]]
 
 
 class Layout(NamedTuple):
@@ -38,28 +31,41 @@ class Layout(NamedTuple):
     bgr: bool = False
 
 
-def _layout(channels: int, dtype: str, *, bgr: bool = False) -> Layout:
+def layout(channels: int, dtype: str, *, bgr: bool = False) -> Layout:
+    """Return the layout of so many channels of a type of NumPy, such as ``u2``."""
     return Layout(channels, np.dtype(f"<{dtype}"), np.dtype(f">{dtype}"), bgr)
 
 
 LAYOUTS = {
-    "rgb8": _layout(3, "u1"),
-    "bgr8": _layout(3, "u1", bgr=True),
-    "rgba8": _layout(4, "u1"),
-    "bgra8": _layout(4, "u1", bgr=True),
-    "8UC3": _layout(3, "u1", bgr=True),
-    "8UC4": _layout(4, "u1", bgr=True),
-    "mono8": _layout(1, "u1"),
-    "8UC1": _layout(1, "u1"),
-    "mono16": _layout(1, "u2"),
-    "16UC1": _layout(1, "u2"),
-    "32SC1": _layout(1, "i4"),
+    "rgb8": layout(3, "u1"),
+    "bgr8": layout(3, "u1", bgr=True),
+    "rgba8": layout(4, "u1"),
+    "bgra8": layout(4, "u1", bgr=True),
+    "8UC3": layout(3, "u1", bgr=True),
+    "8UC4": layout(4, "u1", bgr=True),
+    "rgb16": layout(3, "u2"),
+    "bgr16": layout(3, "u2", bgr=True),
+    "rgba16": layout(4, "u2"),
+    "bgra16": layout(4, "u2", bgr=True),
+    "16UC3": layout(3, "u2", bgr=True),
+    "16UC4": layout(4, "u2", bgr=True),
+    "mono8": layout(1, "u1"),
+    "8UC1": layout(1, "u1"),
+    "8SC1": layout(1, "i1"),
+    "mono16": layout(1, "u2"),
+    "16UC1": layout(1, "u2"),
+    "16SC1": layout(1, "i2"),
+    "32SC1": layout(1, "i4"),
 }
-_SUPPORTED = f"{', '.join(LAYOUTS)}, compressed png and jpeg"
 
 
-def check_data(message: RawImage, layout: Layout) -> None:
+def check_data(message: RawImage, layout: Layout, rows: int) -> None:
     """Check that the rows fit into the step and all of them into the data.
+
+    Args:
+        message: the image.
+        layout: of its pixels.
+        rows: how many there are; more than the height where planes follow one another.
 
     Raises:
         FrameError: bad_size or truncated_data.
@@ -73,7 +79,7 @@ def check_data(message: RawImage, layout: Layout) -> None:
             f"expected a multiple of {itemsize} of at least {row}",
         )
     # The last row need not be padded.
-    needed = message.step * (message.height - 1) + row
+    needed = message.step * (rows - 1) + row
     size = byte_count(message.data)
     if size < needed:
         raise FrameError(
@@ -83,15 +89,15 @@ def check_data(message: RawImage, layout: Layout) -> None:
         )
 
 
-def view(message: RawImage, layout: Layout) -> NDArray[Any]:
-    """See a raw image's data as (H, W) or (H, W, channels), read-only.
+def view(message: RawImage, layout: Layout, rows: int) -> NDArray[Any]:
+    """See a raw image's data as (rows, W) or (rows, W, channels), read-only; see `check_data`.
 
     Raises:
         FrameError: bad_size or truncated_data.
     """
-    check_data(message, layout)
+    check_data(message, layout, rows)
     dtype = layout.big if message.is_bigendian else layout.little
-    shape: tuple[int, ...] = (message.height, message.width)
+    shape: tuple[int, ...] = (rows, message.width)
     strides: tuple[int, ...] = (message.step, layout.channels * dtype.itemsize)
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
@@ -100,67 +106,9 @@ def view(message: RawImage, layout: Layout) -> NDArray[Any]:
     return pixels
 
 
-class _Registry:
-    """The one converter of the process."""
-
-    converter: Converter | None = None
-
-
-def register_converter(converter: Converter | None) -> None:
-    """Set what reads raw images of encodings that this module does not read itself.
-
-    The core knows no ROS packages: a node registers ``cv_bridge`` here when it is installed.
-
-    Args:
-        converter: called with a message and the encoding wanted, ``rgb8`` or, for labels,
-            ``passthrough``; returns (H, W, 3) uint8 or, for labels, (H, W) of integers. Any
-            exception of it becomes a `FrameError`. None: none.
-    """
-    _Registry.converter = converter
-
-
-def can_convert() -> bool:
-    """Return whether there is a converter."""
-    return _Registry.converter is not None
-
-
-def convert(message: RawImage, wanted: str) -> NDArray[Any]:
-    """Have the converter read an image.
-
-    Args:
-        message: of any encoding.
-        wanted: ``rgb8``, or ``passthrough`` for labels.
-
-    Raises:
-        FrameError: bad_encoding: there is no converter, or it cannot.
-    """
-    if _Registry.converter is None:
-        raise unknown_encoding(message)
-    try:
-        array = np.asarray(_Registry.converter(message, wanted))
-    except Exception as error:  # a converter fails in its own ways, and only this frame is lost
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image of encoding {quote(message.encoding)} could not be converted to {wanted}: "
-            f"{quote(str(error))}",
-        ) from error
-    expected = (message.height, message.width, 3) if wanted == "rgb8" else array.shape[:2]
-    if array.shape != expected or array.shape[:2] != (message.height, message.width):
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image of encoding {quote(message.encoding)} was converted to shape {array.shape}, "
-            f"expected {'(height, width, 3)' if wanted == 'rgb8' else 'ids (height, width)'}",
-        )
-    return array
-
-
-def unknown_encoding(message: RawImage) -> FrameError:
-    """Return what to raise for an encoding that nothing here reads."""
-    return FrameError(
-        Reason.BAD_ENCODING,
-        f"image has encoding {quote(message.encoding)}, expected one of: {_SUPPORTED}; other "
-        "encodings need cv_bridge",
-    )
+def native(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels in this machine's byte order, a copy only where they are in the other."""
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def as_bytes(data: Buffer) -> NDArray[np.uint8]:
@@ -171,8 +119,3 @@ def as_bytes(data: Buffer) -> NDArray[np.uint8]:
 def byte_count(data: Buffer) -> int:
     """Return the size of any buffer in bytes."""
     return memoryview(data).nbytes  # type: ignore[arg-type]  # typeshed before 3.12
-
-
-def quote(text: str) -> str:
-    """Quote text that came from a message: on one line, and not without end."""
-    return repr(text[:80] + "..." if len(text) > 80 else text)  # noqa: PLR2004

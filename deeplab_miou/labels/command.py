@@ -148,6 +148,7 @@ def with_ids(
         "description": f"{label_map.description or label_map.name}, ids of {Path(source).name}",
         "unmapped": label_map.unmapped,
         "ignore_index": label_map.ignore_index,
+        **label_map.raw_ids.to_dict(),
         "classes": [
             {"name": name, "color": label_map.palette[k].tolist(), "ids": found[k]}
             for k, name in enumerate(label_map.class_names)
@@ -161,8 +162,8 @@ def with_ids(
 def _show(label_map: LabelMap) -> None:
     out = sys.stdout.write
     out(f"{label_map.name}: {label_map.description}\n")
-    if label_map.id_channel:
-        out(f"label images of colours hold ids in their {label_map.id_channel} channel\n")
+    for key, value in label_map.raw_ids.to_dict().items():
+        out(f"{key}: {value}\n")
     out(f"values not listed: {label_map.unmapped}\n\n")
     out(f"{'id':>3}  {'class':24} {'colour':15} raw ids\n")
     has_ids = any(entry.ids for entry in label_map.classes)
@@ -180,7 +181,8 @@ def _yaml(label_map: LabelMap) -> str:
     content = label_map.to_dict()
     lines = [
         f"{key}: {json.dumps(content[key], ensure_ascii=False)}"
-        for key in ("name", "description", "unmapped", "ignore_index")
+        for key in content
+        if key not in ("classes", "ignore")
     ]
     for group in ("classes", "ignore"):
         entries = content[group]

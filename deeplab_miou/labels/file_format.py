@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import yaml
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.labels.raw_ids import BELOW_DIVISOR, CHANNELS, INDEXED_PNG, RawIds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -29,12 +30,16 @@ _TOP_KEYS = (
     "unmapped",
     "ignore_index",
     "id_channel",
+    "id_divisor",
+    "id_modulus",
+    "below_divisor",
+    "indexed_png",
     "classes",
     "ignore",
 )
 _CLASS_KEYS = ("name", "color", "colors", "ids")
 _POLICIES = ("ignore", "error")
-ID_CHANNELS = ("red", "green", "blue")
+_MAX_DIVISOR = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Spec:
     ignore: tuple[Entry, ...]
     ignore_index: int
     unmapped: str
-    id_channel: str
+    raw_ids: RawIds
 
 
 def read(path: Path) -> Spec:
@@ -178,14 +183,7 @@ class _Checker:
         if not name:
             self._fail(("name",), "is empty: give the label map a name")
         description = self._text(top.get("description", ""), ("description",))
-        unmapped = top.get("unmapped", "ignore")
-        if unmapped not in _POLICIES:
-            self._fail(("unmapped",), f"is {_show(unmapped)}, expected ignore or error")
-        id_channel = top.get("id_channel", "")
-        if id_channel not in ("", *ID_CHANNELS):
-            self._fail(
-                ("id_channel",), f"is {_show(id_channel)}, expected {', '.join(ID_CHANNELS)}"
-            )
+        unmapped = self._choice(top, "unmapped", _POLICIES) or "ignore"
         classes = self._classes(top)
         ignore = tuple(
             self._entry(item, ("ignore", i), named=False)
@@ -199,9 +197,30 @@ class _Checker:
                 f"{classes[ignore_index].name!r}: choose {len(classes)} to 255",
             )
         self._unique(classes, ignore)
-        return Spec(
-            name, description, classes, ignore, ignore_index, str(unmapped), str(id_channel)
+        return Spec(name, description, classes, ignore, ignore_index, unmapped, self._raw_ids(top))
+
+    def _raw_ids(self, top: Mapping[str, object]) -> RawIds:
+        divisor = self._integer(top.get("id_divisor", 1), ("id_divisor",), _MAX_DIVISOR, least=1)
+        modulus = 0
+        if "id_modulus" in top:
+            modulus = self._integer(top["id_modulus"], ("id_modulus",), _MAX_DIVISOR, least=2)
+        below = self._choice(top, "below_divisor", BELOW_DIVISOR)
+        if below and divisor == 1:
+            self._fail(("below_divisor",), "is given without id_divisor")
+        return RawIds(
+            id_channel=self._choice(top, "id_channel", CHANNELS),
+            id_divisor=divisor,
+            id_modulus=modulus,
+            below_divisor=below,
+            indexed_png=self._choice(top, "indexed_png", INDEXED_PNG),
         )
+
+    def _choice(self, top: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:
+        """Return one of some words; empty if the key is not given."""
+        value = top.get(key, "")
+        if not isinstance(value, str) or value not in ("", *choices):
+            self._fail((key,), f"is {_show(value)}, expected one of: {', '.join(choices)}")
+        return value
 
     def _classes(self, top: Mapping[str, object]) -> tuple[Entry, ...]:
         if "classes" not in top:
@@ -284,9 +303,10 @@ class _Checker:
             self._fail(path, f"is {_show(value)}, expected printable text on one line")
         return value.strip()
 
-    def _integer(self, value: object, path: _Path, largest: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
-            self._fail(path, f"is {_show(value)}, expected a whole number from 0 to {largest}")
+    def _integer(self, value: object, path: _Path, largest: int, least: int = 0) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
+            expected = f"expected a whole number from {least} to {largest}"
+            self._fail(path, f"is {_show(value)}, {expected}")
         return value
 
     def _color(self, value: object, path: _Path) -> Color:

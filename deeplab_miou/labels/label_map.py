@@ -20,13 +20,22 @@ train ids and ``ignore_index`` is known. ``color`` is what it is painted with an
 label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
 class has a ``color`` a palette is made up and colour labels cannot be read.
 
-Some simulators put ids into one channel of a colour image: with ``id_channel: red`` (or green, or
-blue) that channel of images of colours holds raw ids, and the others are not looked at.
+Some label images hold more than the raw id, or hold it elsewhere::
+
+    id_channel: red             # images of colours hold ids in that channel (or green, blue); rgb:
+                                # red + 256 green + 65536 blue, as COCO's panoptic images
+    id_divisor: 1000            # panoptic values: id = value // 1000; 65536 for the high 16 bits
+    below_divisor: id           # values below it are ids themselves, as in Cityscapes' instanceIds;
+                                # zero: instances of id 0; not given: unknown
+    id_modulus: 65536           # id = value % 65536, the low 16 bits; after id_divisor if both
+    indexed_png: index          # an indexed PNG means its indices; color: its palette's colours
+
+Without ``indexed_png`` an indexed PNG is read only where the file and the map leave no doubt.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.labels.file_format import Entry
+    from deeplab_miou.labels.raw_ids import RawIds
 
 IGNORE_INDEX = 255
 
@@ -80,8 +90,7 @@ class LabelMap:
         description: where it is from.
         classes: the classes as given.
         ignored: raw ids and colours that are known and not scored.
-        id_channel: the channel of label images of colours that holds raw ids: ``red``, ``green`` or
-            ``blue``; empty where their colours are looked up.
+        raw_ids: where in the pixels of label images raw ids are.
     """
 
     name: str
@@ -92,7 +101,7 @@ class LabelMap:
     description: str
     classes: tuple[Entry, ...]
     ignored: tuple[Entry, ...]
-    id_channel: str = ""
+    raw_ids: RawIds
 
     @property
     def num_classes(self) -> int:
@@ -105,7 +114,7 @@ class LabelMap:
         return any(entry.colors for entry in self.classes)
 
     def map_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> MappedLabels:
-        """Map raw ids to train ids.
+        """Map raw ids, or values that hold them, to train ids.
 
         Args:
             raw: (H, W) uint8, uint16 or int32; any strides. Left as it is.
@@ -117,48 +126,82 @@ class LabelMap:
             raise TypeError(
                 f"expected raw ids (H, W) of uint8, uint16 or int32, got {raw.shape} {raw.dtype}"
             )
-        ids, unmapped = self._id_table.map(raw)
+        ids, unmapped = self._id_table.map(self.raw_ids.of_values(raw))
         if unmapped and self.unmapped == "error":
             raise self._unknown_label(self.unknown_ids(raw))
         return MappedLabels(ids, unmapped)
 
-    def map_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> MappedLabels:
-        """Map colours to train ids; colours must be exact, or one channel is raw ids.
+    def map_colors(self, rgb: NDArray[np.uint8 | np.uint16], *, bgr: bool = False) -> MappedLabels:
+        """Map colours to train ids; colours must be exact, or channels hold raw ids.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha that is not looked at.
+            rgb: (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha that is not looked at; uint16 where
+                one channel holds raw ids.
             bgr: the first three channels are blue, green, red.
 
         Raises:
-            FrameError: the map has no colours, or a colour is not in the map and ``unmapped`` is
-                ``error``.
+            FrameError: the map has no colours, or they are not of 8 bits, or a colour is not in the
+                map and ``unmapped`` is ``error``.
         """
-        if rgb.ndim != 3 or rgb.shape[2] not in (3, 4) or rgb.dtype != np.uint8:  # noqa: PLR2004
+        if rgb.ndim != 3 or rgb.shape[2] not in (3, 4) or rgb.dtype.kind != "u":  # noqa: PLR2004
             raise TypeError(
-                f"expected colours (H, W, 3 or 4) of uint8, got {rgb.shape} {rgb.dtype}"
+                f"expected colours (H, W, 3 or 4) of uint8 or uint16, got {rgb.shape} {rgb.dtype}"
             )
-        if self.id_channel:
-            return self.map_ids(self._id_pixels(rgb, bgr=bgr))
+        if self.raw_ids.id_channel not in ("", "rgb"):
+            return self.map_ids(self.raw_ids.of_colors(rgb, bgr=bgr))
+        if rgb.itemsize > 1:
+            raise FrameError(
+                Reason.BAD_ENCODING,
+                f"label image has colours of {8 * rgb.itemsize} bits, expected 8: publish ids "
+                "(mono8, mono16) or 8-bit colours, or say in the label map which channel holds "
+                "ids (id_channel)",
+            )
+        if self.raw_ids.id_channel:
+            return self.map_ids(self.raw_ids.of_colors(rgb, bgr=bgr))
         if not self.has_colors:
             raise FrameError(
                 Reason.BAD_ENCODING,
                 f"label image has colours, but label map {self.name} has none: publish ids "
                 "(mono8, mono16) or give the classes a color",
             )
-        ids, unmapped = self._color_table.map(rgb, bgr=bgr)
+        ids, unmapped = self._color_table.map(cast("NDArray[np.uint8]", rgb), bgr=bgr)
         if unmapped and self.unmapped == "error":
             raise self._unknown_label(self.unknown_colors(rgb, bgr=bgr))
         return MappedLabels(ids, unmapped)
 
+    def map_indexed(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> MappedLabels:
+        """Map an indexed image to train ids, by its indices or by its palette's colours.
+
+        What it means is said by ``indexed_png``, or follows where only one of the two has nothing
+        but known values, or both mean the same.
+
+        Args:
+            indices: (H, W) uint8.
+            palette: (k, 3) uint8 RGB.
+
+        Raises:
+            FrameError: it may mean either; or as `map_ids` and `map_colors`.
+        """
+        if self._is_index(indices, palette):
+            return self.map_ids(indices)
+        return self.map_colors(self._painted(indices, palette))
+
     def unknown_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> str:
         """Name the most frequent raw ids (H, W) that are not in the map; empty if all are."""
-        return _most_frequent(self._id_table.unknown(raw), "raw id")
+        return _most_frequent(raw[self._id_table.unknown(self.raw_ids.of_values(raw))], "raw id")
 
-    def unknown_colors(self, rgb: NDArray[np.uint8], *, bgr: bool = False) -> str:
+    def unknown_colors(self, rgb: NDArray[np.uint8 | np.uint16], *, bgr: bool = False) -> str:
         """Name the most frequent colours that are not in the map; arguments as `map_colors`."""
-        if self.id_channel:
-            return self.unknown_ids(self._id_pixels(rgb, bgr=bgr))
-        return _most_frequent(self._color_table.unknown(rgb, bgr=bgr), "colour")
+        if self.raw_ids.id_channel:
+            return self.unknown_ids(self.raw_ids.of_colors(rgb, bgr=bgr))
+        colors = cast("NDArray[np.uint8]", rgb)
+        return _most_frequent(self._color_table.unknown(colors, bgr=bgr), "colour")
+
+    def unknown_indexed(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
+        """Name the most frequent values that are not in the map; arguments as `map_indexed`."""
+        if self._is_index(indices, palette):
+            return self.unknown_ids(indices)
+        return self.unknown_colors(self._painted(indices, palette))
 
     def colorize(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Paint train ids (H, W) as (H, W, 3) uint8 RGB; ignored and invalid ids are black."""
@@ -174,7 +217,7 @@ class LabelMap:
             "description": self.description,
             "unmapped": self.unmapped,
             "ignore_index": self.ignore_index,
-            **({"id_channel": self.id_channel} if self.id_channel else {}),
+            **self.raw_ids.to_dict(),
             "classes": [_entry_dict(entry) for entry in self.classes],
             "ignore": [_entry_dict(entry) for entry in self.ignored],
         }
@@ -207,7 +250,7 @@ class LabelMap:
             description=spec.description,
             classes=spec.classes,
             ignored=spec.ignore,
-            id_channel=spec.id_channel,
+            raw_ids=spec.raw_ids,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -216,9 +259,44 @@ class LabelMap:
     def __hash__(self) -> int:
         return hash((self.name, self.class_names))
 
-    def _id_pixels(self, rgb: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint8]:
-        channel = file_format.ID_CHANNELS.index(self.id_channel)
-        return rgb[..., 2 - channel if bgr else channel]
+    def _is_index(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bool:
+        """Return whether an indexed image means its indices.
+
+        Raises:
+            FrameError: nobody can know.
+        """
+        if self.raw_ids.indexed_png:
+            return self.raw_ids.indexed_png == "index"
+        if not self.has_colors and not self.raw_ids.id_channel:
+            return True
+        used = np.flatnonzero(cv2.calcHist([indices], [0], None, [256], [0, 256])).astype(np.uint8)
+        known = self._unchecked
+        by_index = known.map_ids(used[None])
+        if used[-1] >= len(palette):
+            return True
+        by_color = known.map_colors(palette[used][None])
+        if not by_index.unmapped and np.array_equal(by_index.ids, by_color.ids):
+            return True
+        if bool(by_index.unmapped) != bool(by_color.unmapped):
+            return not by_index.unmapped
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"label image is an indexed PNG, and label map {self.name} knows "
+            f"{used.size - by_index.unmapped} of its {used.size} values as ids and "
+            f"{used.size - by_color.unmapped} as colours: say which it means with indexed_png: "
+            "index or indexed_png: color in the label map",
+        )
+
+    def _painted(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an indexed image's colours (H, W, 3)."""
+        largest = int(indices.max())
+        if largest >= len(palette):
+            raise FrameError(
+                Reason.BAD_ENCODING,
+                f"label image is an indexed PNG with index {largest}, but its palette has "
+                f"{len(palette)} colours: is indexed_png: index meant?",
+            )
+        return palette[indices]
 
     def _unknown_label(self, values: str) -> FrameError:
         return FrameError(
@@ -226,6 +304,11 @@ class LabelMap:
             f"label map {self.name} does not know {values}: "
             "choose the label map that the labels were made with, or set unmapped: ignore",
         )
+
+    @cached_property
+    def _unchecked(self) -> LabelMap:
+        """This map where unknown values are counted, whatever becomes of them here."""
+        return replace(self, unmapped="ignore")
 
     @cached_property
     def _id_table(self) -> IdTable:

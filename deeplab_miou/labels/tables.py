@@ -6,10 +6,10 @@ import mmap
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-import cv2
 import numpy as np
 
 from deeplab_miou.labels.file_format import MAX_RAW_ID
+from deeplab_miou.labels.raw_ids import pack_colors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,9 +70,9 @@ class IdTable(_Table):
         ids = np.empty(raw.shape, np.uint8)
         return ids, sum(self._settle(self._find(raw[rows]), ids[rows]) for rows in _blocks(raw))
 
-    def unknown(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> NDArray[Any]:
-        """Return the ids (k,) that are not known, in the order of the image."""
-        return cast("NDArray[Any]", raw[self._find(raw) == self._mark])
+    def unknown(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> NDArray[np.bool_]:
+        """Return which raw ids (H, W) are not known."""
+        return cast("NDArray[np.bool_]", self._find(raw) == self._mark)
 
     def _map_bytes(self, raw: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
         # Numba takes half a second to import: only a process that maps ids pays for it.
@@ -149,7 +149,7 @@ class ColorTable(_Table):
         return cast("NDArray[np.uint8]", colors[self._find(rgb, bgr=bgr) == self._mark])
 
     def _find(self, rgb: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint8 | np.uint16]:
-        found = np.take(self._table, _pack(rgb, bgr=bgr), mode="clip")
+        found = np.take(self._table, pack_colors(rgb, bgr=bgr), mode="clip")
         found ^= self._dtype(self._mark)
         return found
 
@@ -177,17 +177,3 @@ def _blocks(image: NDArray[Any]) -> Iterator[slice]:
     rows = max(1, _BLOCK_PIXELS // max(1, width))
     for top in range(0, height, rows):
         yield slice(top, top + rows)
-
-
-def _pack(block: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint32]:
-    """Pack colours (h, w, 3 or 4) as (h, w) ``red | green << 8 | blue << 16``."""
-    codes = {
-        (3, False): cv2.COLOR_RGB2RGBA,
-        (3, True): cv2.COLOR_BGR2RGBA,
-        (4, False): None,
-        (4, True): cv2.COLOR_BGRA2RGBA,
-    }
-    code = codes[block.shape[2], bgr]
-    rgba = np.ascontiguousarray(block) if code is None else cv2.cvtColor(block, code)
-    packed = rgba.view(np.dtype("<u4"))[..., 0]
-    return cast("NDArray[np.uint32]", packed & np.uint32(0xFFFFFF))

@@ -57,7 +57,7 @@ def test_each_shipped_map_is_shown_class_by_class(name, capsys):
 def test_what_is_shown_of_a_map(capsys):
     assert cli.main(["labels", "carla_tags"]) == 0
     out = capsys.readouterr().out
-    assert "in their red channel" in out
+    assert "id_channel: red" in out
     assert "  0  road                     128, 64, 128    1, 24\n" in out
     assert "  -  unlabeled                0, 0, 0         0\n" in out
 

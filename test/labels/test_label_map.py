@@ -17,6 +17,7 @@ from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.images.decoding import decode_labels
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap, available_label_maps, load_label_map
+from deeplab_miou.labels.raw_ids import RawIds
 
 SHIPPED = {
     "ade20k150": 150,
@@ -338,7 +339,7 @@ def test_wrong_arrays_are_the_callers_mistake():
     for raw in (np.zeros((2, 2), np.int64), np.zeros((2, 2, 1), np.uint8)):
         with pytest.raises(TypeError, match="expected raw ids"):
             small().map_ids(raw)
-    for rgb in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.uint16)):
+    for rgb in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.int16)):
         with pytest.raises(TypeError, match="expected colours"):
             small().map_colors(rgb)
 
@@ -392,7 +393,7 @@ def test_a_file_of_ones_own_is_named_by_its_path(tmp_path):
         ("unmapped: ignore", "? [a]\n: b", 1, "a key must be a word"),
         ("unmapped: ignore", "description: 2001-99-99", 1, "description cannot be read"),
         ("unmapped: ignore", "description: !!python/name:os.system x", 1, "could not determine"),
-        ("unmapped: ignore", "id_channel: alpha", 1, "id_channel is 'alpha', expected red, green"),
+        ("unmapped: ignore", "id_channel: alpha", 1, "id_channel is 'alpha', expected one of: red"),
         ("name: road, ", "", 3, r"classes\[0\] has no name"),
         ("name: road", "name: ' '", 3, r"classes\[0\].name is empty"),
         ("name: road", "name: no", 3, r"classes\[0\].name is False, expected text"),
@@ -527,5 +528,5 @@ def test_unknown_values_are_named_most_frequent_first():
     bgr = np.array([[[7, 8, 9], [0, 0, 0], [1, 2, 3]]], np.uint8)
     assert known.unknown_colors(bgr, bgr=True) == "colour [3, 2, 1] (1 pixels)"
     assert known.unknown_colors(bgr[:, :2], bgr=True) == ""
-    in_red = replace(known, id_channel="red")
+    in_red = replace(known, raw_ids=RawIds(id_channel="red"))
     assert in_red.unknown_colors(bgr, bgr=True) == "raw id 9 (1 pixels)"

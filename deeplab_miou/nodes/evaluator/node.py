@@ -21,7 +21,6 @@ from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
-from deeplab_miou.nodes.evaluator.cv_bridge import use_cv_bridge
 from deeplab_miou.nodes.evaluator.inputs import Input, Inputs
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator.settings import (
@@ -88,8 +87,6 @@ class DeeplabEvaluator(ManagedNode):
 
     def configure(self) -> None:
         """Load and warm up the network, make publishers and services."""
-        if converter := use_cv_bridge():
-            self.get_logger().info(converter)
         options = self.settings
         self._engine = build_engine(engine_options(options))
         self._pipeline = Pipeline(
