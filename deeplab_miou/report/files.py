@@ -35,7 +35,7 @@ def check_directory(directory: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(
             f"report folder {directory!r} cannot be written to: {reason}"

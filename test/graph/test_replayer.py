@@ -14,6 +14,8 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 from deeplab_miou_msgs.msg import Account, FrameScore, StreamAccount
 from graph_support import EVALUATOR, IMAGE, LABEL, PUBLISHER
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability
 from rosbags.interfaces import QosTime as Duration
@@ -359,6 +361,31 @@ def test_a_replay_goes_on_after_a_restart_and_tells_of_the_loss(replay, double, 
     double.account(ended=4)
     assert player.wait() == 1
     assert player.lines(f"{double.name} was restarted")
+
+
+def test_a_replay_outlives_what_others_send(replay, double, graph, tmp_path):
+    bag = write_bag(tmp_path / "bag", 10)
+    player = replay(bag, paced=True, evaluators=[double.name], in_flight=4)
+    double.wait_for(1)
+    odd = Parameter(name="rate", value=ParameterValue(type=99))
+    for _ in range(2):
+        client = graph.node.create_client(SetParameters, "/bag_replayer/set_parameters")
+        graph.wait_until(client.service_is_ready)
+        client.call_async(SetParameters.Request(parameters=[odd]))
+    player.wait_for_output("99 is not a valid")
+    absurd = Account(source=double.name, run_id="other")
+    absurd.images = StreamAccount(received=2**64 - 1, reasons=["a"] * 100, dropped=[1])
+    for stream in ("", "pair", "x" * 10_000):
+        double.accounts.publish(absurd)
+        double.frames.publish(FrameScore(stream=stream, run_id=stream, reset_count=2**32 - 1))
+    while double.arrived < 20:
+        before = double.arrived
+        double.account(ended=min(len(double.images), len(double.labels)))
+        double.wait_for(before + 1)
+    double.account(ended=10)
+    assert player.wait() == 0
+    assert player.lines("10 frames evaluated, dropped no image, no label")
+    assert player.lines(f"account of {double.name} refused")
 
 
 def test_an_absent_evaluator_is_named(replay, tmp_path):

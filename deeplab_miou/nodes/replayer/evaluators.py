@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # An evaluator needs both of its streams: without the second no frame would ever be scored.
 _STREAMS = 2
+_WARNING_PERIOD_S = 5.0
 _POLL_S = 0.02
 _FLUSH_AGAIN_S = 2.0
 
@@ -167,7 +168,8 @@ class EvaluatorLinks:
                     stream_counts(message.labels),
                 )
             except RefusedError as error:
-                self._node.get_logger().warning(f"account of {name} refused: {error}")
+                text = f"account of {name} refused: {error}"
+                self._node.get_logger().warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
                 return
             with self._lock:
                 if self._flow is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
+_WARNING_PERIOD_S = 5.0
 _POLL_S = 0.02
 
 
@@ -97,7 +98,8 @@ class PublisherLink:
         try:
             images, labels = stream_counts(message.images), stream_counts(message.labels)
         except RefusedError as error:
-            self._node.get_logger().warning(f"result of {self.name} refused: {error}")
+            text = f"result of {self.name} refused: {error}"
+            self._node.get_logger().warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
             return
         with self._changed:
             self._done = Done(message.frames, images.ended, labels.ended)
