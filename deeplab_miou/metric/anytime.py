@@ -29,6 +29,8 @@ MIN_BLOCKS = 16
 # The sequence is tightest for a stream of about this length.
 TIGHTEST_S = 300.0
 _VARIANCE_LEVEL = 0.9
+# One unlucky estimate of the correlation is enough to be wrong at some moment.
+_CAUTION = 3.0
 
 
 def anytime_radius(
@@ -49,7 +51,7 @@ def anytime_radius(
     if size < MIN_BLOCKS:
         return np.full(terms.shape[1], math.nan)
     variance = (terms**2).sum(axis=0) * size / (size - 1) * _variance_bound(size)
-    radius: NDArray[np.float64] = np.sqrt(variance) * widening(terms)
+    radius: NDArray[np.float64] = np.sqrt(variance) * widening(terms, _CAUTION)
     return radius * _boundary(observed_s, 1 - confidence)
 
 

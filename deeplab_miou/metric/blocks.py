@@ -177,22 +177,23 @@ def decorrelated(blocks: TimeBlocks, terms: Terms) -> TimeBlocks:
         blocks = paired
 
 
-def widening(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+def widening(terms: NDArray[np.float64], caution: float = 2.0) -> NDArray[np.float64]:
     """Return by how much correlation that is left between blocks widens an interval.
 
     With correlation r from one block to the next, the sum of k blocks varies ``(1 + r) / (1 - r)``
     times as much as if they were independent (an AR(1) process). The estimate of r has a bias of
-    about -1/k, and erring on the narrow side is what costs coverage: 2/k is added to it. The
-    factors are those that make up for it in `bench/bootstrap_coverage.py`.
+    about -1/k, and erring on the narrow side is what costs coverage: 2/k is added to it, which
+    makes up for it in `bench/bootstrap_coverage.py`.
 
     Args:
         terms: (k, m) of m statistics; that of the first widens the others too.
+        caution: k times what is added to the correlation.
 
     Returns:
         (m,) float64, at least 1.
     """
     size = len(terms)
     found = np.nan_to_num(divide((terms[1:] * terms[:-1]).sum(axis=0), (terms**2).sum(axis=0)))
-    correlation = np.clip(np.maximum(found, found[0]) + 2 / size, 0.0, _MOST_CORRELATED)
+    correlation = np.clip(np.maximum(found, found[0]) + caution / size, 0.0, _MOST_CORRELATED)
     factor: NDArray[np.float64] = np.sqrt((1 + correlation) / (1 - correlation))
     return factor

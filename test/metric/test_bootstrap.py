@@ -199,7 +199,7 @@ def test_bounds_for_every_moment_are_the_published_boundary():
     variance = residuals.var(ddof=1) * (size - 1) / stats.chi2.ppf(0.1, size - 1)
     mixed = size * rho2 + 1
     radius = math.sqrt(variance * 2 * mixed / (size**2 * rho2) * math.log(mixed**0.5 / alpha))
-    correlation = max(0, (residuals[1:] @ residuals[:-1]) / (residuals @ residuals) + 2 / size)
+    correlation = max(0, (residuals[1:] @ residuals[:-1]) / (residuals @ residuals) + 3 / size)
     radius *= math.sqrt((1 + correlation) / (1 - correlation))
     expected = [estimate - radius, estimate + radius]
     np.testing.assert_allclose(intervals.miou_anytime, expected, atol=0.01 * radius)
