@@ -302,19 +302,37 @@ def test_compressed_images_are_found_by_their_type(start, graph):
     assert matrix(states.wait(frames(1))).tolist() == np.eye(3, 4, dtype=int).tolist()
 
 
-def test_the_type_in_use_stays_while_it_is_published(start, camera, graph, stranger):
+def test_the_type_in_use_stays_while_it_is_published(start, graph, stranger):
+    cv2 = pytest.importorskip("cv2")
     node = start()
-    camera.listen()
-    intruder = stranger.node.create_publisher(CompressedImage, IMAGE, KEPT)
+    states = graph.subscribe(ConfusionMatrix, f"{EVALUATOR}/confusion", LATCHED)
+    camera = graph.publisher(CompressedImage, IMAGE, LIVE)
+    labels = graph.publisher(Image, LABEL, LIVE)
+    intruder = stranger.node.create_publisher(Image, IMAGE, LIVE)
     line = node.wait_for_output(f"topic {IMAGE} has publishers of both image types")
-    assert "sensor_msgs/msg/Image is received, what comes from /stranger is not" in line
-    camera.send(1)
-    camera.state(frames(1))
+    assert "sensor_msgs/msg/CompressedImage is received, what comes from /stranger is not" in line
+
+    def send(sec):
+        message = CompressedImage(format="png")
+        message.header.stamp.sec = sec
+        encoded = cv2.imencode(".png", np.array([[0, 1, 2]], np.uint8))[1]
+        message.data.frombytes(encoded.tobytes())
+        camera.publish(message)
+        labels.publish(image([[0, 1, 2]], sec))
+
+    send(1)
+    states.wait(frames(1))
+    for is_paused in (True, False):
+        request = SetBool.Request(data=is_paused)
+        assert graph.call(SetBool, f"{EVALUATOR}/pause", request).success
+        graph.wait_until(lambda: camera.get_subscription_count() != is_paused)  # noqa: B023
+        graph.wait_until(lambda: labels.get_subscription_count() != is_paused)  # noqa: B023
+    send(2)
+    states.wait(frames(2))
     assert not intruder.get_subscription_count()
     # When the camera is gone, whoever is left is taken.
-    graph.node.destroy_publisher(camera.images)
+    graph.node.destroy_publisher(camera)
     graph.wait_until(intruder.get_subscription_count)
-    assert len(node.lines(f"subscribed to {IMAGE}")) == 2
 
 
 def test_account_is_told_while_somebody_listens(start, camera, graph):

@@ -71,6 +71,10 @@ class Input:
         node: the node that subscribes.
         options: how.
         callback: takes type and bytes (CDR) of each message.
+        kind: type to receive if it is published, such as that of an earlier input of the topic.
+
+    Attributes:
+        kind: type that is received, or was last.
     """
 
     def __init__(
@@ -78,8 +82,10 @@ class Input:
         node: Node,
         options: InputOptions,
         callback: Callable[[str, memoryview | bytes], None],
+        kind: str = "",
     ) -> None:
         self.options = options
+        self.kind = kind
         self.subscription: Subscription | None = None
         self._node = node
         self._callback = callback
@@ -96,8 +102,7 @@ class Input:
         """
         found = self._node.get_publishers_info_by_topic(self.options.topic)
         offers = {kind: [o for o in found if o.topic_type == kind] for kind in TYPES}
-        used = None if self._profile is None else self._profile[0]
-        kind = used if used and offers[used] else next((k for k in TYPES if offers[k]), None)
+        kind = next((each for each in (self.kind, *TYPES) if offers.get(each)), None)
         self._publishers = 0 if kind is None else len(offers[kind])
         if kind is None:
             return None
@@ -111,6 +116,7 @@ class Input:
         self.unsubscribe()
         # First, because events of the new subscription may come before it is returned.
         self._profile = (kind, qos)
+        self.kind = kind
         # Serialised: what is no image is counted too, which the middleware else drops in silence.
         self.subscription = self._node.create_subscription(
             TYPES[kind],

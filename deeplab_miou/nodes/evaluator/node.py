@@ -72,6 +72,7 @@ class DeeplabEvaluator(ManagedNode):
         self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
+        self._kinds: dict[Stream, str] = {}
         self._own_services: list[Service] = []
         self._periodic: list[Timer] = []
         self._state_timer: Timer | None = None
@@ -106,6 +107,7 @@ class DeeplabEvaluator(ManagedNode):
             on_outcome=self._on_outcome,
         )
         self._status = EvaluatorStatus()
+        self._kinds = {}
         self._drops = DropLog({s: options[f"{s.value}_topic"] for s in Stream})
         self._unknown_labels = UnknownLabelsLog(options["label_topic"], self._engine.label_map)
         self._paused = False
@@ -217,7 +219,12 @@ class DeeplabEvaluator(ManagedNode):
 
     def _start_inputs(self) -> None:
         inputs = {
-            stream: Input(self, input_options(self, self.settings, stream), self._receiver(stream))
+            stream: Input(
+                self,
+                input_options(self, self.settings, stream),
+                self._receiver(stream),
+                self._kinds.get(stream, ""),
+            )
             for stream in Stream
         }
         between = (lambda: False) if self._worker is not None else self._work_between
@@ -226,6 +233,7 @@ class DeeplabEvaluator(ManagedNode):
     def _stop_inputs(self) -> None:
         if self._inputs is not None:
             self._inputs.stop()
+            self._kinds = {stream: each.kind for stream, each in self._inputs}
             self._inputs = None
 
     def _work_between(self) -> bool:

@@ -61,13 +61,13 @@ class ManagedNode(LifecycleNode):
     refused transition, anything else a traceback and the way through error processing back to
     unconfigured. `deactivate` and `cleanup` must bear a node that got only half way.
 
-    Args:
-        name: default node name.
-        parameters: the node's table; the values are in `settings` from `configure` on.
-
     Callbacks that a subclass makes with `create_own_service`, `create_steady_timer` or `guarded`,
     and `settings_changed`, run only while the node is inactive or active and never during a
     transition, so that they may use all that `configure` made.
+
+    Args:
+        name: default node name.
+        parameters: the node's table; the values are in `settings` from `configure` on.
 
     Attributes:
         settings: checked values of the parameters by name.
@@ -118,7 +118,7 @@ class ManagedNode(LifecycleNode):
         """Begin to work."""
 
     def interrupt(self) -> None:
-        """Let go on what callbacks wait for: the node is about to be taken down.
+        """Release whatever callbacks are waiting for: the node is about to be taken down.
 
         Called before `deactivate`, while callbacks may be running.
         """
