@@ -122,7 +122,7 @@ def _from_topic(options: EngineOptions) -> Engine:
     return _engine(
         options,
         label_map,
-        TopicPredictor(prediction_map),
+        TopicPredictor(prediction_map, label_map),
         facts,
         device="none",
         summary=f"predictions of a topic, label map {label_map.name}",

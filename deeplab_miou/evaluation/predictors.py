@@ -110,13 +110,18 @@ class TopicPredictor:
     Args:
         label_map: how to read the prediction images, when they hold raw ids or colours of a label
             map instead of train ids. Its classes must be those of the labels.
+        truth_map: the labels' own map; indexed PNGs whose colours are its classes' may not hold
+            train ids, and are refused.
     """
 
     any_size = False
     needs_worker = False
 
-    def __init__(self, label_map: LabelMap | None = None) -> None:
+    def __init__(
+        self, label_map: LabelMap | None = None, truth_map: LabelMap | None = None
+    ) -> None:
         self._label_map = label_map
+        self._train_ids = truth_map.of_train_ids() if truth_map else None
 
     def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
         """Return the predicted ids, (H, W) uint8; what is no class id is 255."""
@@ -125,7 +130,7 @@ class TopicPredictor:
             if self._label_map.ignore_index == _INVALID:
                 return ids
             return np.where(ids == self._label_map.ignore_index, np.uint8(_INVALID), ids)
-        raw = decode_ids(message)
+        raw = decode_ids(message, self._train_ids)
         if raw.dtype == np.uint8:
             return raw.view(np.uint8)
         outside = (raw < 0) | (raw > _INVALID)

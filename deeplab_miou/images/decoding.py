@@ -155,11 +155,17 @@ def unknown_labels(message: ImageMessage, label_map: LabelMap) -> str:
     return label_map.unknown_colors(pixels.array, bgr=pixels.bgr)
 
 
-def decode_ids(message: ImageMessage) -> NDArray[np.uint8 | np.uint16 | np.int32]:
+def decode_ids(
+    message: ImageMessage, label_map: LabelMap | None = None
+) -> NDArray[np.uint8 | np.uint16 | np.int32]:
     """Return the raw ids of a single-channel image, (H, W) uint8, uint16 or int32, not mapped.
 
     A read-only view of the message's data unless it is compressed or of the other byte order. Of an
     indexed PNG these are the indices.
+
+    Args:
+        message: the image.
+        label_map: by which an indexed PNG is doubted: its palette may be meant instead.
 
     Raises:
         FrameError: bad_encoding, bad_size or truncated_data.
@@ -171,6 +177,8 @@ def decode_ids(message: ImageMessage) -> NDArray[np.uint8 | np.uint16 | np.int32
             f"image of ids has {pixels.array.shape[2]} channels ({_name(message)}), expected one: "
             "publish mono8, mono16 or 32SC1",
         )
+    if pixels.palette is not None and label_map is not None:
+        label_map.check_index(pixels.array, pixels.palette)
     return _ids(pixels.array)
 
 

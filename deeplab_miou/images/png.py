@@ -2,7 +2,8 @@
 
 A PNG may hold compressed remarks, profiles and animations besides its pixels, which the decoder
 unpacks and nobody here looks at: 3 MB of them become gigabytes. They are left out before it sees
-the file. Chunks and colour types are those of ISO/IEC 15948.
+the file. Nor does it see more rows than the header claims: it would unpack whatever follows them.
+Chunks and colour types are those of ISO/IEC 15948.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 _IHDR = struct.Struct(">IIBB")
 _IHDR_END = 33
+_NEEDED = (b"PLTE", b"eXIf", b"IDAT", b"IEND")
 _MAX_CHUNKS = 1 << 16
 _MAX_EXIF = 1 << 16
+# Deflate shrinks by this at most.
+_MAX_RATIO = 1032
+# What is unpacked in a tenth of a second is not worth a look.
+_SMALL = 1 << 25
 _BITS_OF_INDICES = (1, 2, 4, 8)
 
 
@@ -68,27 +74,32 @@ def read_png_header(data: NDArray[np.uint8]) -> PngHeader | None:
 
 def needed_pixels(data: NDArray[np.uint8], header: PngHeader) -> PngPixels | None:
     """Take what the pixels need from a file (n,) uint8; None if it is cut short or damaged."""
-    kept = [data[:_IHDR_END]]
-    palette = None
-    indexed = header.color_type == PALETTE
-    if indexed:
-        if header.depth not in _BITS_OF_INDICES:
-            return None
-        kept = [_grey_start(data)]
-    for name, start, end in _chunks(data):
-        if name == b"PLTE":
-            palette = data[start + 8 : end - 4]
-        if name in (b"IDAT", b"IEND") or (name == b"eXIf" and end - start <= _MAX_EXIF):
-            kept.append(data[start:end])
+    parts = _sorted_out(data)
+    rows = parts[b"IDAT"]
+    if _MAX_RATIO * sum(chunk.size for chunk in rows) > _SMALL:
+        rows = _bounded_rows(rows, header)
+    if not (rows and parts[b"IEND"]):
+        return None
+    rest = [*parts[b"eXIf"], *rows, *parts[b"IEND"]]
+    if header.color_type != PALETTE:
+        return PngPixels(np.concatenate([data[:_IHDR_END], *rest]), None)
+    colors = b"".join(chunk[8:-4].tobytes() for chunk in parts[b"PLTE"])
+    fits = len(colors) % 3 == 0 and 3 <= len(colors) <= 3 << header.depth  # noqa: PLR2004
+    if header.depth not in _BITS_OF_INDICES or not fits:
+        return None
+    palette = np.frombuffer(colors, np.uint8).reshape(-1, 3)
+    return PngPixels(np.concatenate([_grey_start(data), *rest]), palette)
+
+
+def _sorted_out(data: NDArray[np.uint8]) -> dict[bytes, list[NDArray[np.uint8]]]:
+    """Return the whole chunks of each kind that is needed; no IEND if the file is cut short."""
+    parts: dict[bytes, list[NDArray[np.uint8]]] = {name: [] for name in _NEEDED}
+    for name, begin, after in _chunks(data):
+        if name in parts and (name != b"eXIf" or after - begin <= _MAX_EXIF):
+            parts[name].append(data[begin:after])
         if name == b"IEND":
             break
-    else:
-        return None
-    if not indexed:
-        return PngPixels(np.concatenate(kept), None)
-    if palette is None or palette.size % 3 or not 3 <= palette.size <= 3 << header.depth:  # noqa: PLR2004
-        return None
-    return PngPixels(np.concatenate(kept), palette.reshape(-1, 3))
+    return parts
 
 
 def _chunks(data: NDArray[np.uint8]) -> Iterator[tuple[bytes, int, int]]:
@@ -104,6 +115,29 @@ def _chunks(data: NDArray[np.uint8]) -> Iterator[tuple[bytes, int, int]]:
             return
         yield name, position, end
         position = end
+
+
+def _bounded_rows(chunks: list[NDArray[np.uint8]], header: PngHeader) -> list[NDArray[np.uint8]]:
+    """Unpack the rows and no more, and return them in a chunk of stored bytes; none if damaged."""
+    bits = header.width * header.depth * CHANNELS.get(header.color_type, 1)
+    # Twice as much, because rows of interlaced images are shorter and more.
+    limit = 2 * (bits // 8 + 2) * header.height + _MAX_RATIO
+    unpacking = zlib.decompressobj()
+    unpacked = []
+    try:
+        for chunk in chunks:
+            unpacked.append(unpacking.decompress(chunk[8:-4].data, limit))
+            limit -= len(unpacked[-1])
+            if limit <= 0 or unpacking.eof:
+                break
+    except zlib.error:
+        return []
+    if limit > 0 and not unpacking.eof:
+        return []
+    packed = zlib.compress(b"".join(unpacked), 0)
+    body = b"IDAT" + packed
+    whole = struct.pack(">I", len(packed)) + body + struct.pack(">I", zlib.crc32(body))
+    return [np.frombuffer(whole, np.uint8)]
 
 
 def _grey_start(data: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.labels.raw_ids import BELOW_DIVISOR, CHANNELS, INDEXED_PNG, RawIds
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,6 +41,9 @@ _TOP_KEYS = (
 _CLASS_KEYS = ("name", "color", "colors", "ids")
 _POLICIES = ("ignore", "error")
 _MAX_DIVISOR = 1 << 24
+_SHOWN = 60
+# Of YAML 1.1 and 1.2 alike: a leading 0 is octal in one of them.
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18}|0x[0-9a-fA-F]{1,16})")
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,8 @@ def read(path: Path) -> Spec:
         )
     lines: dict[_Path, int] = {}
     try:
-        loader = _Loader(raw)
-        node = loader.get_single_node()
-        data = _plain(loader, node, (), lines, str(path)) if node is not None else None
+        node = _Loader(raw).get_single_node()
+        data = _plain(node, (), lines, str(path)) if node is not None else None
     except yaml.YAMLError as error:
         raise ConfigurationError(_describe(error, path)) from error
     except RecursionError:
@@ -132,15 +135,11 @@ def _describe(error: yaml.YAMLError, path: Path) -> str:
     return f"label map {path}{where}: {problem}"
 
 
-def _plain(
-    loader: yaml.SafeLoader, node: yaml.Node, path: _Path, lines: dict[_Path, int], source: str
-) -> object:
+def _plain(node: yaml.Node, path: _Path, lines: dict[_Path, int], source: str) -> object:
     """Turn a node into plain types, noting the line of every value."""
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _plain(loader, item, (*path, i), lines, source) for i, item in enumerate(node.value)
-        ]
+        return [_plain(item, (*path, i), lines, source) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         result: dict[object, object] = {}
         for key_node, value_node in node.value:
@@ -153,21 +152,41 @@ def _plain(
                 raise ConfigurationError(
                     f"label map {source}, line {line}: {_spell(here)} is given twice"
                 )
-            result[key] = _plain(loader, value_node, here, lines, source)
+            result[key] = _plain(value_node, here, lines, source)
             lines[here] = line
         return result
-    try:
-        return cast("object", loader.construct_object(node))
-    except ValueError as error:
-        line = lines[path]
-        raise ConfigurationError(
-            f"label map {source}, line {line}: {_spell(path)} cannot be read: {error}"
-        ) from error
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> object:
+    """Return text, whole numbers and nothing as such, all else as it is written.
+
+    YAML makes dates, base-60 numbers, octals and infinities of plain words. None of them means
+    anything here, and the library stumbles over some.
+    """
+    text = str(node.value)
+    if node.tag == "tag:yaml.org,2002:str":
+        return text
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
+    if node.tag == "tag:yaml.org,2002:int" and _INTEGER.fullmatch(text):
+        return int(text, 0)
+    return _Odd(text)
+
+
+class _Odd:
+    """A value that is neither text nor a whole number; shown as it is written."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return printable(self._text)
 
 
 def _spell(path: _Path) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".") or "the file"
+    return _short(printable(text.lstrip("."))) or "the file"
 
 
 class _Checker:
@@ -325,5 +344,12 @@ class _Checker:
 
 
 def _show(value: object) -> str:
-    text = re.sub(r"\s+", " ", repr(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+    try:
+        return _short(re.sub(r"\s+", " ", repr(value)))
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists in lists in lists.
+        return f"a {type(value).__name__} that is too large to show"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

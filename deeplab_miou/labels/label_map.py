@@ -46,6 +46,7 @@ import numpy as np
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.labels import file_format
+from deeplab_miou.labels.raw_ids import RawIds
 from deeplab_miou.labels.tables import ColorTable, IdTable
 from deeplab_miou.resources import share_directory
 
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.labels.file_format import Entry
-    from deeplab_miou.labels.raw_ids import RawIds
 
 IGNORE_INDEX = 255
 
@@ -185,6 +185,25 @@ class LabelMap:
         if self._is_index(indices, palette):
             return self.map_ids(indices)
         return self.map_colors(self._painted(indices, palette))
+
+    def of_train_ids(self) -> LabelMap:
+        """Return the map of images whose raw ids are train ids, with these classes and colours."""
+        classes = tuple(replace(entry, ids=(k,)) for k, entry in enumerate(self.classes))
+        ignored = tuple(replace(entry, ids=()) for entry in self.ignored)
+        return replace(self, classes=classes, ignored=ignored, raw_ids=RawIds(), unmapped="ignore")
+
+    def check_index(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
+        """Check that an indexed image means its indices; arguments as `map_indexed`.
+
+        Raises:
+            FrameError: it means its colours, or nobody can know.
+        """
+        if not self._is_index(indices, palette):
+            raise FrameError(
+                Reason.BAD_ENCODING,
+                f"image is an indexed PNG whose colours, not its indices, are those of label map "
+                f"{self.name}: name the label map that it was made with",
+            )
 
     def unknown_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> str:
         """Name the most frequent raw ids (H, W) that are not in the map; empty if all are."""
