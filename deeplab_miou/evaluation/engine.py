@@ -155,10 +155,9 @@ def _from_network(options: EngineOptions) -> Engine:
         raise ConfigurationError(
             f"checkpoint {options.checkpoint} holds no label map: name one with labels (--labels)"
         )
-    if checkpoint.num_classes:
-        _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
-    else:
+    if checkpoint.output == "label map":
         checkpoint = dataclasses.replace(checkpoint, num_classes=label_map.num_classes)
+    _check_classes(label_map, checkpoint.num_classes, f"checkpoint {options.checkpoint}")
     _check_order(label_map, checkpoint.label_map, f"checkpoint {options.checkpoint}")
     segmenter = Segmenter(
         checkpoint,
@@ -174,6 +173,7 @@ def _from_network(options: EngineOptions) -> Engine:
         "checkpoint": Path(options.checkpoint).name,
         "checkpoint_sha256": checkpoint.digest,
         "family": checkpoint.family,
+        "output": checkpoint.output,
         "output_stride": checkpoint.output_stride,
         "preprocessing": checkpoint.preprocessing.to_dict(),
         "precision": segmenter.precision,

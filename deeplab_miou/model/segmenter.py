@@ -10,7 +10,6 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.memory import keep_freed_memory
-from deeplab_miou.model.checkpoints.programs import Program
 from deeplab_miou.model.gpu.accelerator import CudaAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
 from deeplab_miou.model.gpu.recorded import RecordedEngine
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from deeplab_miou.metric.frame_scores import Scoring
     from deeplab_miou.model.checkpoints.load import Checkpoint
@@ -103,7 +102,7 @@ class Segmenter:
         if self._device.type == "cuda":
             # fp32 is the reference; TF32, cuDNN's default, has the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
-            if backend != "eager" and not _puts_out_labels(checkpoint.network):
+            if backend != "eager" and checkpoint.output != "label map":
                 self._accelerator = CudaAccelerator(self._device)
         else:
             # The pages of an activation of 40 MB cost more than the convolution that fills it
@@ -323,15 +322,6 @@ class Segmenter:
                 f"{engine.name} does not fit into the memory of {self.device} with an image of "
                 f"{width}x{height} pixels: set a smaller input size",
             ) from error
-
-
-def _puts_out_labels(network: nn.Module) -> bool:
-    """Return whether there are no logits that a device could count."""
-    return (
-        isinstance(network, Program)
-        and network.reading is not None
-        and not (network.reading.num_classes)
-    )
 
 
 def _check(images: Sequence[NDArray[np.uint8]], targets: Sequence[object]) -> None:

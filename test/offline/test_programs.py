@@ -1,318 +1,321 @@
-"""The whole way: programs as the ordinary tools save them, evaluated, counted by NumPy."""
+"""The whole way of a program: written by the ordinary tool, scored by the command."""
 
 from __future__ import annotations
 
-import json
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F  # noqa: N812 - its name everywhere
-
-from deeplab_miou import cli
-from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
-from deeplab_miou.model.inference.onnx_backend import missing_packages
-
-HEIGHT, WIDTH, CLASSES, FRAMES = 64, 96, 5, 4
-SECOND = 1_000_000_000
-MEAN, STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-needs_onnx = pytest.mark.skipif(
-    bool(missing_packages()), reason=f"not installed: {', '.join(missing_packages())}"
+from network_drives import (
+    FRAMES,
+    SIZE,
+    Network,
+    balanced,
+    check,
+    evaluate,
+    export,
+    normalised,
+    picture,
+    refused,
+    script,
+    trace,
+    write_drive,
 )
 
-
-class Network(nn.Module):
-    """Logits of the image's size, balanced so that every class is predicted."""
-
-    def __init__(self, classes=CLASSES):
-        super().__init__()
-        torch.manual_seed(classes)
-        self.features = nn.Conv2d(3, 8, 3, stride=2, padding=1)
-        self.classify = nn.Conv2d(8, classes, 1)
-        with torch.no_grad():
-            batch = torch.cat([normalised(image) for image in images()])
-            logits = Network.forward(self, batch)
-            self.classify.bias -= logits.mean((0, 2, 3))
-            self.classify.weight /= logits.std((0, 2, 3))[:, None, None, None]
-            self.classify.bias /= logits.std((0, 2, 3))
-
-    def forward(self, images):
-        logits = self.classify(torch.relu(self.features(images)))
-        return F.interpolate(logits, scale_factor=2.0, mode="bilinear")
+from deeplab_miou.model.checkpoints.load import Preprocessing, save
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
 
 
-class InDictionary(Network):
-    def forward(self, images):
-        logits = self.classify(torch.relu(self.features(images)))
-        logits = F.interpolate(logits, scale_factor=2.0, mode="bilinear")
-        return {"aux": logits[:, :2], "out": logits}
+class ByName(Network):
+    """torchvision's way."""
+
+    def forward(self, x: torch.Tensor):
+        features = torch.relu(self.stem(x))
+        return {"aux": features[:, :6], "out": self.head(features)}
 
 
-class Labels(Network):
-    def forward(self, images):
-        return super().forward(images).argmax(1)
+class InPair(Network):
+    def forward(self, x: torch.Tensor):
+        logits = self.head(torch.relu(self.stem(x)))
+        return logits, logits[:, :, ::2, ::2]
 
 
-class LabelsAndLogits(Network):
-    def forward(self, images):
-        logits = super().forward(images)
+class LabelsFirst(Network):
+    def forward(self, x: torch.Tensor):
+        logits = self.head(torch.relu(self.stem(x)))
         return logits.argmax(1), logits
 
 
+class MaxOfAll(Network):
+    """The largest logit and its class."""
+
+    def forward(self, x: torch.Tensor):
+        largest, labels = self.head(torch.relu(self.stem(x))).max(1)
+        return largest, labels
+
+
+class Argmax(Network):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).argmax(1)
+
+
+class ArgmaxAsFloat(Network):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).argmax(1, keepdim=True).float()
+
+
 class ChannelsLast(Network):
-    def forward(self, images):
-        return super().forward(images.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).permute(0, 2, 3, 1)
 
 
-class Bytes(Network):
-    """Normalises by itself."""
-
-    def forward(self, images):
-        mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (MEAN, STD))
-        return super().forward((images.float() / 255 - mean) / std)
+class Softmax(Network):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).softmax(1)
 
 
-class Probability(Network):
-    def forward(self, images):
-        return torch.sigmoid(super().forward(images))
-
-
-class OneSize(Network):
+class Binary(Network):
     def __init__(self):
-        super().__init__()
-        self.offset = nn.Parameter(torch.zeros(1, CLASSES, HEIGHT, WIDTH))
-
-    def forward(self, images):
-        return super().forward(images) + self.offset
+        super().__init__(1)
 
 
-def mono8(ids):
-    return RawImage(*ids.shape, "mono8", is_bigendian=False, step=ids.shape[1], data=ids.tobytes())
+class Sigmoid(Binary):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).sigmoid()
 
 
-def images():
-    return np.random.default_rng(0).integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+class SqueezedSigmoid(Binary):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))).sigmoid().squeeze(1)
 
 
-def normalised(image):
-    pixels = (image / 255 - np.array(MEAN)) / np.array(STD)
-    return torch.from_numpy(pixels.transpose(2, 0, 1)[None]).float()
+class Mask(Binary):
+    def forward(self, x: torch.Tensor):
+        return self.head(torch.relu(self.stem(x))) > 0
 
 
-def logits_of(network, image):
-    """Return (n, H, W) logits by plain PyTorch; a single channel is that of the second class."""
-    with torch.inference_mode():
-        (logits,) = Network.forward(network, normalised(image))
-    return torch.cat((torch.zeros_like(logits), logits)) if len(logits) == 1 else logits
+def same_weights(kind, network):
+    other = kind().eval()
+    other.load_state_dict(network.state_dict())
+    return other
 
 
-@pytest.fixture
-def score(tmp_path):
-    """Write the bag that a network predicts, evaluate it with a file, and compare the counts."""
-
-    def run(network, file, *options, code=cli.OK):
-        names = ["background", "thing"] if network.classify.out_channels == 1 else list("abcde")
-        rows = "".join(f"  - {{name: {name}, ids: [{k}]}}\n" for k, name in enumerate(names))
-        (tmp_path / "map.yaml").write_text(f"classes:\n{rows}")
-        expected = np.zeros((len(names), len(names) + 1), np.int64)
-        bag = tmp_path / f"bag{len(list(tmp_path.glob('bag*')))}"
-        with BagWriter(bag) as writer:
-            for k, image in enumerate(images()):
-                logits = logits_of(network, image)
-                prediction = logits.argmax(0).numpy().astype(np.uint8)
-                best = logits.topk(2, dim=0).values
-                truth = np.roll(prediction, 1, axis=1)
-                # The order of additions decides there.
-                truth[((best[0] - best[1]) < 1e-2 * best.abs().max()).numpy()] = 255
-                raw = RawImage(
-                    HEIGHT, WIDTH, "rgb8", is_bigendian=False, step=3 * WIDTH, data=image.tobytes()
-                )
-                writer.write_image("/camera/image", k * SECOND, "", raw)
-                writer.write_image("/camera/labels", k * SECOND, "", mono8(truth))
-                counted = truth != 255
-                np.add.at(expected, (truth[counted], prediction[counted]), 1)
-        assert (expected.sum(axis=1) > 0).all()
-        output = tmp_path / "output"
-        arguments = ["evaluate", bag, "--checkpoint", file, "--labels", tmp_path / "map.yaml"]
-        arguments += ["--output", output, "--quiet", "--device", "cpu", *options]
-        assert cli.main(list(map(str, arguments))) == code
-        if code != cli.OK:
-            return None
-        report = json.loads((output / "report.json").read_text())
-        assert report["frames"] == FRAMES
-        assert report["confusion"] == expected.tolist()
-        return report
-
-    return run
+@pytest.mark.parametrize("save", [script, export])
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [
+        (InPair, "logits"),
+        (LabelsFirst, "logits"),
+        (ChannelsLast, "logits"),
+        (Softmax, "logits"),
+        (MaxOfAll, "label map"),
+        (Argmax, "label map"),
+        (ArgmaxAsFloat, "label map"),
+        (Binary, "one logit"),
+        (Sigmoid, "one probability"),
+        (SqueezedSigmoid, "one probability"),
+        (Mask, "label map"),
+    ],
+)
+def test_whatever_a_program_returns_is_read(tmp_path, save, kind, output):
+    network = balanced(Binary() if issubclass(kind, Binary) else Network())
+    save(same_weights(kind, network), tmp_path / "net.pt")
+    counts = write_drive(tmp_path, network)
+    report = check(tmp_path, "net.pt", counts)
+    assert report["provenance"]["output"] == output
 
 
-def trace(network, path, dtype=torch.float32):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        example = torch.rand(1, 3, HEIGHT, WIDTH).to(dtype)
-        torch.jit.trace(network.to(dtype).eval(), example, strict=False).save(str(path))
-    network.float()
-    return path
+@pytest.mark.parametrize("save", [script, export])
+def test_the_main_output_of_a_dictionary_is_scored_and_the_other_named(tmp_path, save, caplog):
+    network = balanced(Network())
+    save(same_weights(ByName, network), tmp_path / "net.pt")
+    check(tmp_path, "net.pt", write_drive(tmp_path, network))
+    assert "output out is scored, aux torch.float32 (1, 6, " in caplog.text
 
 
-def test_a_trace_whose_weights_require_gradients(score, tmp_path):
-    network = Network()
-    score(network, trace(network, tmp_path / "net.pt"))
+@pytest.mark.parametrize("kind", [Binary, Sigmoid])
+def test_a_binary_network_needs_two_classes(tmp_path, capsys, kind):
+    network = balanced(Binary())
+    trace(same_weights(kind, network), tmp_path / "net.pt")
+    write_drive(tmp_path, network)
+    one = (
+        "name: one\nclasses:\n  - {name: thing, ids: [1]}\nignore:\n  - {name: rest, ids: [0, 200]}"
+    )
+    (tmp_path / "map.yaml").write_text(one)
+    error = refused(tmp_path, "net.pt", capsys)
+    assert "one channel" in error
+    assert "background first" in error
 
 
-def test_a_script_that_returns_a_dictionary(score, tmp_path):
-    network = InDictionary()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(network).save(str(tmp_path / "net.pt"))
-    score(network, tmp_path / "net.pt")
+def test_a_probability_that_was_none_fails_its_frames(tmp_path):
+    """The sign of one channel shows on real images only: better no score than a wrong one."""
 
+    class Late(Binary):
+        def forward(self, x: torch.Tensor):
+            logits = self.head(torch.relu(self.stem(x)))
+            return logits.sigmoid() + int(x.shape[2] < 60) * 2.0
 
-def test_an_export(score, tmp_path):
-    network = Network()
-    program = torch.export.export(network, (torch.rand(1, 3, HEIGHT, WIDTH),))
-    torch.export.save(program, tmp_path / "net.pt2")
-    score(network, tmp_path / "net.pt2")
-
-
-def test_a_trace_that_works_at_one_size(score, tmp_path, capsys):
-    network = OneSize()
-    path = trace(network, tmp_path / "net.pt")
-    score(network, path, "--input-size", f"{HEIGHT}x{WIDTH}")
-    score(network, path, code=cli.WRONG)
-    assert "name it with --input-size" in capsys.readouterr().err
+    network = balanced(Binary())
+    script(same_weights(Late, network), tmp_path / "net.pt")
+    write_drive(tmp_path, network)
+    code, report = evaluate(tmp_path, "net.pt")
+    assert code == 4
+    assert report["accounting"]["images"]["dropped"] == {"inference_failed": FRAMES}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_a_trace_in_another_precision(score, tmp_path, dtype):
-    network = Network()
-    path = trace(network, tmp_path / "net.pt", dtype)
-    score(network.to(dtype).float(), path)
-
-
-@pytest.mark.parametrize("network", [Network, Probability])
-def test_a_binary_network_of_one_channel(score, tmp_path, network):
-    network = network(classes=1)
-    report = score(network, trace(network, tmp_path / "net.pt"))
-    assert 0 < report["miou"] < 1
-
-
-def test_a_binary_network_needs_two_classes(tmp_path, capsys):
-    path = trace(Network(classes=1), tmp_path / "net.pt")
-    (tmp_path / "map.yaml").write_text("classes:\n  - {name: thing, ids: [1]}\n")
-    with BagWriter(tmp_path / "bag") as writer:
-        writer.write_image("/camera/image", 0, "", mono8(images()[0, ..., 0]))
-        writer.write_image("/camera/labels", 0, "", mono8(images()[0, ..., 0]))
-    arguments = ["evaluate", tmp_path / "bag", "--checkpoint", path, "--labels"]
-    assert cli.main(list(map(str, [*arguments, tmp_path / "map.yaml"]))) == cli.WRONG
-    assert "give one with two classes, background first" in capsys.readouterr().err
-
-
-def test_labels_in_place_of_logits(score, tmp_path):
-    network = Labels()
-    score(network, trace(network, tmp_path / "net.pt"))
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda network: network.classify.bias.fill_(float("nan")),
-        lambda network: network.features.weight.fill_(float("inf")),
-    ],
-)
-def test_a_diverged_network_is_no_score(score, tmp_path, capsys, spoil):
-    network = Network()
-    sane = Network()
-    with torch.no_grad():
-        spoil(network)
-    score(sane, trace(network, tmp_path / "net.pt"), code=cli.WRONG)
-    assert "not finite (NaN or infinity)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--mean", "nan,0,0"], "three finite numbers"),
-        (["--std", "inf,1,1"], "three finite numbers"),
-        (["--std", "0,1,1"], "std above 0"),
-        (["--mean", "123.675,116.28,103.53"], "divide both by 255"),
-        (["--std", "58.395,57.12,57.375"], "divide both by 255"),
-    ],
-)
-def test_a_normalisation_that_cannot_be_is_refused(score, tmp_path, capsys, options, words):
-    network = Network()
-    score(network, trace(network, tmp_path / "net.pt"), *options, code=cli.WRONG)
-    assert words in capsys.readouterr().err
-
-
-def test_the_ordinary_calls_of_pytorch_count_the_same(score, tmp_path):
-    network = Network()
-    path = trace(network, tmp_path / "net.pt")
-    assert score(network, path, "--backend", "eager")["provenance"]["backend"] == "eager"
-
-
-def test_class_weights_change_the_weighted_mean_alone(score, tmp_path):
-    network = Network()
-    path = trace(network, tmp_path / "net.pt")
-    plain = score(network, path)
-    weighted = score(network, path, "--class-weights", "0,1,1,2,1e308")
-    iou = np.array([each["iou"] for each in plain["classes"]])
-    assert weighted["miou"] == plain["miou"] == pytest.approx(iou.mean())
-    assert weighted["weighted_miou"] == pytest.approx(iou[4])
-    weighted = score(network, path, "--class-weights", "0,1,1,2,1")
-    assert weighted["weighted_miou"] == pytest.approx(iou @ [0, 1, 1, 2, 1] / 5)
-    score(network, path, "--class-weights", "1,1", code=cli.WRONG)
-
-
-def export_onnx(network, path, example, **options):
-    options |= {"dynamo": True, "verbose": False}
+@pytest.mark.parametrize("freeze", [False, True])
+def test_half_precision_programs_get_what_they_take(tmp_path, dtype, freeze):
+    network = balanced(Network()).requires_grad_(requires_grad=False).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network.eval(), (example,), str(path), **options)
-    return path
+        program = torch.jit.trace(network, torch.rand(1, 3, *SIZE).to(dtype), check_trace=False)
+        (torch.jit.freeze(program) if freeze else program).save(str(tmp_path / "net.pt"))
+    counts = write_drive(tmp_path, network.float(), margin=0.2)
+    check(tmp_path, "net.pt", counts)
 
 
-EXAMPLE = torch.rand(1, 3, HEIGHT, WIDTH)
+class Fixed(Network):
+    """Sizes as Python integers, which a trace keeps as constants."""
+
+    def forward(self, x: torch.Tensor):
+        size = [int(side) for side in x.shape[-2:]]
+        features = torch.relu(self.stem(x))
+        pooled = torch.nn.functional.avg_pool2d(features, 8)
+        return self.head(features + torch.nn.functional.interpolate(pooled, size, mode="bilinear"))
 
 
-@needs_onnx
+def test_a_program_of_one_size_needs_it_said(tmp_path, capsys):
+    network = balanced(Fixed())
+    trace(network, tmp_path / "net.pt")
+    counts = write_drive(tmp_path, network)
+    assert "name that with --input-size" in refused(tmp_path, "net.pt", capsys)
+    check(tmp_path, "net.pt", counts, "--input-size", f"{SIZE[0]}x{SIZE[1]}")
+    export(network, tmp_path / "net.pt2")
+    check(tmp_path, "net.pt2", counts)
+    error = refused(tmp_path, "net.pt2", capsys, "--input-size", "64x64")
+    assert "80x48 pixels only" in error
+
+
+class Grid(Network):
+    """Makes a tensor on the device of its input, which a trace keeps as a constant."""
+
+    def forward(self, x: torch.Tensor):
+        ramp = torch.arange(x.shape[3], device=x.device, dtype=x.dtype)
+        return self.head(torch.relu(self.stem(x)) + 0.01 * ramp)
+
+
+def test_a_trace_made_on_a_gpu_runs_without_one(tmp_path):
+    """Its code names the device; such a file is made here by writing another name into it."""
+    network = balanced(Grid())
+    trace(network, tmp_path / "cpu.pt", normalised(picture(0)))
+    patched = 0
+    with (
+        zipfile.ZipFile(tmp_path / "cpu.pt") as source,
+        zipfile.ZipFile(tmp_path / "net.pt", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            patched += content.count(b'torch.device("cpu")')
+            target.writestr(
+                name, content.replace(b'torch.device("cpu")', b'torch.device("cuda:0")')
+            )
+    assert patched
+    counts = write_drive(tmp_path, network)
+    check(tmp_path, "net.pt", counts, "--input-size", f"{SIZE[0]}x{SIZE[1]}")
+
+
+@pytest.mark.parametrize("save", [trace, script, export])
+def test_programs_are_scored_as_they_are_saved(tmp_path, save):
+    network = balanced(Network())
+    assert network.head.weight.requires_grad
+    save(network, tmp_path / "net.pt2")
+    counts = write_drive(tmp_path, network)
+    check(tmp_path, "net.pt2", counts)
+
+
+def test_a_network_that_diverged_is_refused(tmp_path, capsys):
+    network = balanced(Network())
+    write_drive(tmp_path, network)
+    with torch.no_grad():
+        network.stem.weight[0, 0, 0, 0] = torch.nan
+    trace(network, tmp_path / "net.pt")
+    assert "1 of the 324 values of" in refused(tmp_path, "net.pt", capsys)
+
+
+def test_a_network_whose_output_overflows_is_refused(tmp_path, capsys):
+    network = balanced(Network())
+    write_drive(tmp_path, network)
+    with torch.no_grad():
+        network.stem.weight *= 1e30
+        network.head.weight *= 1e30
+    trace(network, tmp_path / "net.pt")
+    assert "is not finite" in refused(tmp_path, "net.pt", capsys)
+
+
 @pytest.mark.parametrize(
-    ("network", "example"),
+    ("option", "values", "said"),
     [
-        (Network(), EXAMPLE),
-        (Labels(), EXAMPLE),
-        (LabelsAndLogits(), EXAMPLE),
-        (ChannelsLast(), EXAMPLE.permute(0, 2, 3, 1).contiguous()),
-        (Bytes(), (255 * EXAMPLE).to(torch.uint8)),
+        ("--mean", "nan,0,0", "mean (nan, 0.0, 0.0)"),
+        ("--std", "inf,1,1", "std (inf, 1.0, 1.0)"),
+        ("--std", "0,1,1", "above 0"),
+        ("--std", "-1,1,1", "above 0"),
+        ("--mean", "123.675,116.28,103.53", "divide both by 255"),
+        ("--std", "58.395,57.12,57.375", "divide both by 255"),
     ],
 )
-def test_onnx_files(score, tmp_path, network, example):
-    score(network, export_onnx(network, tmp_path / "net.onnx", example))
+def test_preprocessing_that_cannot_be_meant_is_refused(tmp_path, capsys, option, values, said):
+    network = balanced(Network())
+    write_drive(tmp_path, network)
+    trace(network, tmp_path / "net.pt")
+    error = refused(tmp_path, "net.pt", capsys, f"{option}={values}")
+    assert said in error.replace("[", "(").replace("]", ")")
 
 
-@needs_onnx
-def test_a_graph_that_normalises_takes_no_mean(score, tmp_path, capsys):
-    network = Bytes()
-    path = export_onnx(network, tmp_path / "net.onnx", (255 * EXAMPLE).to(torch.uint8))
-    score(network, path, "--mean", "0.5,0.5,0.5", code=cli.WRONG)
-    assert "normalises by itself" in capsys.readouterr().err
+def test_the_ordinary_calls_of_pytorch_count_the_same(tmp_path):
+    network = balanced(Network())
+    trace(network, tmp_path / "net.pt")
+    counts = write_drive(tmp_path, network)
+    report = check(tmp_path, "net.pt", counts, "--backend", "eager")
+    assert report["provenance"]["backend"] == "eager"
 
 
-@needs_onnx
-def test_weights_beside_the_graph_belong_to_the_checksum(score, tmp_path):
-    digests = set()
-    network = Network()
-    for k in range(2):
-        (tmp_path / str(k)).mkdir()
-        path = export_onnx(network, tmp_path / str(k) / "net.onnx", EXAMPLE, external_data=True)
-        assert (path.parent / "net.onnx.data").is_file()
-        # Two trainings of one network: the graph is the same.
-        path.write_bytes((tmp_path / "0" / "net.onnx").read_bytes())
-        digests.add(score(network, path)["provenance"]["checkpoint_sha256"])
-        with torch.no_grad():
-            network.features.weight += 0.05 * torch.randn_like(network.features.weight)
-    assert len(digests) == 2
+def test_class_weights_change_the_weighted_mean_alone(tmp_path, capsys):
+    network = balanced(Network())
+    trace(network, tmp_path / "net.pt")
+    counts = write_drive(tmp_path, network)
+    hits = np.diag(counts)
+    iou = hits / (counts.sum(0)[:-1] + counts.sum(1) - hits)
+    report = check(tmp_path, "net.pt", counts, "--class-weights", "0,1,1,2")
+    assert report["weighted_miou"] == pytest.approx(iou @ [0, 1, 1, 2] / 4)
+    report = check(tmp_path, "net.pt", counts, "--class-weights", "0,1,2,1e308")
+    assert report["weighted_miou"] == pytest.approx(iou[3])
+    error = refused(tmp_path, "net.pt", capsys, "--class-weights", "1,1")
+    assert "class_weights must hold 4" in error
+
+
+def test_weights_of_a_binary_network_have_two_classes(tmp_path, capsys):
+    """A DeepLabv3+ of one channel, as segmentation_models_pytorch makes it with ``classes=1``."""
+    torch.manual_seed(0)
+    small = {"width": 0.25, "aspp_width": 8, "low_width": 8, "decoder_width": 8}
+    network = build(Architecture(num_classes=1, **small))
+    with torch.no_grad():
+        logits = torch.cat([network(normalised(picture(k))) for k in range(FRAMES)])
+        network.decoder.classify.bias -= logits.median()
+    save(
+        tmp_path / "net.safetensors",
+        network,
+        label_map=None,
+        preprocessing=Preprocessing(),
+        provenance={},
+    )
+    counts = write_drive(tmp_path, network)
+    for backend in ("torch", "eager"):
+        report = check(tmp_path, "net.safetensors", counts, "--backend", backend)
+        assert report["provenance"]["output"] == "one logit"
+    one = "classes:\n  - {name: thing, ids: [1]}\nignore:\n  - {name: rest, ids: [0, 200]}"
+    (tmp_path / "map.yaml").write_text(one)
+    assert "background first" in refused(tmp_path, "net.safetensors", capsys)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.model.checkpoints.program_outputs import OutputKind
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,17 @@ class Checkpoint:
     Attributes:
         network: normalised float32 RGB ``(N, 3, H, W)`` to logits ``(N, n, H, W)``.
         family: which layout the file had (`FAMILY` for our own).
-        num_classes: channels of the logits; 0 for a program that puts out labels.
+        num_classes: channels of the logits.
         output_stride: input pixels per pixel of the deepest features; 0 when it is unknown.
         preprocessing: what the images need.
         label_map: what the classes mean, where the file or the caller said so.
         provenance: free facts on the training, as written into the file.
         path: the file.
-        digest: sha256 of the file, hexadecimal, and of the files beside it that belong to it.
-        extra_files: files beside it that hold its weights.
+        digest: sha256 of the file, hexadecimal; with the files beside it that hold its weights.
+        output: what the network puts out. One channel, a ``one logit`` or a ``one probability``,
+            is made into the logits of two classes before anybody sees it; a ``label map``
+            ``(N, 1, H, W)`` uint8 is taken as it is, and `num_classes` is then 0 until a label map
+            says it.
     """
 
     network: nn.Module
@@ -106,7 +110,7 @@ class Checkpoint:
     provenance: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     path: Path = Path()
     digest: str = ""
-    extra_files: tuple[Path, ...] = ()
+    output: OutputKind = "logits"
 
 
 def check_label_map(label_map: LabelMap | None, num_classes: int, path: Path) -> None:

@@ -11,15 +11,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints import families, native, programs, weights
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
 from deeplab_miou.model.checkpoints.native import save
+from deeplab_miou.model.checkpoints.onnx_file import external_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -28,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
 
 _CHUNK = 1 << 20
+_WHAT = {
+    "logits": "{} classes",
+    "one logit": "2 classes by one logit, the second where it is above 0",
+    "one probability": "2 classes by one probability, the second where it is above 0.5",
+    "label map": "label maps, since the argmax is inside",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +58,8 @@ def load(
         architecture: further fields of `Architecture` that the file does not know, such as
             ``atrous_rates``, ``multi_grid`` or ``align_corners``.
         input_size: (height, width) that images are resized to, in place of what the file says.
-        mean: of RGB in 0..1, in place of what the file says.
-        std: of RGB in 0..1, in place of what the file says.
+        mean: subtracted from RGB in 0..1, in place of what the file or its family says.
+        std: then divides it, likewise.
         label_map: replaces what the file says.
 
     Returns:
@@ -65,6 +70,10 @@ def load(
     """
     path = Path(path)
     digest = file_digest(path)
+
+    def fitted(preprocessing: Preprocessing) -> Preprocessing:
+        return preprocessing.replace(size=input_size, mean=mean, std=std)
+
     overrides = dict(architecture or {})
     if output_stride is not None:
         overrides["output_stride"] = output_stride
@@ -75,20 +84,22 @@ def load(
                 f"checkpoint {path}: a {kind} file is a finished program: "
                 f"{next(iter(overrides))} cannot be set"
             )
-        given = Preprocessing().replace(size=input_size, mean=mean, std=std)
-        checkpoint = programs.read(path, kind, given)
-        _check_program(checkpoint, input_size, given_normalisation=bool(mean or std))
+        if kind == "ONNX":
+            digest = _digest_with_data(path, digest)
+        checkpoint = programs.read(
+            path, kind, fitted(Preprocessing()), normalises=bool(mean or std)
+        )
     else:
         found = native.read(path, overrides) if kind == "safetensors" else weights.read(path, kind)
         checkpoint = found if isinstance(found, Checkpoint) else _rebuild(path, found, overrides)
-        checkpoint = dataclasses.replace(
-            checkpoint,
-            preprocessing=checkpoint.preprocessing.replace(size=input_size, mean=mean, std=std),
-        )
+        checkpoint = dataclasses.replace(checkpoint, preprocessing=fitted(checkpoint.preprocessing))
+    if checkpoint.num_classes == 1:
+        output = "one logit" if checkpoint.output == "logits" else checkpoint.output
+        checkpoint = dataclasses.replace(checkpoint, num_classes=2, output=output)
     checkpoint = dataclasses.replace(
         checkpoint,
         label_map=label_map or checkpoint.label_map,
-        digest=_with_extra(digest, checkpoint.extra_files),
+        digest=digest,
     )
     check_label_map(checkpoint.label_map, checkpoint.num_classes, path)
     _check_numbers(checkpoint)
@@ -118,41 +129,11 @@ def describe(checkpoint: Checkpoint) -> str:
             f"atrous rates {options.atrous_rates}, align_corners {options.align_corners}"
         )
     )
-    outputs = f"{checkpoint.num_classes} classes" if checkpoint.num_classes else "puts out labels"
-    if getattr(getattr(checkpoint.network, "reading", None), "is_binary", False):
-        outputs = "one channel: background, and what lies above it"
     labels = "none" if checkpoint.label_map is None else checkpoint.label_map.name
+    classes = _WHAT[checkpoint.output].format(checkpoint.num_classes)
     return (
-        f"checkpoint {checkpoint.path}: {checkpoint.family}, {outputs}{details}, label map {labels}"
+        f"checkpoint {checkpoint.path}: {checkpoint.family}, {classes}{details}, label map {labels}"
     )
-
-
-def _check_program(
-    checkpoint: Checkpoint, input_size: tuple[int, int] | None, *, given_normalisation: bool
-) -> None:
-    """Refuse options that a program has no use for.
-
-    Raises:
-        ConfigurationError: there is one.
-    """
-    size = checkpoint.preprocessing.size
-    if input_size is not None and size is not None and input_size != size:
-        raise ConfigurationError(
-            f"checkpoint {checkpoint.path}: the program takes images of {size[1]}x{size[0]} pixels "
-            f"only, but the input size is {input_size[1]}x{input_size[0]}: leave it out"
-        )
-    if given_normalisation and getattr(checkpoint.network, "dtype", None) == torch.uint8:
-        raise ConfigurationError(
-            f"checkpoint {checkpoint.path}: the program takes RGB in 0..255 and normalises by "
-            "itself: leave mean and std out"
-        )
-
-
-def _with_extra(digest: str, files: Sequence[Path]) -> str:
-    """Return the digest of a file with those that belong to it."""
-    if not files:
-        return digest
-    return hashlib.sha256("".join([digest, *map(file_digest, files)]).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -170,6 +151,17 @@ def file_digest(path: Path) -> str:
         raise ConfigurationError(
             f"checkpoint {path}: cannot be read ({error.strerror}); give the path of a file"
         ) from error
+    return sha.hexdigest()
+
+
+def _digest_with_data(path: Path, digest: str) -> str:
+    """Return the digest of an ONNX file and of its weights, where these are beside it."""
+    files = external_files(path)
+    if not files:
+        return digest
+    sha = hashlib.sha256(digest.encode())
+    for file in files:
+        sha.update(f"{file.relative_to(path.parent)}:{file_digest(file)}".encode())
     return sha.hexdigest()
 
 

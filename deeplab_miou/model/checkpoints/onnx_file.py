@@ -1,31 +1,59 @@
-"""ONNX files through ONNX Runtime on the CPU, whatever layout and type their input has."""
+"""ONNX files: run by ONNX Runtime on the CPU, with the data that lies beside them."""
 
 from __future__ import annotations
 
 import importlib
+import mmap
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
-_CHANNELS = 3
 _DTYPES = {
     "tensor(float)": torch.float32,
     "tensor(float16)": torch.float16,
     "tensor(double)": torch.float64,
     "tensor(uint8)": torch.uint8,
 }
-# How the graph's text format names a file beside it: a StringStringEntryProto with key "location"
-# (field 1) and value (field 2), each with its length before it.
-_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
+# An entry of `TensorProto.external_data` as protocol buffers write it: key "location", then the
+# value's tag, its length and itself.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])")
+_ERRORS_ONLY = 3
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that hold its weights, in the order of their names.
+
+    Raises:
+        ConfigurationError: one of them is not there, or not below the file's own folder.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        names = set()
+        for found in _LOCATION.finditer(content):
+            size = found[1][0] & 0x7F | (found[1][1] << 7 if len(found[1]) > 1 else 0)
+            names.add(content[found.end() : found.end() + size].decode(errors="replace"))
+    files = []
+    for name in sorted(names):
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts:
+            raise ConfigurationError(
+                f"checkpoint {path}: its weights are in {name!r}, expected a file beside it; "
+                "export it again into one folder"
+            )
+        if not (path.parent / place).is_file():
+            raise ConfigurationError(
+                f"checkpoint {path}: its weights are in {name!r}, which is not beside it; copy "
+                "both files into one folder"
+            )
+        files.append(path.parent / place)
+    return files
 
 
 class OnnxSession:
@@ -35,12 +63,11 @@ class OnnxSession:
         path: the file.
 
     Attributes:
-        dtype: type of the images that it takes.
-        fixed_size: (H, W) that the graph is bound to; None for any.
-        extra_files: files beside it that hold its weights.
+        shape: of the images that it takes; sides that are free are None.
+        dtype: of the images that it takes.
 
     Raises:
-        ConfigurationError: ONNX Runtime is not installed, or the graph takes no image.
+        ConfigurationError: ONNX Runtime is not installed, or the graph takes no single image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,45 +79,29 @@ class OnnxSession:
             ) from error
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = _ERRORS_ONLY
         self._session = runtime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in _DTYPES:  # noqa: PLR2004
-            found = ", ".join(f"{each.name}: {each.type} {each.shape}" for each in inputs)
+        if len(inputs) != 1:
+            names = ", ".join(each.name for each in inputs)
             raise ConfigurationError(
-                f"checkpoint {path}: the graph takes {found}, expected one image (1, 3, height, "
-                f"width) or (1, height, width, 3) of {', '.join(_DTYPES)}"
+                f"checkpoint {path}: the graph has {len(inputs)} inputs ({names}), expected one, "
+                "the image"
+            )
+        if inputs[0].type not in _DTYPES:
+            raise ConfigurationError(
+                f"checkpoint {path}: the graph takes {inputs[0].type}, expected images as "
+                f"{', '.join(_DTYPES)}"
             )
         self._input = inputs[0].name
+        self._outputs = [each.name for each in self._session.get_outputs()]
         self.dtype = _DTYPES[inputs[0].type]
-        _, *sides = inputs[0].shape
-        self._channels_last = sides[0] != _CHANNELS and sides[2] == _CHANNELS
-        height, width = sides[:2] if self._channels_last else sides[1:]
-        whole = isinstance(height, int) and isinstance(width, int)
-        self.fixed_size = (height, width) if whole else None
-        self.extra_files = external_files(path)
+        self.shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
 
-    def __call__(self, images: Tensor) -> Sequence[Tensor]:
-        """Map ``(1, 3, H, W)`` to the graph's outputs, channels first."""
-        if self._channels_last:
-            images = images.permute(0, 2, 3, 1)
-        found = self._session.run(None, {self._input: images.cpu().contiguous().numpy()})
-        outputs = [torch.from_numpy(each) for each in found]
-        return [_channels_first(each) if self._channels_last else each for each in outputs]
-
-
-def external_files(path: Path) -> tuple[Path, ...]:
-    """Return the files beside an ONNX file that hold its weights, sorted."""
-    data = path.read_bytes()
-    names = {
-        data[found.end() : found.end() + found[1][0]].decode(errors="replace")
-        for found in _LOCATION.finditer(data)
-    }
-    beside = (path.parent / name for name in sorted(names) if "\0" not in name)
-    return tuple(each for each in beside if each.is_file())
-
-
-def _channels_first(output: Tensor) -> Tensor:
-    """Return logits ``(1, h, w, n)`` as ``(1, n, h, w)``; what has another shape stays."""
-    return output.permute(0, 3, 1, 2) if output.ndim == 4 else output  # noqa: PLR2004
+    def __call__(self, images: Tensor) -> dict[str, Any]:
+        """Map images to the graph's outputs by name."""
+        feed = {self._input: np.ascontiguousarray(images.cpu().numpy())}
+        outputs = zip(self._outputs, self._session.run(None, feed), strict=True)
+        return {name: torch.from_numpy(o) for name, o in outputs if isinstance(o, np.ndarray)}

@@ -1,110 +1,168 @@
-"""What a foreign network puts out, read as logits or as labels."""
+"""What a foreign program's output means: found once on a probe image, then applied to every image.
+
+Programs return tensors, tuples, lists, named tuples or dictionaries; channels first or last; one
+channel for a class and its background; or label maps, where the argmax is inside.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import Tensor
 
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
+    Size = tuple[int, int]
+
+OutputKind = Literal["logits", "one logit", "one probability", "label map"]
+
+# Names that programs give their main output; auxiliary ones have others.
+_MAIN = ("out", "logits")
 _DIMENSIONS = 4
-_KEYS = ("out", "logits")
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+# How far the sides of an output may be from the image's aspect ratio: coarse maps are rounded.
+_ASPECT_TOLERANCE = 0.1
+_NO_CLASS = 255
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a program's output is read.
+class Output:
+    """Where a program's prediction is in what it returns, and what it is.
 
     Attributes:
-        place: which of its outputs counts.
-        num_classes: classes of it; 0 where it puts out labels.
-        is_binary: one channel says how much each pixel belongs to the second of two classes.
-        threshold: above it a pixel of a binary network belongs to the second class: 0 for logits,
-            one half for probabilities.
+        name: of the tensor, as `tensors` names it.
+        kind: ``logits``; ``one logit`` or ``one probability`` of class 1 against class 0; or
+            ``label map``.
+        channels: of the logits; 1 for a label map.
+        others: names of tensors that were left aside and could have been meant.
     """
 
-    place: int
-    num_classes: int
-    is_binary: bool = False
-    threshold: float = 0.0
+    name: str
+    kind: OutputKind
+    channels: int
+    others: tuple[str, ...] = ()
 
-    def __call__(self, output: object) -> Tensor:
-        """Return logits ``(1, n, h, w)`` float32, or labels ``(1, 1, h, w)`` of integers.
+    def __call__(self, returned: object, image_size: Size) -> Tensor:
+        """Return logits ``(1, n, h, w)`` float32, or a label map ``(1, 1, h, w)`` uint8.
+
+        Labels that are no id from 0 to 254 become 255, which is no class.
 
         Raises:
-            RuntimeError: the output is not what it was at first.
+            RuntimeError: the output is not what it was on the probe.
         """
-        tensors = _tensors(output)
-        if self.place >= len(tensors):
-            raise RuntimeError(f"the program has {len(tensors)} outputs, at first it had more")
-        tensor = tensors[self.place]
-        if self.num_classes == 0:
-            return tensor.reshape(1, 1, *tensor.shape[-2:])
-        tensor = tensor.float()
-        if not self.is_binary:
-            return tensor
-        if self.threshold and not _in_unit_interval(tensor):
-            raise RuntimeError(
-                "a network of one channel whose outputs were probabilities has put out "
-                f"{float(tensor.min()):g} to {float(tensor.max()):g}"
-            )
-        second = tensor - self.threshold
-        return torch.cat((torch.zeros_like(second), second), dim=1)
+        found = _as_planes(dict(tensors(returned))[self.name], image_size)
+        if found is None or found.shape[1] != self.channels:
+            raise RuntimeError(f"output {self.name or 'of the program'} has changed its shape")
+        if self.kind == "label map":
+            if found.is_floating_point() and not _is_integral(found):
+                raise RuntimeError("the output is not a label map any more: it has fractions")
+            outside = (found < 0) | (found > _NO_CLASS)
+            return found.masked_fill(outside, _NO_CLASS).byte()
+        found = found.float()
+        if self.kind == "one probability":
+            if not _is_probability(found):
+                raise RuntimeError("the output is not a probability any more: it leaves 0..1")
+            return found - 0.5
+        return found
 
 
-def pick_reading(outputs: Sequence[object]) -> Reading:
-    """Find logits, or else labels, in what a program put out for some images.
+def find_output(returned: object, image_size: Size) -> Output:
+    """Find the prediction in what a program returned for a probe image.
+
+    Several channels come before a label map, and that before a single channel; among equals those
+    named ``out`` or ``logits`` come first, then the program's order decides.
 
     Args:
-        outputs: of each image: a tensor, these in a tuple or list, or in a dictionary, where
-            ``out`` and ``logits`` come first.
+        returned: whatever it was.
+        image_size: (H, W) of the probe.
 
     Raises:
-        ConfigurationError: there is nothing that can be either, or it is not finite.
+        ConfigurationError: there is none.
     """
-    columns = list(zip(*map(_tensors, outputs), strict=True))
-    for place, tensors in enumerate(columns):
-        first = tensors[0]
-        if not first.is_floating_point() or first.ndim != _DIMENSIONS or len(first) != 1:
-            continue
-        if not all(bool(each.amax(1).isfinite().all()) for each in tensors):
-            raise ConfigurationError(
-                "its output is not finite (NaN or infinity), so that it predicts nothing; the "
-                "training may have diverged"
-            )
-        if first.shape[1] > 1:
-            return Reading(place, first.shape[1])
-        # A logit that stays in 0..1 for black, white and noise alike is none.
-        threshold = 0.5 if all(map(_in_unit_interval, tensors)) else 0.0
-        return Reading(place, num_classes=2, is_binary=True, threshold=threshold)
-    for place, tensors in enumerate(columns):
-        shape = tuple(tensors[0].shape)
-        if tensors[0].dtype in _INTEGERS and len(shape) >= 2 and set(shape[:-2]) <= {1}:  # noqa: PLR2004
-            return Reading(place, num_classes=0)
-    found = ", ".join(f"{each.dtype} {tuple(each.shape)}" for each in _tensors(outputs[0]))
-    raise ConfigurationError(
-        f"its output is {found or type(outputs[0]).__name__}, expected logits (1, classes, height, "
-        "width) or integer labels (1, height, width)"
+    planes = {
+        name: found
+        for name, tensor in tensors(returned)
+        if (found := _as_planes(tensor, image_size)) is not None
+    }
+    if not planes:
+        shapes = ", ".join(_shape(tensor) for _, tensor in tensors(returned))
+        raise ConfigurationError(
+            f"its output is {shapes or type(returned).__name__}, expected logits "
+            "(1, classes, height, width) or a label map (1, height, width)"
+        )
+    ranks = {name: _rank(name, found) for name, found in planes.items()}
+    name = min(planes, key=lambda each: ranks[each])
+    found = planes[name]
+    others = tuple(
+        f"{each or 'output'} {_shape(planes[each])}"
+        for each in planes
+        if each != name and ranks[each][0] == ranks[name][0] and planes[each].shape != found.shape
     )
+    return Output(name, _kind(found), found.shape[1], others)
 
 
-def _tensors(output: object) -> list[Tensor]:
-    """Return the tensors of an output, the likeliest logits of a dictionary first."""
-    if isinstance(output, dict):
-        keys = sorted(output, key=lambda key: key not in _KEYS)
-        output = [output[key] for key in keys]
-    elif hasattr(output, "logits"):
-        output = output.logits
-    given = output if isinstance(output, (tuple, list)) else [output]
-    return [each for each in given if isinstance(each, Tensor)]
+def tensors(returned: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield all tensors in a program's output by name: keys, fields or places, joined by dots."""
+    if isinstance(returned, Tensor):
+        yield name, returned
+        return
+    if isinstance(returned, Mapping):
+        parts = [(str(key), value) for key, value in returned.items()]
+    elif isinstance(returned, (tuple, list)):
+        names = getattr(returned, "_fields", range(len(returned)))
+        parts = [(str(key), value) for key, value in zip(names, returned, strict=True)]
+    else:
+        return
+    for key, value in parts:
+        yield from tensors(value, f"{name}.{key}" if name else key)
 
 
-def _in_unit_interval(tensor: Tensor) -> bool:
-    return bool(((tensor >= 0) & (tensor <= 1)).all())
+def _as_planes(tensor: Tensor, image_size: Size) -> Tensor | None:
+    """Return a tensor as ``(1, channels, h, w)``; None if it is no map of the image."""
+    if tensor.is_complex() or not tensor.numel():
+        return None
+    if tensor.ndim == 2 and _covers(tensor.shape, image_size):  # noqa: PLR2004 - no batch
+        tensor = tensor[None]
+    if tensor.ndim == 3:  # noqa: PLR2004 - (1, h, w), or (channels, h, w) without a batch
+        tensor = tensor[None] if len(tensor) > 1 else tensor[:, None]
+    if tensor.ndim != _DIMENSIONS or len(tensor) != 1:
+        return None
+    if min(tensor.shape[1:]) < 1 or max(tensor.shape[2:]) == 1:
+        return None  # a class of the whole image
+    first, last = (_covers(sides, image_size) for sides in (tensor.shape[2:], tensor.shape[1:3]))
+    return tensor.permute(0, 3, 1, 2) if last and not first else tensor
+
+
+def _covers(sides: tuple[int, ...], image_size: Size) -> bool:
+    ratio = sides[0] * image_size[1] / (sides[1] * image_size[0])
+    return abs(ratio - 1) < _ASPECT_TOLERANCE
+
+
+def _rank(name: str, found: Tensor) -> tuple[int, bool]:
+    several, integers = found.shape[1] > 1, not found.is_floating_point()
+    return 0 if several else 1 if integers else 2, name.rpartition(".")[2] not in _MAIN
+
+
+def _kind(found: Tensor) -> OutputKind:
+    if found.shape[1] > 1:
+        return "logits"
+    if not found.is_floating_point() or _is_integral(found):
+        return "label map"
+    return "one probability" if _is_probability(found) else "one logit"
+
+
+def _is_integral(found: Tensor) -> bool:
+    return bool((found == found.round()).all())
+
+
+def _is_probability(found: Tensor) -> bool:
+    return bool(((found >= -_TOLERANCE) & (found <= 1 + _TOLERANCE)).all())
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -5,181 +5,301 @@ Such a file decides what is computed: load only files that you trust.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import warnings
 import zipfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing
 from deeplab_miou.model.checkpoints.onnx_file import OnnxSession
-from deeplab_miou.model.checkpoints.program_outputs import Reading, pick_reading
+from deeplab_miou.model.checkpoints.program_outputs import find_output
 from deeplab_miou.model.checkpoints.weights import is_plain_tensor_file
-from deeplab_miou.model.inference.normalise import make_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from deeplab_miou.model.checkpoints.program_outputs import Output
+
+    Run = Callable[[Tensor], Any]
+
+_CPU = torch.device("cpu")
 _PROBE = (256, 256)
+_BLOCK = 16
+_CHANNELS = 3
 _LEVELS = 255
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_DIMENSIONS = 4
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program's file, opened.
+
+    Attributes:
+        open_on: returns what maps images to whatever the program puts out, on a device.
+        dtypes: of the images that it may want, the likeliest first; uint8 for pixels as they are.
+        shape: of the images that it takes; None for what is free or not known.
+    """
+
+    open_on: Callable[[torch.device], Run]
+    dtypes: tuple[torch.dtype, ...] = (torch.float32,)
+    shape: tuple[int | None, ...] = (None, None, None, None)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether it takes ``(N, H, W, 3)``."""
+        return self.shape[3] == _CHANNELS and self.shape[1] != _CHANNELS
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) that it is bound to; None for any."""
+        height, width = self.shape[1:3] if self.channels_last else self.shape[2:]
+        return (height, width) if height is not None and width is not None else None
+
+    def check(self) -> None:
+        """Check that it takes one image of three channels.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        planar = len(self.shape) == _DIMENSIONS and self.shape[0] in (None, 1)
+        if not planar or self.shape[3 if self.channels_last else 1] not in (None, _CHANNELS):
+            raise ConfigurationError(
+                f"it takes images of shape {self.shape}, expected (1, 3, height, width); export "
+                "it for one RGB image"
+            )
 
 
 class Program(nn.Module):
     """A foreign network behind our interface.
 
     Args:
-        run: maps images ``(1, 3, H, W)`` to whatever it puts out, see `pick_reading`.
-        owner: the module that `run` belongs to, so that moving this one moves it too.
-        fixed_size: (H, W) that the program is bound to; None for any.
-        dtype: type of the images that it takes; for uint8 they are RGB in 0..255.
+        source: its file.
+        dtype: of the images that it is given.
+
+    Attributes:
+        output: what its output means; set before the first call of `forward`.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Tensor], Any],
-        owner: nn.Module | None = None,
-        fixed_size: tuple[int, int] | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    output: Output
+
+    def __init__(self, source: Source, dtype: torch.dtype) -> None:
         super().__init__()
-        self.run = run
-        self.owner = owner
-        self.fixed_size = fixed_size
-        self.dtype = dtype
-        self.reading: Reading | None = None
+        self._source = source
+        self._dtype = dtype
+        self._device = _CPU
+        self.run = source.open_on(_CPU)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether it is given 0 to 255 and normalises them itself."""
+        return self._dtype == torch.uint8
+
+    def place(self, device: torch.device) -> None:
+        """Open the program on a device, constants in its code included."""
+        if device != self._device:
+            self.run = self._source.open_on(device)
+            self._device = device
 
     def train(self, mode: bool = True) -> Program:  # noqa: FBT001, FBT002 - as inherited
         """Leave the program in the mode that it was exported in."""
         self.training = mode
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map ``(N, 3, H, W)`` to logits ``(N, n, h, w)`` or labels, one image at a time.
+    def returned(self, image: Tensor) -> object:
+        """Return whatever the program makes of one image ``(1, 3, H, W)`` float32.
 
         Raises:
             RuntimeError: whatever the program's own runtime raised.
         """
-        reading = self.reading
-        if reading is None:
-            raise ValueError("the program's output is not known yet: call learn_output first")
-        return torch.cat([reading(self.raw(image)) for image in torch.split(images, 1)])
-
-    def raw(self, image: Tensor) -> object:
-        """Return what the program puts out for an image ``(1, 3, H, W)``.
-
-        Raises:
-            RuntimeError: whatever the program's own runtime raised.
-        """
-        if self.dtype == torch.uint8:
+        if self.takes_pixels:
             image = (image * _LEVELS).round().clamp(0, _LEVELS)
+        image = image.to(self._dtype)
+        if self._source.channels_last:
+            image = image.permute(0, 2, 3, 1)
         try:
-            return self.run(image.to(self.dtype))
+            return self.run(image.contiguous())
         except RuntimeError:
             raise
         except Exception as error:
             # ONNX Runtime's errors are of no common class, the guards of exports are assertions.
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
-    def learn_output(self, probes: Tensor) -> None:
-        """Run the program on images ``(N, 3, H, W)`` and learn how its output is read.
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)``, one image at a time.
+
+        Returns:
+            Logits ``(N, n, h, w)`` float32, or label maps ``(N, 1, h, w)`` uint8.
 
         Raises:
-            ConfigurationError: the output is that of no segmentation network.
-            RuntimeError: whatever the program's own runtime raised.
+            RuntimeError: the program failed, or its output is not what it was on the probe.
         """
-        self.reading = pick_reading([self.raw(image) for image in torch.split(probes, 1)])
+        size = (images.shape[2], images.shape[3])
+        return torch.cat(
+            [self.output(self.returned(image), size) for image in torch.split(images, 1)]
+        )
 
 
-def read(path: Path, kind: str, preprocessing: Preprocessing) -> Checkpoint:
-    """Load a program and run it to learn its number of classes.
+def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: bool) -> Checkpoint:
+    """Load a program and run it once to learn what it puts out.
 
     Args:
         path: the file.
         kind: a key of `READERS`.
         preprocessing: what its images need; its size is set to the program's own where that is
             fixed.
+        normalises: whether mean or std are the user's own.
 
     Raises:
         ConfigurationError: the file is damaged, is no segmentation network of three channels, or
             needs a package that is not installed.
     """
     try:
-        program = READERS[kind](path)
+        source = READERS[kind](path)
     except ConfigurationError:
         raise
     except Exception as error:
         # Each format's reader has errors of its own, some of them without a class.
         reason = str(error).strip().partition("\n")[0]
-        raise ConfigurationError(f"checkpoint {path}: damaged {kind} file ({reason})") from error
-    if program.dtype == torch.uint8:
-        # It normalises by itself.
-        preprocessing = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), preprocessing.size)
-    size = program.fixed_size or preprocessing.size
-    height, width = size or _PROBE
+        raise ConfigurationError(
+            f"checkpoint {path}: damaged {kind} file, or of a version that is not known ({reason})"
+        ) from error
     try:
-        with torch.inference_mode():
-            program.learn_output(_probes((height, width)))
+        source.check()
+        preprocessing = _fitting(source, preprocessing, normalises=normalises)
+        program = _probe(source, preprocessing)
     except ConfigurationError as error:
         raise ConfigurationError(f"checkpoint {path}: {kind} file: {error}") from error
-    except Exception as error:
-        reason = str(error).strip().rpartition("\n")[2]
-        raise ConfigurationError(
-            f"checkpoint {path}: the {kind} network fails on a (1, 3, {height}, {width}) image "
-            f"({reason}); if it takes images of one size only, name it with --input-size "
-            "(parameter input_size)"
-        ) from error
-    assert program.reading is not None  # noqa: S101  (just learned)
+    output = program.output
+    if output.others:
+        _logger.warning(
+            "checkpoint %s: output %s is scored, %s is not",
+            path,
+            output.name or "0",
+            ", ".join(output.others),
+        )
     return Checkpoint(
         network=program.eval(),
         family=kind,
-        num_classes=program.reading.num_classes,
+        num_classes=0 if output.kind == "label map" else output.channels,
         output_stride=0,
-        preprocessing=Preprocessing(preprocessing.mean, preprocessing.std, size)
-        if program.fixed_size
-        else preprocessing,
+        preprocessing=preprocessing,
         label_map=None,
         path=path,
-        extra_files=tuple(getattr(program.run, "extra_files", ())),
+        output=output.kind,
     )
 
 
-def _probes(size: tuple[int, int]) -> Tensor:
-    """Return (3, 3, H, W) images in 0..1: black, white, and one with areas and noise."""
-    image = torch.from_numpy(make_probe(size)).permute(2, 0, 1)[None].float() / _LEVELS
-    return torch.cat((torch.zeros_like(image), torch.ones_like(image), image))
+def _fitting(source: Source, wanted: Preprocessing, *, normalises: bool) -> Preprocessing:
+    """Return what a program's images need, where its input says so.
+
+    Raises:
+        ConfigurationError: the user wants something else.
+    """
+    if source.dtypes[0] == torch.uint8:
+        if normalises:
+            raise ConfigurationError(
+                "it takes pixels as uint8 and normalises them itself: mean and std cannot be set"
+            )
+        wanted = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), wanted.size)
+    if source.size is None:
+        return wanted
+    if wanted.size not in (None, source.size):
+        (height, width), (rows, columns) = wanted.size, source.size
+        raise ConfigurationError(
+            f"it takes images of {columns}x{rows} pixels only, but the input size is set to "
+            f"{width}x{height}; leave it unset, or export the network for that size"
+        )
+    return Preprocessing(wanted.mean, wanted.std, source.size)
 
 
-def _read_torchscript(path: Path) -> Program:
+def _probe(source: Source, preprocessing: Preprocessing) -> Program:
+    """Run a program on a made-up image, and learn from it what it takes and puts out.
+
+    Raises:
+        ConfigurationError: it fails, or its output is no prediction.
+    """
+    height, width = size = preprocessing.size or _PROBE
+    generator = torch.Generator().manual_seed(0)
+    blocks = (1, _CHANNELS, -(-height // _BLOCK), -(-width // _BLOCK))
+    # A quarter each of black and of white, where outputs go to their extremes.
+    pixels = (2 * torch.rand(blocks, generator=generator) - 0.5).clamp(0, 1)
+    pixels = pixels.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    image = (pixels[..., :height, :width] - mean) / std
+    failures = []
+    for dtype in source.dtypes:
+        program = Program(source, dtype)
+        try:
+            with torch.inference_mode():
+                returned = program.returned(image)
+        except RuntimeError as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            failures.append(lines[-1].strip() if lines else type(error).__name__)
+            continue
+        program.output = find_output(returned, size)
+        return program
+    hint = "; if it takes images of one size only, name that with --input-size (input_size)"
+    raise ConfigurationError(
+        f"the network fails on a (1, 3, {height}, {width}) image: {failures[0]}"
+        + ("" if source.size else hint)
+    )
+
+
+def _read_torchscript(path: Path) -> Source:
+    module = _open_torchscript(path, _CPU)
+    floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
+    # A frozen program has no parameters left that would tell.
+    likely = dict.fromkeys([*floats[:1], *_DTYPES])
+    return Source(functools.partial(_open_torchscript, path), tuple(likely))
+
+
+def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
     with warnings.catch_warnings():
         # Deprecated for new exports; the files that exist still have to be read.
         warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    module.eval()
-    return Program(module, module, dtype=_weights_dtype(module))
+        module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    # A trace has the device that it was made on in its code, which loading leaves as it is.
+    for part in module.modules():
+        for node in part.graph.findAllNodes("prim::Constant", recurse=True):
+            if node.output().type().kind() == "DeviceObjType" and node.hasAttribute("value"):
+                node.s_("value", str(device))
+    opened: nn.Module = module.eval()
+    return opened
 
 
-def _weights_dtype(module: nn.Module) -> torch.dtype:
-    """Return the type of a network's first floating-point weights, float32 without any."""
-    tensors = (*module.parameters(), *module.buffers())
-    return next((each.dtype for each in tensors if each.is_floating_point()), torch.float32)
-
-
-def _read_export(path: Path) -> Program:
+def _read_export(path: Path) -> Source:
     _refuse_pickles(path)
     exported = torch.export.load(path)
+    names = exported.graph_signature.user_inputs
+    if len(names) != 1:
+        raise ConfigurationError(
+            f"checkpoint {path}: the program has {len(names)} inputs, expected one, the image"
+        )
     images = next(
         node.meta["val"]
         for node in exported.graph.nodes
-        if node.op == "placeholder" and node.name in exported.graph_signature.user_inputs
+        if node.op == "placeholder" and node.name == names[0]
     )
-    height, width = images.shape[-2:]
-    fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    module = exported.module()
-    return Program(module, module, fixed, images.dtype)
+    shape = tuple(side if isinstance(side, int) else None for side in images.shape)
+
+    def open_on(device: torch.device) -> nn.Module:
+        return move_to_device_pass(exported, device).module()
+
+    return Source(open_on, (images.dtype,), shape)
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -199,12 +319,12 @@ def _refuse_pickles(path: Path) -> None:
                 )
 
 
-def _read_onnx(path: Path) -> Program:
+def _read_onnx(path: Path) -> Source:
     session = OnnxSession(path)
-    return Program(session, None, session.fixed_size, session.dtype)
+    return Source(lambda _device: session, (session.dtype,), session.shape)
 
 
-READERS: dict[str, Callable[[Path], Program]] = {
+READERS: dict[str, Callable[[Path], Source]] = {
     "TorchScript": _read_torchscript,
     "torch.export": _read_export,
     "ONNX": _read_onnx,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints.programs import Program
 from deeplab_miou.model.inference.fast import accelerate, can_rewrite
 from deeplab_miou.model.inference.onnx_backend import OnnxEngine
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus
@@ -56,7 +57,11 @@ class PlainEngine:
     dtype = torch.float32
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self._network = network.to(device)
+        if isinstance(network, Program):
+            network.place(device)
+        else:
+            network.to(device)
+        self._network = network
 
     def coarse_logits(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to ``(N, n, h, w)``."""

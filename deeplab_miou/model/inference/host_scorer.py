@@ -82,14 +82,14 @@ class HostScorer:
 
 
 def run(engine: Engine, batch: Tensor) -> Tensor:
-    """Run an engine.
+    """Run an engine; one channel becomes two classes, of which the first has the logit 0.
 
     Raises:
         FrameError: it fails on images like these.
         RuntimeError: memory did not suffice, or the device is dead.
     """
     try:
-        return engine.coarse_logits(batch)
+        found = engine.coarse_logits(batch)
     except RuntimeError as error:
         if is_out_of_memory(error) or "CUDA error" in str(error):
             raise
@@ -100,3 +100,6 @@ def run(engine: Engine, batch: Tensor) -> Tensor:
             Reason.INFERENCE_FAILED,
             f"the network fails on an image of {width}x{height} pixels: {reason}",
         ) from error
+    if found.is_floating_point() and found.shape[1] == 1:
+        return torch.cat([torch.zeros_like(found), found], 1)
+    return found
