@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.metric.frame_scores import Scored
@@ -112,8 +113,17 @@ class Pipeline:
         size = byte_size(image) + len(frame_id)
         self._follow(self._pairer.add(stream, stamp_ns, message, size))
 
+    def add_pair(self, image: StampedImage, label: StampedImage) -> None:
+        """Add an image and its label that are known to belong together, and to be valid."""
+        arrival_s = time.monotonic()
+        image_message, label_message = (
+            Message(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
+            for stream, each in ((Stream.IMAGE, image), (Stream.LABEL, label))
+        )
+        self._follow(Decision(pairs=[Pair(image_message, label_message)]))
+
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
-        """Count a message that could not even be read."""
+        """Count a message that cannot be paired: unreadable, or known to be without a partner."""
         nothing = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
         reset_count = self._run.received(stream)
         message = Message(stamp_ns, frame_id, nothing, time.monotonic(), reset_count)

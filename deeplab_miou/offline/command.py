@@ -97,9 +97,18 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="weight of each class in id order, for the weighted mIoU (default: all 1)",
     )
     add(
-        "--start", type=_seconds, default=0.0, metavar="S", help="seconds into the bag (default: 0)"
+        "--start",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="begin with images stamped this many seconds after the first (default: 0)",
     )
-    add("--duration", type=_seconds, metavar="S", help="seconds to evaluate (default: all)")
+    add(
+        "--duration",
+        type=_seconds,
+        metavar="S",
+        help="seconds to evaluate, by the images' stamps (default: all)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     add(
         "--backend",

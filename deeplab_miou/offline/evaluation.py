@@ -12,6 +12,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.metric.scores import check_weights
+from deeplab_miou.offline.plan import plan
 from deeplab_miou.offline.run import Run
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
@@ -60,14 +61,14 @@ def evaluate(
     started_s = time.time()
     with BagReader(options.bag) as reader:
         _check(options, reader)
-        section = reader.section(options.start_s, options.duration_s)
+        partners = plan(reader, options)
         engine = build_engine(options.engine)
         try:
             _check_weights(options, engine.label_map.num_classes)
             names = engine.label_map.class_names
             with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
                 run = Run(options, engine, frames)
-                problem = run.read(reader, section, on_progress)
+                problem = run.read(reader, partners, on_progress)
         finally:
             engine.close()
     provenance = {

@@ -23,8 +23,8 @@ class OfflineOptions:
         label_topic: ground truth.
         prediction_topic: predictions in the bag, in place of the network; empty for the network.
         sync_tolerance_s: greatest difference of image and label stamp, seconds.
-        start_s: where to begin, seconds after the bag's first message.
-        duration_s: how much to evaluate, seconds; None for all.
+        start_s: where to begin, seconds after the earliest stamp of an image.
+        duration_s: how much to evaluate, seconds of the images' stamps; None for all.
         absent_classes: ``exclude`` or ``zero``, see `compute_scores`.
         class_weights: a weight for each class in id order, of the weighted mIoU; empty for all one.
     """

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from deeplab_miou.accounting import Stream
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import BagError, FrameError
-from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
+from deeplab_miou.offline.holding import HeldMessages
+from deeplab_miou.offline.plan import NONE, OUTSIDE, REPEATED, read_image, stream_of
 from deeplab_miou.pictures.segmentation import comparison
 from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
-    from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.offline.options import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
-_NS = 1_000_000_000
-# Nothing presses offline: labels may lie far behind their images in the bag.
-_HELD_FRAMES = 10_000
-_HELD_BYTES = 2**30
+_REPEATED = "an earlier message of its topic has the same stamp; are stamps set?"
+_REJECTED = {
+    (Stream.IMAGE, NONE): (Reason.UNMATCHED_IMAGE, "no label with its stamp is in the bag"),
+    (Stream.LABEL, NONE): (Reason.UNMATCHED_LABEL, "no image with its stamp is in the bag"),
+    (Stream.IMAGE, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
+    (Stream.LABEL, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
+}
 
 
 class Run:
@@ -63,15 +66,9 @@ class Run:
         self._predictor = engine.predictor
         self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         self._pictures: list[NDArray[np.uint8]] = []
-        pairer: Pairer[Message] = Pairer(
-            tolerance_ns=round(options.sync_tolerance_s * _NS),
-            max_frames=_HELD_FRAMES,
-            max_bytes=_HELD_BYTES,
-        )
         self._pipeline = Pipeline(
             engine.predictor,
             engine.label_map,
-            pairer=pairer,
             score_at=options.engine.score_at,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
@@ -79,30 +76,38 @@ class Run:
         )
 
     def read(
-        self, reader: BagReader, section: tuple[int, int], on_progress: Callable[[int, int], None]
+        self,
+        reader: BagReader,
+        partners: NDArray[np.int64],
+        on_progress: Callable[[int, int], None],
     ) -> str:
-        """Evaluate a section of a bag.
+        """Evaluate a bag.
 
         Args:
             reader: the open bag.
-            section: recording times to begin at and to end before, nanoseconds.
+            partners: for each message its partner's number, as `plan` found it.
             on_progress: called after each message with how many were read, and how many there are.
 
         Returns:
             What could not be read of it, empty if nothing.
         """
-        topics = self._options.topics
-        total = sum(reader.topics[topic].count for topic in topics)
         problem = ""
-        try:
-            for done, message in enumerate(reader.messages(topics, *section), 1):
-                self._add(message)
-                while self._pipeline.queued:
-                    self._pipeline.work(0.0)
-                on_progress(done, total)
-        except BagError as error:
-            problem = str(error)
-        self._pipeline.flush()
+        with HeldMessages() as held:
+            try:
+                messages = reader.messages(self._options.topics)
+                for number, (message, partner) in enumerate(
+                    zip(messages, partners.tolist(), strict=False)
+                ):
+                    self._take_message(held, number, message, partner)
+                    on_progress(number + 1, partners.size)
+            except BagError as error:
+                problem = str(error)
+            except OSError as error:
+                raise BagError(
+                    f"messages that wait for their partner cannot be kept: {error}"
+                ) from None
+            for message in held.rest():
+                self._reject(message, NONE)
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
             self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
@@ -148,15 +153,32 @@ class Run:
         image = None if self._options.prediction_topic else given
         return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
 
-    def _add(self, message: BagMessage) -> None:
-        stream = Stream.LABEL if message.topic == self._options.label_topic else Stream.IMAGE
-        try:
-            stamped = decode_image(message)
-        except FrameError as error:
-            # Its stamp cannot be read either: the time of recording is the best there is.
-            self._pipeline.reject(stream, message.timestamp_ns, "", error)
+    def _take_message(
+        self, held: HeldMessages, number: int, message: BagMessage, partner: int
+    ) -> None:
+        """Score a message with its partner, keep it until that one comes, or say why not."""
+        if partner == OUTSIDE:
             return
-        self._pipeline.add(stream, stamped.stamp_ns, stamped.frame_id, stamped.image)
+        if partner < 0:
+            self._reject(message, partner)
+        elif partner > number:
+            held.put(number, message)
+        elif (earlier := held.take(partner)) is not None:
+            is_label = stream_of(message, self._options) is Stream.LABEL
+            image, label = (earlier, message) if is_label else (message, earlier)
+            self._pipeline.add_pair(read_image(image), read_image(label))
+            while self._pipeline.queued:
+                self._pipeline.work(0.0)
+
+    def _reject(self, message: BagMessage, partner: int) -> None:
+        stream = stream_of(message, self._options)
+        stamp_ns, frame_id = message.timestamp_ns, ""
+        try:
+            stamp_ns, frame_id, _ = read_image(message)
+            error = FrameError(*_REJECTED[stream, partner])
+        except FrameError as unreadable:
+            error = unreadable
+        self._pipeline.reject(stream, stamp_ns, frame_id, error)
 
     def _take(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label

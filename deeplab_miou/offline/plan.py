@@ -1,0 +1,166 @@
+"""Which messages of a bag belong together, known from their stamps before any image is scored.
+
+A recording can be read twice, so nothing depends on the order in which its messages lie: labels may
+be in reverse, minutes late, or all behind the last image.
+"""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.accounting import Stream
+from deeplab_miou.bags.images import decode_image
+from deeplab_miou.errors import BagError, ConfigurationError, FrameError
+from deeplab_miou.evaluation.matching import match
+from deeplab_miou.images.decoding import check_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.bags.reader import BagReader
+    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.images.cdr import StampedImage
+    from deeplab_miou.offline.options import OfflineOptions
+
+_NS = 1_000_000_000
+# What a message's partner can be besides the number of another message.
+NONE, REPEATED, UNREADABLE, OUTSIDE = -1, -2, -3, -4
+
+
+def read_image(message: BagMessage) -> StampedImage:
+    """Return the image that a message holds, if it can be one of its type at all.
+
+    Raises:
+        FrameError: its bytes or its fields are not valid.
+    """
+    stamped = decode_image(message)
+    check_image(stamped.image)
+    return stamped
+
+
+def plan(reader: BagReader, options: OfflineOptions) -> NDArray[np.int64]:
+    """Read a bag's stamps and decide what belongs together.
+
+    Equal stamps come first, then the nearest within the tolerance. Where stamps come again, as in
+    the recording of a bag that was played in a loop, the second message with a stamp belongs to the
+    second one of the other topic with it, and so on.
+
+    Args:
+        reader: the open bag.
+        options: topics, tolerance and section.
+
+    Returns:
+        For each message of the two topics, in the order that the reader gives them, the number of
+        its partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
+        (not in the section), int64 ``(messages,)``.
+
+    Raises:
+        ConfigurationError: the section begins after the last image.
+    """
+    stamps, is_label, is_readable = _read_stamps(reader, options)
+    partner = np.full(stamps.size, UNREADABLE, np.int64)
+    images = np.flatnonzero(~is_label & is_readable)
+    labels = np.flatnonzero(is_label & is_readable)
+    partner[images] = partner[labels] = NONE
+    tolerance_ns = round(options.sync_tolerance_s * _NS)
+    image_rounds, label_rounds = _rounds(stamps[images]), _rounds(stamps[labels])
+    for number in range(max(image_rounds.max(initial=0), label_rounds.max(initial=0)) + 1):
+        of_images = images[image_rounds == number]
+        of_labels = labels[label_rounds == number]
+        if number and not (of_images.size and of_labels.size):
+            partner[of_images] = partner[of_labels] = REPEATED
+            continue
+        for image, label in _match(stamps, of_images, of_labels, tolerance_ns):
+            partner[image], partner[label] = label, image
+    partner[images[image_rounds < 0]] = partner[labels[label_rounds < 0]] = REPEATED
+    _cut(partner, stamps, is_label, options)
+    return partner
+
+
+def _match(
+    stamps: NDArray[np.int64],
+    images: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    tolerance_ns: int,
+) -> Iterator[tuple[int, int]]:
+    """Yield the numbers of images and labels that belong together, of one round each."""
+    image_at = dict(zip(stamps[images].tolist(), images.tolist(), strict=True))
+    label_at = dict(zip(stamps[labels].tolist(), labels.tolist(), strict=True))
+    for image_ns, label_ns in match(list(image_at), list(label_at), tolerance_ns):
+        yield image_at[image_ns], label_at[label_ns]
+
+
+def _read_stamps(
+    reader: BagReader, options: OfflineOptions
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return stamp, kind and soundness of each message."""
+    stamps, is_label, is_readable = array("q"), bytearray(), bytearray()
+    # What is damaged is told when the messages are read to be scored.
+    with suppress(BagError):
+        for message in reader.messages(options.topics):
+            try:
+                stamp_ns = read_image(message).stamp_ns
+                is_readable.append(1)
+            except FrameError:
+                # The time of recording is the best there is.
+                stamp_ns = message.timestamp_ns
+                is_readable.append(0)
+            stamps.append(stamp_ns)
+            is_label.append(message.topic == options.label_topic)
+    return (
+        np.array(stamps, np.int64),
+        np.frombuffer(bytes(is_label), np.bool_),
+        np.frombuffer(bytes(is_readable), np.bool_),
+    )
+
+
+def _rounds(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how often each stamp was there before it; -1 where time stood still in between."""
+    seen: dict[int, int] = {}
+    rounds = np.empty(stamps.size, np.int64)
+    last = None
+    for number, stamp in enumerate(stamps.tolist()):
+        if stamp == last:
+            rounds[number] = -1
+            continue
+        rounds[number] = seen[stamp] = seen.get(stamp, -1) + 1
+        last = stamp
+    return rounds
+
+
+def _cut(
+    partner: NDArray[np.int64],
+    stamps: NDArray[np.int64],
+    is_label: NDArray[np.bool_],
+    options: OfflineOptions,
+) -> None:
+    """Leave out what is not in the section; a label goes where its image goes."""
+    if not options.start_s and options.duration_s is None:
+        return
+    times = stamps[~is_label & (stamps != 0)]  # a stamp that was never set is no beginning
+    if not times.size:
+        return
+    first_ns, last_ns = int(times.min()), int(times.max())
+    start_ns = first_ns + round(options.start_s * _NS)
+    if start_ns > last_ns:
+        raise ConfigurationError(
+            f"start is {options.start_s:g} s, but the images of bag {options.bag!r} end after "
+            f"{(last_ns - first_ns) / _NS:.1f} s"
+        )
+    is_inside = stamps >= start_ns
+    if options.duration_s is not None:
+        is_inside &= stamps < start_ns + round(options.duration_s * _NS)
+    paired = np.flatnonzero(is_label & (partner >= 0))
+    is_inside[paired] = is_inside[partner[paired]]
+    partner[~is_inside] = OUTSIDE
+
+
+def stream_of(message: BagMessage, options: OfflineOptions) -> Stream:
+    """Return which of the two streams a message is of."""
+    return Stream.LABEL if message.topic == options.label_topic else Stream.IMAGE
