@@ -78,7 +78,9 @@ class Totals:
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the networks, a line each."""
-        return find_doubts(self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels)
+        return find_doubts(
+            self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
+        )
 
     @property
     def most(self) -> int:

@@ -8,22 +8,40 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deeplab_miou.bags.file_pairs import find_files, in_natural_order
 from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_EPILOG = """An image and a label belong together if their paths below IMAGES and LABELS are
-equal up to the suffixes. Files are packed as they are, as CompressedImage, images without a label
-too.
+    from deeplab_miou.bags.file_pairs import Key
+
+_EPILOG = """An image and a label belong together if the wildcards of their patterns stand for the
+same text; without patterns, if their paths below IMAGES and LABELS are the same up to the endings.
+* and ? stand for characters of a name, ** for folders too. A suffix is short for the pattern
+**SUFFIX. Files are packed as they are, as CompressedImage, images without a label too, in the order
+of their names, 2 before 10.
 
 examples:
-  deeplab-miou pack camvid/images camvid/labels camvid_bag
-  deeplab-miou pack leftImg8bit/val gtFine/val cityscapes_val \\
-      --image-suffix _leftImg8bit.png --label-suffix _gtFine_labelIds.png
+  Mapillary, KITTI    deeplab-miou pack images labels bag
+  Cityscapes          deeplab-miou pack leftImg8bit/val gtFine/val bag \\
+                          --image-suffix _leftImg8bit.png --label-suffix _gtFine_labelIds.png
+  CamVid              deeplab-miou pack images labels bag --label-suffix _L.png
+  KITTI road          deeplab-miou pack image_2 gt_image_2 bag \\
+                          --image-pattern '*_*.png' --label-pattern '*_road_*.png'
+  A2D2                deeplab-miou pack a2d2 a2d2 bag \\
+                          --image-pattern '*/camera/*/*_camera_*.png' \\
+                          --label-pattern '*/label/*/*_label_*.png'
+  Virtual KITTI 2     deeplab-miou pack rgb classSegmentation bag \\
+                          --image-pattern '**/rgb/*/rgb_*.jpg' \\
+                          --label-pattern '**/classSegmentation/*/classgt_*.png'
+  RELLIS-3D           deeplab-miou pack Rellis-3D Rellis-3D bag \\
+                          --image-pattern '*/pylon_camera_node/*.jpg' \\
+                          --label-pattern '*/pylon_camera_node_label_id/*.png'
+  UAVid               deeplab-miou pack val val bag \\
+                          --image-pattern '*/Images/*.png' --label-pattern '*/Labels/*.png'
 """
-_ENDINGS = (".png", ".jpg", ".jpeg")
 _NS = 1_000_000_000
 
 
@@ -41,9 +59,22 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     add("images", type=Path, metavar="IMAGES", help="folder of PNG or JPEG images")
     add("labels", type=Path, metavar="LABELS", help="folder of PNG label images")
     add("bag", type=Path, metavar="BAG", help="folder to write the rosbag2 to; must not exist")
-    add("--image-suffix", default="", metavar="END", help="how image names end (default: any)")
-    add("--label-suffix", default="", metavar="END", help="how label names end (default: any)")
-    add("--rate", type=_rate, default=10.0, metavar="HZ", help="images a second (default: 10)")
+    for side in ("image", "label"):
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            f"--{side}-suffix", default="", metavar="END", help=f"how {side} names end"
+        )
+        which.add_argument(
+            f"--{side}-pattern", default="", metavar="GLOB", help=f"pattern of {side} paths"
+        )
+    add(
+        "--rate",
+        type=_rate,
+        default=10.0,
+        metavar="HZ",
+        help="images a second (default: 10); 1 for images that are no video, each of which is then "
+        "a block of its own for the interval",
+    )
     add("--image-topic", default=IMAGE_TOPIC, metavar="TOPIC", help="default: %(default)s")
     add("--label-topic", default=LABEL_TOPIC, metavar="TOPIC", help="default: %(default)s")
     parser.set_defaults(run=run)
@@ -58,14 +89,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from deeplab_miou.bags.writer import BagWriter  # noqa: PLC0415  (--help needs none of these)
     from deeplab_miou.images.messages import CompressedImage  # noqa: PLC0415
+    from deeplab_miou.metric.blocks import MIN_BLOCKS  # noqa: PLC0415
 
-    images = _files(arguments.images, arguments.image_suffix)
-    labels = _files(arguments.labels, arguments.label_suffix)
+    image_pattern = arguments.image_pattern or _ending(arguments.image_suffix)
+    label_pattern = arguments.label_pattern or _ending(arguments.label_suffix)
+    images = find_files(arguments.images, image_pattern)
+    labels = find_files(arguments.labels, label_pattern)
     _check(arguments, images, labels)
     with BagWriter(arguments.bag) as writer:
-        for index, (key, path) in enumerate(sorted(images.items()), 1):
+        for index, key in enumerate(in_natural_order(set(images)), 1):
             stamp_ns = round(index / arguments.rate * _NS)
-            files = [(arguments.image_topic, path)]
+            files = [(arguments.image_topic, images[key])]
             if key in labels:
                 files.append((arguments.label_topic, labels[key]))
             for topic, file in files:
@@ -76,50 +110,49 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(
         f"packed {len(images)} images, {paired} of them with a label, to {arguments.bag}\n"
     )
+    seconds = len(images) / arguments.rate
+    if seconds < MIN_BLOCKS <= paired:
+        sys.stdout.write(
+            f"they last {seconds:g} s at {arguments.rate:g} Hz, and an interval takes {MIN_BLOCKS} "
+            "blocks of 1 s: if they are no video but images of their own, give --rate 1\n"
+        )
     return 0
 
 
+def _ending(suffix: str) -> str:
+    return f"**{suffix}" if suffix else ""
+
+
 def _check(
-    arguments: argparse.Namespace, images: Mapping[str, Path], labels: Mapping[str, Path]
+    arguments: argparse.Namespace, images: Mapping[Key, Path], labels: Mapping[Key, Path]
 ) -> None:
+    if _resolved(images) & _resolved(labels):
+        raise ConfigurationError(
+            f"folder {str(arguments.images)!r} is given for images and labels, and its files for "
+            "both: give the labels' folder, or --image-pattern and --label-pattern"
+        )
     lossy = [path for path in labels.values() if path.suffix.lower() != ".png"]
     if lossy:
         raise ConfigurationError(
             f"label {str(lossy[0])!r} is a JPEG, which changes ids and colours: give PNG files"
         )
-    strays = sorted(labels.keys() - images.keys())
+    strays = in_natural_order(set(labels) - set(images))
     if len(strays) == len(labels):
+        image, label = next(iter(images.values())), labels[strays[0]]
         raise ConfigurationError(
-            f"no label is named like an image: there are image {min(images)!r} and label "
-            f"{strays[0]!r}; what differs at the end goes into --image-suffix and --label-suffix"
+            f"no label is named like an image: there are image {str(image)!r} and label "
+            f"{str(label)!r}; what differs goes into --image-pattern and --label-pattern, at the "
+            "end into --image-suffix and --label-suffix"
         )
     if strays:
         raise ConfigurationError(
-            f"{len(strays)} of {len(labels)} labels have no image, the first is {strays[0]!r}: add "
-            f"it to {arguments.images} or remove the label"
+            f"{len(strays)} of {len(labels)} labels have no image, the first is "
+            f"{str(labels[strays[0]])!r}: add it to {arguments.images} or remove the label"
         )
 
 
-def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    """Return the image files below a folder by their path up to the suffix."""
-    if not folder.is_dir():
-        raise ConfigurationError(f"folder {str(folder)!r} does not exist")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.name.endswith(suffix) or path.suffix.lower() not in _ENDINGS:
-            continue
-        ending = suffix or path.suffix
-        key = path.relative_to(folder).as_posix().removesuffix(ending)
-        if key in found:
-            raise ConfigurationError(
-                f"files {str(found[key])!r} and {str(path)!r} have the same name: give the suffix "
-                "of those that are meant"
-            )
-        found[key] = path
-    if not found:
-        ending = suffix or ", ".join(_ENDINGS)
-        raise ConfigurationError(f"folder {str(folder)!r} holds no file that ends in {ending}")
-    return found
+def _resolved(files: Mapping[Key, Path]) -> set[Path]:
+    return {path.resolve() for path in files.values()}
 
 
 def _read(path: Path) -> bytes:

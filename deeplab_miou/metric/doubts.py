@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from deeplab_miou.metric.scores import cohens_kappa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -14,26 +16,43 @@ if TYPE_CHECKING:
 _LEAST_FRAMES = 10
 # Share of the labels' pixels.
 MOST_UNKNOWN = 0.1
+# Beside classes that no label holds, so many are a sign already.
+_FEW_UNKNOWN = 0.001
+_SHOWN = 8
 # Networks that have learnt anything reach 0.5.
 _LEAST_KAPPA = 0.1
 
 
 def find_doubts(
-    matrix: NDArray[np.int64], frames: int, ignored_pixels: int, unmapped_pixels: int
+    class_names: Sequence[str],
+    matrix: NDArray[np.int64],
+    frames: int,
+    ignored_pixels: int,
+    unmapped_pixels: int,
 ) -> list[str]:
     """Return what makes a score doubtful, a line each.
 
     Args:
+        class_names: n names.
         matrix: (n, n + 1) int64 confusion matrix.
         frames: frames in it.
         ignored_pixels: pixels whose ground truth is not scored.
         unmapped_pixels: those of them that the label map does not know.
     """
-    if frames < _LEAST_FRAMES:
-        return []
-    doubts = []
     # Labels that were resized have had more pixels than were counted.
     pixels = max(int(matrix.sum()) + ignored_pixels, unmapped_pixels)
+    doubts = []
+    absent = [name for name, row in zip(class_names, matrix, strict=True) if not row.any()]
+    if unmapped_pixels > _FEW_UNKNOWN * pixels and 0 < len(absent) < len(class_names):
+        shown = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
+        doubts.append(
+            f"no label holds {shown}, while {unmapped_pixels / pixels:.2%} of the labels' pixels "
+            "have ids or colours that the label map does not know: do they hold an instance too, "
+            "as 26001 for an instance of 26 in Cityscapes' instanceIds? Say so in the label map, "
+            "for these with id_divisor: 1000 and below_divisor: id"
+        )
+    if frames < _LEAST_FRAMES:
+        return doubts
     if unmapped_pixels > MOST_UNKNOWN * pixels:
         doubts.append(
             f"{unmapped_pixels / pixels:.0%} of the labels' pixels have ids or colours that the "

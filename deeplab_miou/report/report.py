@@ -85,7 +85,9 @@ class Report:
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the network, a line each."""
-        return find_doubts(self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels)
+        return find_doubts(
+            self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
+        )
 
     @property
     def miou_interval(self) -> tuple[float, float]:

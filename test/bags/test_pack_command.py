@@ -50,8 +50,8 @@ def test_folders_become_a_bag_that_is_scored(folders, capsys):
     ("more", "message"),
     [
         ((), "same name|no label is named like an image"),
-        (("--image-suffix", "_image.png"), "goes into --image-suffix and --label-suffix"),
-        (("--image-suffix", ".bmp"), "holds no file that ends in .bmp"),
+        (("--image-suffix", "_image.png"), "at the end into --image-suffix and"),
+        (("--image-suffix", ".bmp"), "holds no file that is named like '**.bmp' and ends in .png"),
     ],
 )
 def test_what_does_not_belong_together_is_one_line(folders, capsys, more, message):
@@ -66,9 +66,12 @@ def test_labels_without_an_image_and_jpeg_labels_are_refused(folders, capsys):
     suffixes = ("--image-suffix", "_image.png", "--label-suffix", "_ids.png")
     save(folders / "labels" / "c" / "c_1_ids.png", 1)
     assert pack(folders, *suffixes) == 1
-    assert "1 of 3 labels have no image, the first is 'c/c_1'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "1 of 3 labels have no image, the first is " in error
+    assert "c/c_1_ids.png" in error
     save(folders / "jpegs" / "x.jpg", 1)
-    given = [str(folders / "jpegs")] * 2
+    save(folders / "pngs" / "x.png", 1)
+    given = [str(folders / "pngs"), str(folders / "jpegs")]
     assert cli.main(["pack", *given, str(folders / "bag")]) == 1
     assert "is a JPEG, which changes ids" in capsys.readouterr().err
 
@@ -76,7 +79,9 @@ def test_labels_without_an_image_and_jpeg_labels_are_refused(folders, capsys):
 def test_a_folder_that_is_not_there_and_a_bag_that_is(folders, capsys):
     assert cli.main(["pack", "/none", "/none", str(folders / "bag")]) == 1
     assert "folder '/none' does not exist" in capsys.readouterr().err
-    given = [str(folders / "labels")] * 2
+    save(folders / "same" / "a" / "a_1_ids.png", 1)
+    save(folders / "same" / "b" / "b_1_ids.png", 1)
+    given = [str(folders / "same"), str(folders / "labels")]
     (folders / "bag").mkdir()
     assert cli.main(["pack", *given, str(folders / "bag")]) == 3
     assert "cannot be written" in capsys.readouterr().err
