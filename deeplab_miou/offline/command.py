@@ -111,6 +111,18 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     add(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="what the network computes in (default: %(default)s, fp16 on a GPU where it agrees)",
+    )
+    add(
+        "--rewrite",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compute with the decoder rewritten, which gives the same labels sooner (default: on)",
+    )
+    add(
         "--backend",
         choices=("auto", "torch", "onnxruntime", "eager"),
         default="auto",

@@ -72,6 +72,8 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
         mean=arguments.mean,
         std=arguments.std,
         device=arguments.device,
+        precision=arguments.precision,
+        rewrite=arguments.rewrite,
         backend=arguments.backend,
         threads=arguments.threads,
         score_at=arguments.score_at,

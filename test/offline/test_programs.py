@@ -313,9 +313,11 @@ def test_weights_of_a_binary_network_have_two_classes(tmp_path, capsys):
         provenance={},
     )
     counts = write_drive(tmp_path, network)
-    for backend in ("torch", "eager"):
-        report = check(tmp_path, "net.safetensors", counts, "--backend", backend)
+    for options in (["--no-rewrite"], ["--backend", "eager"], ["--precision", "fp32"]):
+        report = check(tmp_path, "net.safetensors", counts, *options)
         assert report["provenance"]["output"] == "one logit"
+    error = refused(tmp_path, "net.safetensors", capsys, "--precision", "fp16")
+    assert "needs a GPU" in error
     one = "classes:\n  - {name: thing, ids: [1]}\nignore:\n  - {name: rest, ids: [0, 200]}"
     (tmp_path / "map.yaml").write_text(one)
     assert "background first" in refused(tmp_path, "net.safetensors", capsys)

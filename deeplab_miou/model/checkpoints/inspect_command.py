@@ -23,6 +23,13 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     parser = subparsers.add_parser("inspect", **texts)
     parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint, of any known kind")
     parser.add_argument(
+        "--run",
+        action="store_true",
+        dest="run_program",
+        help="load and run a program (TorchScript, torch.export, ONNX) to learn what it puts out; "
+        "only for files that you trust",
+    )
+    parser.add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
@@ -38,8 +45,19 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: it cannot be read.
     """
     from deeplab_miou.model.checkpoints import load as checkpoints  # noqa: PLC0415  (--help needs no torch)
+    from deeplab_miou.model.checkpoints.weights import sniff  # noqa: PLC0415
 
-    facts = _facts(checkpoints.load(arguments.file))
+    digest = checkpoints.file_digest(arguments.file)
+    kind = sniff(arguments.file)
+    if checkpoints.is_program(kind) and not arguments.run_program:
+        facts = {
+            "file": str(arguments.file),
+            "sha256": digest,
+            "family": kind,
+            "note": "a program, which was not run: with --run it is, to learn what it puts out",
+        }
+    else:
+        facts = _facts(checkpoints.load(arguments.file))
     if arguments.format == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
         return 0
@@ -60,7 +78,8 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "file": str(checkpoint.path),
         "sha256": checkpoint.digest,
         "family": checkpoint.family,
-        "classes": checkpoint.num_classes,
+        "classes": checkpoint.num_classes or None,
+        "output": checkpoint.output,
         "output_stride": checkpoint.output_stride or None,
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()) or None,
         "label_map": None if label_map is None else label_map.name,

@@ -78,7 +78,7 @@ def load(
     if output_stride is not None:
         overrides["output_stride"] = output_stride
     kind = weights.sniff(path)
-    if kind in programs.READERS:
+    if is_program(kind):
         if overrides:
             raise ConfigurationError(
                 f"checkpoint {path}: a {kind} file is a finished program: "
@@ -116,6 +116,11 @@ def _check_numbers(checkpoint: Checkpoint) -> None:
                 f"checkpoint {checkpoint.path}: {count} of the {tensor.numel()} values of {name} "
                 "are NaN (not a number): the training diverged; use an earlier checkpoint"
             )
+
+
+def is_program(kind: str) -> bool:
+    """Return whether files of a kind (`weights.sniff`) say what is computed: code that runs."""
+    return kind in programs.READERS
 
 
 def describe(checkpoint: Checkpoint) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
@@ -52,7 +51,8 @@ def save(
         ConfigurationError: the label map has another number of classes than the network.
     """
     path = Path(path)
-    check_label_map(label_map, network.architecture.num_classes, path)
+    # One channel tells two classes apart.
+    check_label_map(label_map, max(network.architecture.num_classes, 2), path)
     facts = {
         "format": _FORMAT,
         "architecture": network.architecture.to_dict(),
@@ -64,15 +64,14 @@ def save(
     metadata = {_METADATA: json.dumps(facts)}
     tensors = {key: _plain(value) for key, value in network.state_dict().items() if _kept(key)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        safetensors.torch.save_file(tensors, temporary, metadata)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name, suffix=".part") as folder:
+        part = Path(folder) / path.name
+        # The permissions of a file made in the ordinary way; safetensors would leave 0600.
+        part.touch()
+        mode = part.stat().st_mode
+        safetensors.torch.save_file(tensors, part, metadata)
+        part.chmod(mode)
+        part.replace(path)
 
 
 def read(path: Path, overrides: Mapping[str, object]) -> Checkpoint | dict[str, Tensor]:

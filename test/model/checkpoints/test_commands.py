@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -65,6 +66,52 @@ def test_convert_keeps_the_weights_and_what_the_user_knows_better(checkpoint, tm
     image = torch.rand(1, 3, 65, 97)
     with torch.inference_mode():
         assert torch.equal(before.network(image), after.network(image))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_inspect_runs_a_program_only_when_told_to(tmp_path, capsys):
+    """Loading alone would run its ``__setstate__``."""
+
+    class Trap(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 1)
+
+        @torch.jit.export
+        def __getstate__(self):
+            return (self.conv.weight, self.training)
+
+        @torch.jit.export
+        def __setstate__(self, state: tuple[torch.Tensor, bool]):
+            raise RuntimeError("the program ran")
+
+        def forward(self, x):
+            return self.conv(x)
+
+    torch.jit.script(Trap()).save(str(tmp_path / "trap.pt"))
+    assert cli.main(["inspect", str(tmp_path / "trap.pt")]) == 0
+    out = capsys.readouterr().out
+    assert "family: TorchScript" in out
+    assert "was not run" in out
+    assert cli.main(["inspect", str(tmp_path / "trap.pt"), "--run"]) == 1
+    assert "failed in the TorchScript interpreter" in capsys.readouterr().err
+    path = tmp_path / "program.pt"
+    torch.jit.trace(torch.nn.Conv2d(3, 4, 1), torch.rand(1, 3, 8, 8)).save(str(path))
+    assert cli.main(["inspect", str(path), "--run", "--format", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["classes"], facts["output"]) == (4, "logits")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_convert_leaves_the_permissions_to_the_umask(checkpoint, tmp_path, umask):
+    target = tmp_path / "converted.safetensors"
+    before = os.umask(umask)
+    try:
+        assert cli.main(["convert", str(checkpoint), str(target)]) == 0
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~umask
+    assert sorted(tmp_path.iterdir()) == sorted([checkpoint, target])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
