@@ -1,42 +1,22 @@
-"""The five families of DeepLabv3+ checkpoints: told apart by their keys, rebuilt as ours."""
+"""The families of DeepLabv3+ checkpoints: told apart by their keys, rebuilt as ours."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.checkpoints.family import naming as layouts
-from deeplab_miou.model.checkpoints.family import reading as traits
+from deeplab_miou.model.checkpoints.family import detectron2, jfzhang, mmseg, smp, vainf
 from deeplab_miou.model.checkpoints.family.reading import enumerate_keys
 from deeplab_miou.model.network.architecture import OUTPUT_STRIDES, Architecture
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus, fill, skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Family:
-    """One layout of checkpoint files.
-
-    Attributes:
-        name: what users know it by.
-        signature: a part that only this family's keys contain.
-        output_stride: the family's own default.
-        describe: architecture from weights and output stride.
-        layout: our layer names to the family's.
-        ignored: beginnings of keys that evaluation has no use for.
-    """
-
-    name: str
-    signature: str
-    output_stride: int
-    describe: Callable[[Mapping[str, Tensor], int], Architecture]
-    layout: Callable[[Architecture], layouts.Layout]
-    ignored: tuple[str, ...] = ()
+    from deeplab_miou.model.checkpoints.family.base import Family
+    from deeplab_miou.model.checkpoints.family.naming import Layout
 
 
 def recognize(keys: Sequence[str], source: str) -> Family:
@@ -148,7 +128,7 @@ def check_weights(
         )
 
 
-def _foreign_names(own: Sequence[str], layout: layouts.Layout) -> dict[str, str]:
+def _foreign_names(own: Sequence[str], layout: Layout) -> dict[str, str]:
     """Map the names of our weights to those in the file."""
     names = {}
     for key in own:
@@ -158,39 +138,4 @@ def _foreign_names(own: Sequence[str], layout: layouts.Layout) -> dict[str, str]
     return names
 
 
-FAMILIES = (
-    Family("VainF", "classifier.aspp.convs.", 16, traits.vainf, layouts.vainf),
-    Family(
-        "segmentation_models_pytorch",
-        "decoder.aspp.0.convs.",
-        16,
-        traits.smp,
-        layouts.smp,
-        ("classification_head.",),
-    ),
-    Family(
-        "mmsegmentation",
-        "decode_head.sep_bottleneck.",
-        8,
-        traits.mmseg,
-        layouts.mmseg,
-        ("auxiliary_head.",),
-    ),
-    # Its MobileNetV2 registers each layer twice.
-    Family(
-        "jfzhang95",
-        "aspp.aspp1.atrous_conv",
-        16,
-        traits.jfzhang,
-        layouts.jfzhang,
-        ("backbone.features.",),
-    ),
-    Family(
-        "Detectron2",
-        "sem_seg_head.decoder.res5.",
-        16,
-        traits.detectron2,
-        layouts.detectron2,
-        ("pixel_mean", "pixel_std"),
-    ),
-)
+FAMILIES = (vainf.FAMILY, smp.FAMILY, mmseg.FAMILY, jfzhang.FAMILY, detectron2.FAMILY)

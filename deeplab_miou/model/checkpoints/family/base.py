@@ -1,0 +1,35 @@
+"""What makes a family of checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.checkpoints.family.naming import Layout
+    from deeplab_miou.model.network.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Family:
+    """One layout of checkpoint files.
+
+    Attributes:
+        name: what users know it by.
+        signature: a part that only this family's keys contain.
+        output_stride: the family's own default.
+        describe: architecture from weights and output stride.
+        layout: our layer names to the family's.
+        ignored: beginnings of keys that evaluation has no use for.
+    """
+
+    name: str
+    signature: str
+    output_stride: int
+    describe: Callable[[Mapping[str, Tensor], int], Architecture]
+    layout: Callable[[Architecture], Layout]
+    ignored: tuple[str, ...] = ()

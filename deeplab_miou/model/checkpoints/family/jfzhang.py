@@ -1,0 +1,127 @@
+"""Checkpoints of jfzhang95/pytorch-deeplab-xception; facts and names are from its code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from deeplab_miou.model.checkpoints.family.base import Family
+from deeplab_miou.model.checkpoints.family.naming import (
+    block_parts,
+    mobilenet,
+    pair,
+    resnet,
+    split_feature,
+)
+from deeplab_miou.model.checkpoints.family.reading import (
+    LAST_FEATURE,
+    RATES,
+    columns,
+    mobilenet_width,
+    multi_grid,
+    rows,
+    with_resnet,
+)
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.xception import xception_stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.checkpoints.family.naming import Layout
+
+
+def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a network of jfzhang95/pytorch-deeplab-xception."""
+    options = Architecture(
+        num_classes=rows(tensors, "decoder.last_conv.8"),
+        output_stride=stride,
+        atrous_rates=RATES[stride],
+        aspp_width=rows(tensors, "aspp.conv1"),
+        low_width=rows(tensors, "decoder.conv1"),
+        decoder_width=columns(tensors, "decoder.last_conv.8"),
+        decoder_layers=2,
+        concatenation="aspp_first",
+        align_corners=True,
+    )
+    if "backbone.low_level_features.0.0.weight" in tensors:
+        last = rows(tensors, f"backbone.high_level_features.{LAST_FEATURE}.conv.6")
+        return dataclasses.replace(
+            options,
+            width=mobilenet_width(last),
+            pad_before_expansion=True,
+            dilation_rule="delayed",
+        )
+    if "backbone.conv5.pointwise.weight" in tensors:
+        return dataclasses.replace(options, backbone="xception65")
+    options = dataclasses.replace(options, multi_grid=multi_grid(stride))
+    return with_resnet(options, tensors, "backbone")
+
+
+def layout(options: Architecture) -> Layout:
+    """Return the layout of jfzhang95/pytorch-deeplab-xception."""
+    if options.backbone == "mobilenet_v2":
+        found = mobilenet(_flat_block, split_feature)
+        found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
+    elif options.backbone == "xception65":
+        found = _xception()
+    else:
+        found = resnet(options, "backbone")
+    for index in range(4):
+        ours, theirs = f"aspp.branches.{index}", f"aspp.aspp{index + 1}"
+        found |= {f"{ours}.conv": f"{theirs}.atrous_conv", f"{ours}.norm": f"{theirs}.bn"}
+    found |= pair("aspp.pooling.mix", "aspp.global_avg_pool.1", ".2")
+    found |= {"aspp.project.conv": "aspp.conv1", "aspp.project.norm": "aspp.bn1"}
+    found |= {"decoder.low.conv": "decoder.conv1", "decoder.low.norm": "decoder.bn1"}
+    found |= pair("decoder.convolutions.0", "decoder.last_conv.0", ".1")
+    found |= pair("decoder.convolutions.1", "decoder.last_conv.4", ".5")
+    return found | {"decoder.classify": "decoder.last_conv.8"}
+
+
+def _xception() -> Layout:
+    """Map jfzhang95's Xception, whose blocks begin with a ReLU or leave it out."""
+    layout: Layout = {}
+    for index in range(2):
+        layout |= pair(f"backbone.stem.{index}", f"backbone.conv{index + 1}", f".bn{index + 1}")
+    for number, stage in enumerate(xception_stages(16), start=1):
+        ours, theirs = f"backbone.stages.{number - 1}", f"backbone.block{number}"
+        layout |= pair(f"{ours}.shortcut", f"{theirs}.skip", ".skipbn")
+        first = 1 if stage.activate_input else 0
+        for index in range(len(stage.channels) - 1):
+            place = f"{theirs}.rep.{first + 3 * index}"
+            layout |= _xception_separable(f"{ours}.convolutions.{index}", place)
+            norm = f"{theirs}.rep.{first + 3 * index + 1}"
+            layout[f"{ours}.convolutions.{index}.pointwise.norm"] = norm
+    for index in range(3):
+        layout |= _xception_separable(f"backbone.exit.{index}", f"backbone.conv{index + 3}")
+        layout[f"backbone.exit.{index}.pointwise.norm"] = f"backbone.bn{index + 3}"
+    return layout
+
+
+def _xception_separable(ours: str, theirs: str) -> Layout:
+    return {
+        f"{ours}.depthwise.conv": f"{theirs}.conv1",
+        f"{ours}.depthwise.norm": f"{theirs}.bn",
+        f"{ours}.pointwise.conv": f"{theirs}.pointwise",
+    }
+
+
+def _flat_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT001
+    """Map jfzhang95's block: one flat sequence."""
+    layout: Layout = {}
+    for index, part in enumerate(block_parts(expands=expands)):
+        layout |= pair(f"{ours}.{part}", f"{theirs}.conv.{3 * index}", f".{3 * index + 1}")
+    return layout
+
+
+# Its MobileNetV2 registers each layer twice.
+FAMILY = Family(
+    name="jfzhang95",
+    signature="aspp.aspp1.atrous_conv",
+    output_stride=16,
+    describe=describe,
+    layout=layout,
+    ignored=("backbone.features.",),
+)

@@ -1,0 +1,83 @@
+"""Checkpoints of qubvel-org/segmentation_models.pytorch; facts and names are from its code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from deeplab_miou.model.checkpoints.family.base import Family
+from deeplab_miou.model.checkpoints.family.naming import (
+    head_convolution,
+    mobilenet,
+    nested_block,
+    pair,
+    resnet,
+    separable,
+    sequential_aspp,
+)
+from deeplab_miou.model.checkpoints.family.reading import (
+    LAST_FEATURE,
+    RATES,
+    columns,
+    mobilenet_width,
+    rows,
+    with_resnet,
+)
+from deeplab_miou.model.network.architecture import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.checkpoints.family.naming import Layout
+
+
+def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a network of segmentation_models_pytorch."""
+    separable = "decoder.aspp.0.convs.1.0.1.weight" in tensors
+    options = Architecture(
+        num_classes=rows(tensors, "segmentation_head.0"),
+        output_stride=stride,
+        atrous_rates=RATES[8],
+        aspp_width=rows(tensors, "decoder.aspp.0.project.0"),
+        aspp_convolution="separable" if separable else "dense",
+        aspp_refine=True,
+        low_width=rows(tensors, "decoder.block1.0"),
+        decoder_width=columns(tensors, "segmentation_head.0"),
+        decoder_convolution="separable",
+        concatenation="aspp_first",
+        align_corners=True,
+    )
+    if "encoder.features.0.0.weight" in tensors:
+        last = rows(tensors, f"encoder.features.{LAST_FEATURE}.conv.2")
+        return dataclasses.replace(
+            options,
+            width=mobilenet_width(last),
+            head_channels=rows(tensors, f"encoder.features.{LAST_FEATURE + 1}.0"),
+        )
+    return with_resnet(options, tensors, "encoder")
+
+
+def layout(options: Architecture) -> Layout:
+    """Return the layout of segmentation_models_pytorch."""
+    if options.backbone == "mobilenet_v2":
+        found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
+        found |= pair("backbone.stem", "encoder.features.0.0", ".1")
+        found |= pair("backbone.head", "encoder.features.18.0", ".1")
+    else:
+        found = resnet(options, "encoder")
+    found |= sequential_aspp(options, "decoder.aspp.0", body="")
+    found |= separable("aspp.refine", "decoder.aspp.1.0", "decoder.aspp.1.1", "decoder.aspp.2")
+    found |= pair("decoder.low", "decoder.block1.0", ".1")
+    found |= head_convolution("separable", "decoder.convolutions.0", "decoder.block2", "")
+    return found | {"decoder.classify": "segmentation_head.0"}
+
+
+FAMILY = Family(
+    name="segmentation_models_pytorch",
+    signature="decoder.aspp.0.convs.",
+    output_stride=16,
+    describe=describe,
+    layout=layout,
+)

@@ -1,0 +1,85 @@
+"""Checkpoints of VainF/DeepLabV3Plus-Pytorch; facts and names are from its code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from deeplab_miou.model.checkpoints.family.base import Family
+from deeplab_miou.model.checkpoints.family.naming import (
+    head_convolution,
+    mobilenet,
+    nested_block,
+    pair,
+    resnet,
+    sequential_aspp,
+    split_feature,
+)
+from deeplab_miou.model.checkpoints.family.reading import (
+    LAST_FEATURE,
+    RATES,
+    columns,
+    mobilenet_width,
+    rows,
+    with_resnet,
+)
+from deeplab_miou.model.network.architecture import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.checkpoints.family.naming import Layout
+    from deeplab_miou.model.network.blocks import Convolution
+
+
+def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a network of VainF/DeepLabV3Plus-Pytorch."""
+    head = "classifier.classifier"
+    separable = f"{head}.0.body.0.weight" in tensors
+    kind: Convolution = "separable" if separable else "dense"
+    options = Architecture(
+        num_classes=rows(tensors, f"{head}.3"),
+        output_stride=stride,
+        atrous_rates=RATES[stride],
+        aspp_width=rows(tensors, "classifier.aspp.project.0"),
+        aspp_convolution=kind,
+        low_width=rows(tensors, "classifier.project.0"),
+        decoder_width=columns(tensors, f"{head}.3"),
+        decoder_convolution=kind,
+        dilation_rule="contracted",
+    )
+    if "backbone.low_level_features.0.0.weight" in tensors:
+        last = rows(tensors, f"backbone.high_level_features.{LAST_FEATURE}.conv.2")
+        return dataclasses.replace(
+            options,
+            width=mobilenet_width(last),
+            pad_before_expansion=True,
+            stem_padding=0,
+        )
+    return with_resnet(options, tensors, "backbone")
+
+
+def layout(options: Architecture) -> Layout:
+    """Return the layout of VainF/DeepLabV3Plus-Pytorch."""
+    if options.backbone == "mobilenet_v2":
+        found = mobilenet(nested_block, split_feature)
+        found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
+    else:
+        found = resnet(options, "backbone")
+    found |= sequential_aspp(options, "classifier.aspp", body=".body")
+    found |= pair("decoder.low", "classifier.project.0", ".1")
+    found |= head_convolution(
+        options.decoder_convolution, "decoder.convolutions.0", "classifier.classifier", ".body"
+    )
+    return found | {"decoder.classify": "classifier.classifier.3"}
+
+
+FAMILY = Family(
+    name="VainF",
+    signature="classifier.aspp.convs.",
+    output_stride=16,
+    describe=describe,
+    layout=layout,
+)
