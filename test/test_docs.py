@@ -17,6 +17,7 @@ from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
 from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.model.checkpoints import inspect_command
 from deeplab_miou.offline import command
 from deeplab_miou.report.report import Report
 
@@ -177,7 +178,7 @@ def test_options_in_the_readmes_text_exist():
     section = README.split("## Score your own bag")[1].split("\n## ")[0]
     named = set(re.findall(r"--[a-z][a-z-]+", prose(section))) - {"--help"}
     assert named
-    assert named <= options(command, "evaluate")
+    assert named <= options(command, "evaluate") | options(inspect_command, "inspect")
 
 
 def test_exit_codes_are_those_of_the_command():
