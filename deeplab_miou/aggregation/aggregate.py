@@ -245,6 +245,12 @@ class Aggregate:
 
     def _make_room(self, state: EvaluatorState) -> None:
         """Count and raise that there is no room for one more run."""
+        if self._runs.is_full:
+            raise self._refusal(
+                "overflow",
+                f"state of {state.source!r} refused: runs that are over count more than "
+                f"{MAX_SUM} pixels or messages; call reset to start over",
+            )
         sources = self._runs.sources
         is_new = state.source not in sources
         if is_new and len(sources) >= _MAX_SOURCES and not self._runs.give_up_idle():
@@ -252,12 +258,6 @@ class Aggregate:
                 "too_many_sources",
                 f"state of {state.source!r} refused: {_MAX_SOURCES} sources are the limit; "
                 "call reset to start over",
-            )
-        if self._runs.is_full:
-            raise self._refusal(
-                "overflow",
-                f"state of {state.source!r} refused: runs that are over count more than "
-                f"{MAX_SUM} pixels or messages; call reset to start over",
             )
 
     def _refusal(self, kind: str, message: str) -> RefusedError:
