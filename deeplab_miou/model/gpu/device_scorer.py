@@ -225,7 +225,9 @@ class DeviceScorer:
             method=self._method,
             labels=labels,
         )
-        results = slot.download([tables] if labels is None else [tables, labels])
+        # Whether each frame has numbers: a flag that is looked at with the result, without waiting.
+        spoiled = logits.isnan().flatten(1).any(1)
+        results = slot.download([tables, *([] if labels is None else [labels]), spoiled.byte()])
         self._slots.append(self._slots.pop(0))
         return results
 
@@ -277,10 +279,15 @@ class UnderWay:
 
         Raises:
             ValueError: ground truth had ids that are neither below n nor the ignore index.
+            FrameError: a frame's logits are NaN.
         """
         scored = []
         for results in self._results:
-            tables, *labels = results.take()
+            tables, *labels, spoiled = results.take()
+            if spoiled.any():
+                raise FrameError(
+                    Reason.INFERENCE_FAILED, "the network's output is not finite (NaN)"
+                )
             predictions = labels[0] if labels else [None] * len(tables)
             for table, prediction in zip(tables, predictions, strict=True):
                 matrix = to_matrix(table, self._num_classes, self._ignore_index)

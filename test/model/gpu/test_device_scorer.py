@@ -282,3 +282,24 @@ def test_what_fails_without_the_kernel_too_is_told():
     scorer = DeviceScorer(Dead(), CHECKPOINT, CpuAccelerator())
     with pytest.raises(RuntimeError, match="unspecified launch failure"):
         scorer.check_counting(make_pixels(48, 64, 3), (48, 64))
+
+
+def test_a_frame_whose_logits_are_nan_is_failed(accelerator):
+    """Half precision overflows on some images only; argmax would take NaN for the best class."""
+    scorer, engine = make_scorer(accelerator)
+    honest = engine.coarse_logits
+
+    def spoil(images):
+        logits = honest(images).clone()
+        logits[-1, 2, 1, 1] = torch.nan
+        return logits
+
+    images, truths = [make_pixels(48, 64, 3)], [make_truth(48, 64)]
+    (expected,) = scorer.score(images, truths, 255, watched=False).result()
+    engine.coarse_logits = spoil
+    for watched in (False, True):
+        with pytest.raises(FrameError, match="is not finite"):
+            scorer.score(images * 2, truths * 2, 255, watched=watched).result()
+    engine.coarse_logits = honest
+    (again,) = scorer.score(images, truths, 255, watched=False).result()
+    np.testing.assert_array_equal(again.matrix, expected.matrix)
