@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.options import add_options
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -72,5 +73,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{arguments.output} cannot be written: {error.strerror or error}"
         ) from error
-    sys.stdout.write(checkpoints.describe(checkpoints.load(arguments.output)) + "\n")
+    sys.stdout.write(printable(checkpoints.describe(checkpoints.load(arguments.output))) + "\n")
     return 0
