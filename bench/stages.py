@@ -22,15 +22,15 @@ from machine import describe
 
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
-from deeplab_miou.demo.bag import write_demo_bag
+from deeplab_miou.demo.bag import IMAGE_TOPIC, LABEL_TOPIC, write_demo_bag
 from deeplab_miou.demo.live import ros_environment, run_live
-from deeplab_miou.evaluation.engine import EngineOptions, build_engine
+from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.decoding import decode_color, decode_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.confusion import to_cells
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

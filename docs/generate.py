@@ -1,4 +1,4 @@
-"""Write docs/parameters.md and docs/messages.md from the code.
+"""Write docs/parameters.md, docs/messages.md and the parameter files of config/ from the code.
 
     python docs/generate.py
 
@@ -8,22 +8,28 @@
 # ruff: noqa: INP001  (a script)
 from __future__ import annotations
 
+import json
 import re
+import textwrap
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from deeplab_miou.options.declaration import options_of
+from deeplab_miou.options.nodes import NODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deeplab_miou.nodes.parameters.table import Parameter
+    from deeplab_miou.options.declaration import Option
 
-DOCS = Path(__file__).resolve().parent
-MESSAGES = DOCS.parent / "deeplab_miou_msgs" / "msg"
+ROOT = Path(__file__).resolve().parent.parent
+MESSAGES = ROOT / "deeplab_miou_msgs" / "msg"
 
 _PARAMETERS = """\
 # Parameters
 
-<!-- Written by docs/generate.py from the nodes' parameter tables: change those, then run it. -->
+<!-- Written by docs/generate.py from deeplab_miou/options: change that, then run it. -->
 
 Three ways to set one, and where to look it up:
 
@@ -60,10 +66,26 @@ of range is refused with one line; a name that a node does not know is warned of
 `qos_overrides.…` are rclpy's own.
 """
 
-_NODES = {
+_ABOUT = {
     "deeplab_evaluator": "Pairs images and labels, runs the network, counts. Lifecycle node.",
     "miou_publisher": "Adds up evaluators, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
+}
+
+_FILE = """\
+# Parameters of {node} with {values}.
+# Copy it, change it, and give it with `--ros-args --params-file FILE`.
+# Written by docs/generate.py from deeplab_miou/options: change that, then run it.
+/**:
+  ros__parameters:"""
+
+# What a file holds other than defaults, and what that is.
+_FILE_VALUES: dict[str, tuple[str, dict[str, object]]] = {
+    "bag_replayer": (
+        "the values that replay.launch.py gives it",
+        # Loading a large network takes its time.
+        {"paced": True, "startup_timeout": 120.0},
+    )
 }
 
 _MESSAGES = """\
@@ -78,16 +100,14 @@ Which topic carries which is in the [README](../README.md#topics-services-messag
 
 def parameters_page() -> str:
     """Return the page on parameters."""
-    # Needs ROS 2; the page on messages does not.
-    from deeplab_miou.nodes.parameters.all import TABLES  # noqa: PLC0415
-
     parts = [_PARAMETERS]
-    for node, parameters in TABLES.items():
+    for node, declared in NODES.items():
         rows = (
-            (f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description) for p in parameters
+            (f"`{p.name}`", _default(p), _allowed(p), _when(p), p.description)
+            for p in options_of(declared)
         )
         heads = ("Parameter", "Default", "Allowed", "Set", "Meaning")
-        parts.append(f"## {node}\n\n{_NODES[node]}\n\n{_table(heads, rows)}")
+        parts.append(f"## {node}\n\n{_ABOUT[node]}\n\n{_table(heads, rows)}")
     return "\n".join(parts)
 
 
@@ -127,12 +147,29 @@ def parse_message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
     return " ".join(about), fields
 
 
+def parameter_file(node: str) -> str:
+    """Return a file of a node's parameters, with a comment for each."""
+    lines = [_FILE.format(node=node, values=_FILE_VALUES.get(node, ("their defaults", {}))[0])]
+    others = _FILE_VALUES.get(node, ("", {}))[1]
+    group = ""
+    for each in options_of(NODES[node]):
+        if each.group != group:
+            group = each.group
+            lines.append(f"\n    ## {group}")
+        lines += [f"    # {line}" for line in textwrap.wrap(each.description, 92)]
+        value = others.get(each.name, each.default)
+        # An empty list has no type in a parameter file.
+        comment, value = ("# ", list(each.example)) if value == [] else ("", value)
+        lines.append(f"    {comment}{each.name}: {json.dumps(value)}")
+    return "\n".join(lines) + "\n"
+
+
 def _sentence(parts: Iterable[str]) -> str:
     *before, own = parts
     return " ".join([*before, own]).strip()
 
 
-def _default(parameter: Parameter) -> str:
+def _default(parameter: Option) -> str:
     value = parameter.default
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -141,7 +178,7 @@ def _default(parameter: Parameter) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
-def _allowed(parameter: Parameter) -> str:
+def _allowed(parameter: Option) -> str:
     if parameter.choices is not None:
         return ", ".join(f"`{choice}`" for choice in parameter.choices)
     if isinstance(parameter.default, bool):
@@ -153,8 +190,8 @@ def _allowed(parameter: Parameter) -> str:
     return f"{parameter.minimum:.9g} to {parameter.maximum:.9g}"
 
 
-def _when(parameter: Parameter) -> str:
-    return "before" if parameter.read_only else "**live**"
+def _when(parameter: Option) -> str:
+    return "**live**" if parameter.live else "before"
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -166,13 +203,19 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|")
 
 
-PAGES = {"parameters.md": parameters_page, "messages.md": messages_page}
+PAGES = {
+    "docs/parameters.md": parameters_page,
+    "docs/messages.md": messages_page,
+    "config/evaluator.yaml": partial(parameter_file, "deeplab_evaluator"),
+    "config/publisher.yaml": partial(parameter_file, "miou_publisher"),
+    "config/replayer.yaml": partial(parameter_file, "bag_replayer"),
+}
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write pages and files."""
     for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), encoding="utf-8")
+        (ROOT / name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

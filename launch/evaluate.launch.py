@@ -19,24 +19,32 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from deeplab_miou.launch_status import exit_with
+from deeplab_miou.options.declaration import options_of
+from deeplab_miou.options.nodes import EvaluatorOptions
 
 if TYPE_CHECKING:
     from launch import Action, LaunchContext
     from launch.events.process import ProcessExited
 
-# Passed on as parameters of the evaluators unless empty: name, description.
-EVALUATOR_PARAMETERS = {
-    "image_topic": "images; with cameras, {camera} in it stands for each camera's name",
-    "label_topic": "ground truth; with cameras, {camera} in it stands for each camera's name",
-    "checkpoint": "file of the network, or demo for the one that ships",
-    "labels": "label map of the ground truth: name or YAML file; the checkpoint's own if empty",
-    "source": "network, or topic: image_topic then holds predictions to score",
-    "device": "where the network runs: auto, cpu, cuda or cuda:N",
-    "overflow": "what gives way when the queue is full: drop_oldest, drop_newest, or block (paced)",
-}
+# Passed on as parameters of the evaluators unless empty.
+EVALUATOR_PARAMETERS = (
+    "image_topic",
+    "label_topic",
+    "checkpoint",
+    "labels",
+    "source",
+    "device",
+    "overflow",
+)
+_TEXTS = {option.name: option.text for option in options_of(EvaluatorOptions)}
+_CAMERAS = "; with cameras, {camera} in it stands for each camera's name"
 ARGUMENTS = [
-    DeclareLaunchArgument(name, default_value="", description=text)
-    for name, text in EVALUATOR_PARAMETERS.items()
+    DeclareLaunchArgument(
+        name,
+        default_value="",
+        description=_TEXTS[name] + (_CAMERAS if name in ("image_topic", "label_topic") else ""),
+    )
+    for name in EVALUATOR_PARAMETERS
 ] + [
     DeclareLaunchArgument(
         "cameras",

@@ -26,6 +26,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from deeplab_miou.launch_status import exit_with
+from deeplab_miou.options.declaration import options_of
+from deeplab_miou.options.nodes import ReplayerOptions
 
 if TYPE_CHECKING:
     from launch import LaunchContext
@@ -34,23 +36,18 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 
-# Passed on as parameters of the replayer unless empty: name, type, description.
-REPLAYER_PARAMETERS = {
-    "bag": (str, "rosbag2 to score: a folder, or an .mcap or .db3 file"),
-    "topics": (list[str], "topics to play, [/a,/b]; all of the bag if empty"),
-    "paced": (bool, "true: as fast as the evaluators go, nothing lost; false: by rate"),
-    "rate": (float, "recorded seconds to play in one second, unless paced"),
-    "start": (float, "seconds after the bag's first message to start at"),
-    "duration": (float, "recorded seconds to play from start on; 0 plays to the end"),
-    "loop": (bool, "true: begin again at the end, until interrupted"),
-}
+# Passed on as parameters of the replayer unless empty.
+REPLAYER_PARAMETERS = ("bag", "topics", "paced", "rate", "start", "duration", "loop")
+_OPTIONS = {option.name: option for option in options_of(ReplayerOptions)}
 ARGUMENTS = [
-    # No default: ros2 launch says that it is missing.
-    DeclareLaunchArgument("bag", description=REPLAYER_PARAMETERS["bag"][1]),
+    # No default for the bag: ros2 launch says that it is missing.
     *(
-        DeclareLaunchArgument(name, default_value="", description=text)
-        for name, (_, text) in REPLAYER_PARAMETERS.items()
-        if name != "bag"
+        DeclareLaunchArgument(
+            name,
+            default_value=None if name == "bag" else "",
+            description=_OPTIONS[name].text,
+        )
+        for name in REPLAYER_PARAMETERS
     ),
     DeclareLaunchArgument(
         "replayer_params_file",
@@ -81,6 +78,11 @@ OVERRIDES = [
 ]
 
 
+def _type(name: str) -> type:
+    option = _OPTIONS[name]
+    return list[option.kind] if option.is_list else option.kind
+
+
 def make_replayer(context: LaunchContext) -> list[Action]:
     """Return the replayer, and what happens when it or another node ends."""
 
@@ -98,8 +100,8 @@ def make_replayer(context: LaunchContext) -> list[Action]:
         parameters=[
             given("replayer_params_file"),
             {
-                name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-                for name, (kind, _) in REPLAYER_PARAMETERS.items()
+                name: ParameterValue(LaunchConfiguration(name), value_type=_type(name))
+                for name in REPLAYER_PARAMETERS
                 if given(name)
             }
             | {

@@ -107,7 +107,7 @@ def test_mistakes_are_one_line(bag, tmp_path, capsys):
         (["--label-topic", "/lables"], "/camera/labels (sensor_msgs/msg/Image)"),
         (["--labels", "nonsense"], "nonsense"),
         (["--output", bag / "metadata.yaml" / "x"], "cannot be written"),
-        (["--start", "1000"], "start is 1000 s, but bag"),
+        (["--start", "1000"], "start is 1000 s, but the images of bag"),
     ):
         assert cli.main(arguments(bag, *more)) == 1
         error = capsys.readouterr().err

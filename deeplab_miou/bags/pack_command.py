@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.bags.file_pairs import find_files, in_natural_order
-from deeplab_miou.defaults import IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.options.command_line import add_arguments
+from deeplab_miou.options.scoring import TopicOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,8 +76,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="images a second (default: 10); 1 for images that are no video, each of which is then "
         "a block of its own for the interval",
     )
-    add("--image-topic", default=IMAGE_TOPIC, metavar="TOPIC", help="default: %(default)s")
-    add("--label-topic", default=LABEL_TOPIC, metavar="TOPIC", help="default: %(default)s")
+    add_arguments(parser, TopicOptions)
     parser.set_defaults(run=run)
 
 

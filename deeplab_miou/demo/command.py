@@ -70,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415  (--help needs none of these)
 
     from deeplab_miou.demo.live import ros_environment, run_live  # noqa: PLC0415
-    from deeplab_miou.evaluation.engine import EngineOptions  # noqa: PLC0415
     from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
-    from deeplab_miou.offline.options import OfflineOptions  # noqa: PLC0415
+    from deeplab_miou.options.offline import OfflineOptions  # noqa: PLC0415
+    from deeplab_miou.options.scoring import EngineOptions  # noqa: PLC0415
     from deeplab_miou.report.files import write_report  # noqa: PLC0415
     from deeplab_miou.report.table import print_table  # noqa: PLC0415
 

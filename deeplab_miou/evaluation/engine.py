@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
@@ -20,53 +20,13 @@ if TYPE_CHECKING:
 
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.options.scoring import EngineOptions
 
 DEMO_CHECKPOINT = "demo"
 _DEMO_NOTE = "; this is the network that ships, which knows rendered scenes only"
 
 # Networks that take the image as it comes are warmed up at this size, (h, w).
 _WARM_UP_SIZE = (480, 640)
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """A user's choices.
-
-    Attributes:
-        source: ``network`` runs a checkpoint on the images; ``topic`` takes label images of
-            predictions in their place.
-        checkpoint: file, or ``demo`` for the one that ships; for a network only.
-        labels: label map of the ground truth, name or file; empty for the checkpoint's own.
-        output_stride: 8 or 16, for a file of weights that does not say it; 0 for what the file or
-            its family says.
-        input_size: (height, width) that images are resized to for the network; None for what the
-            file says, which mostly is the image's own.
-        mean: of RGB in 0..1, subtracted from images; None for what the file says.
-        std: of RGB in 0..1, images are divided by; None for what the file says.
-        prediction_labels: label map of the predictions' raw ids or colours, name or file; empty
-            when they are train ids. For predictions of a topic only.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: ``auto``, ``torch``, ``onnxruntime`` or ``eager``, see `Segmenter`.
-        rewrite: compute with the decoder rewritten, which gives the same labels sooner.
-        threads: CPU threads of the network; 0 leaves PyTorch's choice.
-        score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
-    """
-
-    source: Literal["network", "topic"] = "network"
-    checkpoint: str = ""
-    labels: str = ""
-    output_stride: int = 0
-    input_size: tuple[int, int] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    prediction_labels: str = ""
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    rewrite: bool = True
-    threads: int = 0
-    score_at: Literal["label", "prediction"] = "label"
 
 
 @dataclass(frozen=True)

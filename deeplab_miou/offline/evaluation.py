@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.report import Report
 
 
@@ -78,9 +78,9 @@ def evaluate(
         "bags": [options.bag],
         "input_topic": options.input_topic,
         "label_topic": options.label_topic,
-        "sync_tolerance_s": options.sync_tolerance_s,
-        "start_s": options.start_s,
-        "duration_s": options.duration_s,
+        "sync_tolerance_s": options.sync_tolerance,
+        "start_s": options.start,
+        "duration_s": options.duration or None,
         "absent_classes": options.absent_classes,
         "class_weights": list(options.class_weights),
         "started": utc(started_s),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.images.cdr import StampedImage
-    from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.options.offline import OfflineOptions
 
 _NS = 1_000_000_000
 # What a message's partner can be besides the number of another message.
@@ -68,7 +68,7 @@ def plan(reader: BagReader, options: OfflineOptions) -> NDArray[np.int64]:
     images = np.flatnonzero(~is_label & is_readable)
     labels = np.flatnonzero(is_label & is_readable)
     partner[images] = partner[labels] = NONE
-    tolerance_ns = round(options.sync_tolerance_s * _NS)
+    tolerance_ns = round(options.sync_tolerance * _NS)
     image_rounds, label_rounds = _rounds(stamps[images]), _rounds(stamps[labels])
     for number in range(max(image_rounds.max(initial=0), label_rounds.max(initial=0)) + 1):
         of_images = images[image_rounds == number]
@@ -141,21 +141,21 @@ def _cut(
     options: OfflineOptions,
 ) -> None:
     """Leave out what is not in the section; a label goes where its image goes."""
-    if not options.start_s and options.duration_s is None:
+    if not options.start and not options.duration:
         return
     times = stamps[~is_label & (stamps != 0)]  # a stamp that was never set is no beginning
     if not times.size:
         return
     first_ns, last_ns = int(times.min()), int(times.max())
-    start_ns = first_ns + round(options.start_s * _NS)
+    start_ns = first_ns + round(options.start * _NS)
     if start_ns > last_ns:
         raise ConfigurationError(
-            f"start is {options.start_s:g} s, but the images of bag {options.bag!r} end after "
+            f"start is {options.start:g} s, but the images of bag {options.bag!r} end after "
             f"{(last_ns - first_ns) / _NS:.1f} s"
         )
     is_inside = stamps >= start_ns
-    if options.duration_s is not None:
-        is_inside &= stamps < start_ns + round(options.duration_s * _NS)
+    if options.duration:
+        is_inside &= stamps < start_ns + round(options.duration * _NS)
     paired = np.flatnonzero(is_label & (partner >= 0))
     is_inside[paired] = is_inside[partner[paired]]
     partner[~is_inside] = OUTSIDE

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
-    from deeplab_miou.offline.options import OfflineOptions
+    from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
 _REPEATED = "an earlier message of its topic has the same stamp; are stamps set?"
@@ -62,7 +62,9 @@ class Run:
         self._options = options
         self._frames = frames
         self._label_map = engine.label_map
-        self._bootstrap = BlockBootstrap(engine.label_map.num_classes)
+        self._bootstrap = BlockBootstrap(
+            engine.label_map.num_classes, block_s=options.bootstrap_block_s
+        )
         self._predictor = engine.predictor
         self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         self._pictures: list[NDArray[np.uint8]] = []

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deeplab_miou import cli
-from deeplab_miou.evaluation.engine import EngineOptions
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.options.command_line import from_arguments
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.report.files import check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.table import print_table
@@ -62,33 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> OfflineOptions:
-    engine = EngineOptions(
-        source="topic" if arguments.prediction_topic else "network",
-        checkpoint=arguments.checkpoint,
-        labels=arguments.labels,
-        prediction_labels=arguments.prediction_labels,
-        output_stride=arguments.output_stride,
-        input_size=arguments.input_size,
-        mean=arguments.mean,
-        std=arguments.std,
-        device=arguments.device,
-        precision=arguments.precision,
-        rewrite=arguments.rewrite,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        score_at=arguments.score_at,
+    engine = from_arguments(
+        EngineOptions, arguments, source="topic" if arguments.prediction_topic else "network"
     )
-    return OfflineOptions(
+    return from_arguments(
+        OfflineOptions,
+        arguments,
         bag=arguments.bag,
         engine=engine,
-        image_topic=arguments.image_topic,
-        label_topic=arguments.label_topic,
         prediction_topic=arguments.prediction_topic,
-        sync_tolerance_s=arguments.sync_tolerance,
-        start_s=arguments.start,
-        duration_s=arguments.duration,
-        absent_classes=arguments.absent_classes,
-        class_weights=arguments.class_weights,
     )
 
 
@@ -118,7 +101,7 @@ def _print_table(evaluation: Evaluation) -> None:
 def _exit_code(evaluation: Evaluation, errors: Console) -> int:
     if evaluation.damaged:
         for problem in evaluation.report.problems:
-            errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
+            errors.print(f"deeplab-miou: {problem}", markup=False)
         return cli.DAMAGED_BAG
     if not evaluation.report.matrix.any():
         found = "a labelled pixel" if evaluation.report.frames else "an image with a label"

@@ -18,7 +18,6 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 from sklearn.metrics import jaccard_score
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.evaluation.engine import EngineOptions
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.model.checkpoints import load as checkpoints
@@ -26,7 +25,8 @@ from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 from deeplab_miou.model.segmenter import Segmenter
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 FRAMES = 40

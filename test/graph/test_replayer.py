@@ -27,10 +27,10 @@ from std_srvs.srv import Trigger
 from deeplab_miou.bags.images import typestore
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.evaluation.engine import EngineOptions
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 100_000_000

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from dataclasses import dataclass
 
 import pytest
+
+from deeplab_miou.options.declaration import option
+from deeplab_miou.options.nodes import LifecycleOptions
 
 # What rclpy imports with the first message uses a deprecated module: not our warning.
 with warnings.catch_warnings(), contextlib.suppress(ImportError):
@@ -11,22 +15,25 @@ with warnings.catch_warnings(), contextlib.suppress(ImportError):
     import rosidl_generator_py  # noqa: F401
 
 
+@dataclass(frozen=True)
+class RecorderOptions(LifecycleOptions):
+    """Of each kind."""
+
+    path: str = option("x", "read when configured")
+    level: int = option(1, "live", maximum=9, live=True)
+    weights: tuple[float, ...] = option((), "empty list")
+
+
 @pytest.fixture
 def recorder():
     """Return a class of nodes that note their steps; those in `failing` raise."""
     managed = pytest.importorskip("deeplab_miou.nodes.lifecycle.managed")
-    parameters = pytest.importorskip("deeplab_miou.nodes.parameters.table")
-    table = (
-        parameters.Parameter("path", default="x", description="read when configured"),
-        parameters.Parameter("level", default=1, description="live", maximum=9, read_only=False),
-        parameters.Parameter("weights", default=[], description="empty list", element=float),
-    )
 
     class Recorder(managed.ManagedNode):
         def __init__(self, failing=None):
             self.failing = failing or {}
             self.steps = []
-            super().__init__("recorder", table)
+            super().__init__("recorder", RecorderOptions)
 
         def _step(self, name):
             self.steps.append(name)
@@ -48,7 +55,8 @@ def recorder():
         def finish(self):
             self._step("finish")
 
-        def settings_changed(self, changes):
+        def settings_changed(self, settings):
+            changes = {"level": settings.level}
             self._step(f"changed {changes}")
 
     return Recorder

@@ -9,10 +9,11 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
-from deeplab_miou.evaluation.engine import EngineOptions, build_engine
+from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.options import OfflineOptions
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 SECOND = 1_000_000_000
@@ -88,13 +89,13 @@ def test_frames_without_labels_are_accounted_for(tmp_path):
 def test_the_tolerance_pairs_sloppy_stamps(tmp_path):
     expected = write_bag(tmp_path / "bag", shift_ns=20_000_000)
     assert evaluate(options(tmp_path / "bag")).report.frames == 0
-    sloppy = evaluate(options(tmp_path / "bag", sync_tolerance_s=0.05)).report
+    sloppy = evaluate(options(tmp_path / "bag", sync_tolerance=0.05)).report
     assert np.array_equal(sloppy.matrix, expected)
 
 
 def test_start_and_duration_choose_frames(tmp_path):
     write_bag(tmp_path / "bag")
-    report = evaluate(options(tmp_path / "bag", start_s=5, duration_s=3)).report
+    report = evaluate(options(tmp_path / "bag", start=5, duration=3)).report
     assert report.frames == 3
     assert report.accounting["images"]["received"] == 3
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.checkpoints.options import add_options
-from deeplab_miou.text import printable
+from deeplab_miou.options.command_line import add_arguments
+from deeplab_miou.options.scoring import CheckpointOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +29,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     parser.add_argument(
         "--labels", default="", metavar="MAP", help="label map of the classes, name or file"
     )
-    add_options(parser)
+    add_arguments(parser, CheckpointOptions)
     parser.set_defaults(run=run)
 
 
@@ -73,5 +73,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{arguments.output} cannot be written: {error.strerror or error}"
         ) from error
-    sys.stdout.write(printable(checkpoints.describe(checkpoints.load(arguments.output))) + "\n")
+    sys.stdout.write(checkpoints.describe(checkpoints.load(arguments.output)) + "\n")
     return 0

@@ -24,7 +24,6 @@ from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes.evaluator.inputs import Input, Inputs
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator.settings import (
-    engine_options,
     input_options,
     make_pairer,
     make_queue,
@@ -37,11 +36,11 @@ from deeplab_miou.nodes.evaluator.status import (
 )
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.parameters.evaluator import PARAMETERS
+from deeplab_miou.options.nodes import EvaluatorOptions
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rclpy.clock import JumpHandle
     from rclpy.service import Service
@@ -58,13 +57,13 @@ _LAST_STATE_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
 
 
-class DeeplabEvaluator(ManagedNode):
+class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     """Scores a network on a live stream; all logic is in `deeplab_miou.evaluation.pipeline`."""
 
     threads = 4  # transitions, states, slow services, the rest
 
     def __init__(self) -> None:
-        super().__init__("deeplab_evaluator", PARAMETERS)
+        super().__init__("deeplab_evaluator", EvaluatorOptions)
         self._run_id = uuid.uuid4().hex
         self._reset_count = 0
         self._engine: Engine | None = None
@@ -89,7 +88,7 @@ class DeeplabEvaluator(ManagedNode):
     def configure(self) -> None:
         """Load and warm up the network, make publishers and services."""
         options = self.settings
-        self._engine = build_engine(engine_options(options))
+        self._engine = build_engine(options)
         self._pipeline = Pipeline(
             self._engine.predictor,
             self._engine.label_map,
@@ -100,19 +99,21 @@ class DeeplabEvaluator(ManagedNode):
             ),
             pairer=make_pairer(options),
             queue=make_queue(options),
-            batch_size=options["batch_size"],
-            score_at=options["score_at"],
-            on_clock_jump=ClockJump(options["on_clock_jump"]),
+            batch_size=options.batch_size,
+            score_at=options.score_at,
+            on_clock_jump=ClockJump(options.on_clock_jump),
             watched=lambda: self._outputs.wants_pictures,
             on_outcome=self._on_outcome,
         )
         self._status = EvaluatorStatus()
         self._kinds = {}
-        self._drops = DropLog({s: options[f"{s.value}_topic"] for s in Stream})
-        self._unknown_labels = UnknownLabelsLog(options["label_topic"], self._engine.label_map)
+        self._drops = DropLog(
+            {Stream.IMAGE: options.image_topic, Stream.LABEL: options.label_topic}
+        )
+        self._unknown_labels = UnknownLabelsLog(options.label_topic, self._engine.label_map)
         self._paused = False
         self._outputs = EvaluatorOutputs(
-            self, self._engine, run_id=self._run_id, is_camera=options["source"] == "network"
+            self, self._engine, run_id=self._run_id, is_camera=options.source == "network"
         )
         group = self._slow_group
         self._own_services = [
@@ -142,7 +143,7 @@ class DeeplabEvaluator(ManagedNode):
         self._paused = False
         self._start_inputs()
         self._state_timer = self.create_steady_timer(
-            self.settings["publish_period"], self._publish_state, self._state_group
+            self.settings.publish_period, self._publish_state, self._state_group
         )
         self._follow_timer = self.create_steady_timer(
             _FOLLOW_PERIOD_S, self._follow, self._slow_group
@@ -210,10 +211,10 @@ class DeeplabEvaluator(ManagedNode):
         self._outputs.wait_for_readers(_LAST_STATE_S)
         return "the frames in hand are given up and not counted"
 
-    def settings_changed(self, changes: Mapping[str, object]) -> None:
+    def settings_changed(self, settings: EvaluatorOptions) -> None:
         """Take over what can change while running."""
-        if "publish_period" in changes and self._state_timer is not None:
-            self.change_period(self._state_timer, changes["publish_period"])
+        if self._state_timer is not None:
+            self.change_period(self._state_timer, settings.publish_period)
 
     # Inputs.
 
@@ -244,7 +245,7 @@ class DeeplabEvaluator(ManagedNode):
     def _receiver(self, stream: Stream) -> object:
         pipeline, outputs = self._pipeline, self._outputs
         # Whoever has to wait for the queue must not be the one who empties it.
-        works_at_once = self._worker is None and self.settings["overflow"] == Overflow.BLOCK
+        works_at_once = self._worker is None and self.settings.overflow == Overflow.BLOCK
 
         def receive(kind: str, data: memoryview | bytes) -> None:
             self._status.arrived(stream)
@@ -267,7 +268,7 @@ class DeeplabEvaluator(ManagedNode):
             return
         inputs.follow()
         for _, source in inputs:
-            late = source.age_s > self.settings["startup_timeout"] and not source.publishers
+            late = source.age_s > self.settings.startup_timeout and not source.publishers
             if late and self._throttle.admit(source.options.topic) is not None:
                 self.get_logger().warning(source.missing())
         found = all(source.publishers for _, source in inputs)
@@ -278,7 +279,7 @@ class DeeplabEvaluator(ManagedNode):
 
     def _clock_jumped(self, _jump: object) -> None:
         self.get_logger().warning(
-            f"time jumped back: on_clock_jump is {self.settings['on_clock_jump']}"
+            f"time jumped back: on_clock_jump is {self.settings.on_clock_jump}"
         )
         self._pipeline.clock_jumped(self.get_clock().now().nanoseconds)
 
@@ -313,7 +314,7 @@ class DeeplabEvaluator(ManagedNode):
 
     def _diagnose(self) -> None:
         inputs = list(self._inputs or ())
-        late_s = self.settings["startup_timeout"]
+        late_s = self.settings.startup_timeout
         missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
         status = self._status.report(
             self._pipeline,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -20,9 +20,9 @@ from rclpy.node import Node
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.nodes.lifecycle.gate import Gate
-from deeplab_miou.nodes.parameters.all import NAMES
-from deeplab_miou.nodes.parameters.lifecycle import PARAMETERS
-from deeplab_miou.nodes.parameters.table import declare, read
+from deeplab_miou.nodes.ros.parameters import declare, read
+from deeplab_miou.options.declaration import changed, make
+from deeplab_miou.options.nodes import NAMES, LifecycleOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rclpy.service import Service
     from rclpy.timer import Timer
 
-    from deeplab_miou.nodes.parameters.table import Parameter
+Options = TypeVar("Options", bound=LifecycleOptions)
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -53,7 +53,7 @@ _TRANSITIONS = {
 }
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LifecycleNode, Generic[Options]):
     """A lifecycle node whose subclass only says what each step does.
 
     A subclass overrides `configure`, `activate`, `deactivate`, `cleanup` and `finish`, which
@@ -67,10 +67,10 @@ class ManagedNode(LifecycleNode):
 
     Args:
         name: default node name.
-        parameters: the node's table; the values are in `settings` from `configure` on.
+        options: what the node can be told; the values are in `settings` from `configure` on.
 
     Attributes:
-        settings: checked values of the parameters by name.
+        settings: checked values of the parameters; the defaults before `configure`.
         transition_group: callbacks in this group never run during a transition.
         failure: what the process ends with; None for an orderly end.
         request_stop: ends the process; whoever runs the node sets it.
@@ -80,7 +80,7 @@ class ManagedNode(LifecycleNode):
 
     threads = 2
 
-    def __init__(self, name: str, parameters: Sequence[Parameter]) -> None:
+    def __init__(self, name: str, options: type[Options]) -> None:
         Node.__init__(self, name)
         # Not LifecycleNode.__init__: it puts the transition services into the group of the
         # parameter services, which would then be mute while a network loads.
@@ -92,13 +92,13 @@ class ManagedNode(LifecycleNode):
 
         self._state_label = "unconfigured"
         self._gate = Gate()
-        self._table = (*PARAMETERS, *parameters)
-        self.settings: dict[str, object] = {}
+        self._options = options
+        self.settings = make(options, {})
         self.failure: BaseException | None = None
         self.request_stop: Callable[[], None] = lambda: None
         declare(
             self,
-            self._table,
+            options,
             elsewhere=NAMES,
             is_fixed=lambda: self.state_label != "unconfigured",
             on_change=self._change_settings,
@@ -132,8 +132,11 @@ class ManagedNode(LifecycleNode):
     def finish(self) -> None:
         """Do what is due at the end of a configured node: after `deactivate`, before `cleanup`."""
 
-    def settings_changed(self, changes: dict[str, object]) -> None:
-        """Take over parameters that were changed while configured; they are checked.
+    def settings_changed(self, settings: Options) -> None:
+        """Take over parameters that were changed while configured.
+
+        Args:
+            settings: with the changes, which are checked; `self.settings` is still without.
 
         Raises:
             DeeplabMiouError: refuses the change.
@@ -225,7 +228,7 @@ class ManagedNode(LifecycleNode):
         """Read the parameters and run `configure`."""
 
         def configure() -> None:
-            self.settings = read(self, self._table)
+            self.settings = read(self, self._options)
             self.configure()
 
         return self._pass_through("configuring", configure, undo=self.cleanup)
@@ -382,13 +385,14 @@ class ManagedNode(LifecycleNode):
                     f"the node is {self.state_label}: set the parameter again when that is over"
                 )
             try:
-                self.settings_changed(changes)
+                settings = changed(self.settings, changes)
+                self.settings_changed(settings)
             except DeeplabMiouError:
                 raise
             except Exception as error:
                 self.fail(error)
                 raise ConfigurationError(repr(error)) from error
-            self.settings = {**self.settings, **changes}
+            self.settings = settings
 
 
 def _trace(error: BaseException) -> str:

@@ -14,17 +14,17 @@ from deeplab_miou.aggregation.results import Scoring, score
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.parameters.publisher import PARAMETERS
 from deeplab_miou.nodes.publisher.inputs import PublisherInputs, resolve_topics
 from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher.status import PublisherStatus
+from deeplab_miou.options.nodes import PublisherOptions
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.live import LiveRun, save_report
 from deeplab_miou.report.table import format_interval, format_score
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rclpy.service import Service
     from rclpy.timer import Timer
@@ -36,11 +36,11 @@ _HEADLINE_PERIOD_S = 10.0
 _DOUBTS_PERIOD_S = 60.0
 
 
-class MiouPublisher(ManagedNode):
+class MiouPublisher(ManagedNode[PublisherOptions]):
     """Publishes the scores of one or more evaluators; all logic is in `aggregation`."""
 
     def __init__(self) -> None:
-        super().__init__("miou_publisher", PARAMETERS)
+        super().__init__("miou_publisher", PublisherOptions)
         self._aggregate: Aggregate | None = None
         self._status = PublisherStatus()
         self._changed = threading.Event()
@@ -60,12 +60,12 @@ class MiouPublisher(ManagedNode):
         """Start from zero; make publishers and services."""
         settings = self.settings
         self._topics()
-        if settings["report_directory"]:
-            check_directory(settings["report_directory"])
+        if settings.report_directory:
+            check_directory(settings.report_directory)
         self._aggregate = Aggregate(
-            window_frames=settings["window_frames"] or None,
-            window_seconds=settings["window_seconds"] or None,
-            block_s=settings["bootstrap_block_s"],
+            window_frames=settings.window_frames or None,
+            window_seconds=settings.window_seconds or None,
+            block_s=settings.bootstrap_block_s,
             scoring=_scoring(settings),
         )
         self._status = PublisherStatus()
@@ -85,7 +85,7 @@ class MiouPublisher(ManagedNode):
         self._inputs.open(*self._topics())
         self._changed.set()
         self._result_timer = self.create_steady_timer(
-            self.settings["publish_period"], self._publish, self.transition_group
+            self.settings.publish_period, self._publish, self.transition_group
         )
         self._running_timers = [
             self._result_timer,
@@ -118,7 +118,7 @@ class MiouPublisher(ManagedNode):
         if totals.frames:
             self.get_logger().info(self._headline())
             self._log_doubts(totals)
-        if not self.settings["save_report_on_shutdown"] or not self.settings["report_directory"]:
+        if not self.settings.save_report_on_shutdown or not self.settings.report_directory:
             return
         if totals.class_names:
             self.get_logger().info(self._write_report())
@@ -131,19 +131,19 @@ class MiouPublisher(ManagedNode):
             self.count_publishers(topic) for topic in self._topics()[0]
         )
 
-    def settings_changed(self, changes: Mapping[str, object]) -> None:
+    def settings_changed(self, settings: PublisherOptions) -> None:
         """Take over what can change while running."""
-        if changes.get("report_directory"):
-            check_directory(changes["report_directory"])
+        if settings.report_directory not in ("", self.settings.report_directory):
+            check_directory(settings.report_directory)
         if self._aggregate is not None:
-            self._aggregate.set_scoring(_scoring({**self.settings, **changes}))
+            self._aggregate.set_scoring(_scoring(settings))
             self._changed.set()
-        if "publish_period" in changes and self._result_timer is not None:
-            self.change_period(self._result_timer, changes["publish_period"])
+        if self._result_timer is not None:
+            self.change_period(self._result_timer, settings.publish_period)
 
     def _topics(self) -> tuple[list[str], list[str]]:
         settings = self.settings
-        return resolve_topics(self, settings["confusion_topics"], settings["frame_topics"])
+        return resolve_topics(self, settings.confusion_topics, settings.frame_topics)
 
     # Timers.
 
@@ -156,7 +156,7 @@ class MiouPublisher(ManagedNode):
 
     def _diagnose(self) -> None:
         now_s = time.monotonic()
-        silence = self._inputs.silence(self.settings["startup_timeout"])
+        silence = self._inputs.silence(self.settings.startup_timeout)
         totals = self._aggregate.totals(now_s)
         status = self._status.report(
             totals,
@@ -204,7 +204,7 @@ class MiouPublisher(ManagedNode):
 
     def _write_report(self) -> str:
         """Write the report and say where."""
-        directory = self.settings["report_directory"]
+        directory = self.settings.report_directory
         if not directory:
             raise ConfigurationError("no report: parameter report_directory is not set")
         aggregate, now_s = self._aggregate, time.monotonic()
@@ -221,8 +221,8 @@ class MiouPublisher(ManagedNode):
         return f"report written to {path}"
 
 
-def _scoring(settings: Mapping[str, object]) -> Scoring:
-    return Scoring(settings["absent_classes"], tuple(settings["class_weights"]))
+def _scoring(settings: PublisherOptions) -> Scoring:
+    return Scoring(settings.absent_classes, settings.class_weights)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -19,17 +19,14 @@ from rosgraph_msgs.msg import Clock
 
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import BagError, ConfigurationError
-from deeplab_miou.nodes.parameters.all import NAMES
-from deeplab_miou.nodes.parameters.replayer import (
+from deeplab_miou.nodes.replayer.command import (
     EXIT_DAMAGED,
     EXIT_INTERRUPTED,
     EXIT_LOSS,
     EXIT_OK,
     EXIT_USAGE,
-    PARAMETERS,
     parser,
 )
-from deeplab_miou.nodes.parameters.table import declare, read
 from deeplab_miou.nodes.replayer.evaluators import EvaluatorLinks
 from deeplab_miou.nodes.replayer.graph import LinkError
 from deeplab_miou.nodes.replayer.interrupts import Interrupts
@@ -39,9 +36,10 @@ from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.nodes.ros.node_names import qualified
+from deeplab_miou.nodes.ros.parameters import declare, read
+from deeplab_miou.options.nodes import NAMES, ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
-from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,39 +65,39 @@ class BagReplayer(Node):
     def __init__(self, bag: str | None, interrupts: Interrupts) -> None:
         given = [] if bag is None else [RosParameter("bag", RosParameter.Type.STRING, bag)]
         super().__init__("bag_replayer", parameter_overrides=given)
-        declare(self, PARAMETERS, elsewhere=NAMES)
-        self._settings = read(self, PARAMETERS)
-        if not self._settings["bag"]:
+        declare(self, ReplayerOptions, elsewhere=NAMES)
+        self._settings = read(self, ReplayerOptions)
+        if not self._settings.bag:
             raise ConfigurationError("no bag to play: name one, or set the parameter bag")
         self._played_s = 0.0
         self._damage = ""
-        clock_rate = self._settings["clock_rate"]
+        clock_rate = self._settings.clock_rate
         self._player = Player(
             self.create_publisher(Clock, _CLOCK, LEAST_DEPTH) if clock_rate else None,
             clock_rate=clock_rate,
-            rate=self._settings["rate"],
+            rate=self._settings.rate,
             held_back=interrupts.held_back,
         )
         self._links: EvaluatorLinks | None = None
-        if self._settings["paced"]:
-            names = [qualified(self.get_namespace(), name) for name in self._settings["evaluators"]]
+        if self._settings.paced:
+            names = [qualified(self.get_namespace(), name) for name in self._settings.evaluators]
             if not names:
                 raise ConfigurationError("a paced replay needs evaluators, the parameter is empty")
             self._links = EvaluatorLinks(
                 self,
                 names,
-                in_flight=self._settings["in_flight"],
-                stall_timeout_s=self._settings["stall_timeout"],
+                in_flight=self._settings.in_flight,
+                stall_timeout_s=self._settings.stall_timeout,
             )
         self._publisher: PublisherLink | None = None
-        if self._settings["publisher"]:
-            name = qualified(self.get_namespace(), self._settings["publisher"])
+        if self._settings.publisher:
+            name = qualified(self.get_namespace(), self._settings.publisher)
             self._publisher = PublisherLink(self, name)
 
     @property
     def loops(self) -> bool:
         """Whether only an interruption ends the replay."""
-        return bool(self._settings["loop"])
+        return self._settings.loop
 
     def play(self) -> int:
         """Play the bag as the parameters say, and see to it that all of it was counted.
@@ -113,11 +111,11 @@ class BagReplayer(Node):
             LinkError: a node that is needed is not there or fails.
             StallError: an evaluator does not get on.
         """
-        path = Path(self._settings["bag"])
+        path = Path(self._settings.bag)
         if not path.exists():
             raise ConfigurationError(f"bag {str(path)!r} does not exist")
         with BagReader(path) as reader:
-            section = reader.section(self._settings["start"], self._settings["duration"] or None)
+            section = reader.section(self._settings.start, self._settings.duration or None)
             self._advertise(reader)
             self._wait_for_audience()
             began_s = time.monotonic()
@@ -155,34 +153,34 @@ class BagReplayer(Node):
 
     def _advertise(self, reader: BagReader) -> None:
         """Offer what is to be played; the clock that we publish ourselves is not."""
-        chosen = self._settings["topics"] or list(reader.topics)
+        chosen = self._settings.topics or list(reader.topics)
         playable, left_out = playable_topics(reader, chosen)
         if left_out:
             problem = f"message types that are not installed: {', '.join(left_out)}"
-            if self._settings["topics"]:
+            if self._settings.topics:
                 raise ConfigurationError(f"topics cannot be played, {problem}")
             self.get_logger().warning(f"{len(left_out)} topic(s) are not played, {problem}")
-        if self._settings["clock_rate"]:
+        if self._settings.clock_rate:
             playable.pop(_CLOCK, None)
         if not any(reader.topics[topic].count for topic in playable):
             raise ConfigurationError(
                 f"bag {str(reader.path)!r} holds no message that can be played"
             )
-        paced, depth = self._links is not None, self._settings["in_flight"]
+        paced, depth = self._links is not None, self._settings.in_flight
         for topic, kind in playable.items():
             recorded = reader.topics[topic].qos
             publisher = offer(self, topic, kind, recorded, paced=paced, depth=depth)
             self._player.offers[topic] = publisher
 
     def _wait_for_audience(self) -> None:
-        timeout_s = self._settings["startup_timeout"]
+        timeout_s = self._settings.startup_timeout
         deadline_s = time.monotonic() + timeout_s
         if self._links is not None:
             self._player.flow = self._links.connect(self._player.offers, timeout_s)
         if self._publisher is not None:
             evaluators = self._links.names if self._links is not None else ()
             self._publisher.connect(evaluators, max(0.0, deadline_s - time.monotonic()))
-        for topic in self._settings["wait_for_subscribers"]:
+        for topic in self._settings.wait_for_subscribers:
             if topic not in self._player.offers:
                 raise ConfigurationError(
                     f"parameter wait_for_subscribers has {topic!r}, expected topics that are "
@@ -192,12 +190,12 @@ class BagReplayer(Node):
                 if time.monotonic() >= deadline_s:
                     raise LinkError(f"nobody subscribes to {topic} after {timeout_s:g} s")
                 time.sleep(_POLL_S)
-        if self._player.flow is not None or self._settings["wait_for_subscribers"]:
+        if self._player.flow is not None or self._settings.wait_for_subscribers:
             time.sleep(_SETTLE_S)
 
     def _play_section(self, reader: BagReader, start_ns: int, stop_ns: int) -> None:
         span_s = (stop_ns - start_ns) / _NS
-        show = self._settings["progress"]
+        show = self._settings.progress
         with ReplayProgress(span_s, self.get_logger().info, shown=show) as progress:
             while True:
                 try:
@@ -218,7 +216,7 @@ class BagReplayer(Node):
         """Have the report saved once it is complete; return what is said of it, if anything."""
         if self._publisher is None:
             return []
-        timeout_s = self._settings["stall_timeout"]
+        timeout_s = self._settings.stall_timeout
         if self._player.flow is not None:
             self._publisher.wait_for(self._player.flow.done(), timeout_s)
         return [self._publisher.save_report(timeout_s)]
@@ -240,7 +238,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
-        sys.stderr.write(f"bag_replayer: {printable(str(error))}\n")
+        sys.stderr.write(f"bag_replayer: {' '.join(str(error).split())}\n")
         rclpy.try_shutdown()
         return EXIT_USAGE
     failures: list[BaseException] = []

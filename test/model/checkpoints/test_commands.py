@@ -8,11 +8,12 @@ import torch
 
 from deeplab_miou import cli
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.evaluation.engine import EngineOptions, build_engine
+from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus
+from deeplab_miou.options.scoring import EngineOptions
 
 SMALL = Architecture(num_classes=3, width=0.35, aspp_width=8, low_width=8, decoder_width=8)
 CLASSES = {"name": "three", "classes": [{"name": name} for name in ("road", "car", "sky")]}

@@ -132,8 +132,8 @@ def test_bad_overrides_wait_for_configure(make, capfd):
         (result,) = node.set_parameters([RosParameter(name, value=value)])
         assert result.successful, result.reason
     assert node.trigger_configure() == SUCCESS
-    assert node.settings["path"] == "y"
-    assert node.settings["weights"] == []
+    assert node.settings.path == "y"
+    assert node.settings.weights == ()
 
 
 def test_a_parameter_of_another_node_of_ours_is_no_mistake(make, tmp_path, capfd):
@@ -164,8 +164,8 @@ def test_changes_while_configured(make):
         assert result.successful == (not reason)
         assert reason in result.reason
     assert node.steps == ["configure", "changed {'level': 3}"]
-    assert node.settings["level"] == 3
-    assert node.settings["path"] == "x"
+    assert node.settings.level == 3
+    assert node.settings.path == "x"
 
 
 def test_refused_change_keeps_the_old_value(make):
@@ -173,7 +173,7 @@ def test_refused_change_keeps_the_old_value(make):
     node.trigger_configure()
     (result,) = node.set_parameters([RosParameter("level", value=3)])
     assert result.reason == "three is unlucky"
-    assert node.settings["level"] == 1
+    assert node.settings.level == 1
     assert node.get_parameter("level").value == 1
 
 
@@ -265,4 +265,4 @@ def test_parameters_are_not_changed_in_a_transition(make):
     node.trigger_configure()
     node.trigger_activate()
     assert reasons == ["the node is activating: set the parameter again when that is over"]
-    assert node.settings["level"] == 1
+    assert node.settings.level == 1

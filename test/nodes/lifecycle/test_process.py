@@ -98,11 +98,12 @@ SLOW = """
 import sys, time
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
+from deeplab_miou.options.nodes import LifecycleOptions
 
 class Slow(ManagedNode):
 {body}
 {setup}
-sys.exit(process.run(lambda: Slow("slow", ())))
+sys.exit(process.run(lambda: Slow("slow", LifecycleOptions)))
 """
 
 

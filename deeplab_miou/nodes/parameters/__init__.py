@@ -1,1 +1,0 @@
-"""Parameters: one table a node, declared, checked and documented alike."""

@@ -1,0 +1,237 @@
+"""Options of our nodes, which are ROS parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deeplab_miou.options.declaration import option, options_of
+from deeplab_miou.options.scoring import EngineOptions, PairingOptions, ScoreOptions, TopicOptions
+
+_LONGEST_S = 1e6
+_Reliability = Literal["auto", "reliable", "best_effort"]
+_Durability = Literal["auto", "volatile", "transient_local"]
+
+
+@dataclass(frozen=True)
+class LifecycleOptions:
+    """How the node starts."""
+
+    autostart: bool = option(
+        default=True, text="configure and activate without a lifecycle manager"
+    )
+    autostart_exit_on_failure: bool = option(
+        default=False,
+        text="end the process when autostart fails, instead of staying up unconfigured",
+    )
+
+
+@dataclass(frozen=True)
+class LivePairingOptions(PairingOptions):
+    """What is kept while it waits for its partner or for the network."""
+
+    hold_frames: int = option(
+        300,
+        "images, and as many labels, that wait for their partner; then the oldest is given up",
+        minimum=1,
+        maximum=100_000,
+    )
+    hold_mebibytes: int = option(
+        512,
+        "memory of all that waits for a partner; then the oldest is given up",
+        minimum=1,
+        maximum=1_048_576,
+    )
+    queue_size: int = option(8, "pairs that wait for the network", minimum=1, maximum=10_000)
+    overflow: Literal["drop_oldest", "drop_newest", "block"] = option(
+        "drop_oldest",
+        "what happens to a pair when the queue is full; block is for paced replays only",
+    )
+    batch_size: int = option(1, "most pairs that the network takes at once", minimum=1, maximum=256)
+    on_clock_jump: Literal["continue", "reset"] = option(
+        "continue", "when time jumps back: go on counting, or start a new run"
+    )
+    clock_jump_threshold: float = option(
+        10.0,
+        "stamps further back than this mean that time jumped back (a bag that loops), s",
+        minimum=0.1,
+        maximum=86_400.0,
+        form="S",
+    )
+
+
+@dataclass(frozen=True)
+class QosOptions:
+    """Quality of service of the subscriptions; auto takes what is offered."""
+
+    image_reliability: _Reliability = option("auto", "reliability of the image subscription")
+    image_durability: _Durability = option("auto", "durability of the image subscription")
+    label_reliability: _Reliability = option("auto", "reliability of the label subscription")
+    label_durability: _Durability = option("auto", "durability of the label subscription")
+    input_depth: int = option(
+        50,
+        "messages of each input that the middleware keeps for the node",
+        minimum=1,
+        maximum=10_000,
+    )
+
+
+# Bases are listed in reverse: fields of the last come first.
+@dataclass(frozen=True)
+class EvaluatorOptions(
+    QosOptions, LivePairingOptions, EngineOptions, TopicOptions, LifecycleOptions
+):
+    """What is told to people and to other nodes."""
+
+    startup_timeout: float = option(
+        10.0,
+        "seconds without a publisher on an input after which the node warns",
+        minimum=0.1,
+        maximum=86_400.0,
+        live=True,
+    )
+    publish_period: float = option(
+        0.2,
+        "~/confusion is published when it changes, at most this often, s",
+        minimum=0.01,
+        maximum=3600.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
+class EvaluatorTopicsOptions:
+    """Evaluators to add up."""
+
+    confusion_topics: tuple[str, ...] = option(
+        ("/deeplab_evaluator/confusion",),
+        "topics of the evaluators' cumulative states (ConfusionMatrix)",
+    )
+    frame_topics: tuple[str, ...] = option(
+        (),
+        "topics of the evaluators' frame outcomes (FrameScore), for window and intervals",
+        unset="next to each confusion topic, named frame",
+        example=("/deeplab_evaluator/frame",),
+    )
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """What ~/window looks back on."""
+
+    window_frames: int = option(
+        100, "frames in the window; 0: no limit by frames", minimum=0, maximum=100_000
+    )
+    window_seconds: float = option(
+        0.0,
+        "length of the window in seconds of stamps; 0: no limit by time",
+        minimum=0.0,
+        maximum=86_400.0,
+    )
+
+
+@dataclass(frozen=True)
+class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, LifecycleOptions):
+    """What is published and written."""
+
+    publish_period: float = option(
+        0.5,
+        "results are published when they change, at most this often, s",
+        minimum=0.02,
+        maximum=3600.0,
+        live=True,
+    )
+    report_directory: str = option(
+        "", "folder that report.json is written to, made if need be", live=True, unset="no report"
+    )
+    save_report_on_shutdown: bool = option(
+        default=True,
+        text="write the report when the node ends, if report_directory is set",
+        live=True,
+    )
+    startup_timeout: float = option(
+        10.0,
+        "warn when no evaluator has been heard for so long after activation, s",
+        minimum=0.1,
+        maximum=3600.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
+class ReplayerOptions:
+    """What is played, and how."""
+
+    bag: str = option("", "rosbag2 to play: a folder, or an .mcap or .db3 file")
+    topics: tuple[str, ...] = option(
+        (), "topics to play", unset="all whose message type is installed", example=("/a", "/b")
+    )
+    paced: bool = option(
+        default=False,
+        text="send as fast as the evaluators score and lose nothing; rate is then unused",
+    )
+    rate: float = option(
+        1.0,
+        "recorded seconds to play in one second, unless paced",
+        minimum=0.001,
+        maximum=1000.0,
+    )
+    start: float = option(
+        0.0, "seconds after the bag's first message to start at", minimum=0, maximum=_LONGEST_S
+    )
+    duration: float = option(
+        0.0,
+        "recorded seconds to play from start on",
+        minimum=0,
+        maximum=_LONGEST_S,
+        unset="to the end",
+    )
+    loop: bool = option(default=False, text="begin again at the end, until interrupted")
+    clock_rate: float = option(
+        40.0,
+        "messages on /clock in a second: a recorded one if paced, else a real one; 0 for no /clock",
+        minimum=0,
+        maximum=10_000,
+    )
+    evaluators: tuple[str, ...] = option(
+        ("/deeplab_evaluator",), "nodes that a paced replay is paced by"
+    )
+    in_flight: int = option(
+        8,
+        "if paced, the most messages on their way to an evaluator and pairs queued or in work in "
+        "it; at most its queue_size and input_depth",
+        minimum=1,
+        maximum=1000,
+    )
+    publisher: str = option("", "miou_publisher to save its report at the end", unset="none")
+    startup_timeout: float = option(
+        60.0,
+        "seconds to wait for evaluators, publisher and subscribers before the first message",
+        minimum=0,
+        maximum=_LONGEST_S,
+    )
+    stall_timeout: float = option(
+        60.0,
+        "seconds without any progress after which a paced replay gives up",
+        minimum=0.1,
+        maximum=_LONGEST_S,
+    )
+    wait_for_subscribers: tuple[str, ...] = option(
+        (),
+        "topics that must have a subscriber before the first message",
+        unset="none",
+        example=("/a",),
+    )
+    progress: bool = option(
+        default=True,
+        text="show progress on stderr: a bar on a terminal, else a line every 10 s",
+    )
+
+
+# By the node's default name.
+NODES: dict[str, type] = {
+    "deeplab_evaluator": EvaluatorOptions,
+    "miou_publisher": PublisherOptions,
+    "bag_replayer": ReplayerOptions,
+}
+NAMES = frozenset(each.name for declared in NODES.values() for each in options_of(declared))

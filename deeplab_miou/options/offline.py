@@ -1,0 +1,45 @@
+"""Options of ``deeplab-miou evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deeplab_miou.options.declaration import option
+from deeplab_miou.options.scoring import EngineOptions, PairingOptions, ScoreOptions, TopicOptions
+
+
+@dataclass(frozen=True)
+class SectionOptions:
+    """Which part of the bag is scored."""
+
+    start: float = option(
+        0.0, "begin with images stamped this many seconds after the first", minimum=0.0, form="S"
+    )
+    duration: float = option(
+        0.0, "seconds to evaluate, by the images' stamps", minimum=0.0, unset="all", form="S"
+    )
+
+
+@dataclass(frozen=True)
+class OfflineOptions(SectionOptions, ScoreOptions, PairingOptions, TopicOptions):
+    """What to evaluate, and how.
+
+    Attributes:
+        bag: folder or file.
+        engine: label map and where predictions come from.
+        prediction_topic: predictions in the bag, in place of the network; empty for the network.
+    """
+
+    bag: str = ""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    prediction_topic: str = ""
+
+    @property
+    def input_topic(self) -> str:
+        """The topic that is paired with the labels."""
+        return self.prediction_topic or self.image_topic
+
+    @property
+    def topics(self) -> tuple[str, str]:
+        """What is read of the bag."""
+        return self.input_topic, self.label_topic
