@@ -1,20 +1,26 @@
 """Pair images and labels by stamp, in bounded memory, with every message accounted for.
 
-The reference is ``message_filters``: every pair that its ``TimeSynchronizer`` (tolerance 0) or
-``ApproximateTimeSynchronizer`` would emit for two topics is emitted here too. Unlike there, what is
-not paired comes back with a reason, a stamp is paired once, and no lock is held while a pair is
-processed. When time goes back, each stream's messages pair with those of the same era of the other,
-however far one is behind the other.
+The pairs are those of `deeplab_miou.evaluation.matching`: they depend on the stamps, not on the
+order of arrival. Equal stamps are paired at once. With a tolerance other pairs wait until both
+streams have come so far that nothing nearer is to be expected, or until a message has to go. What
+is not paired comes back with a reason, and no lock is held while a pair is processed. When time
+goes back, each stream's messages pair with those of the same era of the other, however far one is
+behind the other.
 """
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.evaluation.matching import match
 from deeplab_miou.evaluation.stamp_eras import StampEras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 # Era and stamp.
@@ -49,7 +55,7 @@ class Decision(Generic[T]):
     """What one call decided.
 
     Attributes:
-        pairs: pairs found, at most one for an added message.
+        pairs: pairs found.
         drops: messages given up.
         jumped: time went back; told once an era, by the stream that is the first to do so.
     """
@@ -65,15 +71,27 @@ class _Held(Generic[T]):
     size: int
     # It came while the other stream was in a later era: it may be of that one.
     is_doubtful: bool
+    # Its stamp lies so far back that it may be the first of an era that is about to begin.
+    is_late: bool
 
 
 class _Buffer(Generic[T]):
     """One stream: the messages that wait, and the stamps of the present era that ended."""
 
-    def __init__(self, jump_threshold_ns: int) -> None:
-        self.eras = StampEras(jump_threshold_ns)
+    def __init__(self, eras: StampEras) -> None:
+        self.eras = eras
         self.held: dict[_Key, _Held[T]] = {}
+        # The keys of `held`, ascending.
+        self.order: list[_Key] = []
         self.ended: dict[int, None] = {}
+
+    def hold(self, key: _Key, held: _Held[T]) -> None:
+        self.held[key] = held
+        insort(self.order, key)
+
+    def pop(self, key: _Key) -> _Held[T]:
+        del self.order[bisect_left(self.order, key)]
+        return self.held.pop(key)
 
     def end(self, era: int, stamp_ns: int) -> None:
         if era == self.eras.number:
@@ -82,19 +100,43 @@ class _Buffer(Generic[T]):
                 del self.ended[next(iter(self.ended))]
 
     def observe(self, stamp_ns: int, *, is_behind: bool) -> bool:
-        is_repeated = stamp_ns in self.ended or (self.eras.number, stamp_ns) in self.held
+        before = self.eras.number
+        is_repeated = stamp_ns in self.ended or (before, stamp_ns) in self.held
         begins = self.eras.observe(stamp_ns, is_repeated=is_repeated, is_behind=is_behind)
         if begins:
             self.ended.clear()
+            self._move([key for key in self._of(before) if self.held[key].is_late])
         return begins
 
     def catch_up(self, era: int) -> None:
         """Move to a later era that the stamps did not tell of, with what came since it began."""
         before = self.eras.number
         self.eras.catch_up(era)
-        for key in [key for key, held in self.held.items() if held.is_doubtful]:
-            if key[0] == before:
-                self.held[era, key[1]] = self.held.pop(key)
+        held = self.held
+        self._move([key for key in self._of(before) if held[key].is_doubtful or held[key].is_late])
+
+    def nearest(self, era: int, stamp_ns: int, tolerance_ns: int) -> int | None:
+        """Return the stamp nearest to one, of two equally near the earlier; None if none is."""
+        place = bisect_left(self.order, (era, stamp_ns))
+        near = [
+            found
+            for held_era, found in self.order[max(place - 1, 0) : place + 1]
+            if held_era == era and abs(found - stamp_ns) <= tolerance_ns
+        ]
+        return min(near, key=lambda found: (abs(found - stamp_ns), found), default=None)
+
+    def stamps(self, era: int) -> list[int]:
+        """Return the stamps of an era that wait, ascending."""
+        return [stamp for _, stamp in self._of(era)]
+
+    def _of(self, era: int) -> list[_Key]:
+        first, last = (bisect_left(self.order, (each,)) for each in (era, era + 1))
+        return self.order[first:last]
+
+    def _move(self, keys: list[_Key]) -> None:
+        """Take messages into the present era."""
+        for key in keys:
+            self.hold((self.eras.number, key[1]), self.pop(key))
 
 
 class Pairer(Generic[T]):
@@ -102,11 +144,10 @@ class Pairer(Generic[T]):
 
     Args:
         tolerance_ns: greatest difference of the two stamps of a pair; 0 pairs equal stamps only.
-            With a tolerance the nearest waiting partner is taken, of two equally near the earlier.
         max_frames: messages held for each stream; beyond it the oldest stamp is given up.
         max_bytes: payload held in both streams together; likewise.
-        jump_threshold_ns: a stamp further than this behind the newest of its stream means that
-            time went back (a bag that loops, a simulator that starts again).
+        jump_threshold_ns: an image whose stamp is further than this behind the newest one means
+            that time went back (a bag that loops, a simulator that starts again).
     """
 
     def __init__(
@@ -128,15 +169,16 @@ class Pairer(Generic[T]):
     def observe(self, stream: Stream, stamp_ns: int) -> Decision[T]:
         """Look at the stamp of a message that is about to be added: did time go back?
 
-        What waits for a partner of an era that both streams have left is given up.
+        What waits for a partner of an era that both streams have left is paired or given up.
         """
         with self._lock:
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
             is_behind = own.eras.number < other.eras.number
             if not own.observe(stamp_ns, is_behind=is_behind):
                 return Decision()
-            jumped = own.eras.number > other.eras.number
-            return Decision(drops=self._drop_past(), jumped=jumped)
+            decision: Decision[T] = Decision(jumped=own.eras.number > other.eras.number)
+            self._end_past(decision)
+            return decision
 
     def add(self, stream: Stream, stamp_ns: int, item: T, size: int) -> Decision[T]:
         """Add one message and return what that decides; call `observe` with its stamp before.
@@ -159,32 +201,27 @@ class Pairer(Generic[T]):
             if (era, stamp_ns) in own.held:
                 replaced = self._pop(stream, (era, stamp_ns))
                 decision.drops.append(Drop(stream, replaced, Reason.DUPLICATE_STAMP))
-            partner = self._partner(stream, stamp_ns)
-            if partner is None:
-                is_doubtful = era < other.eras.number
-                own.held[era, stamp_ns] = _Held(item, size, is_doubtful)
-                self._bytes += size
-                self._evict(stream, decision.drops)
-                return decision
-            paired = self._pop(_OTHER[stream], partner)
-            for buffer in (own, other):
-                if buffer.eras.number < max(era, partner[0]):
-                    buffer.catch_up(max(era, partner[0]))
-                    decision.drops.extend(self._drop_past())
-            own.end(max(era, partner[0]), stamp_ns)
-            other.end(max(era, partner[0]), partner[1])
-            is_image = stream is Stream.IMAGE
-            decision.pairs.append(Pair(item, paired) if is_image else Pair(paired, item))
+            held = _Held(item, size, era < other.eras.number, own.eras.is_late(stamp_ns))
+            own.hold((era, stamp_ns), held)
+            self._bytes += size
+            partner = self._partner_at_once(stream, stamp_ns)
+            if partner is not None:
+                self._pair(stream, (era, stamp_ns), partner, decision)
+            elif self._tolerance_ns:
+                self._pair_decided(era, decision)
+            self._evict(stream, decision)
             return decision
 
     def flush(self) -> Decision[T]:
-        """Give up everything that waits as unmatched: nothing more is coming."""
+        """Pair what is near enough and give up everything else: nothing more is coming."""
         with self._lock:
-            drops: list[Drop[T]] = []
+            decision: Decision[T] = Decision()
+            for era in self._eras_held():
+                self._pair_all(era, decision)
             for stream, buffer in self._buffers.items():
                 while buffer.held:
-                    self._give_up(stream, drops)
-            return Decision(drops=drops)
+                    self._give_up(stream, decision)
+            return decision
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time: stamps are expected to follow."""
@@ -210,61 +247,116 @@ class Pairer(Generic[T]):
             return self._bytes
 
     def _make_buffers(self) -> dict[Stream, _Buffer[T]]:
-        return {stream: _Buffer(self._jump_threshold_ns) for stream in Stream}
+        return {
+            # Labels may be late for reasons of their own; images are not.
+            stream: _Buffer(StampEras(self._jump_threshold_ns, may_be_late=stream is Stream.LABEL))
+            for stream in Stream
+        }
 
-    def _partner(self, stream: Stream, stamp_ns: int) -> _Key | None:
-        """Find the partner of a new message among what waits in the other stream.
+    def _partner_at_once(self, stream: Stream, stamp_ns: int) -> _Key | None:
+        """Find the partner of a new message that need not wait for anything.
 
-        It is of the same era. Only where there is none may one of the two streams have gone back
-        without its stamps telling: because it had shown nothing later before.
+        In its era that is the one with its stamp. Only where none is near may one of the two
+        streams have gone back without its stamps telling: because it had shown nothing later
+        before.
         """
-        own, other = self._buffers[stream].eras.number, self._buffers[_OTHER[stream]].eras.number
-        held = self._buffers[_OTHER[stream]].held
-        partner = self._nearest(held, own, stamp_ns)
-        if partner is None and own < other:
-            return self._nearest(held, other, stamp_ns)
-        if partner is None and own > other:
-            doubtful = {key: entry for key, entry in held.items() if entry.is_doubtful}
-            return self._nearest(doubtful, other, stamp_ns)
-        return partner
-
-    def _nearest(self, held: dict[_Key, _Held[T]], era: int, stamp_ns: int) -> _Key | None:
-        if (era, stamp_ns) in held:
-            return era, stamp_ns
-        if not self._tolerance_ns:
+        own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
+        here, there = own.eras.number, other.eras.number
+        if (here, stamp_ns) in other.held:
+            return here, stamp_ns
+        if here == there or other.nearest(here, stamp_ns, self._tolerance_ns) is not None:
             return None
-        near = [
-            key for key in held if key[0] == era and abs(key[1] - stamp_ns) <= self._tolerance_ns
-        ]
-        return min(near, key=lambda key: (abs(key[1] - stamp_ns), key), default=None)
+        found = other.nearest(there, stamp_ns, self._tolerance_ns)
+        if found is None:
+            return None
+        held = other.held[there, found]
+        return (there, found) if here < there or held.is_doubtful or held.is_late else None
+
+    def _pair(self, stream: Stream, key: _Key, partner: _Key, decision: Decision[T]) -> None:
+        """Pair a message with one of the other stream, which may lie in another era."""
+        item, paired = self._pop(stream, key), self._pop(_OTHER[stream], partner)
+        era = max(key[0], partner[0])
+        for buffer in self._buffers.values():
+            if buffer.eras.number < era:
+                buffer.catch_up(era)
+                self._end_past(decision)
+        self._buffers[stream].end(era, key[1])
+        self._buffers[_OTHER[stream]].end(era, partner[1])
+        decision.pairs.append(Pair(item, paired) if stream is Stream.IMAGE else Pair(paired, item))
+
+    def _pair_decided(self, era: int, decision: Decision[T]) -> None:
+        """Pair what is nearest to each other and cannot find anything nearer any more."""
+        while pairs := list(self._decided(era)):
+            for image_ns, label_ns in pairs:
+                self._pair(Stream.IMAGE, (era, image_ns), (era, label_ns), decision)
+
+    def _decided(self, era: int) -> Iterator[tuple[int, int]]:
+        images, labels = self._buffers[Stream.IMAGE], self._buffers[Stream.LABEL]
+        few, many = sorted((images, labels), key=lambda buffer: len(buffer.order))
+        for stamp_ns in few.stamps(era):
+            found = many.nearest(era, stamp_ns, self._tolerance_ns)
+            if found is None or few.nearest(era, found, self._tolerance_ns) != stamp_ns:
+                continue
+            image_ns, label_ns = (stamp_ns, found) if few is images else (found, stamp_ns)
+            distance = abs(image_ns - label_ns)
+            if labels.eras.has_passed(era, image_ns + distance) and images.eras.has_passed(
+                era, label_ns + distance
+            ):
+                yield image_ns, label_ns
+
+    def _pair_all(self, era: int, decision: Decision[T]) -> None:
+        """Pair what waits as if nothing more came."""
+        if not self._tolerance_ns:
+            return
+        images, labels = (self._buffers[stream].stamps(era) for stream in Stream)
+        for image_ns, label_ns in match(images, labels, self._tolerance_ns):
+            self._pair(Stream.IMAGE, (era, image_ns), (era, label_ns), decision)
+
+    def _eras_held(self) -> list[int]:
+        return sorted({era for buffer in self._buffers.values() for era, _ in buffer.order})
 
     def _pop(self, stream: Stream, key: _Key) -> T:
-        held = self._buffers[stream].held.pop(key)
+        held = self._buffers[stream].pop(key)
         self._bytes -= held.size
         return held.item
 
-    def _evict(self, stream: Stream, drops: list[Drop[T]]) -> None:
+    def _evict(self, stream: Stream, decision: Decision[T]) -> None:
         if len(self._buffers[stream].held) > self._max_frames:
-            self._give_up(stream, drops)
+            self._end_oldest(stream, decision)
         # One message may be larger than the bound: it is held alone rather than never paired.
         while (
             self._bytes > self._max_bytes and sum(len(b.held) for b in self._buffers.values()) > 1
         ):
             oldest = min(
                 (stream for stream in Stream if self._buffers[stream].held),
-                key=lambda stream: min(self._buffers[stream].held),
+                key=lambda stream: self._buffers[stream].order[0],
             )
-            self._give_up(oldest, drops)
+            self._end_oldest(oldest, decision)
 
-    def _give_up(self, stream: Stream, drops: list[Drop[T]]) -> None:
-        item = self._pop(stream, min(self._buffers[stream].held))
-        drops.append(Drop(stream, item, _UNMATCHED[stream]))
+    def _end_oldest(self, stream: Stream, decision: Decision[T]) -> None:
+        """Pair the oldest message as if nothing more came, or give it up."""
+        era, stamp_ns = self._buffers[stream].order[0]
+        other = self._buffers[_OTHER[stream]]
+        if self._tolerance_ns and other.nearest(era, stamp_ns, self._tolerance_ns) is not None:
+            images, labels = (self._buffers[each].stamps(era) for each in Stream)
+            place = int(stream is Stream.LABEL)
+            for pair in match(images, labels, self._tolerance_ns):
+                if pair[place] == stamp_ns:
+                    self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), decision)
+                    return
+        self._give_up(stream, decision)
 
-    def _drop_past(self) -> list[Drop[T]]:
+    def _give_up(self, stream: Stream, decision: Decision[T]) -> None:
+        item = self._pop(stream, self._buffers[stream].order[0])
+        decision.drops.append(Drop(stream, item, _UNMATCHED[stream]))
+
+    def _end_past(self, decision: Decision[T]) -> None:
+        """Pair or give up what waits in eras that both streams have left."""
         present = min(buffer.eras.number for buffer in self._buffers.values())
-        return [
-            Drop(stream, self._pop(stream, key), Reason.CLOCK_JUMP)
-            for stream, buffer in self._buffers.items()
-            for key in sorted(buffer.held)
-            if key[0] < present
-        ]
+        for era in self._eras_held():
+            if era < present:
+                self._pair_all(era, decision)
+        for stream, buffer in self._buffers.items():
+            while buffer.order and buffer.order[0][0] < present:
+                item = self._pop(stream, buffer.order[0])
+                decision.drops.append(Drop(stream, item, Reason.CLOCK_JUMP))

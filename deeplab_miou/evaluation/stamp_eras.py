@@ -16,20 +16,26 @@ CLOCK_MARGIN_NS = 500_000_000
 class StampEras:
     """Numbers the eras of a stream; within one, stamps go forward but for some reordering.
 
-    One stamp that was never set (0), or that lies in the far future and is followed by one that
-    goes on from before, begins no era.
+    A stamp that comes again, the clock, or the other stream tells of a new era. One stamp that was
+    never set (0), or that lies in the far future and is followed by one that goes on from before,
+    begins none. Nor does a stamp that was not there before in a stream that may be late: labels
+    of a service that answers seconds later, in any order, are no clock that went back.
 
     Args:
         jump_threshold_ns: a stamp further than this behind the newest begins an era even if
-            neither the clock nor a repeated stamp says so.
+            neither the clock nor a repeated stamp says so, unless the stream may be late.
+        may_be_late: whether stamps may lie far behind the newest though time did not go back.
 
     Attributes:
         number: of the present era, from 0.
     """
 
-    def __init__(self, jump_threshold_ns: int) -> None:
+    def __init__(self, jump_threshold_ns: int, *, may_be_late: bool = False) -> None:
         self.number = 0
         self._jump_threshold_ns = jump_threshold_ns
+        self._may_be_late = may_be_late
+        # How far behind the newest a stamp of the present era has been.
+        self._disorder_ns = 0
         self._newest_ns: int | None = None
         # The newest stamp before the last message, if that one leapt ahead.
         self._leapt_from_ns: int | None = None
@@ -56,17 +62,36 @@ class StampEras:
         if (
             (is_repeated and (is_behind or back_ns >= REPEAT_BACK_NS))
             or self._follows_clock(stamp_ns, back_ns)
-            or (back_ns > self._jump_threshold_ns and stamp_ns != 0 and not goes_on)
+            or (
+                back_ns > self._jump_threshold_ns
+                and stamp_ns != 0
+                and not goes_on
+                and (is_behind or not self._may_be_late)
+            )
         ):
             self.number += 1
             self._newest_ns = stamp_ns
+            self._disorder_ns = 0
             self._ahead_of_clock_ns = stamp_ns if self._clock_ns is None else None
             self._clock_ns = None
             return True
         if stamp_ns and back_ns > self._jump_threshold_ns and leapt_from_ns is not None:
             newest_ns = leapt_from_ns
+        elif stamp_ns:
+            self._disorder_ns = max(self._disorder_ns, back_ns)
         self._newest_ns = max(newest_ns, stamp_ns)
         return False
+
+    def is_late(self, stamp_ns: int) -> bool:
+        """Return whether a stamp lies so far behind the newest that time may have gone back."""
+        return self._newest_ns is not None and self._newest_ns - stamp_ns > self._jump_threshold_ns
+
+    def has_passed(self, number: int, stamp_ns: int) -> bool:
+        """Return whether stamps before one, in an era, are not to be expected any more."""
+        if number != self.number:
+            return number < self.number
+        newest_ns = self._newest_ns if self._leapt_from_ns is None else self._leapt_from_ns
+        return newest_ns is not None and newest_ns - self._disorder_ns >= stamp_ns
 
     def catch_up(self, number: int) -> None:
         """Take note that a later era is the present one, which no stamp of this stream told."""

@@ -104,7 +104,7 @@ def test_unknown_label_under_error_costs_the_frame_only():
 
 
 GARBAGE = {
-    Reason.BAD_ENCODING: RawImage(1, 2, "rgb16", is_bigendian=False, step=12, data=bytes(12)),
+    Reason.BAD_ENCODING: RawImage(1, 2, "octree", is_bigendian=False, step=12, data=bytes(12)),
     Reason.BAD_SIZE: RawImage(0, 0, "mono8", is_bigendian=False, step=0, data=b""),
     Reason.TRUNCATED_DATA: RawImage(4, 4, "mono8", is_bigendian=False, step=4, data=b"12"),
 }
