@@ -45,7 +45,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from deeplab_miou.memory import keep_freed_memory
-from deeplab_miou.nodes.ros.receiver import Unexecuted
+from deeplab_miou.nodes.ros.rclpy_private import take
+from deeplab_miou.nodes.ros.receiver import receiving_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,13 +269,12 @@ class ScoresReceived(Received):
             lambda _: None,
             1000,
             raw=True,
-            callback_group=Unexecuted(),
+            callback_group=receiving_group(node),
         )
 
     def frames(self) -> int:
         """Return how many outcomes arrived since the beginning."""
-        take = self._subscription.handle.take_message
-        while (taken := take(FrameScore, True)) is not None:  # noqa: FBT003  raw
+        while (taken := take(self._subscription)) is not None:
             (stamp,) = struct.unpack_from("<i", taken[0], _STAMP_OFFSET)
             self.latencies_s.append(time.monotonic() - self._source.sent_s[stamp])
             self._count += 1
