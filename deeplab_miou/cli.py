@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: DeeplabMiouError, code: int) -> int:
-    sys.stderr.write(f"deeplab-miou: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"deeplab-miou: {error}\n")
     return code
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deeplab_miou.text import printable
+
 if TYPE_CHECKING:
     from deeplab_miou.accounting import Reason
 
 
 class DeeplabMiouError(Exception):
-    """Base of all errors that are the user's to mend; the message is one complete line."""
+    """Base of all errors that are the user's to mend; the message is one complete line.
+
+    What it quotes from a file or a topic can neither begin a line of its own nor steer a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ConfigurationError(DeeplabMiouError, ValueError):

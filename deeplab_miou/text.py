@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST_QUOTE = 80
 
 
 def printable(text: str) -> str:
     """Return text on one line that cannot steer a terminal.
 
-    Control characters, line breaks, marks of writing direction and lone surrogates are replaced.
+    Line breaks and tabs become spaces; other control characters, marks of writing direction and
+    lone surrogates become U+FFFD.
     """
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    if text.isprintable():
+        return text
+    line = " ".join(re.split(r"[\n\r\t]+", text))
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
 
 
 def quote(text: str) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
+from deeplab_miou.bags import pack_command
 from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.model.checkpoints import inspect_command
@@ -174,7 +175,8 @@ def test_options_in_the_readmes_text_exist():
     section = README.split("## Score your own bag")[1].split("\n## ")[0]
     named = set(re.findall(r"--[a-z][a-z-]+", prose(section))) - {"--help"}
     assert named
-    assert named <= options(command, "evaluate") | options(inspect_command, "inspect")
+    commands = ((command, "evaluate"), (inspect_command, "inspect"), (pack_command, "pack"))
+    assert named <= set().union(*(options(*each) for each in commands))
 
 
 def test_exit_codes_are_those_of_the_command():

@@ -101,7 +101,7 @@ def _print_table(evaluation: Evaluation) -> None:
 def _exit_code(evaluation: Evaluation, errors: Console) -> int:
     if evaluation.damaged:
         for problem in evaluation.report.problems:
-            errors.print(f"deeplab-miou: {problem}", markup=False)
+            errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
         return cli.DAMAGED_BAG
     if not evaluation.report.matrix.any():
         found = "a labelled pixel" if evaluation.report.frames else "an image with a label"

@@ -47,7 +47,7 @@ def print_table(report: Report, console: Console) -> None:
     for problem in report.problems:
         console.print(Text(f"incomplete: {printable(problem)}", "bold red"), soft_wrap=True)
     for doubt in report.doubts:
-        console.print(Text(f"doubtful: {doubt}", "bold yellow"), soft_wrap=True)
+        console.print(Text(f"doubtful: {printable(doubt)}", "bold yellow"), soft_wrap=True)
 
 
 def accounting_lines(report: Report) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 
@@ -226,6 +227,27 @@ def test_a_trace_made_on_a_gpu_runs_without_one(tmp_path):
     assert patched
     counts = write_drive(tmp_path, network)
     check(tmp_path, "net.pt", counts, "--input-size", f"{SIZE[0]}x{SIZE[1]}")
+
+
+def test_an_export_made_on_a_gpu_runs_without_one(tmp_path):
+    """Such a file is made here by writing the other device into it."""
+    network = balanced(Grid())
+    export(network, tmp_path / "cpu.pt2")
+    patched = 0
+    with (
+        zipfile.ZipFile(tmp_path / "cpu.pt2") as source,
+        zipfile.ZipFile(tmp_path / "net.pt2", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".json"):
+                device = rb'"type": ?"cpu", ?"index": ?null'
+                content, count = re.subn(device, b'"type": "cuda", "index": 0', content)
+                patched += count
+            target.writestr(name, content)
+    assert patched
+    counts = write_drive(tmp_path, network)
+    check(tmp_path, "net.pt2", counts)
 
 
 @pytest.mark.parametrize("save", [trace, script, export])

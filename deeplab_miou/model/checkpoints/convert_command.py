@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.scoring import CheckpointOptions
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -73,5 +74,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{arguments.output} cannot be written: {error.strerror or error}"
         ) from error
-    sys.stdout.write(checkpoints.describe(checkpoints.load(arguments.output)) + "\n")
+    sys.stdout.write(printable(checkpoints.describe(checkpoints.load(arguments.output))) + "\n")
     return 0

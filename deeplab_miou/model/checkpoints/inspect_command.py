@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deeplab_miou.text import printable
+
 if TYPE_CHECKING:
     import argparse
 
@@ -63,11 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for name, value in facts.items():
         if isinstance(value, dict):
-            sys.stdout.write(f"{name}:\n")
+            sys.stdout.write(f"{printable(name)}:\n")
             for key, part in value.items():
-                sys.stdout.write(f"  {key}: {_text(part)}\n")
+                sys.stdout.write(f"  {printable(str(key))}: {printable(_text(part))}\n")
         else:
-            sys.stdout.write(f"{name}: {_text(value)}\n")
+            sys.stdout.write(f"{printable(name)}: {printable(_text(value))}\n")
     return 0
 
 

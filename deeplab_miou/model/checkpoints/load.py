@@ -16,6 +16,7 @@ from deeplab_miou.model.checkpoints import families, native, programs, weights
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
 from deeplab_miou.model.checkpoints.native import save
 from deeplab_miou.model.checkpoints.onnx_file import external_files
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +104,7 @@ def load(
     )
     check_label_map(checkpoint.label_map, checkpoint.num_classes, path)
     _check_numbers(checkpoint)
-    _logger.info("%s", describe(checkpoint))
+    _logger.info("%s", printable(describe(checkpoint)))
     return checkpoint
 
 

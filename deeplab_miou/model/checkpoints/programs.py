@@ -6,10 +6,8 @@ Such a file decides what is computed: load only files that you trust.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import warnings
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,12 @@ from torch.export.passes import move_to_device_pass
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing
+from deeplab_miou.model.checkpoints.export_file import load_export
 from deeplab_miou.model.checkpoints.onnx_file import OnnxSession
 from deeplab_miou.model.checkpoints.program_outputs import find_output
-from deeplab_miou.model.checkpoints.weights import is_plain_tensor_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from deeplab_miou.model.checkpoints.program_outputs import Output
@@ -282,8 +280,7 @@ def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
 
 
 def _read_export(path: Path) -> Source:
-    _refuse_pickles(path)
-    exported = torch.export.load(path)
+    exported = load_export(path)
     names = exported.graph_signature.user_inputs
     if len(names) != 1:
         raise ConfigurationError(
@@ -300,23 +297,6 @@ def _read_export(path: Path) -> Source:
         return move_to_device_pass(exported, device).module()
 
     return Source(open_on, (images.dtype,), shape)
-
-
-def _refuse_pickles(path: Path) -> None:
-    """Raise if a .pt2 archive holds objects that PyTorch would unpickle without restraint."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            content = archive.read(name) if name.endswith((".pt", "config.json")) else b""
-            if name.endswith("config.json"):
-                entries: Mapping[str, Mapping[str, object]] = json.loads(content).get("config", {})
-                refused = any(entry.get("use_pickle") for entry in entries.values())
-            else:
-                refused = bool(content) and not is_plain_tensor_file(content)
-            if refused:
-                raise ConfigurationError(
-                    f"checkpoint {path}: {name} holds pickled objects, which can run code; "
-                    "export the network with tensors only"
-                )
 
 
 def _read_onnx(path: Path) -> Source:

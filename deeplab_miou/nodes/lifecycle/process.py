@@ -16,6 +16,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from deeplab_miou.nodes.ros.executor import NodeExecutor
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = No
         )
         node = node_factory()
     except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
-        text = " ".join(str(error).split())
+        text = printable(str(error))
         sys.stderr.write(f"cannot start: {text or repr(error)}\n")
         rclpy.try_shutdown()
         wakeup.close()

@@ -40,6 +40,7 @@ from deeplab_miou.nodes.ros.parameters import declare, read
 from deeplab_miou.options.nodes import NAMES, ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,7 +239,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
-        sys.stderr.write(f"bag_replayer: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"bag_replayer: {printable(str(error))}\n")
         rclpy.try_shutdown()
         return EXIT_USAGE
     failures: list[BaseException] = []
