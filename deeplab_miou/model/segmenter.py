@@ -73,7 +73,7 @@ class Segmenter:
     Attributes:
         checkpoint: as given.
         device: where it runs, ``cpu`` or ``cuda:N``.
-        precision: what it computes in; `warm_up` may set it to ``fp32``.
+        precision: what it computes in; `warm_up` may set it to ``fp32``, or to a program's own.
         backend: as given; `warm_up` replaces ``auto`` by what it stands for.
 
     Raises:
@@ -260,6 +260,7 @@ class Segmenter:
         for engine in self._candidates():
             self._scorer.engine = engine
             if isinstance(engine, PlainEngine):
+                self.precision = getattr(self.checkpoint.network, "precision", "fp32")
                 break
             agreement = self._agreement(engine, batch, expected)
             if agreement is not None:

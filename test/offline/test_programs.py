@@ -176,7 +176,9 @@ def test_half_precision_programs_get_what_they_take(tmp_path, dtype, freeze):
         program = torch.jit.trace(network, torch.rand(1, 3, *SIZE).to(dtype), check_trace=False)
         (torch.jit.freeze(program) if freeze else program).save(str(tmp_path / "net.pt"))
     counts = write_drive(tmp_path, network.float(), margin=0.2)
-    check(tmp_path, "net.pt", counts)
+    report = check(tmp_path, "net.pt", counts)
+    names = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
+    assert report["provenance"]["precision"] == names[dtype]
 
 
 class Fixed(Network):

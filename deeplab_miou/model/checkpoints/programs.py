@@ -34,6 +34,7 @@ _PROBE = (256, 256)
 _BLOCK = 16
 _CHANNELS = 3
 _LEVELS = 255
+_PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _DIMENSIONS = 4
 
@@ -103,6 +104,11 @@ class Program(nn.Module):
     def takes_pixels(self) -> bool:
         """Whether it is given 0 to 255 and normalises them itself."""
         return self._dtype == torch.uint8
+
+    @property
+    def precision(self) -> str:
+        """The type of the images that it takes: ``fp16``, ``bf16``, ``fp32`` or ``fp64``."""
+        return _PRECISIONS.get(self._dtype, "fp32")
 
     def place(self, device: torch.device) -> None:
         """Open the program on a device, constants in its code included."""
