@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.errors import BagError, DeeplabMiouError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, NOT_GOOD_ENOUGH = 0, 1, 2, 3, 4, 5
 INTERRUPTED = 130
@@ -94,6 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, see ``deeplab-miou --help``.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with _interruptible() as interrupted:
+        try:
+            return _run(given)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except Exception:
+            # Whoever is interrupted while it is imported or called back may raise what it likes.
+            if interrupted:
+                return INTERRUPTED
+            raise
+
+
+def _run(given: list[str]) -> int:
     called = next((each for each in given if not each.startswith("-")), None)
     parsed = build_parser(called).parse_args(given)
     try:
@@ -107,9 +124,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, DAMAGED_BAG)
     except DeeplabMiouError as error:
         return _complain(error, WRONG)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return status
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Note Ctrl-C in the list that is returned, beside raising KeyboardInterrupt as ever."""
+    interrupted: list[int] = []
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield interrupted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        # An object that is just being finished reports it, and nobody needs to see that.
+        sys.unraisablehook = lambda _: None
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if interrupted else signal.default_int_handler)
 
 
 def _complain(error: DeeplabMiouError, code: int) -> int:

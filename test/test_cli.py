@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -168,3 +169,27 @@ def test_a_reader_that_has_enough_is_no_error(bag):
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.6, 1.2])
+def test_ctrl_c_ends_without_a_traceback(tmp_path, delay_s):
+    # A module that is imported late says when the command has begun; then it goes on importing.
+    code = (
+        "import sys; from deeplab_miou import cli; run = cli._run\n"
+        "cli._run = lambda given: (print('begun', flush=True), run(given), input())[1]\n"
+        "sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-c", code, "evaluate", str(tmp_path), "--checkpoint", "demo"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(delay_s)  # any moment will do
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors

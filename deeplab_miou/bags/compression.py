@@ -13,7 +13,12 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Far more than any image has: what unpacks to more is not read.
+LARGEST_BYTES = 512 * 2**20
 _COPY_BYTES = 1 << 20
+# A file of label images may shrink to a few thousandths, but a small one unpacks to no disk full.
+_LARGEST_FILE = 2**30
+_LARGEST_RATIO = 1000
 
 
 def is_compressed(data: bytes) -> bool:
@@ -27,10 +32,25 @@ def decompress(data: bytes) -> bytes:
     Raises:
         ValueError: the frame is damaged.
     """
+    decompressor = zstd.ZstdDecompressor()
     try:
-        return zstd.decompress(data)
+        content = check_size(decompressor.decompress(data, LARGEST_BYTES + 1))
     except zstd.ZstdError as error:
         raise ValueError(f"damaged Zstandard frame: {error}") from None
+    if not decompressor.eof:
+        raise ValueError("damaged Zstandard frame: its end is missing")
+    return content
+
+
+def check_size(content: bytes) -> bytes:
+    """Return what was unpacked.
+
+    Raises:
+        ValueError: it is more than `LARGEST_BYTES`.
+    """
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"it unpacks to more than {LARGEST_BYTES} bytes")
+    return content
 
 
 def decompress_file(source: Path, target: Path, problems: list[str]) -> None:
@@ -41,15 +61,22 @@ def decompress_file(source: Path, target: Path, problems: list[str]) -> None:
         target: the file to write.
         problems: gets a line when the file is cut short or damaged.
     """
+    room = max(_LARGEST_FILE, _LARGEST_RATIO * source.stat().st_size)
     decompressor = zstd.ZstdDecompressor()
     with source.open("rb") as packed, target.open("wb") as unpacked:
         try:
             while data := packed.read(_COPY_BYTES):
-                while data:
+                while data or not (decompressor.eof or decompressor.needs_input):
                     if decompressor.eof:  # frames may follow each other
                         decompressor = zstd.ZstdDecompressor()
-                    unpacked.write(decompressor.decompress(data))
+                    room -= unpacked.write(decompressor.decompress(data, _COPY_BYTES))
                     data = decompressor.unused_data
+                    if room < 0:
+                        problems.append(
+                            f"{source.name}: it unpacks to {_LARGEST_RATIO} times its size and "
+                            "more; only the beginning is read"
+                        )
+                        return
         except zstd.ZstdError as error:
             problems.append(f"{source.name}: damaged compression, {error}")
             return
@@ -64,7 +91,6 @@ def decompress_start(data: bytes | memoryview) -> bytes:
         ValueError: the frame is damaged.
     """
     try:
-        content: bytes = zstd.ZstdDecompressor().decompress(data)
+        return check_size(zstd.ZstdDecompressor().decompress(data, LARGEST_BYTES + 1))
     except zstd.ZstdError as error:
         raise ValueError(f"damaged Zstandard frame: {error}") from None
-    return content

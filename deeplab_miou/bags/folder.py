@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
-
-from deeplab_miou.bags.records import Channel
+from deeplab_miou.bags.records import YAML_ERRORS, Channel, read_yaml
 from deeplab_miou.errors import ConfigurationError
 
 _SUFFIXES = (".mcap", ".db3")
+_PACKED = (".zstd", ".zst")
 
 
 def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
@@ -30,7 +29,7 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
             f"{str(path)!r} is a ROS 1 bag: convert it with rosbags-convert first"
         )
     if path.is_file():
-        if not any(suffix in _SUFFIXES for suffix in path.suffixes):
+        if not _is_storage(path):
             raise ConfigurationError(
                 f"{str(path)!r} is no bag: expected a folder, an .mcap file or a .db3 file"
             )
@@ -39,17 +38,57 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
         raise ConfigurationError(
             f"bag {str(path)!r} does not exist: give a rosbag2 folder, an .mcap or a .db3 file"
         )
-    files, declared = _read_metadata(path, problems)
-    if not files:
-        files = sorted(
-            (each for each in path.iterdir() if set(_SUFFIXES) & set(each.suffixes[:1])),
-            key=_natural_order,
-        )
-    present = [each for each in files if each.exists()]
-    problems += [f"{each.name} is missing" for each in files if not each.exists()]
+    listed, declared = _read_metadata(path, problems)
+    present = _present(listed, _unpacked_first(path), problems)
     if not present:
-        raise ConfigurationError(f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file")
+        ros1 = any(each.suffix == ".bag" for each in path.iterdir())
+        hint = "; it holds ROS 1 bags: convert them with rosbags-convert first" if ros1 else ""
+        raise ConfigurationError(
+            f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file{hint}"
+        )
     return present, declared
+
+
+def _present(listed: list[Path], found: list[Path], problems: list[str]) -> list[Path]:
+    """Return the files to read, whatever became of their names since the metadata was written.
+
+    Args:
+        listed: what metadata names, in order.
+        found: what the folder holds, in order.
+        problems: gets a line for each file that is missing.
+    """
+    by_core = {_core(each): each for each in found}
+    present, missing = [], []
+    for each in listed:
+        file = each if each.is_file() else by_core.get(_core(each))
+        present += [file] if file else []
+        missing += [] if file else [each.name]
+    others = [each for each in found if _core(each) not in {_core(file) for file in present}]
+    if not listed or (missing and others):
+        # Renamed: the folder knows better than the metadata.
+        missing = missing[len(others) :]
+        present = found
+    problems += [f"{name} is missing" for name in missing]
+    return present
+
+
+def _unpacked_first(folder: Path) -> list[Path]:
+    """Return a folder's storage files in order, of a packed and an unpacked one the latter."""
+    files = [each for each in folder.iterdir() if _is_storage(each) and each.is_file()]
+    by_core: dict[str, Path] = {}
+    for each in sorted(files, key=lambda each: each.suffix in _PACKED):
+        by_core.setdefault(_core(each), each)
+    return sorted(by_core.values(), key=_natural_order)
+
+
+def _is_storage(path: Path) -> bool:
+    """Return whether a name is a storage file's; hidden files are no recorder's."""
+    return Path(_core(path)).suffix in _SUFFIXES and not path.name.startswith(".")
+
+
+def _core(path: Path) -> str:
+    """Return a file's name without the ending of its compression."""
+    return path.stem if path.suffix in _PACKED else path.name
 
 
 def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
@@ -58,14 +97,17 @@ def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[st
     if not file.exists():
         return [], {}
     try:
-        information = yaml.safe_load(file.read_bytes())["rosbag2_bagfile_information"]
+        information = read_yaml(file.read_bytes())["rosbag2_bagfile_information"]
         files = [path / Path(name).name for name in information["relative_file_paths"]]
         declared = [each["topic_metadata"] for each in information["topics_with_message_count"]]
         channels = {
-            each["name"]: Channel(each["name"], each["type"], each["serialization_format"], ())
+            str(each["name"]): Channel(
+                str(each["name"]), str(each["type"]), str(each["serialization_format"]), ()
+            )
             for each in declared
         }
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        files = [each for each in files if "\0" not in each.name and each.name not in {"", ".."}]
+    except (*YAML_ERRORS, OSError) as error:
         reason = " ".join(str(error).split())
         problems.append(f"metadata.yaml cannot be used ({type(error).__name__}: {reason})")
         return [], {}
@@ -74,5 +116,5 @@ def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[st
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     """Order ``bag_10.mcap`` after ``bag_2.mcap``."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+    parts = re.split(r"([0-9]{1,18})", path.name)
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]

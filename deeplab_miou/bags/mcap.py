@@ -1,4 +1,4 @@
-"""What can still be read of an MCAP file without its index, where `rosbags` wants an intact one.
+"""What can be read of an MCAP file without its index.
 
 A recorder that crashes leaves a file without index and footer. It can be walked from the front,
 record by record (https://mcap.dev/spec).
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import lz4.frame  # type: ignore[import-untyped]
 
-from deeplab_miou.bags.compression import decompress_start
+from deeplab_miou.bags.compression import LARGEST_BYTES, check_size, decompress_start
 from deeplab_miou.bags.records import Channel, Record, read_qos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
+MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, CHUNK, _DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 
 
 def scan_mcap(path: Path, problems: list[str], channels: Mapping[int, Channel]) -> Iterator[Record]:
@@ -35,17 +35,17 @@ def scan_mcap(path: Path, problems: list[str], channels: Mapping[int, Channel]) 
     Yields:
         Messages in file order; those of one chunk in time order.
     """
-    state = _Scan(channels)
+    state = McapRecords(channels)
     with path.open("rb") as file:
         size = path.stat().st_size
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             problems.append(f"{path.name}: not an MCAP file")
             return
         while True:
             offset = file.tell()
             header = file.read(9)
             opcode, length = struct.unpack("<BQ", header) if len(header) == 9 else (0, 0)  # noqa: PLR2004
-            if opcode in {_DATA_END, _FOOTER}:
+            if opcode in {_DATA_END, FOOTER}:
                 return
             body = file.read(min(length, size - offset))
             whole = len(body) == length
@@ -63,12 +63,19 @@ def scan_mcap(path: Path, problems: list[str], channels: Mapping[int, Channel]) 
                 )
 
 
-class _Scan:
-    """Schemas and channels seen so far while walking one MCAP file."""
+class McapRecords:
+    """Reads the records of one MCAP file; knows the schemas and channels seen so far.
+
+    Args:
+        channels: those known already, by id.
+
+    Attributes:
+        channels: those known so far.
+    """
 
     def __init__(self, channels: Mapping[int, Channel]) -> None:
         self._schemas: dict[int, str] = {}
-        self._channels: dict[int, Channel] = dict(channels)
+        self.channels: dict[int, Channel] = dict(channels)
 
     def record(self, opcode: int, body: bytes | memoryview) -> Record | None:
         """Take one record; a message is returned, schemas and channels are remembered."""
@@ -80,20 +87,22 @@ class _Scan:
             topic, end = _string(body, 4)
             serialization, end = _string(body, end)
             qos = _string_map(body, end).get("offered_qos_profiles", "")
-            self._channels[number] = Channel(
+            self.channels[number] = Channel(
                 topic, self._schemas.get(schema, ""), serialization, read_qos(qos)
             )
         elif opcode == _MESSAGE:
             number, _, timestamp_ns, _ = struct.unpack_from("<HIQQ", body)
-            if number not in self._channels:
+            if number not in self.channels:
                 raise ValueError(f"message of the undeclared channel {number}")
-            return Record(self._channels[number], timestamp_ns, bytes(body[22:]))
+            return Record(self.channels[number], timestamp_ns, bytes(body[22:]))
         return None
 
     def chunk(self, body: bytes, *, whole: bool) -> tuple[list[Record], str]:
         """Return the readable messages of a chunk in time order, and what is wrong with it."""
         _, _, size, crc = struct.unpack_from("<QQQI", body)
         compression, end = _string(body, 28)
+        if whole and size > LARGEST_BYTES:
+            raise ValueError(f"it unpacks to {size} bytes, at most {LARGEST_BYTES} are read")
         content = _decompress_chunk(compression, memoryview(body)[end + 8 :])
         if whole and (len(content) != size or (crc and crc32(content) != crc)):
             raise ValueError("its content does not match its size and checksum")
@@ -117,10 +126,12 @@ class _Scan:
         return sorted(found, key=lambda message: message.timestamp_ns), wrong
 
 
-def _messages(state: _Scan, opcode: int, body: bytes, *, whole: bool) -> tuple[list[Record], str]:
+def _messages(
+    state: McapRecords, opcode: int, body: bytes, *, whole: bool
+) -> tuple[list[Record], str]:
     """Return the messages of a record of the file, and what is wrong with it."""
     try:
-        if opcode == _CHUNK:
+        if opcode == CHUNK:
             return state.chunk(body, whole=whole)
         message = state.record(opcode, body) if whole else None
     except (ValueError, struct.error, RuntimeError) as error:
@@ -135,7 +146,8 @@ def _decompress_chunk(compression: str, data: memoryview) -> memoryview:
     if compression == "zstd":
         return memoryview(decompress_start(data))
     if compression == "lz4":
-        return memoryview(lz4.frame.LZ4FrameDecompressor().decompress(data))
+        content = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=LARGEST_BYTES + 1)
+        return memoryview(check_size(content))
     raise ValueError(f"unknown chunk compression {compression!r}")
 
 

@@ -174,7 +174,10 @@ class BagReader:
         return start_ns, stop_ns
 
     def _open(self) -> None:
-        paths, declared = storage_files(self.path, self.problems)
+        try:
+            paths, declared = storage_files(self.path, self.problems)
+        except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
+            raise ConfigurationError(f"bag {str(self.path)!r} cannot be opened: {error}") from None
         for path in paths:
             self._files.append(self._open_file(path))
         counts: Counter[str] = Counter()
@@ -184,6 +187,11 @@ class BagReader:
             for channel, count in file.channels.items():
                 channels.setdefault(channel.topic, channel)
                 counts[channel.topic] += count
+        if any(channel.serialization == "ros1" for channel in channels.values()):
+            raise ConfigurationError(
+                f"bag {str(self.path)!r} is a recording of ROS 1: convert it to ROS 2 first, with "
+                "rosbags-convert from its .bag file"
+            )
         if not channels and self.problems:
             raise BagError(f"bag {str(self.path)!r} cannot be read: {'; '.join(self.problems)}")
         for topic, channel in declared.items():

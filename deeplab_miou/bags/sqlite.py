@@ -1,4 +1,4 @@
-"""What can still be read of a damaged SQLite bag, where `rosbags` wants an intact one.
+"""SQLite bags, undamaged and damaged.
 
 A recorder that crashes leaves a file cut short, or its newest messages in a write-ahead log. It can
 be walked row by row.
@@ -6,18 +6,86 @@ be walked row by row.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deeplab_miou.bags.records import Channel, Record, read_qos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 # A lost inner page of a table hides a few thousand rows; beyond that the rest is taken for lost.
 _MAX_ROWS_MISSED = 10_000
+
+
+class SqliteBag:
+    """An undamaged SQLite bag, with its write-ahead log if there is one.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        channels: number of messages of each channel.
+        start_ns: recording time of the first message.
+        end_ns: of the last; before `start_ns` if there is none.
+
+    Raises:
+        sqlite3.Error: the file is damaged, or holds what no recorder writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.channels: Counter[Channel] = Counter()
+        self.start_ns, self.end_ns = 0, -1
+        self._connection = _open(path)
+        try:
+            self._by_id = _channels(self._connection)
+            self._count()
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Record]:
+        """Yield the messages of topics recorded in a span of time, in recording order.
+
+        Raises:
+            sqlite3.Error: the file is damaged.
+        """
+        wanted = {number for number, channel in self._by_id.items() if channel.topic in topics}
+        # Rows are sorted without their data, which may be gigabytes.
+        rows = self._connection.execute(
+            "SELECT id, topic_id, timestamp FROM messages WHERE timestamp >= ? AND timestamp < ? "
+            "ORDER BY timestamp, id",
+            (start_ns, stop_ns),
+        )
+        for row, topic, timestamp_ns in rows:
+            if topic not in wanted:
+                continue
+            found = self._connection.execute("SELECT data FROM messages WHERE id = ?", (row,))
+            (data,) = found.fetchone() or (None,)
+            if not isinstance(data, bytes):
+                raise sqlite3.DatabaseError(f"row {row} holds no message")
+            yield Record(self._by_id[topic], timestamp_ns, data)
+
+    def _count(self) -> None:
+        counts = self._connection.execute(
+            "SELECT topic_id, count(*), min(timestamp), max(timestamp), "
+            "total(typeof(timestamp) != 'integer') FROM messages GROUP BY topic_id"
+        ).fetchall()
+        _check_row(not any(odd or topic not in self._by_id for topic, *_, odd in counts))
+        self.channels.update(dict.fromkeys(self._by_id.values(), 0))
+        for topic, count, *_ in counts:
+            self.channels[self._by_id[topic]] += count
+        if counts:
+            self.start_ns = min(first for _, _, first, _, _ in counts)
+            self.end_ns = max(last for _, _, _, last, _ in counts)
 
 
 def scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
@@ -45,7 +113,12 @@ def scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
                     (position,),
                 )
                 for row, topic, timestamp_ns, data in rows:
-                    _check_row(row > position and topic in channels and isinstance(data, bytes))
+                    _check_row(
+                        row > position
+                        and topic in channels
+                        and isinstance(data, bytes)
+                        and isinstance(timestamp_ns, int)
+                    )
                     position, lost, missed = row, lost + missed, 0
                     yield Record(channels[topic], timestamp_ns, data)
                 break
@@ -71,7 +144,7 @@ def _check_row(plausible: object) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open a bag for reading with its write-ahead log, without it where the folder is read-only."""
-    name = quote(str(path.resolve()))
+    name = quote(os.fsencode(path.resolve()))
     try:
         return _connect(f"file:{name}?mode=ro")
     except sqlite3.OperationalError:
@@ -80,6 +153,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _connect(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True)
+    connection.text_factory = _text
     try:
         _accept_short_file(connection)
         connection.execute("PRAGMA schema_version").fetchone()
@@ -89,13 +163,36 @@ def _connect(address: str) -> sqlite3.Connection:
     return connection
 
 
+def _text(data: bytes) -> str:
+    # Where text is none, SQLite would complain of a row, Python of the whole query.
+    return data.decode(errors="replace")
+
+
 def _accept_short_file(connection: sqlite3.Connection) -> None:
     # Without it SQLite refuses every query on a file that is shorter than its header says.
     connection.execute("PRAGMA writable_schema=ON")
 
 
 def _channels(connection: sqlite3.Connection) -> dict[int, Channel]:
+    for table in ("topics", "messages"):
+        _check_table(connection, table)
     columns = {row[1] for row in connection.execute("PRAGMA table_info(topics)")}
     qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
     rows = connection.execute(f"SELECT id, name, type, serialization_format, {qos} FROM topics")  # noqa: S608
-    return {row[0]: Channel(row[1], row[2], row[3], read_qos(row[4])) for row in rows}
+    channels = {}
+    for number, name, kind, serialization, profiles in rows:
+        if not all(isinstance(text, str) for text in (name, kind, serialization)):
+            raise sqlite3.DatabaseError(f"topic {number} has no name, type or format that is text")
+        channels[number] = Channel(name, kind, serialization, read_qos(str(profiles)))
+    return channels
+
+
+def _check_table(connection: sqlite3.Connection, name: str) -> None:
+    """Accept stored rows only: a view computes whatever it likes, for as long as it likes."""
+    found = connection.execute("SELECT type, sql FROM sqlite_master WHERE name = ?", (name,))
+    kinds = [(kind, str(sql)) for kind, sql in found if kind in {"table", "view"}]
+    if [kind for kind, _ in kinds] != ["table"] or "VIRTUAL" in kinds[0][1].upper():
+        raise sqlite3.DatabaseError(f"expected one table {name!r}")
+    columns = connection.execute(f"PRAGMA table_xinfo({name})")
+    if any(hidden for *_, hidden in columns):
+        raise sqlite3.DatabaseError(f"table {name!r} has columns that are computed")

@@ -1,24 +1,29 @@
-"""One storage file of a bag: through `rosbags`, and by scanning where that fails."""
+"""One storage file of a bag: by its index, and by scanning where that fails."""
 
 from __future__ import annotations
 
+import sqlite3
+import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2
-from rosbags.rosbag2 import Reader
-
 from deeplab_miou.bags.mcap import scan_mcap
-from deeplab_miou.bags.records import Channel, Record
-from deeplab_miou.bags.sqlite import scan_sqlite
+from deeplab_miou.bags.mcap_index import IndexedMcap, NoIndexError
+from deeplab_miou.bags.sqlite import SqliteBag, scan_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
     from pathlib import Path
 
+    from deeplab_miou.bags.records import Channel, Record
+
+# What parsing a damaged file may hit.
+DAMAGE = (ValueError, struct.error, sqlite3.Error, OSError, RuntimeError, MemoryError)
+_END_OF_TIME = 2**63 - 1
+
 
 class StorageFile:
-    """One storage file, read through rosbags, and by scanning where that fails.
+    """One storage file, read by its index, and by scanning where that fails.
 
     Args:
         path: an ``.mcap`` or ``.db3`` file.
@@ -37,9 +42,8 @@ class StorageFile:
         self.channels: Counter[Channel] = Counter()
         self.start_ns = 0
         self.end_ns = -1
-        self._reader: Reader | None = None
-        if not _has_write_ahead_log(path):
-            self._open()
+        self._reader: IndexedMcap | SqliteBag | None = None
+        self._open()
         if self._reader is None:
             self._survey()
 
@@ -56,7 +60,7 @@ class StorageFile:
         stop_ns: int | None,
         problems: list[str],
     ) -> Iterator[Record]:
-        """Yield messages; after a failure of rosbags those that it had not come to.
+        """Yield messages; after damage those that it had not come to.
 
         Args:
             topics: names to read.
@@ -70,7 +74,11 @@ class StorageFile:
         seen: Counter[tuple[str, int]] = Counter()
         expected = self._expected(topics, start_ns, stop_ns)
         if self._reader is not None:
-            whole = yield from self._read(self._reader, topics, start_ns, stop_ns, seen)
+            span = (
+                0 if start_ns is None else start_ns,
+                _END_OF_TIME if stop_ns is None else stop_ns,
+            )
+            whole = yield from self._read(self._reader, topics, span, seen)
             # Zeroed records are skipped without a word: hold what was read to the index.
             if whole and seen.total() >= expected:
                 return
@@ -89,22 +97,17 @@ class StorageFile:
 
     def _read(
         self,
-        reader: Reader,
+        reader: IndexedMcap | SqliteBag,
         topics: Collection[str],
-        start_ns: int | None,
-        stop_ns: int | None,
+        span: tuple[int, int],
         seen: Counter[tuple[str, int]],
     ) -> Generator[Record, None, bool]:
-        """Yield what rosbags reads, noting it in `seen`; returns whether it came to the end."""
-        wanted = [each for each in reader.connections if each.topic in topics]
+        """Yield what the index leads to, noting it in `seen`; returns whether it was all there."""
         try:
-            # Without a connection rosbags would read them all.
-            for connection, timestamp_ns, data in (
-                reader.messages(wanted, start_ns, stop_ns) if wanted else ()
-            ):
-                seen[connection.topic, timestamp_ns] += 1
-                yield Record(_channel(connection), timestamp_ns, data)
-        except Exception:  # noqa: BLE001  (damage surfaces as whatever parsing hits)
+            for record in reader.messages(topics, *span):
+                seen[record.channel.topic, record.timestamp_ns] += 1
+                yield record
+        except DAMAGE:
             return False
         return True
 
@@ -117,8 +120,7 @@ class StorageFile:
         return sum(n for channel, n in self.channels.items() if channel.topic in topics)
 
     def _scan(self, problems: list[str]) -> Iterator[Record]:
-        known = self._reader.connections if self._reader is not None else []
-        channels = {connection.id: _channel(connection) for connection in known}
+        channels = self._reader.by_id if isinstance(self._reader, IndexedMcap) else {}
         try:
             if self.path.suffix == ".mcap":
                 yield from scan_mcap(self.path, problems, channels)
@@ -128,16 +130,16 @@ class StorageFile:
             problems.append(f"{self.path.name}: {error}")
 
     def _open(self) -> None:
-        reader = Reader(self.path)
         try:
-            reader.open()
-        except Exception:  # noqa: BLE001  (damage surfaces as whatever parsing hits)
+            self._reader = (IndexedMcap if self.path.suffix == ".mcap" else SqliteBag)(self.path)
+        except DAMAGE as error:
+            # What has no index, and a database, is told of by reading on without.
+            if self.path.suffix == ".mcap" and not isinstance(error, (NoIndexError, OSError)):
+                self.problems.append(f"{self.path.name}: its index cannot be used ({error})")
             return
-        self._reader = reader
-        for connection in reader.connections:
-            self.channels[_channel(connection)] += connection.msgcount
-        if reader.message_count:
-            self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
+        self.channels += self._reader.channels
+        self.channels.update(dict.fromkeys(self._reader.channels, 0))
+        self.start_ns, self.end_ns = self._reader.start_ns, self._reader.end_ns
 
     def _survey(self) -> None:
         """Learn the topics of a damaged file by reading all of it once."""
@@ -152,21 +154,3 @@ class StorageFile:
 def _within(record: Record, start_ns: int | None, stop_ns: int | None) -> bool:
     after = start_ns is None or record.timestamp_ns >= start_ns
     return after and (stop_ns is None or record.timestamp_ns < stop_ns)
-
-
-def _channel(connection: Connection) -> Channel:
-    extension = connection.ext
-    if not isinstance(extension, ConnectionExtRosbag2):
-        raise TypeError(f"expected a rosbag2 connection, got {connection!r}")
-    return Channel(
-        connection.topic,
-        connection.msgtype,
-        extension.serialization_format,
-        tuple(extension.offered_qos_profiles),
-    )
-
-
-def _has_write_ahead_log(path: Path) -> bool:
-    """Return whether SQLite's newest messages are in a log, which rosbags does not read."""
-    log = path.with_name(f"{path.name}-wal")
-    return log.exists() and log.stat().st_size > 0
