@@ -18,8 +18,8 @@ demo: python  ## Score a rendered drive live over ROS 2 and compare it with the 
 test: python  ## Run the test suite against the installed package
 	@$(SETUP) --dev -- pytest $(ARGS)
 
-lint: python  ## Check style and types
-	@$(SETUP) --dev -- sh -c 'ruff check . && ruff format --check . && mypy'
+lint: python  ## Check style, types and who imports whom
+	@$(SETUP) --dev -- sh -c 'ruff check . && ruff format --check . && mypy && lint-imports'
 
 format: python  ## Format the code and apply safe fixes
 	@$(SETUP) --dev -- sh -c 'ruff check --fix . && ruff format .'
@@ -28,7 +28,7 @@ setup: python  ## Create or refresh the environment, test tools included
 	@$(SETUP) --dev
 
 clean:  ## Remove what builds, tests and demos left; environments stay
-	@rm -rf build install log demo_output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build install log demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean  ## Remove the environments as well

@@ -12,14 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.errors import BagError, DeeplabMiouError
+from deeplab_miou.exit_codes import DAMAGED_BAG, INTERRUPTED, OUTPUT_CLOSED, WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
-
-OK, WRONG, USAGE, DAMAGED_BAG, NOTHING_EVALUATED, NOT_GOOD_ENOUGH = 0, 1, 2, 3, 4, 5
-INTERRUPTED = 130
-OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE ended
 
 
 class Command(NamedTuple):

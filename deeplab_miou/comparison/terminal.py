@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deeplab_miou import cli
+from deeplab_miou import exit_codes
 from deeplab_miou.comparison.difference import compare
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
 from deeplab_miou.comparison.frames import changed_frames, common_frames
@@ -84,4 +84,4 @@ def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
     failed = (worse_by is not None and difference.worse_by(worse_by)) or (
         not_worse_by is not None and not difference.not_worse_by(not_worse_by)
     )
-    return cli.NOT_GOOD_ENOUGH if failed else cli.OK
+    return exit_codes.NOT_GOOD_ENOUGH if failed else exit_codes.OK

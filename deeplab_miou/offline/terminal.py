@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deeplab_miou import cli
+from deeplab_miou import exit_codes
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
@@ -102,12 +102,12 @@ def _exit_code(evaluation: Evaluation, errors: Console) -> int:
     if evaluation.damaged:
         for problem in evaluation.report.problems:
             errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
-        return cli.DAMAGED_BAG
+        return exit_codes.DAMAGED_BAG
     if not evaluation.report.matrix.any():
         found = "a labelled pixel" if evaluation.report.frames else "an image with a label"
         errors.print(
             f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
             "message"
         )
-        return cli.NOTHING_EVALUATED
-    return cli.OK
+        return exit_codes.NOTHING_EVALUATED
+    return exit_codes.OK

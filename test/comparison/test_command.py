@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deeplab_miou import cli
+from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.images.messages import RawImage
 
@@ -40,7 +40,7 @@ def drive(tmp_path_factory):
     rows = "".join(f"  - {{name: {json.dumps(n)}, ids: [{k}]}}\n" for k, n in enumerate(NAMES))
     (folder / "map.yaml").write_text(f"classes:\n{rows}")
     for name in ("old", "new"):
-        assert evaluate(folder, name, folder / name) == cli.OK
+        assert evaluate(folder, name, folder / name) == exit_codes.OK
     return folder, maps
 
 
@@ -78,7 +78,7 @@ def compare(*arguments):
 
 def test_the_difference_is_that_of_counts_by_numpy(drive, tmp_path):
     folder, maps = drive
-    assert compare(folder / "old", folder / "new", "--output", tmp_path) == cli.OK
+    assert compare(folder / "old", folder / "new", "--output", tmp_path) == exit_codes.OK
     found = json.loads((tmp_path / "compare.json").read_text())
     old, new = (iou_of(maps["truth"], maps[name]) for name in ("old", "new"))
     assert found["frames"] == 80
@@ -112,21 +112,21 @@ def test_the_difference_is_that_of_counts_by_numpy(drive, tmp_path):
 def test_gates_give_exit_codes(drive, capsys):
     folder, _ = drive
     old, new = folder / "old", folder / "new"
-    assert compare(old, new, "--fail-if-worse") == cli.OK
-    assert compare(new, old, "--fail-if-worse") == cli.NOT_GOOD_ENOUGH == 5
+    assert compare(old, new, "--fail-if-worse") == exit_codes.OK
+    assert compare(new, old, "--fail-if-worse") == exit_codes.NOT_GOOD_ENOUGH == 5
     assert "B is worse than A on 80 common frames." in capsys.readouterr().out
-    assert compare(new, old, "--fail-if-worse", "0.5") == cli.OK
-    assert compare(old, old, "--fail-unless-not-worse", "0.001") == cli.OK
-    assert compare(new, old, "--fail-unless-not-worse", "0.001") == cli.NOT_GOOD_ENOUGH
+    assert compare(new, old, "--fail-if-worse", "0.5") == exit_codes.OK
+    assert compare(old, old, "--fail-unless-not-worse", "0.001") == exit_codes.OK
+    assert compare(new, old, "--fail-unless-not-worse", "0.001") == exit_codes.NOT_GOOD_ENOUGH
 
 
 def test_too_short_a_drive_passes_no_strict_gate(drive, tmp_path, capsys):
     folder, _ = drive
     for name in ("old", "new"):
-        assert evaluate(folder, name, tmp_path / name, "--duration", "3") == cli.OK
+        assert evaluate(folder, name, tmp_path / name, "--duration", "3") == exit_codes.OK
     arguments = (tmp_path / "old", tmp_path / "new")
-    assert compare(*arguments, "--fail-unless-not-worse", "0.1") == cli.NOT_GOOD_ENOUGH
-    assert compare(*arguments, "--fail-if-worse") == cli.OK
+    assert compare(*arguments, "--fail-unless-not-worse", "0.1") == exit_codes.NOT_GOOD_ENOUGH
+    assert compare(*arguments, "--fail-if-worse") == exit_codes.OK
     shown = capsys.readouterr().out
     assert "no interval: an interval takes 8 blocks" in shown
     assert "No evidence of a difference" in shown
@@ -134,8 +134,8 @@ def test_too_short_a_drive_passes_no_strict_gate(drive, tmp_path, capsys):
 
 def test_frames_that_one_lacks_are_left_out_and_said(drive, tmp_path, capsys):
     folder, maps = drive
-    assert evaluate(folder, "new", tmp_path / "new", "--duration", "20") == cli.OK
-    assert compare(folder / "old", tmp_path / "new", "--format", "json") == cli.OK
+    assert evaluate(folder, "new", tmp_path / "new", "--duration", "20") == exit_codes.OK
+    assert compare(folder / "old", tmp_path / "new", "--format", "json") == exit_codes.OK
     found = json.loads(capsys.readouterr().out)
     assert found["frames"] == 40
     assert found["miou_a"] == pytest.approx(iou_of(maps["truth"][:40], maps["old"][:40]).mean())
@@ -150,8 +150,8 @@ def test_page_and_markdown_show_names_as_they_are(drive, tmp_path):
     (evil / "map.yaml").write_text(text.replace('"pole"', json.dumps(EVIL)))
     (evil / "bag").symlink_to(folder / "bag")
     for name in ("old", "new"):
-        assert evaluate(evil, name, evil / name) == cli.OK
-    assert compare(evil / "old", evil / "new", "--output", tmp_path / "c") == cli.OK
+        assert evaluate(evil, name, evil / name) == exit_codes.OK
+    assert compare(evil / "old", evil / "new", "--output", tmp_path / "c") == exit_codes.OK
     page = (tmp_path / "c" / "compare.html").read_text()
     assert "<b>pole</b>" not in page
     assert "| &lt;b&gt;pole&lt;/b&gt; `x`" in page
@@ -162,14 +162,14 @@ def test_page_and_markdown_show_names_as_they_are(drive, tmp_path):
 
 def test_mistakes_are_lines(drive, tmp_path, capsys):
     folder, _ = drive
-    assert compare(folder / "old", tmp_path) == cli.WRONG
+    assert compare(folder / "old", tmp_path) == exit_codes.WRONG
     assert "has no report.json and no frames.csv.gz" in capsys.readouterr().err
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "report.json").write_text("[" * 100_000)
     (broken / "frames.csv.gz").write_bytes((folder / "old" / "frames.csv.gz").read_bytes())
-    assert compare(folder / "old", broken) == cli.WRONG
+    assert compare(folder / "old", broken) == exit_codes.WRONG
     assert "is no report of an evaluation" in capsys.readouterr().err
     with pytest.raises(SystemExit) as error:
         compare(folder / "old", folder / "new", "--margin", "nan")
-    assert error.value.code == cli.USAGE
+    assert error.value.code == exit_codes.USAGE

@@ -9,7 +9,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from deeplab_miou import cli
+from deeplab_miou import cli, exit_codes
 from deeplab_miou.offline import holding, run
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
@@ -182,5 +182,8 @@ def test_a_section_is_cut_by_stamp(tmp_path, capsys):
     assert report["accounting"]["images"]["received"] == 5
     assert report["accounting"]["labels"]["received"] == 5
     arguments = ["evaluate", str(tmp_path / "bag"), "--prediction-topic", "/prediction"]
-    assert cli.main([*arguments, "--labels", "cityscapes_train_ids", "--start", "39"]) == cli.WRONG
+    assert (
+        cli.main([*arguments, "--labels", "cityscapes_train_ids", "--start", "39"])
+        == exit_codes.WRONG
+    )
     assert "start is 39 s" in capsys.readouterr().err
