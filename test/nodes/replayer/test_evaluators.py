@@ -33,7 +33,7 @@ class FakeNode:
         return SimpleNamespace()
 
     def get_logger(self):
-        return SimpleNamespace(warning=self.warnings.append)
+        return SimpleNamespace(warning=lambda line, **_: self.warnings.append(line))
 
 
 def test_a_malformed_account_is_refused():
