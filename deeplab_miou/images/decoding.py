@@ -198,9 +198,9 @@ def _read(message: ImageMessage) -> _Pixels:
 
 
 def _read_labels(message: ImageMessage) -> _Pixels:
-    check_image(message)
     encoding = _encoding(message)
     if encoding in CAMERA_ENCODINGS:
+        check_image(message)
         raise FrameError(
             Reason.BAD_ENCODING,
             f"label image is of {encoding}, which is for cameras: publish mono8, mono16, 32SC1 or "
