@@ -61,14 +61,14 @@ def evaluate(
     started_s = time.time()
     with BagReader(options.bag) as reader:
         _check(options, reader)
-        partners = plan(reader, options)
+        planned = plan(reader, options)
         engine = build_engine(options.engine)
         try:
             _check_weights(options, engine.label_map.num_classes)
             names = engine.label_map.class_names
             with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
                 run = Run(options, engine, frames)
-                problem = run.read(reader, partners, on_progress)
+                problem = run.read(reader, planned.partners, on_progress)
         finally:
             engine.close()
     provenance = {
@@ -87,7 +87,8 @@ def evaluate(
         "ended": utc(time.time()),
         **environment(engine.device),
     }
-    report = run.report(provenance, [problem] if problem else [])
+    problems = [problem] if problem else []
+    report = run.report(provenance, problems + planned.findings, planned.offsets)
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 

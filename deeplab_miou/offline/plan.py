@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError
 from deeplab_miou.evaluation.matching import match
+from deeplab_miou.evaluation.offsets import Offsets, find_lost, summarise
 from deeplab_miou.images.decoding import check_image
 
 if TYPE_CHECKING:
@@ -44,7 +46,24 @@ def read_image(message: BagMessage) -> StampedImage:
     return stamped
 
 
-def plan(reader: BagReader, options: OfflineOptions) -> NDArray[np.int64]:
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What belongs together in a bag.
+
+    Attributes:
+        partners: for each message of the two topics, in the order that the reader gives them, the
+            number of its partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`,
+            or `OUTSIDE` (not in the section), int64 ``(messages,)``.
+        offsets: by how much the stamps of labels follow those of their images.
+        findings: what the stamps of labels without an image suggest, a line each.
+    """
+
+    partners: NDArray[np.int64]
+    offsets: Offsets
+    findings: list[str]
+
+
+def plan(reader: BagReader, options: OfflineOptions) -> Plan:
     """Read a bag's stamps and decide what belongs together.
 
     Equal stamps come first, then the nearest within the tolerance. Where stamps come again, as in
@@ -54,11 +73,6 @@ def plan(reader: BagReader, options: OfflineOptions) -> NDArray[np.int64]:
     Args:
         reader: the open bag.
         options: topics, tolerance and section.
-
-    Returns:
-        For each message of the two topics, in the order that the reader gives them, the number of
-        its partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
-        (not in the section), int64 ``(messages,)``.
 
     Raises:
         ConfigurationError: the section begins after the last image.
@@ -80,7 +94,18 @@ def plan(reader: BagReader, options: OfflineOptions) -> NDArray[np.int64]:
             partner[image], partner[label] = label, image
     partner[images[image_rounds < 0]] = partner[labels[label_rounds < 0]] = REPEATED
     _cut(partner, stamps, is_label, options)
-    return partner
+    paired = labels[partner[labels] >= 0]
+    inside = np.flatnonzero(is_readable & (partner != OUTSIDE))
+    return Plan(
+        partner,
+        summarise(stamps[paired] - stamps[partner[paired]]),
+        find_lost(
+            stamps[images],
+            stamps[inside[is_label[inside]]],
+            stamps[labels[partner[labels] == NONE]],
+            "--sync-tolerance",
+        ),
+    )
 
 
 def _match(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
@@ -115,8 +116,16 @@ class Run:
             self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
         return problem
 
-    def report(self, provenance: dict[str, object], problems: list[str]) -> Report:
-        """Return the report of all that was read."""
+    def report(
+        self, provenance: dict[str, object], problems: list[str], offsets: Offsets
+    ) -> Report:
+        """Return the report of all that was read.
+
+        Args:
+            provenance: what decides the score.
+            problems: what is missing from it, a line each.
+            offsets: of the stamps of labels from those of their images.
+        """
         snapshot = self._pipeline.snapshot()
         absent = self._options.absent_classes
         return Report(
@@ -141,6 +150,7 @@ class Run:
             ignored_pixels=snapshot.ignored_pixels,
             unmapped_pixels=snapshot.unmapped_pixels,
             problems=problems,
+            offsets=offsets,
         )
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import Scores
     from deeplab_miou.metric.worst_frames import WorstFrame
@@ -64,6 +65,7 @@ class Report:
         pictures: for each worst frame uint8 RGB ``(h, w, 3)``, for the page; empty where there are
             none.
         palette: (n, 3) uint8 RGB of the classes, for the page; None if it is not known.
+        offsets: of the stamps of labels from those of their images, where they are known.
     """
 
     class_names: tuple[str, ...]
@@ -81,13 +83,17 @@ class Report:
     worst_frames: Sequence[WorstFrame[object]] = ()
     pictures: Sequence[NDArray[np.uint8]] = ()
     palette: NDArray[np.uint8] | None = None
+    offsets: Offsets | None = None
 
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the network, a line each."""
-        return find_doubts(
+        doubts = find_doubts(
             self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
         )
+        if self.offsets is not None and self.offsets.hint:
+            doubts.append(self.offsets.hint)
+        return doubts
 
     @property
     def miou_interval(self) -> tuple[float, float]:
@@ -137,6 +143,7 @@ class Report:
                 "ignored_pixels": self.ignored_pixels,
                 "unmapped_pixels": self.unmapped_pixels,
                 "accounting": self.accounting,
+                "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
                 "problems": self.problems,
                 "doubts": self.doubts,
                 "intervals": _intervals_dict(self.intervals),

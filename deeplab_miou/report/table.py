@@ -10,6 +10,7 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
+from deeplab_miou.evaluation.offsets import format_span
 from deeplab_miou.report.report import STREAMS
 from deeplab_miou.text import printable
 
@@ -53,6 +54,13 @@ def print_table(report: Report, console: Console) -> None:
 def accounting_lines(report: Report) -> list[str]:
     """Return one line for each stream, and one for pixels that were not scored."""
     lines = [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
+    offsets = report.offsets
+    if offsets is not None and offsets.pairs and offsets.largest_s:
+        median, largest = (
+            f"{format_span(1e9 * abs(each))} {'after' if each > 0 else 'before'}"
+            for each in (offsets.median_s, offsets.largest_s)
+        )
+        lines.append(f"stamps: labels lie {median} their images in the median, {largest} at most")
     invalid = int(report.matrix[:, -1].sum())
     lines.append(
         f"pixels: {int(report.matrix.sum()):,} scored ({invalid:,} with an invalid prediction), "

@@ -1,0 +1,137 @@
+"""How far the stamps of images and labels lie apart, and what that suggests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NS = 1e9
+# Fewer pairs may be of one offset by chance.
+_LEAST_PAIRS = 8
+# Offsets that spread less than this share of their median are those of a clock, not of jitter.
+_STEADY = 0.25
+_LEAST_CLOCK_NS = 500_000
+# Nearer than this share of the time from image to image, a label can only mean that one image.
+_NEAR_SHARE = 0.5
+_LONGEST_NEAR_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """By how much the stamps of labels follow those of their images; negative if they precede.
+
+    Attributes:
+        pairs: how many pairs there are.
+        median_s: median offset, seconds; NaN without pairs.
+        largest_s: the offset that is largest, whatever its sign, seconds; NaN without pairs.
+        hint: says that a constant offset is that of a clock; empty if there is no sign of it.
+    """
+
+    pairs: int
+    median_s: float
+    largest_s: float
+    hint: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the offsets as plain types for JSON."""
+        return {"pairs": self.pairs, "median_s": self.median_s, "largest_s": self.largest_s}
+
+
+def summarise(offsets_ns: NDArray[np.int64]) -> Offsets:
+    """Summarise the offsets of pairs.
+
+    Args:
+        offsets_ns: (k,) int64, the label's stamp less the image's.
+    """
+    if not offsets_ns.size:
+        return Offsets(0, math.nan, math.nan)
+    median = float(np.median(offsets_ns))
+    largest = float(offsets_ns[np.abs(offsets_ns).argmax()])
+    low, high = np.quantile(offsets_ns, (0.05, 0.95))
+    hint = ""
+    steady = high - low < _STEADY * abs(median)
+    if offsets_ns.size >= _LEAST_PAIRS and steady and abs(median) >= _LEAST_CLOCK_NS:
+        side = "after" if median > 0 else "before"
+        hint = (
+            f"labels lie {format_span(abs(median))} {side} their images in nearly every pair: is "
+            "one of the two clocks off, or does one stamp the end of what the other stamps the "
+            "beginning of?"
+        )
+    return Offsets(offsets_ns.size, median / _NS, largest / _NS, hint)
+
+
+def find_lost(
+    images_ns: NDArray[np.int64],
+    labels_ns: NDArray[np.int64],
+    lost_ns: NDArray[np.int64],
+    option: str,
+) -> list[str]:
+    """Return what the stamps of labels without an image suggest, a line each.
+
+    Args:
+        images_ns: (i,) int64 stamps of all images.
+        labels_ns: (k,) int64 stamps of all labels.
+        lost_ns: (j,) int64 stamps of the labels that found no image.
+        option: what the tolerance is called, for instance ``--sync-tolerance``.
+    """
+    lines = [
+        f"{np.count_nonzero(stamps == 0)} of {stamps.size} {name} have the stamp 0: whoever "
+        "publishes them does not set header.stamp, which is all that pairs can be told by"
+        for name, stamps in (("images", images_ns), ("labels", labels_ns))
+        if np.count_nonzero(stamps == 0) > 1
+    ]
+    lost_ns = lost_ns[lost_ns != 0]
+    if not lost_ns.size:
+        return lines
+    count = f"{lost_ns.size} of {labels_ns.size} labels found no image"
+    stamps = np.unique(images_ns[images_ns != 0])
+    if not stamps.size:
+        return [*lines, f"{count}, as there are no images with a stamp"]
+    distances = _distances(stamps, lost_ns)
+    step = float(np.median(np.diff(stamps))) if stamps.size > 1 else math.inf
+    near = distances[distances <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS)]
+    if near.size:
+        tolerance = _rounded_up(float(near.max()) / _NS)
+        middle = format_span(float(np.median(near)))
+        lines.append(
+            f"{count}, though one lies near {near.size} of them ({middle} away in the "
+            f"median, {format_span(near.max())} at most): {option} {tolerance} would pair these"
+        )
+    if near.size < lost_ns.size:
+        far = np.setdiff1d(distances, near)
+        rest = lost_ns.size - near.size
+        lines.append(
+            f"{rest} of {labels_ns.size} labels found no image; the nearest lies "
+            f"{format_span(far.min())} away or more: are images missing?"
+        )
+    return lines
+
+
+def _distances(stamps: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distance from each to the nearest of ascending stamps."""
+    place = np.searchsorted(stamps, to)
+    below = stamps[np.maximum(place - 1, 0)]
+    above = stamps[np.minimum(place, stamps.size - 1)]
+    nearest: NDArray[np.int64] = np.minimum(np.abs(to - below), np.abs(to - above))
+    return nearest
+
+
+def _rounded_up(value: float) -> str:
+    """Return a number of two digits that is not less than a value."""
+    digits = 1 - math.floor(math.log10(value))
+    rounded = math.ceil(value * 10**digits - 1e-9) / 10**digits
+    return f"{rounded:.{max(digits, 0)}f}".rstrip("0").rstrip(".")
+
+
+def format_span(span_ns: float) -> str:
+    """Return a span of time in the unit that suits it."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if span_ns >= size:
+            return f"{span_ns / size:.3g} {unit}"
+    return f"{span_ns:.3g} ns"

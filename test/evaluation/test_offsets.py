@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+
+from deeplab_miou.evaluation.offsets import find_lost, format_span, summarise
+
+MS = 1_000_000
+IMAGES = np.arange(1, 31) * 100 * MS
+
+
+def lost(labels, lost_labels=None):
+    labels = np.array(labels, np.int64)
+    missed = labels if lost_labels is None else np.array(lost_labels, np.int64)
+    return find_lost(IMAGES, labels, missed, "--sync-tolerance")
+
+
+def test_median_and_largest_offset():
+    found = summarise(np.array([1, 2, -9, 3, 4]) * MS)
+    assert (found.pairs, found.median_s, found.largest_s) == (5, 0.002, -0.009)
+    assert found.hint == ""
+    nothing = summarise(np.array([], np.int64))
+    assert nothing.pairs == 0
+    assert math.isnan(nothing.median_s)
+
+
+@pytest.mark.parametrize(("offset", "words"), [(33, "33 ms after"), (-5, "5 ms before")])
+def test_a_constant_offset_suggests_a_clock(offset, words):
+    jitter = np.tile([-MS // 5, 0, 0, 0, MS // 5], 8)
+    assert f"labels lie {words} their images" in summarise(offset * MS + jitter).hint
+    assert summarise(jitter).hint == ""
+    assert summarise(np.array([offset * MS] * 7)).hint == ""
+
+
+def test_stamps_that_went_through_a_float_are_near():
+    """Twenty to fifty nanoseconds off."""
+    labels = IMAGES[:10] + np.array([20, -25, 30, 49, -49, 20, 21, 22, 23, 24])
+    (line,) = lost(labels)
+    assert line == (
+        "10 of 10 labels found no image, though one lies near 10 of them (23.5 ns away in the "
+        "median, 49 ns at most): --sync-tolerance 0.000000049 would pair these"
+    )
+
+
+def test_one_label_of_many_is_said():
+    (line,) = lost(IMAGES, [IMAGES[3] + 2 * MS])
+    assert line.startswith("1 of 30 labels found no image, though one lies near 1 of them (2 ms")
+    assert "--sync-tolerance 0.002 would" in line
+
+
+def test_labels_of_images_that_are_missing():
+    first, second = lost([IMAGES[0] + MS, IMAGES[-1] + 5000 * MS])
+    assert "near 1 of them" in first
+    assert second == (
+        "1 of 2 labels found no image; the nearest lies 5 s away or more: are images missing?"
+    )
+
+
+def test_stamps_that_were_never_set():
+    (line,) = lost([0] * 30)
+    assert line.startswith("30 of 30 labels have the stamp 0: whoever publishes them")
+
+
+def test_nothing_lost_is_nothing_said():
+    assert lost(IMAGES, []) == []
+
+
+def test_no_images_with_a_stamp():
+    lines = find_lost(np.zeros(5, np.int64), IMAGES, IMAGES, "--sync-tolerance")
+    assert lines[0].startswith("5 of 5 images have the stamp 0")
+    assert lines[1] == "30 of 30 labels found no image, as there are no images with a stamp"
+
+
+@pytest.mark.parametrize(
+    ("span", "text"), [(49, "49 ns"), (1500, "1.5 µs"), (2_000_000, "2 ms"), (3e9, "3 s")]
+)
+def test_spans(span, text):
+    assert format_span(span) == text
