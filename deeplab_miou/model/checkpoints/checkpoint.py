@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deeplab_miou.errors import ConfigurationError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.model.checkpoints.program_outputs import OutputKind
 
+ChannelOrder = Literal["rgb", "bgr"]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -27,11 +29,14 @@ class Preprocessing:
         mean: subtracted from each channel.
         std: then divides each channel.
         size: (height, width) that the image is resized to bilinearly; None leaves it as it is.
+        channel_order: what the network sees first, red (``rgb``) or blue (``bgr``); `mean` and
+            `std` are of red, green and blue in either case.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size: tuple[int, int] | None = None
+    channel_order: ChannelOrder = "rgb"
 
     def replace(
         self,
@@ -39,18 +44,29 @@ class Preprocessing:
         size: tuple[int, int] | None = None,
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
+        channel_order: ChannelOrder | None = None,
     ) -> Preprocessing:
         """Return a copy with those fields replaced that are given.
 
         Raises:
             ConfigurationError: a value is out of its range.
         """
-        changed = Preprocessing(mean or self.mean, std or self.std, size or self.size)
+        changed = Preprocessing(
+            mean or self.mean,
+            std or self.std,
+            size or self.size,
+            channel_order or self.channel_order,
+        )
         return Preprocessing.from_dict(changed.to_dict(), "preprocessing")
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as plain types for JSON."""
-        return {"mean": list(self.mean), "std": list(self.std), "size": self.size}
+        return {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "size": self.size,
+            "channel_order": self.channel_order,
+        }
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, object], source: str) -> Preprocessing:
@@ -74,10 +90,16 @@ class Preprocessing:
             raise ConfigurationError(
                 f"{source}: preprocessing size is {size!r}, expected [height, width] or null"
             )
+        order = mapping.get("channel_order", "rgb")
+        if order not in ("rgb", "bgr"):
+            raise ConfigurationError(
+                f"{source}: preprocessing has channel_order {order!r}, expected rgb or bgr"
+            )
         return cls(
             mean=tuple(mean),  # type: ignore[arg-type]
             std=tuple(std),  # type: ignore[arg-type]
             size=None if size is None else tuple(size),  # type: ignore[arg-type]
+            channel_order=order,
         )
 
 
@@ -99,6 +121,7 @@ class Checkpoint:
             is made into the logits of two classes before anybody sees it; a ``label map``
             ``(N, 1, H, W)`` uint8 is taken as it is, and `num_classes` is then 0 until a label map
             says it.
+        weights: which of the file's sets of weights was taken; empty for its top.
     """
 
     network: nn.Module
@@ -111,6 +134,7 @@ class Checkpoint:
     path: Path = Path()
     digest: str = ""
     output: OutputKind = "logits"
+    weights: str = ""
 
 
 def check_label_map(label_map: LabelMap | None, num_classes: int, path: Path) -> None:

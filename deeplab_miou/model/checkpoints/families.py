@@ -29,7 +29,7 @@ def recognize(keys: Sequence[str], source: str) -> Family:
     Raises:
         ConfigurationError: they belong to no family or to several.
     """
-    found = [family for family in FAMILIES if any(family.signature in key for key in keys)]
+    found = [family for family in FAMILIES if any(key.startswith(family.signature) for key in keys)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(family.name for family in FAMILIES)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.checkpoints import families, native, programs, weights
+from deeplab_miou.model.checkpoints import families, native, programs, sets
+from deeplab_miou.model.checkpoints import weights as files
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
+from deeplab_miou.model.checkpoints.family import smp, smp_config
 from deeplab_miou.model.checkpoints.native import save
 from deeplab_miou.model.checkpoints.onnx_file import external_files
 from deeplab_miou.text import printable
@@ -21,9 +23,8 @@ from deeplab_miou.text import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
-
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.model.checkpoints.checkpoint import ChannelOrder
 
 __all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
 
@@ -41,11 +42,14 @@ _logger = logging.getLogger(__name__)
 def load(
     path: str | Path,
     *,
+    weights: str = "",
     output_stride: int | None = None,
+    atrous_rates: tuple[int, int, int] | None = None,
     architecture: Mapping[str, object] | None = None,
     input_size: tuple[int, int] | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
+    channel_order: ChannelOrder | None = None,
     label_map: LabelMap | None = None,
 ) -> Checkpoint:
     """Read a checkpoint; one log line says what was found.
@@ -55,12 +59,17 @@ def load(
 
     Args:
         path: the file.
+        weights: name of the set of weights where the file holds several; empty for the first of
+            the usual ones.
+        atrous_rates: dilations of the ASPP's branches, where the file does not know them.
         output_stride: 8 or 16, where the file does not know it; None for the family's default.
         architecture: further fields of `Architecture` that the file does not know, such as
-            ``atrous_rates``, ``multi_grid`` or ``align_corners``.
+            ``multi_grid`` or ``align_corners``.
         input_size: (height, width) that images are resized to, in place of what the file says.
         mean: subtracted from RGB in 0..1, in place of what the file or its family says.
         std: then divides it, likewise.
+        channel_order: ``rgb`` or ``bgr``, what the network was trained on, in place of what the
+            file says.
         label_map: replaces what the file says.
 
     Returns:
@@ -73,12 +82,16 @@ def load(
     digest = file_digest(path)
 
     def fitted(preprocessing: Preprocessing) -> Preprocessing:
-        return preprocessing.replace(size=input_size, mean=mean, std=std)
+        return preprocessing.replace(
+            size=input_size, mean=mean, std=std, channel_order=channel_order
+        )
 
     overrides = dict(architecture or {})
     if output_stride is not None:
         overrides["output_stride"] = output_stride
-    kind = weights.sniff(path)
+    if atrous_rates is not None:
+        overrides["atrous_rates"] = tuple(atrous_rates)
+    kind = files.sniff(path)
     if is_program(kind):
         if overrides:
             raise ConfigurationError(
@@ -91,8 +104,10 @@ def load(
             path, kind, fitted(Preprocessing()), normalises=bool(mean or std)
         )
     else:
-        found = native.read(path, overrides) if kind == "safetensors" else weights.read(path, kind)
-        checkpoint = found if isinstance(found, Checkpoint) else _rebuild(path, found, overrides)
+        found = native.read(path, overrides) if kind == "safetensors" else files.read(path, kind)
+        checkpoint = (
+            found if isinstance(found, Checkpoint) else _rebuild(path, found, weights, overrides)
+        )
         checkpoint = dataclasses.replace(checkpoint, preprocessing=fitted(checkpoint.preprocessing))
     if checkpoint.num_classes == 1:
         output = "one logit" if checkpoint.output == "logits" else checkpoint.output
@@ -122,6 +137,12 @@ def _check_numbers(checkpoint: Checkpoint) -> None:
 def is_program(kind: str) -> bool:
     """Return whether files of a kind (`weights.sniff`) say what is computed: code that runs."""
     return kind in programs.READERS
+
+
+def atrous_rates(checkpoint: Checkpoint) -> list[int] | None:
+    """Return the dilations of a network's ASPP; None of a program, which does not say."""
+    options = getattr(checkpoint.network, "architecture", None)
+    return None if options is None else list(options.atrous_rates)
 
 
 def describe(checkpoint: Checkpoint) -> str:
@@ -171,16 +192,20 @@ def _digest_with_data(path: Path, digest: str) -> str:
     return sha.hexdigest()
 
 
-def _rebuild(path: Path, tensors: dict[str, Tensor], overrides: dict[str, object]) -> Checkpoint:
-    bare, preprocessing = weights.unwrap(tensors, str(path))
-    family = families.recognize(list(bare), str(path))
-    network = families.rebuild(family, bare, str(path), overrides)
+def _rebuild(
+    path: Path, content: object, wanted: str, overrides: Mapping[str, object]
+) -> Checkpoint:
+    found = sets.choose(content, wanted, str(path))
+    family = families.recognize(list(found.weights), str(path))
+    stated = smp_config.read(path) if family is smp.FAMILY else {}
+    network = families.rebuild(family, found.weights, str(path), stated | dict(overrides))
     return Checkpoint(
         network=network,
         family=family.name,
         num_classes=network.architecture.num_classes,
         output_stride=network.architecture.output_stride,
-        preprocessing=preprocessing,
+        preprocessing=sets.normalisation(found, str(path)),
         label_map=None,
         path=path,
+        weights=found.name,
     )

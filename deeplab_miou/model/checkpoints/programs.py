@@ -216,7 +216,7 @@ def _fitting(source: Source, wanted: Preprocessing, *, normalises: bool) -> Prep
             raise ConfigurationError(
                 "it takes pixels as uint8 and normalises them itself: mean and std cannot be set"
             )
-        wanted = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), wanted.size)
+        wanted = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), wanted.size, wanted.channel_order)
     if source.size is None:
         return wanted
     if wanted.size not in (None, source.size):
@@ -225,7 +225,7 @@ def _fitting(source: Source, wanted: Preprocessing, *, normalises: bool) -> Prep
             f"it takes images of {columns}x{rows} pixels only, but the input size is set to "
             f"{width}x{height}; leave it unset, or export the network for that size"
         )
-    return Preprocessing(wanted.mean, wanted.std, source.size)
+    return Preprocessing(wanted.mean, wanted.std, source.size, wanted.channel_order)
 
 
 def _probe(source: Source, preprocessing: Preprocessing) -> Program:

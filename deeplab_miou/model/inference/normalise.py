@@ -68,6 +68,9 @@ class Normalizer:
     def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         self._size = preprocessing.size
+        self._is_bgr = preprocessing.channel_order == "bgr"
+        if self._is_bgr:
+            mean, std = mean.flip(0), std.flip(0)
         self._scale = (1 / (_LEVELS * std)).view(1, -1, 1, 1).to(device)
         self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
 
@@ -76,7 +79,7 @@ class Normalizer:
     ) -> Tensor:
         """Map pixels as in `Stored`, ``(N, H, W, c)``, to ``(N, 3, H, W)``, channels last."""
         rgb = pixels[..., :_CHANNELS].expand(-1, -1, -1, _CHANNELS)
-        batch = (rgb.flip(3) if is_bgr else rgb).permute(0, 3, 1, 2)
+        batch = (rgb.flip(3) if is_bgr != self._is_bgr else rgb).permute(0, 3, 1, 2)
         if self._size is not None and self._size != pixels.shape[1:3]:
             batch = F.interpolate(
                 batch.float(), size=self._size, mode="bilinear", align_corners=False

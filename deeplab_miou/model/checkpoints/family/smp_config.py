@@ -1,0 +1,56 @@
+"""What segmentation_models_pytorch's ``save_pretrained`` writes beside the weights."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "config.json"
+_MOST_BYTES = 1 << 20
+_RATES = 3
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """Return the configuration beside a file of weights, if there is one."""
+    beside = path.parent / _NAME
+    return (beside,) if beside.is_file() else ()
+
+
+def read(path: Path) -> dict[str, object]:
+    """Return the fields of `Architecture` that the configuration beside a file of weights states.
+
+    Raises:
+        ConfigurationError: it is of smp, but does not say what it should.
+    """
+    for beside in files(path):
+        try:
+            with beside.open(encoding="utf-8") as file:
+                content = json.loads(file.read(_MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        # Other tools write a file of this name too.
+        if isinstance(content, dict) and "encoder_name" in content:
+            return _stated(content, beside)
+    return {}
+
+
+def _stated(content: dict[str, object], beside: Path) -> dict[str, object]:
+    stated: dict[str, object] = {}
+    stride = content.get("encoder_output_stride", 16)
+    rates = content.get("decoder_atrous_rates", [12, 24, 36])
+    if not isinstance(rates, list) or len(rates) != _RATES:
+        raise ConfigurationError(
+            f"{beside}: decoder_atrous_rates is {rates!r}, expected three numbers"
+        )
+    if content.get("in_channels", 3) != 3:  # noqa: PLR2004 - red, green and blue
+        raise ConfigurationError(
+            f"{beside}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
+        )
+    stated["output_stride"] = stride
+    stated["atrous_rates"] = tuple(rates)
+    return stated
