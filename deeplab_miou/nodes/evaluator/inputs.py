@@ -145,7 +145,7 @@ class Input:
 
     def take(self, data: bytes) -> None:
         """Hand on a message."""
-        self._callback(self._profile[0], data)
+        self._callback(self.kind, data)
 
     @property
     def publishers(self) -> int:

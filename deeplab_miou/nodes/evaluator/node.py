@@ -16,7 +16,6 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.engine import Engine, build_engine
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
-from deeplab_miou.evaluation.queueing import Overflow
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import read_image, read_stamp
@@ -40,7 +39,7 @@ from deeplab_miou.options.nodes import EvaluatorOptions
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rclpy.clock import JumpHandle
     from rclpy.service import Service
@@ -62,13 +61,16 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     threads = 4  # transitions, states, slow services, the rest
 
+    # `configure` makes these and `cleanup` takes them away: in between they are not there.
+    _engine: Engine
+    _pipeline: Pipeline
+    _outputs: EvaluatorOutputs
+    _unknown_labels: UnknownLabelsLog
+
     def __init__(self) -> None:
         super().__init__("deeplab_evaluator", EvaluatorOptions)
         self._run_id = uuid.uuid4().hex
         self._reset_count = 0
-        self._engine: Engine | None = None
-        self._outputs: EvaluatorOutputs | None = None
-        self._pipeline: Pipeline | None = None
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
         self._kinds: dict[Stream, str] = {}
@@ -79,7 +81,6 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
         self._drops = DropLog({})
-        self._unknown_labels: UnknownLabelsLog | None = None
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
         self._state_group = MutuallyExclusiveCallbackGroup()
@@ -160,7 +161,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def interrupt(self) -> None:
         """Let nobody wait for room in the queue."""
-        if self._pipeline is not None:
+        if hasattr(self, "_pipeline"):
             self._pipeline.interrupt(on=True)
 
     def deactivate(self) -> None:
@@ -176,22 +177,23 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        if self._outputs is not None:
+        if hasattr(self, "_outputs"):
             self._pipeline.settle()
             self._publish_state()
 
     def cleanup(self) -> None:
         """Free the network; the next configuration starts from zero."""
-        if self._engine is not None:
+        if hasattr(self, "_engine"):
             self._engine.close()
-        if self._pipeline is not None:
+            del self._engine
+        if hasattr(self, "_pipeline"):
             self._reset_count = self._pipeline.snapshot().reset_count + 1
+            del self._pipeline
+        if hasattr(self, "_outputs"):
             self._outputs.destroy()
-            while self._own_services:
-                self.destroy_service(self._own_services.pop())
-        self._engine = None
-        self._pipeline = None
-        self._outputs = None
+            del self._outputs
+        while self._own_services:
+            self.destroy_service(self._own_services.pop())
         gc.unfreeze()
         release_freed_memory()
 
@@ -205,7 +207,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def give_up(self) -> str:
         """Publish the counts without the frames in hand, which nothing can interrupt."""
-        if self._state_timer is not None or self._outputs is None:
+        if self._state_timer is not None or not hasattr(self, "_outputs"):
             return ""
         self._publish_state()
         self._outputs.wait_for_readers(_LAST_STATE_S)
@@ -213,7 +215,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def settings_changed(self, settings: EvaluatorOptions) -> None:
         """Take over what can change while running."""
-        if self._state_timer is not None:
+        is_new = settings.publish_period != self.settings.publish_period
+        if is_new and self._state_timer is not None:
             self.change_period(self._state_timer, settings.publish_period)
 
     # Inputs.
@@ -242,10 +245,10 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._pipeline.work(0.0)
         return bool(self._pipeline.queued)
 
-    def _receiver(self, stream: Stream) -> object:
+    def _receiver(self, stream: Stream) -> Callable[[str, memoryview | bytes], None]:
         pipeline, outputs = self._pipeline, self._outputs
         # Whoever has to wait for the queue must not be the one who empties it.
-        works_at_once = self._worker is None and self.settings.overflow == Overflow.BLOCK
+        works_at_once = self._worker is None and self.settings.overflow == "block"
 
         def receive(kind: str, data: memoryview | bytes) -> None:
             self._status.arrived(stream)

@@ -138,18 +138,16 @@ class EvaluatorOutputs:
         self._diagnostics.publish(status)
 
     def _pictures(self, outcome: FrameOutcome) -> None:
-        image = outcome.image
+        image, prediction, truth = outcome.image, outcome.prediction, outcome.ground_truth
+        if image is None or prediction is None or truth is None:
+            return
         if self._predictions.get_subscription_count():
-            ids = image_to_message(outcome.prediction, "mono8", image.stamp_ns, image.frame_id)
+            ids = image_to_message(prediction, "mono8", image.stamp_ns, image.frame_id)
             self._predictions.publish(ids)
         if self._overlays.get_subscription_count():
             label_map = self._engine.label_map
-            base = (
-                decode_color(image.image)
-                if self._is_camera
-                else label_map.colorize(outcome.ground_truth)
-            )
-            painted = overlay(base, outcome.prediction, label_map)
+            base = decode_color(image.image) if self._is_camera else label_map.colorize(truth)
+            painted = overlay(base, prediction, label_map)
             self._overlays.publish(
                 image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
             )

@@ -143,14 +143,17 @@ class UnknownLabelsLog:
 
     def line(self, outcome: FrameOutcome) -> str:
         """Return the line to write; empty for none."""
+        label, truth = outcome.label, outcome.ground_truth
+        if label is None or truth is None:
+            return ""
         # A label that was resized has had more pixels than were counted.
-        share = outcome.unmapped_pixels / max(outcome.ground_truth.size, outcome.unmapped_pixels)
+        share = outcome.unmapped_pixels / max(truth.size, outcome.unmapped_pixels)
         if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
             return ""
         return (
-            f"label of {self._topic} at {outcome.label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
+            f"label of {self._topic} at {label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
             f"pixels count nowhere, label map {self._label_map.name} does not know "
-            f"{unknown_labels(outcome.label.image, self._label_map)}"
+            f"{unknown_labels(label.image, self._label_map)}"
         )
 
 
@@ -170,12 +173,13 @@ class DropLog:
         held_back = self._throttle.admit(outcome.reason)
         if held_back is None or outcome.reason is None:
             return ""
-        parts = {Stream.IMAGE: outcome.image, Stream.LABEL: outcome.label}
-        streams = [stream for stream, part in parts.items() if part is not None]
-        what = "pair" if len(streams) == len(parts) else streams[0].value
-        where = " and ".join(self._topics[stream] for stream in streams)
+        both = ((Stream.IMAGE, outcome.image), (Stream.LABEL, outcome.label))
+        parts = [(stream, part) for stream, part in both if part is not None]
+        (first, message), *_ = parts
+        what = "pair" if len(parts) == len(both) else first.value
+        where = " and ".join(self._topics[stream] for stream, _ in parts)
         more = f" ({held_back} more like it since the last such line)" if held_back else ""
         return (
-            f"{what} of {where} at {parts[streams[0]].stamp_ns / 1e9:.3f} s not evaluated, "
+            f"{what} of {where} at {message.stamp_ns / 1e9:.3f} s not evaluated, "
             f"{outcome.reason.value}: {outcome.message}{more}"
         )

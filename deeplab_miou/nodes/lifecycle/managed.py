@@ -364,7 +364,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
 
     def _refuse_impossible(self, callback: Callable[..., object]) -> Callable[..., object]:
         # A transition that the state does not allow raises in rclpy and would end the executor.
-        def change_state(request: object, response: object) -> object:
+        def change_state(request: Any, response: Any) -> object:  # noqa: ANN401
             try:
                 return callback(request, response)
             except Exception as error:  # noqa: BLE001  rclpy's RCLError has no public name

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -30,7 +30,7 @@ _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 6.5  # launch kills after 10 s, and we promise 8
 
 
-def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
+def run(node_factory: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT, SIGTERM or a failure, and take it down in order.
 
     Args:
@@ -62,7 +62,9 @@ def run(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = No
         wakeup.close()
 
 
-def main(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> NoReturn:
+def main(
+    node_factory: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None
+) -> NoReturn:
     """Run a node as `run` does and end the process with its exit status."""
     status = run(node_factory, args)
     # The interpreter takes a while to unload what was imported: a second Ctrl-C changes nothing.
@@ -71,7 +73,7 @@ def main(node_factory: Callable[[], ManagedNode], args: Sequence[str] | None = N
     sys.exit(status)
 
 
-def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
+def _spin(node: ManagedNode[Any], wakeup: _Wakeup) -> int:
     node.request_stop = wakeup.set
     executor = NodeExecutor(node, node.threads, node.fail)
     executor.start()
@@ -91,17 +93,17 @@ def _spin(node: ManagedNode, wakeup: _Wakeup) -> int:
     return EXIT_OK if in_order and node.failure is None else EXIT_FAILED
 
 
-def _shut_down(node: ManagedNode) -> bool:
+def _shut_down(node: ManagedNode[Any]) -> bool:
     try:
         if node.state_label == "finalized":
             return True
-        return node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+        return bool(node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS)
     except Exception as error:  # noqa: BLE001  rclpy's RCLError has no public name
         node.get_logger().error(f"cannot shut down: {error!r}")
         return False
 
 
-def _watch(node: ManagedNode, ended: threading.Event) -> None:
+def _watch(node: ManagedNode[Any], ended: threading.Event) -> None:
     """End a process that does not end by itself."""
     began = time.monotonic()
     while time.monotonic() - began < _SHUTDOWN_LIMIT_S:

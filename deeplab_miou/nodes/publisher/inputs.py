@@ -58,7 +58,7 @@ def resolve_topics(
 
 def _resolve(node: Node, topic: str) -> str:
     try:
-        return node.resolve_topic_name(topic)
+        return str(node.resolve_topic_name(topic))
     except Exception as error:  # noqa: BLE001  rclpy's name errors have no common base
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{topic!r} is no topic name: {reason}") from None

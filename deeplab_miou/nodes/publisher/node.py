@@ -39,9 +39,12 @@ _DOUBTS_PERIOD_S = 60.0
 class MiouPublisher(ManagedNode[PublisherOptions]):
     """Publishes the scores of one or more evaluators; all logic is in `aggregation`."""
 
+    # `configure` makes these and `cleanup` takes them away: in between they are not there.
+    _aggregate: Aggregate
+    _outputs: PublisherOutputs
+
     def __init__(self) -> None:
         super().__init__("miou_publisher", PublisherOptions)
-        self._aggregate: Aggregate | None = None
         self._status = PublisherStatus()
         self._changed = threading.Event()
         self._started_s = 0.0
@@ -49,7 +52,6 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._told_frames = 0
         self._doubts = Throttle(_DOUBTS_PERIOD_S)
         self._inputs: PublisherInputs | None = None
-        self._outputs: PublisherOutputs | None = None
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
         self._own_services: list[Service] = []
@@ -100,17 +102,18 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
-        if self._outputs is not None:
+        if hasattr(self, "_outputs"):
             self._publish()
 
     def cleanup(self) -> None:
         """Forget all counts."""
         while self._own_services:
             self.destroy_service(self._own_services.pop())
-        if self._outputs is not None:
+        if hasattr(self, "_outputs"):
             self._outputs.destroy()
-            self._outputs = None
-        self._aggregate = None
+            del self._outputs
+        if hasattr(self, "_aggregate"):
+            del self._aggregate
 
     def finish(self) -> None:
         """Log the score and write the report."""
@@ -135,10 +138,10 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         """Take over what can change while running."""
         if settings.report_directory not in ("", self.settings.report_directory):
             check_directory(settings.report_directory)
-        if self._aggregate is not None:
-            self._aggregate.set_scoring(_scoring(settings))
-            self._changed.set()
-        if self._result_timer is not None:
+        self._aggregate.set_scoring(_scoring(settings))
+        self._changed.set()
+        is_new = settings.publish_period != self.settings.publish_period
+        if is_new and self._result_timer is not None:
             self.change_period(self._result_timer, settings.publish_period)
 
     def _topics(self) -> tuple[list[str], list[str]]:
@@ -156,6 +159,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
 
     def _diagnose(self) -> None:
         now_s = time.monotonic()
+        if self._inputs is None:
+            return
         silence = self._inputs.silence(self.settings.startup_timeout)
         totals = self._aggregate.totals(now_s)
         status = self._status.report(
@@ -174,8 +179,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
 
     def _headline(self) -> str:
         result = self._aggregate.result(time.monotonic())
+        miou = result.scores.miou if result.scores else math.nan
         bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
-        parts = ["mIoU", format_score(result.scores.miou), format_interval(*bounds)]
+        parts = ["mIoU", format_score(miou), format_interval(*bounds)]
         return " ".join(filter(None, [*parts, f"over {result.totals.frames} frames"]))
 
     def _log_doubts(self, totals: Totals) -> None:

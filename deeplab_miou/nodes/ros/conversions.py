@@ -44,7 +44,7 @@ def time_to_ns(stamp: Time) -> int:
     Any two integers have a value: a negative second is before 1970, and surplus nanoseconds
     (1e9 and above, malformed but seen) carry over. Exact, unlike seconds as float.
     """
-    return stamp.sec * _NS + stamp.nanosec
+    return int(stamp.sec) * _NS + int(stamp.nanosec)
 
 
 def ns_to_time(nanoseconds: int) -> Time:
@@ -79,7 +79,7 @@ def image_to_message(
     message.header.stamp = ns_to_time(stamp_ns)
     message.header.frame_id = frame_id
     # One memcpy; assigning bytes to the field would copy element by element.
-    message.data.frombytes(memoryview(pixels).cast("B") if pixels.size else b"")
+    message.data.frombytes(pixels.data.cast("B") if pixels.size else b"")
     return message
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.guard_condition import GuardCondition
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.subscription import Subscription
 
-    Callbacks = Mapping[Subscription, Callable[[object], None]]
+    Callbacks = Mapping[Subscription, Callable[[Any], None]]
 
 _EVENTS_PERIOD_S = 0.5
 # Messages wait no longer than this and a piece of work in the middleware.
