@@ -28,7 +28,7 @@ setup: python  ## Create or refresh the environment, test tools included
 	@$(SETUP) --dev
 
 clean:  ## Remove what builds, tests and demos left; environments stay
-	@rm -rf build install log demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf build install log demo_output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis
 	@find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean  ## Remove the environments as well

@@ -1,6 +1,7 @@
 """Property tests look at the same examples every time, however slow the machine is.
 
-To look for new ones: `make test ARGS="test/test_pairing.py --hypothesis-profile=default"`.
+To look for new ones:
+`make test ARGS="test/evaluation/test_pairing.py --hypothesis-profile=default"`.
 """
 
 from hypothesis import settings

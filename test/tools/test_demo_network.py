@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_miou.demo import training
-from deeplab_miou.demo.drives import (
-    HELD_OUT_DRIVES,
-    HELD_OUT_SEED,
-    TRAINING_SEED,
-    VALIDATION_SEED,
-    render_drive,
-)
-from deeplab_miou.demo.picture import CHECKPOINT, draw
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.model.segmenter import Segmenter
+from demo_network import training
+from demo_network.drives import (
+    HELD_OUT_DRIVES,
+    HELD_OUT_SEED,
+    TRAINING_SEED,
+    VALIDATION_SEED,
+    render_drive,
+)
+from demo_network.picture import CHECKPOINT, draw
 
 
 @pytest.fixture(scope="module")

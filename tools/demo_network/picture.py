@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from deeplab_miou.demo.drives import HELD_OUT_SEED
+from deeplab_miou.demo import scenes
 from deeplab_miou.demo.scenes import SceneRenderer
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.segmenter import Segmenter
+from demo_network.drives import HELD_OUT_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-CHECKPOINT = Path(__file__).with_name("demo.safetensors")
+CHECKPOINT = Path(scenes.__file__).with_name("demo.safetensors")
 _SIZE = (480, 640)
 _GAP = 8
 
@@ -48,9 +49,7 @@ def draw(checkpoint: Path, seed: int, time_s: float) -> NDArray[np.uint8]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write a picture; the format follows from the file's name."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_miou.demo.picture", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m demo_network.picture", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="file to write, .png or .jpg")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="which drive")

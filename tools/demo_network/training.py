@@ -25,7 +25,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-from deeplab_miou.demo.drives import (
+from deeplab_miou.labels.label_map import IGNORE_INDEX, LabelMap, load_label_map
+from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.metric.scores import Scores, compute_scores
+from deeplab_miou.model.checkpoints import load as checkpoints
+from deeplab_miou.model.checkpoints.load import Preprocessing
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus, count_parameters
+from deeplab_miou.model.segmenter import Segmenter
+from demo_network.drives import (
     FRAMES_PER_DRIVE,
     HELD_OUT_DRIVES,
     HELD_OUT_SEED,
@@ -35,14 +43,6 @@ from deeplab_miou.demo.drives import (
     FramePool,
     render_drive,
 )
-from deeplab_miou.labels.label_map import IGNORE_INDEX, LabelMap, load_label_map
-from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.metric.scores import Scores, compute_scores
-from deeplab_miou.model.checkpoints import load as checkpoints
-from deeplab_miou.model.checkpoints.load import Preprocessing
-from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.deeplab import DeepLabV3Plus, count_parameters
-from deeplab_miou.model.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,9 +216,7 @@ def _table(scores: Scores, names: Sequence[str], title: str) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, save, score on held-out drives, and print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_miou.demo.training", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m demo_network.training", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--minutes", type=float, default=15.0, help="training time (default 15)")
     parser.add_argument("--threads", type=int, default=1, help="of the network; one core renders")
@@ -232,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = _train(label_map, preprocessing, options.minutes, console)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     provenance: dict[str, object] = {
-        "command": f"python -m deeplab_miou.demo.training --minutes {options.minutes:g}",
+        "command": f"python -m demo_network.training --minutes {options.minutes:g}",
         "data": "rendered road scenes (deeplab_miou.demo.scenes), 640x480",
         "training_seeds": [TRAINING_SEED, TRAINING_SEED + outcome.frames // FRAMES_PER_DRIVE],
         "frames_rendered": outcome.frames,
