@@ -9,17 +9,12 @@ import time
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou import cli
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 SECOND = 1_000_000_000
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 @pytest.fixture

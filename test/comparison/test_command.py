@@ -4,19 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 SECOND = 1_000_000_000
 NAMES = ("road", "car", "pole")
 EVIL = "| <b>pole</b> `x`"
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
@@ -26,12 +27,6 @@ def label_map(mapping=CLASSES):
     return LabelMap.from_dict(mapping, "test")
 
 
-def mono(ids):
-    ids = np.asarray(ids, np.uint8)
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
-
-
 class Run:
     """A pipeline that scores predictions from a topic, and all outcomes it told."""
 
@@ -49,8 +44,8 @@ class Run:
         self.pipeline.add(stream, stamp_ns, "camera", image)
 
     def pair(self, stamp_ns, prediction, label):
-        self.add(IMAGE, stamp_ns, mono(prediction))
-        self.add(LABEL, stamp_ns, mono(label))
+        self.add(IMAGE, stamp_ns, mono8(prediction))
+        self.add(LABEL, stamp_ns, mono8(label))
 
     def work(self):
         while self.pipeline.work(0):
@@ -115,7 +110,7 @@ GARBAGE = {
 def test_garbage_is_counted_at_arrival_and_its_partner_stays_unmatched(stream, reason):
     run = Run()
     run.add(stream, 1, GARBAGE[reason])
-    run.add(LABEL if stream is IMAGE else IMAGE, 1, mono([[0]]))
+    run.add(LABEL if stream is IMAGE else IMAGE, 1, mono8([[0]]))
     run.work()
     assert run.reasons() == {reason: 1}
     run.check()
@@ -170,12 +165,12 @@ def test_reset_discards_what_waits_and_what_is_in_work():
 
     run = Run(predictor=Slow())
     run.pair(1, [[0]], [[0]])
-    run.add(IMAGE, 2, mono([[0]]))
+    run.add(IMAGE, 2, mono8([[0]]))
     worker = threading.Thread(target=run.pipeline.work, args=(10,))
     worker.start()
     assert started.wait(10)
     run.pipeline.reset()
-    run.add(LABEL, 2, mono([[0]]))
+    run.add(LABEL, 2, mono8([[0]]))
     release.set()
     worker.join(10)
     snapshot = run.pipeline.snapshot()
@@ -206,22 +201,22 @@ def test_looping_stream(policy, frames):
 def test_clock_that_jumps_back_lets_the_stamps_follow():
     run = Run()
     for stamp in (4, 3):
-        run.add(IMAGE, stamp * S, mono([[0]]))
+        run.add(IMAGE, stamp * S, mono8([[0]]))
         run.pipeline.clock_jumped(2 * S)
         assert not run.reasons()
-    run.add(LABEL, 2 * S, mono([[0]]))
-    run.add(LABEL, 3 * S, mono([[0]]))
+    run.add(LABEL, 2 * S, mono8([[0]]))
+    run.add(LABEL, 3 * S, mono8([[0]]))
     run.work()
     assert run.pipeline.snapshot().frames == 1
 
 
 def test_a_jump_starts_the_new_run_before_it_tells_of_the_old_one():
     run = Run(on_clock_jump=ClockJump.RESET)
-    run.add(IMAGE, 100 * S, mono([[0]]))
+    run.add(IMAGE, 100 * S, mono8([[0]]))
     run.pipeline.clock_jumped(S)
     assert run.pipeline.snapshot().reset_count == 0
     for count, stamp in ((1, 20), (1, 100), (2, 2)):
-        run.add(IMAGE, stamp * S, mono([[0]]))
+        run.add(IMAGE, stamp * S, mono8([[0]]))
         assert run.outcomes == []
         assert run.pipeline.snapshot().reset_count == count
     assert run.pipeline.account.images.received == 1
@@ -290,7 +285,7 @@ def test_many_threads_lose_nothing():
 
     def feed(stream):
         for k in range(total):
-            run.add(stream, k, mono([[k % 3]]))
+            run.add(stream, k, mono8([[k % 3]]))
 
     feeders = [threading.Thread(target=feed, args=(stream,)) for stream in Stream]
     for feeder in feeders:

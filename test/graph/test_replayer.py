@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
@@ -27,7 +28,6 @@ from std_srvs.srv import Trigger
 from deeplab_miou.bags.images import typestore
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
@@ -42,11 +42,6 @@ def ids(rng, values=19):
     return rng.integers(0, values, SHAPE, dtype=np.uint8)
 
 
-def mono(array):
-    height, width = array.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=array.tobytes())
-
-
 def write_bag(path, frames, *, storage="mcap", compression="none", every=1, topics=(IMAGE, LABEL)):
     """Write predictions, and labels for every n-th of them; return the path."""
     rng = np.random.default_rng(5)
@@ -56,9 +51,11 @@ def write_bag(path, frames, *, storage="mcap", compression="none", every=1, topi
             truth = ids(rng, 20)
             truth[truth == 19] = 255
             guess = np.where(rng.random(SHAPE) < 0.7, truth, ids(rng, 22)).astype(np.uint8)
-            writer.write_image(topics[0], stamp_ns, "camera", mono(guess))
+            writer.write_image(topics[0], stamp_ns, "camera", mono8(guess))
             if index % every == 0:
-                writer.write_image(topics[1], stamp_ns, "camera", mono(truth), stamp_ns + 7_000_000)
+                writer.write_image(
+                    topics[1], stamp_ns, "camera", mono8(truth), stamp_ns + 7_000_000
+                )
     return path
 
 
@@ -184,7 +181,7 @@ def quality_bag(tmp_path):
         offered = qos(QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL)
         writer.add_topic(LABEL, "sensor_msgs/msg/Image", (offered,))
         for topic in (IMAGE, LABEL):
-            writer.write_image(topic, START_NS, "camera", mono(np.zeros(SHAPE, np.uint8)))
+            writer.write_image(topic, START_NS, "camera", mono8(np.zeros(SHAPE, np.uint8)))
     return bag
 
 

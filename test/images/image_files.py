@@ -1,9 +1,20 @@
-"""Image files written byte by byte."""
+"""Images as tests need them: messages of ids, and files written byte by byte."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+
+import numpy as np
+
+from deeplab_miou.images.messages import RawImage
+
+
+def mono8(ids):
+    """Return a label image (or a picture in grey) of ids, (h, w)."""
+    ids = np.asarray(ids, np.uint8)
+    height, width = ids.shape
+    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 def png_chunk(name, data):

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from image_files import mono8
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.bags.writer import BagWriter
@@ -18,11 +19,6 @@ from deeplab_miou.options.scoring import EngineOptions
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 SECOND = 1_000_000_000
 CLASSES = 19
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 def random_ids(seed):

@@ -6,18 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from image_files import mono8
 
-from deeplab_miou import cli
+from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 MS = 1_000_000
 SECOND = 1000 * MS
 START = 1_700_000_000 * SECOND
-
-
-def mono8(ids):
-    return RawImage(*ids.shape, "mono8", is_bigendian=False, step=ids.shape[1], data=ids.tobytes())
 
 
 def ids_of(index):
@@ -29,7 +25,7 @@ def ids_of(index):
 def evaluate(tmp_path, capsys):
     """Write predictions (stamp, index) and labels in this order; return report and output."""
 
-    def run(messages, *options, code=cli.OK):
+    def run(messages, *options, code=exit_codes.OK):
         with BagWriter(tmp_path / "bag") as writer:
             for topic, stamp_ns, index in messages:
                 writer.write_image(f"/{topic}", stamp_ns, "", mono8(ids_of(index)))
@@ -64,7 +60,7 @@ def test_a_constant_offset_pairs_each_label_with_its_own_image(evaluate, offset_
 
 
 def test_labels_without_an_image_are_a_problem_that_names_the_tolerance(evaluate):
-    report, shown = evaluate(interleaved(49), code=cli.NOTHING_EVALUATED)
+    report, shown = evaluate(interleaved(49), code=exit_codes.NOTHING_EVALUATED)
     (problem,) = report["problems"]
     assert problem.startswith("30 of 30 labels found no image, though one lies near 30 of them")
     assert "--sync-tolerance 0.000000049 would pair these" in problem
@@ -81,7 +77,7 @@ def test_one_label_of_thirty_is_said(evaluate):
 
 def test_unset_stamps_are_said(evaluate):
     messages = [(topic, 0 if topic == "label" else s, k) for topic, s, k in interleaved(0)]
-    report, _ = evaluate(messages, code=cli.NOTHING_EVALUATED)
+    report, _ = evaluate(messages, code=exit_codes.NOTHING_EVALUATED)
     assert "30 of 30 labels have the stamp 0" in report["problems"][0]
 
 
