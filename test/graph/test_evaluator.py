@@ -107,7 +107,7 @@ def test_many_frames_add_up_to_the_last_count(start, camera):
 
 
 GARBAGE = {
-    "bad_encoding": {"encoding": "rgb16"},
+    "bad_encoding": {"encoding": "octree"},
     "bad_size": {"height": 0, "width": 0},
     "truncated_data": {"height": 400},
 }
