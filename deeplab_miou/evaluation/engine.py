@@ -103,13 +103,7 @@ def _from_network(options: EngineOptions) -> Engine:
         raise ConfigurationError(
             "checkpoint is empty, expected a file, or 'demo' for the network that ships"
         )
-    checkpoint = checkpoints.load(
-        _checkpoint_file(options.checkpoint),
-        output_stride=options.output_stride or None,
-        input_size=options.input_size,
-        mean=options.mean,
-        std=options.std,
-    )
+    checkpoint = checkpoints.load_as(_checkpoint_file(options.checkpoint), options)
     label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map
     if label_map is None:
         raise ConfigurationError(

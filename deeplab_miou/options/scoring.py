@@ -31,6 +31,21 @@ class CheckpointOptions:
     output_stride: Literal[0, 8, 16] = option(
         0, "output stride of a file of weights", unset="what the file or its code base says"
     )
+    atrous_rates: tuple[int, int, int] | None = option(
+        None,
+        "dilations of the three atrous branches (ASPP) of a file of weights",
+        minimum=1,
+        maximum=1024,
+        unset="what the file or its code base says",
+        example=(6, 12, 18),
+        form="R,R,R",
+    )
+    weights: str = option(
+        "",
+        "which network's weights to take of a file that holds several, such as model_ema",
+        unset="the first of the usual names, said in the log",
+        form="NAME",
+    )
     input_size: tuple[int, int] | None = option(
         None,
         "height and width that images are resized to for the network",
@@ -53,6 +68,11 @@ class CheckpointOptions:
         unset="what the file says, else ImageNet's",
         example=(0.229, 0.224, 0.225),
         form="R,G,B",
+    )
+    channel_order: Literal["auto", "rgb", "bgr"] = option(
+        "auto",
+        "order of colours that the network was trained on, mean and std being of R,G,B all the "
+        "same; auto: what the file says, else rgb",
     )
 
 

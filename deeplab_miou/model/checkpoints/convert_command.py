@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.options.command_line import add_arguments
+from deeplab_miou.options.command_line import add_arguments, from_arguments
 from deeplab_miou.options.scoring import CheckpointOptions
 from deeplab_miou.text import printable
 
@@ -44,13 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     from deeplab_miou.model.checkpoints import load as checkpoints  # noqa: PLC0415
     from deeplab_miou.model.network.deeplab import DeepLabV3Plus  # noqa: PLC0415
 
-    checkpoint = checkpoints.load(
+    checkpoint = checkpoints.load_as(
         arguments.file,
-        output_stride=arguments.output_stride or None,
-        input_size=arguments.input_size,
-        mean=arguments.mean,
-        std=arguments.std,
-        label_map=load_label_map(arguments.labels) if arguments.labels else None,
+        from_arguments(CheckpointOptions, arguments),
+        load_label_map(arguments.labels) if arguments.labels else None,
     )
     if not isinstance(checkpoint.network, DeepLabV3Plus):
         raise ConfigurationError(

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.model.checkpoints.checkpoint import ChannelOrder
+    from deeplab_miou.options.scoring import CheckpointOptions
 
-__all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "save"]
+__all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "load_as", "save"]
 
 _CHUNK = 1 << 20
 _WHAT = {
@@ -93,10 +94,11 @@ def load(
         overrides["atrous_rates"] = tuple(atrous_rates)
     kind = files.sniff(path)
     if is_program(kind):
-        if overrides:
+        unusable = [*overrides, *(["weights"] if weights else [])]
+        if unusable:
             raise ConfigurationError(
                 f"checkpoint {path}: a {kind} file is a finished program: "
-                f"{next(iter(overrides))} cannot be set"
+                f"{unusable[0]} cannot be set"
             )
         if kind == "ONNX":
             digest = _digest_with_data(path, digest)
@@ -105,9 +107,15 @@ def load(
         )
     else:
         found = native.read(path, overrides) if kind == "safetensors" else files.read(path, kind)
-        checkpoint = (
-            found if isinstance(found, Checkpoint) else _rebuild(path, found, weights, overrides)
-        )
+        if not isinstance(found, Checkpoint):
+            checkpoint = _rebuild(path, found, weights, overrides)
+        elif weights:
+            raise ConfigurationError(
+                f"checkpoint {path}: weights is {weights!r}, but the file holds one network only; "
+                "leave it empty"
+            )
+        else:
+            checkpoint = found
         checkpoint = dataclasses.replace(checkpoint, preprocessing=fitted(checkpoint.preprocessing))
     if checkpoint.num_classes == 1:
         output = "one logit" if checkpoint.output == "logits" else checkpoint.output
@@ -121,6 +129,27 @@ def load(
     _check_numbers(checkpoint)
     _logger.info("%s", printable(describe(checkpoint)))
     return checkpoint
+
+
+def load_as(
+    path: str | Path, options: CheckpointOptions, label_map: LabelMap | None = None
+) -> Checkpoint:
+    """Read a checkpoint as the user's options say; see `load`.
+
+    Raises:
+        ConfigurationError: there is no such file, or it cannot be used; the message says why.
+    """
+    return load(
+        path,
+        weights=options.weights,
+        output_stride=options.output_stride or None,
+        atrous_rates=options.atrous_rates,
+        input_size=options.input_size,
+        mean=options.mean,
+        std=options.std,
+        channel_order=None if options.channel_order == "auto" else options.channel_order,
+        label_map=label_map,
+    )
 
 
 def _check_numbers(checkpoint: Checkpoint) -> None:
