@@ -125,8 +125,11 @@ def read(path: Path, overrides: Mapping[str, object]) -> Checkpoint | dict[str, 
 def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, object]:
     try:
         facts = json.loads(metadata.get(_METADATA, "{}"))
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"checkpoint {path}: its metadata is no JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        # Also numbers of too many digits, and brackets in brackets without end.
+        raise ConfigurationError(
+            f"checkpoint {path}: its metadata is no readable JSON ({error})"
+        ) from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ConfigurationError(
             f"checkpoint {path}: its format is not {_FORMAT}, the one that this package reads; "
@@ -139,7 +142,7 @@ def _section(facts: Mapping[str, object], key: str, path: Path) -> dict[str, obj
     value = facts.get(key)
     if not isinstance(value, dict):
         raise ConfigurationError(
-            f"checkpoint {path}: metadata {key!r} is {value!r}, expected a JSON object"
+            f"checkpoint {path}: metadata {key!r} is {value!r:.80}, expected a JSON object"
         )
     return value
 

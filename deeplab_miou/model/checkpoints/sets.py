@@ -112,7 +112,7 @@ def normalisation(found: WeightSet, source: str) -> Preprocessing:
                     raise ConfigurationError(
                         f"checkpoint {source}: {name} has {tensor.numel()} values, expected three"
                     )
-                values[key] = [value / scale for value in tensor.flatten().tolist()]
+                values[key] = [_decimal(value) / scale for value in tensor.flatten()]
             return Preprocessing.from_dict(values, f"checkpoint {source}")
     return Preprocessing()
 
@@ -194,6 +194,11 @@ def _tensor(value: object) -> Tensor | None:
     if values is None:
         return None
     return torch.from_numpy(np.array(values, values.dtype.newbyteorder("=")))
+
+
+def _decimal(value: Tensor) -> float:
+    """Return a number as it was written, 0.1 instead of the float32 0.10000000149."""
+    return float(str(np.float32(value.item()) if value.dtype == torch.float32 else value.item()))
 
 
 def _kind(content: object) -> str:

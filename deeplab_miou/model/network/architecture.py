@@ -97,17 +97,23 @@ class Architecture:
     resize: Resize = "fit"
 
     def __post_init__(self) -> None:
-        _one_of("num_classes", self.num_classes, range(1, _MAX_CLASSES + 1), "1 to 255")
         for name, kind in _CHOICES.items():
             choices = get_args(kind)
             _one_of(name, getattr(self, name), choices, " or ".join(choices))
+        for name in _SWITCHES:
+            _one_of(name, getattr(self, name), (True, False), "true or false")
+        for name, values in _WHOLE_NUMBERS.items():
+            _check_number(name, getattr(self, name), values)
         _one_of("output_stride", self.output_stride, OUTPUT_STRIDES, "8 or 16")
-        if not self.width > 0:
-            raise ConfigurationError(f"architecture: width is {self.width}, expected more than 0")
-        for name in ("aspp_width", "low_width", "decoder_width", "decoder_layers", "stem_width"):
-            if getattr(self, name) < 1:
-                value = getattr(self, name)
-                raise ConfigurationError(f"architecture: {name} is {value}, expected 1 or more")
+        if not isinstance(self.width, (int, float)) or not 0 < self.width <= _MAX_WIDTH:
+            raise ConfigurationError(
+                f"architecture: width is {self.width!r:.40}, expected more than 0, at most "
+                f"{_MAX_WIDTH}"
+            )
+        _check_numbers("atrous_rates", self.atrous_rates, 3)
+        _check_numbers("multi_grid", self.multi_grid)
+        if self.pool_window is not None:
+            _check_numbers("pool_window", self.pool_window, 2)
 
     def to_dict(self) -> dict[str, object]:
         """Return all fields as plain types for JSON."""
@@ -149,6 +155,55 @@ _CHOICES = {
 }
 
 
-def _one_of(name: str, value: object, choices: object, expected: str) -> None:
-    if value not in choices:  # type: ignore[operator]
-        raise ConfigurationError(f"architecture: {name} is {value!r}, expected {expected}")
+# Far above what any network has, and small enough to be built.
+_WIDTHS = range(1, 1 << 16)
+_DISTANCES = range(1, 1 << 12)
+_MAX_WIDTH = 16
+_MOST_NUMBERS = 64
+_WHOLE_NUMBERS = {
+    "num_classes": range(1, _MAX_CLASSES + 1),
+    "stem_width": range(2, 1 << 16),
+    "stem_padding": range(2),
+    "head_channels": range(1 << 16),
+    "aspp_width": _WIDTHS,
+    "aspp_project_kernel": range(1, 4, 2),
+    "low_width": _WIDTHS,
+    "decoder_width": _WIDTHS,
+    "decoder_layers": range(1, 3),
+    "decoder_kernel": range(1, 16, 2),
+}
+_SWITCHES = (
+    "dilate_both",
+    "pad_before_expansion",
+    "aspp_pool_first",
+    "aspp_refine",
+    "pool_norm",
+    "align_corners",
+)
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...], expected: str) -> None:
+    # 1 == True == 1.0, and what has no hash is in no set.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ConfigurationError(f"architecture: {name} is {value!r:.40}, expected {expected}")
+
+
+def _check_number(name: str, value: object, allowed: range) -> None:
+    if type(value) is not int or value not in allowed:
+        step = "" if allowed.step == 1 else ", odd"
+        raise ConfigurationError(
+            f"architecture: {name} is {value!r:.40}, expected {allowed[0]} to {allowed[-1]}{step}"
+        )
+
+
+def _check_numbers(name: str, values: object, count: int | None = None) -> None:
+    if (
+        not isinstance(values, tuple)
+        or len(values) > _MOST_NUMBERS
+        or (count is not None and len(values) != count)
+        or not all(type(value) is int and value in _DISTANCES for value in values)
+    ):
+        raise ConfigurationError(
+            f"architecture: {name} is {values!r:.60}, expected "
+            f"{'' if count is None else f'{count} '}numbers of {_DISTANCES[0]} to {_DISTANCES[-1]}"
+        )

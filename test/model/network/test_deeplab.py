@@ -64,7 +64,24 @@ def test_small_networks_are_small():
         ({"num_classes": 256}, "num_classes is 256, expected 1 to 255"),
         ({"num_classes": 2, "backbone": "vgg"}, "backbone is 'vgg', expected mobilenet_v2 or"),
         ({"num_classes": 2, "output_stride": 32}, "output_stride is 32, expected 8 or 16"),
-        ({"num_classes": 2, "aspp_width": 0}, "aspp_width is 0"),
+        ({"num_classes": 2, "aspp_width": 0}, "aspp_width is 0, expected 1 to 65535"),
+        (
+            {"num_classes": 2, "width": float("inf")},
+            "width is inf, expected more than 0, at most 16",
+        ),
+        ({"num_classes": 2, "low_width": 2.5}, "low_width is 2.5"),
+        ({"num_classes": True}, "num_classes is True"),
+        (
+            {"num_classes": 2, "decoder_layers": 10**9},
+            "decoder_layers is 1000000000, expected 1 to 2",
+        ),
+        ({"num_classes": 2, "decoder_kernel": 4}, "decoder_kernel is 4, expected 1 to 15, odd"),
+        ({"num_classes": 2, "multi_grid": ({"a": 1}, -5)}, "multi_grid is"),
+        ({"num_classes": 2, "multi_grid": (1,) * 65}, "multi_grid is"),
+        ({"num_classes": 2, "atrous_rates": (1, 2)}, "atrous_rates is .1, 2., expected 3 numbers"),
+        ({"num_classes": 2, "pool_window": (1, 1 << 40)}, "pool_window is .*, expected 2 numbers"),
+        ({"num_classes": 2, "align_corners": 1}, "align_corners is 1, expected true or false"),
+        ({"num_classes": 2, "backbone": ["a"]}, "backbone is .'a'., expected mobilenet_v2"),
     ],
 )
 def test_bad_options_are_named(options, message):
