@@ -49,6 +49,24 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
     return present, declared
 
 
+def is_bag(path: Path) -> bool:
+    """Return whether a path is a storage file, or a folder that a bag's files lie in.
+
+    Raises:
+        OSError: the folder cannot be looked into.
+    """
+    if path.is_dir():
+        files = (each for each in path.iterdir() if each.is_file())
+        return any(each.name == "metadata.yaml" or _is_storage(each) for each in files)
+    return _is_storage(path) and path.is_file()
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Order ``bag_10.mcap`` after ``bag_2.mcap``."""
+    parts = re.split(r"([0-9]{1,18})", path.name)
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
+
+
 def _present(listed: list[Path], found: list[Path], problems: list[str]) -> list[Path]:
     """Return the files to read, whatever became of their names since the metadata was written.
 
@@ -78,7 +96,7 @@ def _unpacked_first(folder: Path) -> list[Path]:
     by_core: dict[str, Path] = {}
     for each in sorted(files, key=lambda each: each.suffix in _PACKED):
         by_core.setdefault(_core(each), each)
-    return sorted(by_core.values(), key=_natural_order)
+    return sorted(by_core.values(), key=natural_order)
 
 
 def _is_storage(path: Path) -> bool:
@@ -112,9 +130,3 @@ def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[st
         problems.append(f"metadata.yaml cannot be used ({type(error).__name__}: {reason})")
         return [], {}
     return files, channels
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Order ``bag_10.mcap`` after ``bag_2.mcap``."""
-    parts = re.split(r"([0-9]{1,18})", path.name)
-    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]

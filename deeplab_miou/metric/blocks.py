@@ -41,11 +41,14 @@ class TimeBlocks:
         block_ns: length of a block, nanoseconds.
         keys: (k,) int64, ascending: stamp // block length of each block that has frames.
         counts: (k, ...) int64, what was added in each.
+        are_drives: each block is a whole drive. None of them is another's neighbour; ``block_ns``
+            is 0 and the keys only number them.
     """
 
     block_ns: int
     keys: NDArray[np.int64]
     counts: NDArray[np.int64]
+    are_drives: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from deeplab_miou.metric.blocks import TimeBlocks
     from deeplab_miou.metric.scores import AbsentClasses
 
 
@@ -39,6 +40,7 @@ class Intervals:
             are none, see `deeplab_miou.metric.anytime`.
         iou_anytime: (n, 2) float64, likewise by class.
         anytime_reason: why ``miou_anytime`` has no bounds yet, None where it has.
+        are_drives: ``blocks`` counts drives that were resampled as wholes.
     """
 
     miou: tuple[float, float]
@@ -48,6 +50,7 @@ class Intervals:
     miou_anytime: tuple[float, float]
     iou_anytime: NDArray[np.float64]
     anytime_reason: str | None
+    are_drives: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,32 @@ class IouStatistics:
         """Return (k, 1 + n): every block says something of mIoU, not of every class."""
         seen = counts[:, 1] > 0
         return np.concatenate((np.ones((len(counts), 1), bool), seen), axis=1)
+
+
+def find_intervals(
+    blocks: TimeBlocks, statistics: IouStatistics, resampling: Resampling
+) -> Intervals:
+    """Return the intervals of mIoU and of each IoU.
+
+    Args:
+        blocks: with (2, n) counts of intersection and union.
+        statistics: how the mean is made.
+        resampling: how to resample.
+    """
+    found = find_bounds(blocks, statistics, resampling, (0.0, 1.0))
+    reason, anytime_reason = found.reason, found.anytime_reason
+    if reason is None and math.isnan(found.fixed[0, 0]):
+        reason = anytime_reason = "all class weights of the classes seen are zero"
+    return Intervals(
+        miou=(float(found.fixed[0, 0]), float(found.fixed[0, 1])),
+        iou=found.fixed[1:],
+        blocks=found.blocks,
+        reason=reason,
+        miou_anytime=(float(found.anytime[0, 0]), float(found.anytime[0, 1])),
+        iou_anytime=found.anytime[1:],
+        anytime_reason=anytime_reason,
+        are_drives=found.are_drives,
+    )
 
 
 class BlockBootstrap:
@@ -170,20 +199,8 @@ class BlockBootstrap:
         """
         check_absent_classes(absent_classes)
         weights = check_weights(class_weights, self._num_classes)
-        found = find_bounds(
-            self._sums.read(), IouStatistics(weights, absent_classes), self._resampling, (0.0, 1.0)
-        )
-        reason, anytime_reason = found.reason, found.anytime_reason
-        if reason is None and math.isnan(found.fixed[0, 0]):
-            reason = anytime_reason = "all class weights of the classes seen are zero"
-        return Intervals(
-            miou=(float(found.fixed[0, 0]), float(found.fixed[0, 1])),
-            iou=found.fixed[1:],
-            blocks=found.blocks,
-            reason=reason,
-            miou_anytime=(float(found.anytime[0, 0]), float(found.anytime[0, 1])),
-            iou_anytime=found.anytime[1:],
-            anytime_reason=anytime_reason,
+        return find_intervals(
+            self._sums.read(), IouStatistics(weights, absent_classes), self._resampling
         )
 
     def timeline(self, *, absent_classes: AbsentClasses = "exclude") -> Timeline:

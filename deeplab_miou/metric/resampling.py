@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 _AT_A_TIME = 100
+_NO_MOMENTS = "drives were resampled: there are no moments of one stream"
 
 
 class Statistics(Protocol):
@@ -81,6 +82,7 @@ class Bounds:
         blocks: how many blocks of time were resampled.
         reason: why there are no fixed bounds, None where there are.
         anytime_reason: why there are no bounds for every moment, None where there are.
+        are_drives: whole drives were resampled, not blocks of time.
     """
 
     fixed: NDArray[np.float64]
@@ -88,6 +90,7 @@ class Bounds:
     blocks: int
     reason: str | None
     anytime_reason: str | None
+    are_drives: bool = False
 
 
 def find_bounds(
@@ -96,18 +99,19 @@ def find_bounds(
     """Return the bounds of statistics.
 
     Args:
-        held: blocks of the stream.
+        held: blocks of the stream, or drives. Drives are independent, so they are neither paired
+            nor is the interval widened (the cluster bootstrap: Davison and Hinkley, Bootstrap
+            Methods and their Application, 1997, section 3.8), and no moment comes after another.
         statistics: what to bound.
         resampling: how.
         limits: least and greatest value that a statistic can have.
     """
-    longest = held.longest(anytime.MIN_BLOCKS)
     width = len(statistics.values(held.counts.sum(axis=0).astype(np.float64)))
     nothing = np.full((width, 2), np.nan)
     if len(held) < MIN_BLOCKS:
         reason = _too_few("an interval takes", MIN_BLOCKS, held)
         return Bounds(nothing, nothing, len(held), reason, reason)
-    blocks = decorrelated(held, statistics.terms)
+    blocks = held if held.are_drives else decorrelated(held, statistics.terms)
     # float64 sums of integers are exact to 2^53: the result is the same on every machine.
     counts = blocks.counts.astype(np.float64)
     estimate = statistics.values(counts.sum(axis=0))[:, np.newaxis]
@@ -116,7 +120,12 @@ def find_bounds(
         statistics.occurs(blocks.counts).sum(axis=0),
         resampling.confidence,
     )
+    if held.are_drives:
+        return Bounds(
+            np.clip(found, *limits), nothing, len(blocks), None, _NO_MOMENTS, are_drives=True
+        )
     wide = widening(statistics.terms(counts))[:, np.newaxis]
+    longest = held.longest(anytime.MIN_BLOCKS)
     radius = anytime.anytime_radius(
         statistics.terms(longest.counts.astype(np.float64)),
         longest.observed_s,

@@ -13,11 +13,12 @@ _EPILOG = """exit codes:
   0  evaluated
   1  a topic, checkpoint, label map or device cannot be used, or the report cannot be written
   2  wrong usage
-  3  the bag is damaged: what could be read was scored and reported
+  3  a bag is damaged: what could be read, and all other bags, were scored and reported
   4  nothing was evaluated: no image has a label with its stamp, or no pixel a label
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint model.safetensors --output results
+  deeplab-miou evaluate 'drives/*' --checkpoint model.safetensors --output results
   deeplab-miou evaluate drive.mcap --prediction-topic /segmentation --labels cityscapes
 """
 
@@ -31,13 +32,20 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     """
     parser = subparsers.add_parser(
         "evaluate",
-        usage="%(prog)s BAG (--checkpoint FILE | --prediction-topic TOPIC) [options]",
+        usage="%(prog)s BAG... (--checkpoint FILE | --prediction-topic TOPIC) [options]",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **texts,
     )
     add = parser.add_argument
-    add("bag", metavar="BAG", help="rosbag2 folder, .mcap file or .db3 file")
+    add(
+        "bags",
+        metavar="BAG",
+        nargs="+",
+        help="rosbag2 folder, .mcap file or .db3 file; several, a folder of bags, or a pattern in "
+        "quotes such as 'drives/*' are scored one by one and together, and an interrupted run goes "
+        "on where it was (with --output)",
+    )
     group = parser.add_argument_group("predictions (one is required)").add_mutually_exclusive_group(
         required=True
     )
@@ -57,7 +65,8 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     add(
         "--output",
         metavar="DIR",
-        help="write report.json, report.html and the counts of each frame into this folder",
+        help="write report.json, report.html and the counts of each frame into this folder; of "
+        "several bags each has its own in DIR/bags/NAME",
     )
     add(
         "--format",

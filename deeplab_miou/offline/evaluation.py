@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deeplab_miou import __version__
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
@@ -14,6 +17,7 @@ from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.metric.scores import check_weights
 from deeplab_miou.offline.plan import plan
 from deeplab_miou.offline.run import Run
+from deeplab_miou.options.declaration import options_of
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
 
@@ -21,8 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.report import Report
+
+# Options that name files, of which the engine's own digest knows the content.
+_FILES = ("checkpoint", "labels", "prediction_labels")
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ def evaluate(
     options: OfflineOptions,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     frame_table: Path | None = None,
+    engine: Engine | None = None,
 ) -> Evaluation:
     """Evaluate a bag.
 
@@ -53,29 +62,51 @@ def evaluate(
         options: what and how.
         on_progress: called after each message with how many were read, and how many there are.
         frame_table: where to write the counts of each frame; nowhere by default.
+        engine: what `build_engine` made of ``options.engine``, to be used again; made and closed
+            here by default.
 
     Raises:
         ConfigurationError: a topic, checkpoint, label map or device cannot be used.
         BagError: nothing of the bag can be read.
     """
     started_s = time.time()
-    with BagReader(options.bag) as reader:
+    with BagReader(options.bag) as reader, ExitStack() as stack:
         _check(options, reader)
         planned = plan(reader, options)
-        engine = build_engine(options.engine)
-        try:
-            _check_weights(options, engine.label_map.num_classes)
-            names = engine.label_map.class_names
-            with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
-                run = Run(options, engine, frames)
-                problem = run.read(reader, planned.partners, on_progress)
-        finally:
-            engine.close()
-    provenance = {
+        if engine is None:
+            engine = build_engine(options.engine)
+            stack.callback(engine.close)
+        check_class_weights(options, engine)
+        names = engine.label_map.class_names
+        with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
+            run = Run(options, engine, frames)
+            problem = run.read(reader, planned.partners, on_progress)
+    report = run.report(
+        provenance(options, engine, [options.bag], started_s),
+        problem,
+        planned.findings,
+        planned.offsets,
+    )
+    return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
+
+
+def provenance(
+    options: OfflineOptions, engine: Engine, bags: list[str], started_s: float
+) -> dict[str, object]:
+    """Return what was evaluated, with what, where and when; JSON types.
+
+    Args:
+        options: how.
+        engine: with what.
+        bags: what.
+        started_s: when that began, seconds since the epoch.
+    """
+    return {
         **engine.provenance,
+        "configuration": configuration(options, engine),
         "command": "deeplab-miou evaluate",
         "mode": "offline",
-        "bags": [options.bag],
+        "bags": bags,
         "input_topic": options.input_topic,
         "label_topic": options.label_topic,
         "sync_tolerance_s": options.sync_tolerance,
@@ -87,14 +118,33 @@ def evaluate(
         "ended": utc(time.time()),
         **environment(engine.device),
     }
-    problems = [problem] if problem else []
-    report = run.report(provenance, problems + planned.findings, planned.offsets)
-    return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
-def _check_weights(options: OfflineOptions, num_classes: int) -> None:
+def configuration(options: OfflineOptions, engine: Engine) -> str:
+    """Return a digest of all that decides a report but the bag itself.
+
+    Files count by what is in them, whatever they are called.
+    """
+    chosen = {
+        each.name: getattr(declared, each.name)
+        for declared in (options, options.engine)
+        for each in options_of(type(declared))
+        if each.name not in _FILES
+    }
+    decisive = json.dumps(
+        [engine.configuration, engine.device, options.prediction_topic, chosen, __version__]
+    )
+    return hashlib.sha256(decisive.encode()).hexdigest()[:16]
+
+
+def check_class_weights(options: OfflineOptions, engine: Engine) -> None:
+    """Complain about weights that do not fit the classes.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
     try:
-        check_weights(options.class_weights or None, num_classes)
+        check_weights(options.class_weights or None, engine.label_map.num_classes)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 

@@ -117,13 +117,14 @@ class Run:
         return problem
 
     def report(
-        self, provenance: dict[str, object], problems: list[str], offsets: Offsets
+        self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets
     ) -> Report:
         """Return the report of all that was read.
 
         Args:
             provenance: what decides the score.
-            problems: what is missing from it, a line each.
+            problem: what could not be read, empty if nothing.
+            findings: what else may be missing from the score, a line each.
             offsets: of the stamps of labels from those of their images.
         """
         snapshot = self._pipeline.snapshot()
@@ -149,8 +150,9 @@ class Run:
             palette=self._label_map.palette,
             ignored_pixels=snapshot.ignored_pixels,
             unmapped_pixels=snapshot.unmapped_pixels,
-            problems=problems,
+            problems=[problem, *findings] if problem else findings,
             offsets=offsets,
+            damaged=bool(problem),
         )
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:

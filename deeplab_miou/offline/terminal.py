@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deeplab_miou import exit_codes
+from deeplab_miou.offline.bag_list import find_bags, is_single
 from deeplab_miou.offline.evaluation import evaluate
+from deeplab_miou.offline.many import evaluate_many
+from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
-from deeplab_miou.report.files import check_directory, to_json, write_report
+from deeplab_miou.report.files import HTML_NAME, JSON_NAME, check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.table import print_table
 from deeplab_miou.text import printable
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     from deeplab_miou.offline.evaluation import Evaluation
+    from deeplab_miou.report.report import Report
 
 # Piped into a file or a pager, a table of 80 columns would lose its numbers.
 _PIPED_WIDTH = 120
@@ -45,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         # Before the work, not after an hour of it.
         check_directory(arguments.output)
     options = _options(arguments)
+    if not is_single(arguments.bags):
+        return _run_many(arguments, options, errors)
     frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
     if errors.is_terminal and not arguments.quiet:
         evaluation = _evaluate_with_progress(options, errors, frames)
@@ -55,11 +61,24 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             errors.print(f"wrote {data} and {page}", markup=False)
     if not arguments.quiet:
-        if arguments.format == "json":
-            sys.stdout.write(to_json(evaluation.report))
-        else:
-            _print_table(evaluation)
-    return _exit_code(evaluation, errors)
+        _print_report(evaluation.report, arguments.format)
+        if arguments.format == "table":
+            _print_firsts(evaluation)
+    return _exit_code(evaluation.report, errors)
+
+
+def _run_many(arguments: argparse.Namespace, options: OfflineOptions, errors: Console) -> int:
+    if not arguments.output:
+        errors.print("deeplab-miou: several bags take --output DIR: each has a report of its own")
+        return exit_codes.USAGE
+    output = Path(arguments.output).expanduser()
+    bags = find_bags(arguments.bags)
+    with watching(len(bags), errors, quiet=arguments.quiet) as watcher:
+        report = evaluate_many(bags, options, output, watcher)
+    if not arguments.quiet:
+        errors.print(f"wrote {output / JSON_NAME} and {output / HTML_NAME}", markup=False)
+        _print_report(report, arguments.format)
+    return _exit_code(report, errors)
 
 
 def _options(arguments: argparse.Namespace) -> OfflineOptions:
@@ -69,7 +88,7 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
     return from_arguments(
         OfflineOptions,
         arguments,
-        bag=arguments.bag,
+        bag=arguments.bags[0],
         engine=engine,
         prediction_topic=arguments.prediction_topic,
     )
@@ -88,9 +107,15 @@ def _evaluate_with_progress(
         )
 
 
-def _print_table(evaluation: Evaluation) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    print_table(evaluation.report, console)
+def _print_report(report: Report, form: str) -> None:
+    if form == "json":
+        sys.stdout.write(to_json(report))
+    else:
+        print_table(report, _output())
+
+
+def _print_firsts(evaluation: Evaluation) -> None:
+    console = _output()
     for reason, message in evaluation.first_drops.items():
         console.print(f"first {reason}: {printable(message)}", markup=False, soft_wrap=True)
     if evaluation.unknown_labels:
@@ -98,13 +123,17 @@ def _print_table(evaluation: Evaluation) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
 
-def _exit_code(evaluation: Evaluation, errors: Console) -> int:
-    if evaluation.damaged:
-        for problem in evaluation.report.problems:
+def _output() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def _exit_code(report: Report, errors: Console) -> int:
+    if report.damaged:
+        for problem in report.problems:
             errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
         return exit_codes.DAMAGED_BAG
-    if not evaluation.report.matrix.any():
-        found = "a labelled pixel" if evaluation.report.frames else "an image with a label"
+    if not report.matrix.any():
+        found = "a labelled pixel" if report.frames else "an image with a label"
         errors.print(
             f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
             "message"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
 from deeplab_miou.report.report import STREAMS
-from deeplab_miou.report.table import accounting_lines, format_interval, format_score
+from deeplab_miou.report.table import accounting_lines, format_interval, format_score, resampled
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -72,6 +74,18 @@ class _Weak(NamedTuple):
     mistake: str
 
 
+class _Bag(NamedTuple):
+    """A bag as the page shows it."""
+
+    name: str
+    folder: str
+    status: str
+    miou: str
+    interval: str
+    frames: int
+    problem: str
+
+
 class _Worst(NamedTuple):
     """A frame as the page shows it."""
 
@@ -123,12 +137,36 @@ def render_page(report: Report, digest: str = "") -> str:
         longest=min(max(map(len, [*names, "invalid"])), _LONGEST_DRAWN_NAME),
         cells=_cells(report.matrix, names) if drawn else [],
         picture="" if drawn else _picture(report.matrix),
-        accounting=accounting_lines(report)[len(STREAMS) :],
+        accounting=_other_lines(report),
+        bags=_bags(report),
+        resampled=resampled(report.intervals) if report.bags and report.intervals else "",
         streams=_streams(report),
         problems=[printable(problem) for problem in report.problems],
         doubts=report.doubts,
         provenance=_provenance(report, digest),
     )
+
+
+def _other_lines(report: Report) -> list[str]:
+    """Return the lines of the account that the page has no table for."""
+    return accounting_lines(report)[len(STREAMS) + bool(report.bags) :]
+
+
+def _bags(report: Report) -> list[_Bag]:
+    """Return the bags, the lowest mIoU first and those without one before them."""
+    order = sorted(report.bags, key=lambda each: -math.inf if math.isnan(each.miou) else each.miou)
+    return [
+        _Bag(
+            printable(each.name),
+            "" if each.status == "failed" else f"bags/{quote(each.name, errors='surrogateescape')}",
+            each.status,
+            format_score(each.miou),
+            format_interval(each.miou_lower, each.miou_upper),
+            each.frames,
+            printable(each.problem),
+        )
+        for each in order
+    ]
 
 
 def _extremes(report: Report, names: list[str]) -> tuple[list[int], int | None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+Status = Literal["evaluated", "damaged", "nothing evaluated", "failed"]
 # What the accounting mapping holds of each of its two streams.
 STREAMS = ("images", "labels")
 
@@ -41,6 +42,37 @@ class Window:
     frames: int
     start_ns: int | None
     end_ns: int | None
+
+
+@dataclass(frozen=True)
+class BagResult:
+    """What became of one of many bags.
+
+    Attributes:
+        name: unique among them; its own report lies in ``bags/NAME``.
+        bag: where it lies.
+        status: ``evaluated``, ``damaged`` (what could be read was evaluated), ``nothing evaluated``
+            or ``failed``.
+        frames: in its score.
+        miou: NaN where nothing was evaluated.
+        miou_lower: NaN where there is no interval.
+        miou_upper: likewise.
+        problem: what is wrong with it, empty if nothing.
+    """
+
+    name: str
+    bag: str
+    status: Status
+    frames: int = 0
+    miou: float = math.nan
+    miou_lower: float = math.nan
+    miou_upper: float = math.nan
+    problem: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it could be read."""
+        return self.status not in {"damaged", "failed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +98,9 @@ class Report:
             none.
         palette: (n, 3) uint8 RGB of the classes, for the page; None if it is not known.
         offsets: of the stamps of labels from those of their images, where they are known.
+        damaged: a bag could not be read to its end.
+        bags: what became of each of many bags; empty for a single one.
+        other_doubts: what else makes the score doubtful, a line each.
     """
 
     class_names: tuple[str, ...]
@@ -84,6 +119,9 @@ class Report:
     pictures: Sequence[NDArray[np.uint8]] = ()
     palette: NDArray[np.uint8] | None = None
     offsets: Offsets | None = None
+    damaged: bool = False
+    bags: Sequence[BagResult] = ()
+    other_doubts: Sequence[str] = ()
 
     @property
     def doubts(self) -> list[str]:
@@ -93,7 +131,7 @@ class Report:
         )
         if self.offsets is not None and self.offsets.hint:
             doubts.append(self.offsets.hint)
-        return doubts
+        return [*doubts, *self.other_doubts]
 
     @property
     def miou_interval(self) -> tuple[float, float]:
@@ -144,12 +182,14 @@ class Report:
                 "unmapped_pixels": self.unmapped_pixels,
                 "accounting": self.accounting,
                 "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
+                "damaged": self.damaged,
                 "problems": self.problems,
                 "doubts": self.doubts,
                 "intervals": _intervals_dict(self.intervals),
                 "window": _window_dict(self.window, self.class_names),
                 "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],
                 "timeline": _timeline_dict(self.timeline),
+                "bags": [asdict(each) for each in self.bags],
                 "provenance": self.provenance,
             }
         )
@@ -172,6 +212,7 @@ def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
     return {
         "miou": list(intervals.miou),
         "blocks": intervals.blocks,
+        "resampled": "drives" if intervals.are_drives else "blocks of time",
         "reason": intervals.reason,
         "miou_anytime": list(intervals.miou_anytime),
         "iou_anytime": intervals.iou_anytime.tolist(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,12 @@ from deeplab_miou.report.report import STREAMS
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
-    from deeplab_miou.report.report import Report
+    from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.report.report import BagResult, Report
 
 _BAR_WIDTH = 20
 _HEADLINES = {
@@ -53,7 +55,8 @@ def print_table(report: Report, console: Console) -> None:
 
 def accounting_lines(report: Report) -> list[str]:
     """Return one line for each stream, and one for pixels that were not scored."""
-    lines = [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
+    lines = [_bags_line(report.bags)] if report.bags else []
+    lines += [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
     offsets = report.offsets
     if offsets is not None and offsets.pairs and offsets.largest_s:
         median, largest = (
@@ -112,7 +115,20 @@ def _headline(report: Report) -> Text:
     text.append(f" over {present} of {len(report.class_names)} classes, {report.frames} frames")
     if report.intervals is not None and report.intervals.reason:
         text.append(f" (no interval: {report.intervals.reason})")
+    elif report.bags and report.intervals is not None:
+        text.append(f" (95 % by {resampled(report.intervals)})")
     return text
+
+
+def resampled(intervals: Intervals) -> str:
+    """Return what intervals were drawn from."""
+    what = "drives" if intervals.are_drives else "blocks of time within drives"
+    return f"resampling {intervals.blocks} {what}"
+
+
+def _bags_line(bags: Sequence[BagResult]) -> str:
+    counts = Counter(each.status for each in bags)
+    return f"bags: {len(bags)} = {' + '.join(f'{n} {status}' for status, n in counts.items())}"
 
 
 def _stream_line(name: str, counts: Mapping[str, object]) -> str:

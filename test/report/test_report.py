@@ -98,6 +98,7 @@ def test_json_holds_what_the_agreement_names():
     assert content["intervals"] == {
         "miou": [0.4, 0.8],
         "blocks": 12,
+        "resampled": "blocks of time",
         "reason": None,
         "miou_anytime": [0.3, 0.9],
         "iou_anytime": [[0.4, 0.8], [0.2, 0.7], [None, None]],

@@ -1,0 +1,71 @@
+"""Counts of many drives as what their error bars are drawn from: drives, or time within them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# What differs from drive to drive, such as weather, is only seen by resampling drives; fewer than
+# this cannot show how much they vary.
+MIN_DRIVES = 16
+# Blocks of one drive lie this far from the next one's, in blocks: no pairing ever joins two drives,
+# though the stamps of all may begin at 0.
+_APART = 1 << 50
+
+
+class DriveSums:
+    """Sums over drives, in memory that grows by one frame's counts with each drive; one thread.
+
+    Args:
+        shape: of the counts of one frame.
+        block_s: length of the blocks of time to start with, seconds, while there are few drives.
+        max_blocks: most blocks of time to hold, at least 16.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, block_s: float = 1.0, max_blocks: int = 64
+    ) -> None:
+        self._shape = shape
+        self._apart_ns = _APART * round(block_s * 1_000_000_000)
+        self._within = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
+        self._drives: list[NDArray[np.int64]] = []
+
+    def add(self, counts: NDArray[np.int64], stamps_ns: NDArray[np.int64]) -> None:
+        """Add a drive.
+
+        Frames without labels say nothing: neither time nor a drive of which nothing was labelled
+        makes a block.
+
+        Args:
+            counts: (k, ...) int64 of its frames.
+            stamps_ns: (k,) int64.
+        """
+        labelled = counts.reshape(len(counts), -1).any(axis=1)
+        if not labelled.any():
+            return
+        if len(self._drives) < MIN_DRIVES:
+            begin_ns = len(self._drives) * self._apart_ns
+            stamps = (begin_ns + stamp for stamp in stamps_ns[labelled].tolist())
+            self._within.add(zip(counts[labelled], stamps, strict=True))
+        self._drives.append(counts.sum(axis=0))
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """The counts of all drives, of one frame's shape."""
+        total: NDArray[np.int64] = np.zeros(self._shape, np.int64)
+        for counts in self._drives:
+            total += counts
+        return total
+
+    def read(self) -> TimeBlocks:
+        """Return what to resample: drives where there are 16 or more, else blocks of time."""
+        if len(self._drives) < MIN_DRIVES:
+            return self._within.read()
+        keys = np.arange(len(self._drives), dtype=np.int64)
+        return TimeBlocks(0, keys, np.array(self._drives), are_drives=True)

@@ -1,0 +1,130 @@
+"""Which bags the words of a command line mean, and what each is called."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from deeplab_miou.bags.folder import is_bag, natural_order
+from deeplab_miou.errors import ConfigurationError
+
+
+class NamedBag(NamedTuple):
+    """A bag, and the name of its folder among the results."""
+
+    name: str
+    path: str
+
+
+def find_bags(words: list[str]) -> list[NamedBag]:
+    """Return the bags that words mean, each once, in the order given.
+
+    A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
+    ``[...]``, ``**``). A file of a folder that is listed as a bag is no bag of its own. A bag that
+    does not exist is listed too: what became of it is told like that of any other.
+
+    Raises:
+        ConfigurationError: a pattern matches no bag, or a folder cannot be looked into.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        for path in _meant(word):
+            found.setdefault(os.path.realpath(path), path)
+    paths = [
+        path
+        for real, path in found.items()
+        if Path(real).is_dir() or str(Path(real).parent) not in found
+    ]
+    return [NamedBag(name, path) for name, path in zip(_names(paths), paths, strict=True)]
+
+
+def is_single(words: list[str]) -> bool:
+    """Return whether the words mean one bag, and do not say many."""
+    (first, *others) = words
+    return not others and not _is_pattern(first) and not _bags_below(first)
+
+
+def _meant(word: str) -> list[str]:
+    if not _is_pattern(word):
+        return _bags_below(word) or [word]
+    paths = sorted(glob.glob(os.path.expanduser(word), recursive=True), key=_order)  # noqa: PTH111, PTH207
+    bags = [bag for path in paths for bag in ([path] if _is_bag(path) else _bags_below(path))]
+    if not bags:
+        raise ConfigurationError(f"no bag matches {word!r}")
+    return bags
+
+
+def _is_pattern(word: str) -> bool:
+    return glob.has_magic(word) and not os.path.lexists(word)
+
+
+def _is_bag(path: str) -> bool:
+    try:
+        return is_bag(Path(path))
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigurationError(f"folder {path!r} cannot be looked into: {reason}") from None
+
+
+def _bags_below(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
+    """Return the bags in a folder that is none itself; nothing for all else."""
+    real = os.path.realpath(path)
+    # Links may lead in a circle.
+    if real in seen or not Path(path).is_dir() or _is_bag(path):
+        return []
+    found = []
+    for child in sorted(Path(path).iterdir(), key=natural_order):
+        if child.is_dir() and not child.name.startswith("."):
+            below = _bags_below(str(child), seen | {real})
+            found += [str(child)] if _is_bag(str(child)) else below
+    return found
+
+
+def _order(path: str) -> list[list[tuple[int, str]]]:
+    return [natural_order(Path(part)) for part in Path(path).parts]
+
+
+def _names(paths: list[str]) -> list[str]:
+    """Return a name for each: that of its folder or file, with as many of those above as it takes.
+
+    Names that differ in case only are the same on some disks.
+    """
+    parts = [_parts(path) for path in paths]
+    depths = [1] * len(paths)
+    while True:
+        names = ["_".join(each[-depth:]) for each, depth in zip(parts, depths, strict=True)]
+        often = Counter(name.casefold() for name in names)
+        short = [
+            k
+            for k, name in enumerate(names)
+            if often[name.casefold()] > 1 and depths[k] < len(parts[k])
+        ]
+        if not short:
+            return _numbered(names)
+        for k in short:
+            depths[k] += 1
+
+
+def _parts(path: str) -> list[str]:
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  (a link keeps its own name)
+    if absolute.name == "metadata.yaml":
+        absolute = absolute.parent
+    name = absolute.stem if absolute.is_file() else absolute.name
+    return [*absolute.parts[1:-1], name] if name else ["bag"]
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """Tell names apart that are still the same: ``a_b/c`` and ``a/b_c``."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        unique, number = name, 1
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{name}_{number}"
+        taken.add(unique.casefold())
+        result.append(unique)
+    return result

@@ -1,0 +1,112 @@
+"""What an evaluation left in a folder, read back and checked against itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.report.files import HTML_NAME, JSON_NAME
+from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.report.frame_table import FrameTable
+
+
+@dataclass(frozen=True, eq=False)
+class StoredReport:
+    """A ``report.json``.
+
+    Attributes:
+        folder: where it lies.
+        content: all of it.
+        class_names: n names in id order.
+        matrix: (n, n + 1) int64.
+        provenance: what was evaluated, with what.
+        doubts: of its score.
+        bags: names of the bags that have a report of their own, of many; None for a single one.
+    """
+
+    folder: Path
+    content: dict[str, Any]
+    class_names: tuple[str, ...]
+    matrix: NDArray[np.int64]
+    provenance: dict[str, Any]
+    doubts: list[str]
+    bags: list[str] | None
+
+    def number(self, key: str) -> float:
+        """Return a score; NaN where it is null."""
+        value = self.content[key]
+        return math.nan if value is None else float(value)
+
+    def table(self) -> FrameTable:
+        """Return the counts of each frame.
+
+        Raises:
+            DeeplabMiouError: they cannot be read, or are not those of this report.
+        """
+        path = self.folder / FRAMES_NAME
+        table = read_frame_table(path)
+        right = np.diagonal(self.matrix).tolist()
+        found = (table.class_names, len(table.stamps_ns), table.counts[:, 0].sum(axis=0).tolist())
+        if found != (self.class_names, self.content["frames"], right):
+            raise DeeplabMiouError(
+                f"{str(path)!r} is not of the {JSON_NAME} beside it: evaluate again"
+            )
+        return table
+
+
+def read_report(folder: Path) -> StoredReport:
+    """Read a folder's ``report.json``.
+
+    Raises:
+        ConfigurationError: there is none, or it is no report.
+    """
+    path = folder / JSON_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        classes = content["classes"]
+        matrix = np.array(content["confusion"], np.int64).reshape(len(classes), len(classes) + 1)
+        bags = [each["name"] for each in content.get("bags", []) if each["status"] != "failed"]
+        return StoredReport(
+            folder,
+            content,
+            tuple(str(each["name"]) for each in classes),
+            matrix,
+            dict(content["provenance"]),
+            [str(each) for each in content["doubts"]],
+            bags if content.get("bags") else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{str(path)!r} is no report of an evaluation ({type(error).__name__}: {error})"
+        ) from None
+
+
+def read_finished(folder: Path, facts: Mapping[str, object]) -> StoredReport | None:
+    """Return the report of a folder if it is whole and its provenance has these facts, else None.
+
+    Whole means report, page and table of frames, all of the same evaluation.
+    """
+    try:
+        stored = read_report(folder)
+        if any(stored.provenance.get(key) != value for key, value in facts.items()):
+            return None
+        digest = hashlib.sha256((folder / JSON_NAME).read_bytes()).hexdigest()
+        if digest not in (folder / HTML_NAME).read_text(encoding="utf-8"):
+            return None
+        stored.table()
+    except (DeeplabMiouError, OSError, ValueError):
+        return None
+    return stored

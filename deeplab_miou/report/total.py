@@ -1,0 +1,139 @@
+"""One report of many bags, added up from those of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
+from deeplab_miou.metric.drives import DriveSums
+from deeplab_miou.metric.resampling import Resampling
+from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.worst_frames import WorstFrame
+from deeplab_miou.report.report import STREAMS, BagResult, Report, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from deeplab_miou.options.scoring import ScoreOptions
+    from deeplab_miou.report.stored import StoredReport
+
+_MOST_WORST = 6
+_SHOWN_NAMES = 5
+
+
+class Total:
+    """Adds up bags; holds one frame's counts of each, whatever their length.
+
+    Args:
+        class_names: n names in id order.
+        palette: (n, 3) uint8 RGB of the classes.
+        options: how scores are computed.
+    """
+
+    def __init__(
+        self, class_names: tuple[str, ...], palette: NDArray[np.uint8], options: ScoreOptions
+    ) -> None:
+        size = len(class_names)
+        self._class_names = class_names
+        self._palette = palette
+        self._options = options
+        self._matrix = np.zeros((size, size + 1), np.int64)
+        self._sums = DriveSums((2, size), block_s=options.bootstrap_block_s)
+        self._counts = dict.fromkeys(STREAMS, StreamCounts())
+        self._ignored_pixels = 0
+        self._unmapped_pixels = 0
+        self._results: list[BagResult] = []
+        self._worst: list[WorstFrame[object]] = []
+        self._doubtful: list[str] = []
+
+    def add_failed(self, name: str, bag: str, problem: str) -> BagResult:
+        """Note a bag of which nothing could be read."""
+        self._results.append(BagResult(name, bag, "failed", problem=problem))
+        return self._results[-1]
+
+    def add(self, name: str, bag: str, stored: StoredReport) -> BagResult:
+        """Add a bag's report.
+
+        Raises:
+            DeeplabMiouError: its table of frames cannot be read.
+        """
+        content, table = stored.content, stored.table()
+        self._matrix += stored.matrix
+        self._sums.add(table.overlaps, table.stamps_ns)
+        for stream in STREAMS:
+            self._counts[stream] += StreamCounts(**content["accounting"][stream])
+        self._ignored_pixels += content["ignored_pixels"]
+        self._unmapped_pixels += content["unmapped_pixels"]
+        self._worst += [self._worst_frame(name, each) for each in content["worst_frames"]]
+        self._doubtful += [name] if stored.doubts else []
+        status: Status = "damaged" if content["damaged"] else "evaluated"
+        if status == "evaluated" and not stored.matrix.any():
+            status = "nothing evaluated"
+        self._results.append(
+            BagResult(
+                name,
+                bag,
+                status,
+                frames=content["frames"],
+                miou=stored.number("miou"),
+                miou_lower=stored.number("miou_lower"),
+                miou_upper=stored.number("miou_upper"),
+                problem="; ".join(content["problems"]),
+            )
+        )
+        return self._results[-1]
+
+    def report(self, provenance: dict[str, object]) -> Report:
+        """Return the report of all bags so far.
+
+        Args:
+            provenance: of all of them.
+        """
+        options = self._options
+        statistics = IouStatistics(np.ones(len(self._class_names)), options.absent_classes)
+        worst = sorted(self._worst, key=lambda each: (each.miou, each.source, each.stamp_ns))
+        return Report(
+            class_names=self._class_names,
+            matrix=self._matrix,
+            frames=sum(each.frames for each in self._results),
+            scores=compute_scores(
+                self._matrix,
+                absent_classes=options.absent_classes,
+                class_weights=options.class_weights or None,
+            ),
+            accounting={stream: counts.to_dict() for stream, counts in self._counts.items()},
+            provenance=provenance,
+            intervals=find_intervals(self._sums.read(), statistics, Resampling()),
+            worst_frames=worst[:_MOST_WORST],
+            palette=self._palette,
+            problems=[f"{each.name}: {each.problem}" for each in self._results if each.problem],
+            damaged=not all(each.is_whole for each in self._results),
+            bags=self._results,
+            other_doubts=_doubts(self._doubtful, len(self._results)),
+            ignored_pixels=self._ignored_pixels,
+            unmapped_pixels=self._unmapped_pixels,
+        )
+
+    def _worst_frame(self, name: str, found: dict[str, object]) -> WorstFrame[object]:
+        names = (*self._class_names, "invalid prediction")
+        truth, prediction = (names.index(str(found[key])) for key in ("ground_truth", "prediction"))
+        return WorstFrame(
+            stamp_ns=int(str(found["stamp_ns"])),
+            source=name,
+            miou=float(str(found["miou"])),
+            wrong=float(str(found["wrong"])),
+            confusion=(truth, prediction, int(str(found["pixels"]))),
+            evidence=None,
+        )
+
+
+def _doubts(names: Sequence[str], count: int) -> list[str]:
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+    return [f"{len(names)} of {count} bags have a doubtful score of their own ({shown})"]

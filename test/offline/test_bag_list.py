@@ -1,0 +1,100 @@
+import os
+
+import pytest
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.offline.bag_list import find_bags, is_single
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Folders of days with drives, and things that are no drives."""
+    for drive in ("mon/front/bag", "mon/rear/bag", "tue/bag", "tue/run_2", "tue/run_10"):
+        (tmp_path / drive).mkdir(parents=True)
+        (tmp_path / drive / "bag_0.mcap").touch()
+    for other in ("tue/.trash", "tue/pictures", "named.mcap"):
+        (tmp_path / other).mkdir()
+    (tmp_path / "named.mcap" / "metadata.yaml").touch()
+    (tmp_path / ".trash.mcap").touch()
+    (tmp_path / "tue" / "notes.txt").touch()
+    (tmp_path / "loose.db3").touch()
+    return tmp_path
+
+
+def listed(tree, *words):
+    return {
+        bag.name: os.path.relpath(bag.path, tree)
+        for bag in find_bags([str(tree / word) for word in words])
+    }
+
+
+def test_folders_are_searched_for_bags_in_natural_order(tree):
+    assert listed(tree, "tue") == {"bag": "tue/bag", "run_2": "tue/run_2", "run_10": "tue/run_10"}
+    assert list(listed(tree, "tue")) == ["bag", "run_2", "run_10"]
+
+
+def test_names_are_as_long_as_it_takes_to_tell_bags_apart(tree):
+    assert listed(tree, "mon", "tue") == {
+        "front_bag": "mon/front/bag",
+        "rear_bag": "mon/rear/bag",
+        "tue_bag": "tue/bag",
+        "run_2": "tue/run_2",
+        "run_10": "tue/run_10",
+    }
+
+
+def test_names_that_stay_the_same_are_numbered(tmp_path):
+    for path in ("a_b/c", "a/b_c", "C", "c"):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        (tmp_path / path / "x.mcap").touch()
+    names = [name.casefold() for name in listed(tmp_path, "a_b", "a", "C", "c")]
+    assert len(set(names)) == len(names) == len(list(tmp_path.glob("**/x.mcap")))
+
+
+def test_a_pattern_matches_bags_and_folders_of_bags_only(tree):
+    assert list(listed(tree, "*")) == [
+        "loose",
+        "front_bag",
+        "rear_bag",
+        "named.mcap",
+        "tue_bag",
+        "run_2",
+        "run_10",
+    ]
+    # Every bag once, though the pattern matches bags, what is in them, and the folders they lie in.
+    everything = sorted(listed(tree, "*").values())
+    assert sorted(listed(tree, "**/*", "tue", "tue/bag").values()) == everything
+    (tree / "loose.db3").unlink()
+    assert sorted(listed(tree, "**").values()) == [
+        each for each in everything if each != "loose.db3"
+    ]
+
+
+def test_a_pattern_without_a_bag_is_a_mistake(tree):
+    with pytest.raises(ConfigurationError, match=r"no bag matches '.*x\*'"):
+        listed(tree, "mon", "x*")
+
+
+def test_a_bag_whose_name_looks_like_a_pattern_is_that_bag(tree):
+    (tree / "run[1]").mkdir()
+    (tree / "run[1]" / "x.mcap").touch()
+    assert is_single([str(tree / "run[1]")])
+    assert listed(tree, "run[1]", "tue/run_2") == {"run[1]": "run[1]", "run_2": "tue/run_2"}
+
+
+def test_links_are_followed_once(tree):
+    (tree / "links").mkdir()
+    (tree / "links" / "drive").symlink_to(tree / "tue" / "bag")
+    (tree / "links" / "circle").symlink_to(tree / "links")
+    assert listed(tree, "links") == {"drive": "links/drive"}
+    assert listed(tree, "links", "tue/bag") == {"drive": "links/drive"}
+
+
+@pytest.mark.parametrize("word", ["loose.db3", "tue/bag", "tue/bag/bag_0.mcap", "nowhere", "mon*"])
+def test_one_bag_is_no_list(tree, word):
+    assert is_single([str(tree / word)]) == (word != "mon*")
+    assert not is_single([str(tree / word)] * 2)
+
+
+def test_an_empty_folder_is_told_as_one_bag_would_be(tree):
+    assert is_single([str(tree / "tue" / "pictures")])

@@ -1,0 +1,276 @@
+"""Many bags through the command: counted by NumPy, interrupted, with poison among them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_miou import cli, exit_codes
+from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.images.messages import RawImage
+from deeplab_miou.offline import many
+
+SECOND = 1_000_000_000
+NAMES = ("road", "car", "pole")
+FRAMES = 12
+
+
+def mono8(ids):
+    height, width = ids.shape
+    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
+
+
+def write_drive(path, seed, frames=FRAMES):
+    """Write a drive whose stamps begin at 0, as those of all others; return its counts."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 4, (frames, 24, 32)).astype(np.uint8)
+    truth[truth == 3] = 255
+    wrong = random.random(truth.shape) < random.uniform(0.1, 0.4)
+    prediction = np.where(wrong, random.integers(0, 4, truth.shape), truth).astype(np.uint8)
+    with BagWriter(path) as writer:
+        for k in range(frames):
+            writer.write_image("/prediction", k * SECOND, "", mono8(prediction[k]))
+            writer.write_image("/labels", k * SECOND, "", mono8(truth[k]))
+    scored = truth != 255
+    column = np.minimum(prediction[scored], 3)
+    matrix = np.zeros((3, 4), np.int64)
+    np.add.at(matrix, (truth[scored], column), 1)
+    return matrix
+
+
+@pytest.fixture
+def drives(tmp_path):
+    """Three drives and their label map; returns the folder and the counts by name."""
+    folder = tmp_path / "drives"
+    folder.mkdir()
+    counts = {name: write_drive(folder / name, k) for k, name in enumerate(("a", "b", "c"))}
+    write_map(tmp_path / "map.yaml")
+    return folder, counts
+
+
+def write_map(path, names=NAMES):
+    rows = "".join(f"  - {{name: {name}, ids: [{k}]}}\n" for k, name in enumerate(names))
+    path.write_text(f"classes:\n{rows}")
+
+
+def arguments(folder, bags, *options):
+    return [
+        "evaluate",
+        *map(str, bags),
+        *("--prediction-topic", "/prediction", "--label-topic", "/labels"),
+        *("--labels", str(folder / "map.yaml"), "--output", str(folder / "out")),
+        *options,
+    ]
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def iou_of(matrix):
+    right = np.diagonal(matrix)
+    return right / (matrix.sum(axis=1) + matrix[:, :3].sum(axis=0) - right)
+
+
+def written(folder):
+    """Return when each bag's report was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("bags/*/report.json")}
+
+
+@pytest.mark.parametrize("way", ["one by one", "folder", "pattern"])
+def test_scores_are_those_of_counts_by_numpy(drives, tmp_path, way, capsys):
+    folder, counts = drives
+    bags = {
+        "one by one": [folder / name for name in counts],
+        "folder": [folder],
+        "pattern": [folder / "*"],
+    }[way]
+    assert cli.main(arguments(tmp_path, bags)) == exit_codes.OK
+    total = read(tmp_path / "out")
+    matrix = sum(counts.values())
+    assert total["confusion"] == matrix.tolist()
+    assert total["miou"] == pytest.approx(iou_of(matrix).mean())
+    assert total["frames"] == 3 * FRAMES
+    assert total["accounting"]["labels"]["evaluated"] == 3 * FRAMES
+    assert [each["name"] for each in total["bags"]] == ["a", "b", "c"]
+    for each in total["bags"]:
+        assert each["status"] == "evaluated"
+        assert each["miou"] == pytest.approx(iou_of(counts[each["name"]]).mean())
+        own = read(tmp_path / "out" / "bags" / each["name"])
+        assert own["confusion"] == counts[each["name"]].tolist()
+        assert own["bags"] == []
+        assert (tmp_path / "out" / "bags" / each["name"] / "report.html").is_file()
+    # Blocks of a second, all of which lie in one drive, though the stamps are the same in all.
+    assert total["intervals"]["resampled"] == "blocks of time"
+    assert total["intervals"]["blocks"] >= 8
+    assert total["miou_lower"] < total["miou"] < total["miou_upper"]
+    shown = capsys.readouterr()
+    assert "bags: 3 = 3 evaluated" in shown.out
+    assert "[3/3] c: mIoU" in shown.err
+    assert 'href="bags/b/report.html"' in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_sixteen_drives_are_resampled_as_wholes(tmp_path, capsys):
+    write_map(tmp_path / "map.yaml")
+    folder = tmp_path / "drives"
+    counts = [write_drive(folder / f"d{k}", k, frames=2 + k % 3) for k in range(16)]
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    found = read(tmp_path / "out")
+    assert found["intervals"]["resampled"] == "drives"
+    assert found["intervals"]["blocks"] == 16
+    assert "(95 % by resampling 16 drives)" in capsys.readouterr().out
+    # An interval by NumPy, with whole drives drawn.
+    random = np.random.default_rng(5)
+    means = [iou_of(sum(counts[k] for k in random.integers(0, 16, 16))).mean() for _ in range(2000)]
+    lower, upper = np.quantile(means, [0.025, 0.975])
+    assert 0.9 < (found["miou_upper"] - found["miou_lower"]) / (upper - lower) < 1.4
+    assert [each["name"] for each in found["bags"]] == [f"d{k}" for k in range(16)]
+
+
+def test_one_bag_is_as_ever(drives, tmp_path):
+    folder, counts = drives
+    assert cli.main(arguments(tmp_path, [folder / "a"])) == exit_codes.OK
+    assert read(tmp_path / "out")["confusion"] == counts["a"].tolist()
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+        "frames.csv.gz",
+        "report.html",
+        "report.json",
+    ]
+
+
+def test_poison_is_told_and_stops_nothing(drives, tmp_path, capsys):
+    folder, counts = drives
+    (folder / "a1.mcap").write_bytes(b"poison")
+    whole = next((folder / "b").glob("*.mcap"))
+    (folder / "b1.mcap").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    write_drive(folder / "b2", 9)
+    (folder / "b3").mkdir()
+    (folder / "b3" / "metadata.yaml").write_text("nothing: here")
+    bags = [folder / name for name in ("a", "a1.mcap", "b", "b1.mcap", "b3", "nowhere", "c")]
+    assert cli.main(arguments(tmp_path, bags)) == exit_codes.DAMAGED_BAG == 3
+    found = read(tmp_path / "out")
+    by_name = {each["name"]: each for each in found["bags"]}
+    assert list(by_name) == ["a", "a1", "b", "b1", "b3", "nowhere", "c"]
+    assert {name: each["status"] for name, each in by_name.items()} == {
+        **dict.fromkeys(("a", "b", "c"), "evaluated"),
+        **dict.fromkeys(("a1", "b3", "nowhere"), "failed"),
+        "b1": "damaged",
+    }
+    half = read(tmp_path / "out" / "bags" / "b1")
+    assert 0 < half["frames"] < FRAMES
+    assert found["confusion"] == (sum(counts.values()) + half["confusion"]).tolist()
+    assert found["damaged"]
+    assert len(found["problems"]) == 4
+    said = capsys.readouterr().err
+    for name in ("a1", "b1", "b3", "nowhere"):
+        assert f"deeplab-miou: {name}: " in said
+    assert "[7/7] c: mIoU" in said
+    # Again: what was finished stays, damaged or not, and it is told again.
+    before = written(tmp_path / "out")
+    assert cli.main(arguments(tmp_path, bags)) == exit_codes.DAMAGED_BAG
+    assert written(tmp_path / "out") == before
+    assert read(tmp_path / "out")["confusion"] == found["confusion"]
+    assert read(tmp_path / "out")["problems"] == found["problems"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path):
+    """SIGINT when the first bag's report is there and the second has begun."""
+    folder, _ = drives
+    os.mkfifo(tmp_path / "fifo")
+    script = (
+        "import sys\n"
+        "from deeplab_miou import cli\n"
+        "from deeplab_miou.offline import many\n"
+        "evaluate = many.evaluate\n"
+        "def held_up(options, *others):\n"
+        "    if options.bag.endswith('/b'):\n"
+        "        print('at b', flush=True)\n"
+        f"        open({str(tmp_path / 'fifo')!r}).read()\n"
+        "    return evaluate(options, *others)\n"
+        "many.evaluate = held_up\n"
+        "sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-c", script, *arguments(tmp_path, [folder], "--quiet")]
+    source = str(Path(many.__file__).parents[2])
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": source}
+    ) as process:
+        timer = threading.Timer(120, process.kill)
+        timer.start()
+        assert process.stdout.readline() == b"at b\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == exit_codes.INTERRUPTED
+        timer.cancel()
+    first = written(tmp_path / "out")
+    assert list(first) == ["a"]
+    assert not (tmp_path / "out" / "report.json").exists()
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    assert written(tmp_path / "out")["a"] == first["a"]
+    resumed = read(tmp_path / "out")
+    whole = tmp_path / "whole"
+    at_once = arguments(tmp_path, [folder], "--output", str(whole))
+    assert cli.main(at_once) == exit_codes.OK
+    straight = read(whole)
+    for report in (resumed, straight):
+        del report["provenance"]["started"], report["provenance"]["ended"]
+    assert resumed == straight
+
+
+def test_other_options_never_mix_in(drives, tmp_path):
+    folder, counts = drives
+    assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.OK
+    assert read(tmp_path / "out")["frames"] == 12
+    before = written(tmp_path / "out")
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    after = written(tmp_path / "out")
+    assert all(after[name] > before[name] for name in before)
+    assert read(tmp_path / "out")["confusion"] == sum(counts.values()).tolist()
+    # A label map of the same name with other content.
+    write_map(tmp_path / "map.yaml", ("road", "pole", "car"))
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    assert [each["name"] for each in read(tmp_path / "out")["classes"]] == ["road", "pole", "car"]
+    again = written(tmp_path / "out")
+    assert all(again[name] > after[name] for name in after)
+    # Nothing changed; then one bag did.
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    assert written(tmp_path / "out") == again
+    shutil.rmtree(folder / "b")
+    matrix = write_drive(folder / "b", 77, frames=5)
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    last = written(tmp_path / "out")
+    assert [name for name in last if last[name] != again[name]] == ["b"]
+    expected = counts["a"] + matrix + counts["c"]
+    assert read(tmp_path / "out")["confusion"] == expected.tolist()
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", "frames.csv.gz"])
+def test_a_bag_whose_files_do_not_belong_together_is_done_again(drives, tmp_path, name):
+    folder, counts = drives
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    files = [tmp_path / "out" / "bags" / bag / name for bag in ("a", "b", "c")]
+    files[0].write_bytes(files[1].read_bytes())
+    files[1].write_bytes(files[1].read_bytes()[:100])
+    files[2].unlink()
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    assert read(tmp_path / "out")["confusion"] == sum(counts.values()).tolist()
+    for bag, matrix in counts.items():
+        assert read(tmp_path / "out" / "bags" / bag)["confusion"] == matrix.tolist()
+
+
+def test_mistakes_are_lines(drives, tmp_path, capsys):
+    folder, _ = drives
+    command = arguments(tmp_path, [folder])
+    place = command.index("--output")
+    assert cli.main(command[:place] + command[place + 2 :]) == exit_codes.USAGE
+    assert "several bags take --output DIR" in capsys.readouterr().err
+    assert cli.main(arguments(tmp_path, [folder / "x*"])) == exit_codes.WRONG
+    assert "no bag matches" in capsys.readouterr().err
+    assert cli.main(arguments(tmp_path, [folder], "--class-weights", "1,2")) == exit_codes.WRONG
+    assert "class_weights" in capsys.readouterr().err
