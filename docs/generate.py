@@ -94,7 +94,7 @@ _MESSAGES = """\
 <!-- Written by docs/generate.py from deeplab_miou_msgs/msg/*.msg: change those, then run it. -->
 
 Package `deeplab_miou_msgs`. `ros2 interface show deeplab_miou_msgs/msg/MeanIoU` prints the same.
-Which topic carries which is in the [README](../README.md#topics-services-messages).
+[topics.md](topics.md) says which topic carries which message.
 """
 
 

@@ -171,28 +171,30 @@ def test_the_readmes_test_command_is_that_of_ci():
     assert re.search(r'make "\$[1@]"', steps)
 
 
-def test_options_in_the_readmes_text_exist():
+def test_options_in_the_text_exist():
     section = README.split("## Score your own bag")[1].split("\n## ")[0]
-    named = set(re.findall(r"--[a-z][a-z-]+", prose(section))) - {"--help"}
-    assert named
+    pages = [section, PAGES["docs/evaluate.md"], PAGES["docs/checkpoints.md"]]
+    named = [set(re.findall(r"--[a-z][a-z-]+", prose(page))) - {"--help"} for page in pages]
+    assert all(named)
     commands = ((command, "evaluate"), (inspect_command, "inspect"), (pack_command, "pack"))
-    assert named <= set().union(*(options(*each) for each in commands))
+    assert set().union(*named) <= set().union(*(options(*each) for each in commands))
 
 
 def test_exit_codes_are_those_of_the_command():
     stated = dict(re.findall(r"^  (\d)  (.+)$", command._EPILOG, re.MULTILINE))
-    assert dict(table(README, "Exit code of `evaluate`")) == stated
+    assert dict(table(PAGES["docs/evaluate.md"], "Exit code of `evaluate`")) == stated
 
 
 def test_every_reason_is_explained():
-    rows = table(README, "Reason")
+    rows = table(PAGES["docs/troubleshooting.md"], "Reason")
     assert [row[0] for row in rows] == [f"`{reason.value}`" for reason in Reason]
     assert all(len(row) == 3 and all(row) for row in rows)
 
 
 def test_topics_and_services_are_those_of_the_nodes():
     nodes = "".join(path.read_text() for path in (ROOT / "deeplab_miou" / "nodes").rglob("*.py"))
-    named = {re.sub("`", "", row[1]).split(",")[0] for row in table(README, "Node")}
+    rows = table(PAGES["docs/topics.md"], "Node")
+    named = {re.sub("`", "", row[1]).split(",")[0] for row in rows}
     assert {name for name in named if name.startswith("~")} == set(re.findall(r'"(~/\w+)"', nodes))
 
 
@@ -207,12 +209,12 @@ def test_every_key_of_a_report_is_explained():
 
 
 def test_label_maps_are_those_that_ship():
-    for name in available_label_maps():
-        assert f"`{name}`" in README
+    rows = table(PAGES["docs/labels.md"], "Name")
+    assert {row[0] for row in rows} == {f"`{name}`" for name in available_label_maps()}
 
 
 def test_examples_of_label_maps_load(tmp_path):
-    maps = [text for page in ("README.md", "docs/live.md") for text in blocks(PAGES[page], "yaml")]
+    maps = [text for page in PAGES.values() for text in blocks(page, "yaml")]
     maps = [text for text in maps if "classes:" in text]
     assert len(maps) > 2
     for text in maps:
@@ -221,8 +223,15 @@ def test_examples_of_label_maps_load(tmp_path):
         assert load_label_map(path).num_classes
 
 
+def test_tests_that_a_page_names_exist():
+    named = re.findall(r"`(test_\w+)` in[^|]*\((\S+\.py)\)", PAGES["docs/counting.md"])
+    assert len(named) > 2
+    for name, path in named:
+        assert f"def {name}(" in source(Path("docs", path))
+
+
 def test_examples_in_python_run():
-    (example,) = blocks(README, "python")
+    (example,) = blocks(PAGES["docs/counting.md"], "python")
     names = {}
-    exec(compile(example, "README.md", "exec"), names)  # noqa: S102  (our own text)
+    exec(compile(example, "counting.md", "exec"), names)  # noqa: S102  (our own text)
     assert names["scores"].miou == pytest.approx(4 / 9)
