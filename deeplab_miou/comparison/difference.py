@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from deeplab_miou.metric.blocks import BlockSums
 from deeplab_miou.metric.bootstrap import IouStatistics
+from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def compare(
     absent_classes: AbsentClasses = "exclude",
     seed: int = 0,
 ) -> Difference:
-    """Compare two networks on the same frames by a paired block bootstrap.
+    """Compare two networks on the same frames of one drive by a paired block bootstrap.
 
     Args:
         a: counts of the one, frame by frame.
@@ -110,18 +110,39 @@ def compare(
         absent_classes: as in `compute_scores`.
         seed: of the resampling.
     """
-    counts = np.stack((a.overlaps, b.overlaps), axis=1)
-    sums = BlockSums(counts.shape[1:], block_s=_BLOCK_S, max_blocks=_MAX_BLOCKS)
-    # Frames without labels say nothing, and time in which nothing was labelled is no block.
-    labelled = a.labelled.any(axis=1)
-    sums.add(zip(counts[labelled], a.stamps_ns[labelled].tolist(), strict=True))
-    each = IouStatistics(np.ones(len(a.class_names)), absent_classes)
+    sums = paired_sums(len(a.class_names))
+    add_pair(sums, a, b)
+    return compare_sums(sums, margin=margin, absent_classes=absent_classes, seed=seed)
+
+
+def paired_sums(num_classes: int) -> DriveSums:
+    """Return sums for `add_pair`."""
+    return DriveSums((2, 2, num_classes), block_s=_BLOCK_S, max_blocks=_MAX_BLOCKS)
+
+
+def add_pair(sums: DriveSums, a: FrameTable, b: FrameTable) -> None:
+    """Add a drive: the same frames in the same order as two networks predicted them."""
+    sums.add(np.stack((a.overlaps, b.overlaps), axis=1), a.stamps_ns)
+
+
+def compare_sums(
+    sums: DriveSums, *, margin: float, absent_classes: AbsentClasses = "exclude", seed: int = 0
+) -> Difference:
+    """Compare two networks on the same drives: drives are resampled, or blocks of time in them.
+
+    Args:
+        sums: what `add_pair` added.
+        margin: differences within it do not matter.
+        absent_classes: as in `compute_scores`.
+        seed: of the resampling.
+    """
+    total = sums.total.astype(np.float64)
+    each = IouStatistics(np.ones(total.shape[-1]), absent_classes)
     statistics = DifferenceStatistics(each)
     blocks = sums.read()
     limits = (-1.0, 1.0)
     both = Resampling(confidence=_CONFIDENCE, seed=seed)
     one = Resampling(confidence=1 - 2 * (1 - _CONFIDENCE), seed=seed)
-    total = counts.sum(axis=0).astype(np.float64)
     return Difference(
         each.values(total[0]),
         each.values(total[1]),

@@ -85,6 +85,8 @@ def render_page(comparison: Comparison) -> str:
         value=format_signed(difference.value[0]),
         bounds=format_bounds(difference.bounds.fixed[0]),
         reason=difference.bounds.reason,
+        many=comparison.a.is_many,
+        resampled=f"{difference.bounds.blocks} {difference.bounds.unit}",
         anytime=format_bounds(difference.bounds.anytime[0]),
         anytime_reason=difference.bounds.anytime_reason,
         miou_a=format_score(float(difference.a[0])),
@@ -94,8 +96,8 @@ def render_page(comparison: Comparison) -> str:
         cautions=[printable(each) for each in comparison.cautions],
         rows=class_rows(comparison),
         scale=_scale(difference),
-        worse=[_frame(each) for each in comparison.worse],
-        better=[_frame(each) for each in comparison.better],
+        worse=[_frame(each) for each in comparison.common.worse],
+        better=[_frame(each) for each in comparison.common.better],
     )
 
 
@@ -116,6 +118,7 @@ class ClassRow(NamedTuple):
 class _Frame(NamedTuple):
     """A frame that changed."""
 
+    bag: str
     stamp: str
     a: str
     b: str
@@ -155,7 +158,11 @@ def _scale(difference: Difference) -> float:
 
 def _frame(frame: ChangedFrame) -> _Frame:
     return _Frame(
-        moment(frame.stamp_ns), format_score(frame.a), format_score(frame.b), f"{frame.pixels:+,}"
+        printable(frame.bag),
+        moment(frame.stamp_ns),
+        format_score(frame.a),
+        format_score(frame.b),
+        f"{frame.pixels:+,}",
     )
 
 

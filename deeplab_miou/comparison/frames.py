@@ -41,8 +41,8 @@ def common_frames(a: FrameTable, b: FrameTable) -> CommonFrames:
     """Pair the frames of two runs: the k-th of a stamp in one with the k-th in the other.
 
     Raises:
-        ConfigurationError: the runs have other classes, no frame in common, or scored a common
-            frame on other ground truth.
+        ConfigurationError: the runs have other classes, or scored a common frame on other ground
+            truth.
     """
     if a.class_names != b.class_names:
         raise ConfigurationError(
@@ -59,11 +59,6 @@ def common_frames(a: FrameTable, b: FrameTable) -> CommonFrames:
         len(rounds_a) - len(in_a),
         len(rounds_b) - len(in_b),
     )
-    if not len(in_a):
-        raise ConfigurationError(
-            f"A and B have no frame in common ({_span(a)} and {_span(b)}): "
-            "evaluate both on the same bag"
-        )
     differs = (found.a.labelled != found.b.labelled).any(axis=1)
     if differs.any():
         first = seconds(int(found.a.stamps_ns[differs.argmax()]))
@@ -91,7 +86,8 @@ def _some(names: tuple[str, ...]) -> str:
     return f"{len(names)} ({shown}{', ...' if len(names) > _SHOWN_NAMES else ''})"
 
 
-def _span(table: FrameTable) -> str:
+def span(table: FrameTable) -> str:
+    """Return how many frames there are and of what time, in words."""
     if not len(table.stamps_ns):
         return "no frames"
     first, last = (seconds(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max()))
@@ -107,12 +103,14 @@ class ChangedFrame:
         a: mIoU of the frame alone over the classes in its ground truth, by A.
         b: by B.
         pixels: by how many more pixels are right with B.
+        bag: of many bags, the name of the one that it is of.
     """
 
     stamp_ns: int
     a: float
     b: float
     pixels: int
+    bag: str = ""
 
     @property
     def change(self) -> float:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from deeplab_miou.report.report import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.frames import ChangedFrame, CommonFrames
     from deeplab_miou.comparison.run import EvaluatedRun
 
 SCHEMA_VERSION = 1
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,41 +24,45 @@ class Comparison:
     Attributes:
         a: the run that is compared with.
         b: the run that is judged.
-        frames: that both have scored.
+        common: what both have scored.
         difference: B - A on these.
-        worse: the frames that became worse the most.
-        better: the frames that became better the most.
     """
 
     a: EvaluatedRun
     b: EvaluatedRun
-    frames: CommonFrames
+    common: Common
     difference: Difference
-    worse: Sequence[ChangedFrame]
-    better: Sequence[ChangedFrame]
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of all classes in id order."""
-        return self.frames.a.class_names
+        return self.a.report.class_names
 
     @property
     def cautions(self) -> list[str]:
         """What may make the comparison mean less than it seems, a line each."""
+        common = self.common
         lines = [
+            f"bags that only {name} evaluated are left out ({len(bags)}): {_some(bags)}"
+            for name, bags in (("A", common.bags_only_a), ("B", common.bags_only_b))
+            if bags
+        ]
+        lines += [
             f"{count} frames were scored by {name} only and are left out"
-            for name, count in (("A", self.frames.only_a), ("B", self.frames.only_b))
+            for name, count in (("A", common.only_a), ("B", common.only_b))
             if count
         ]
         for name, run in (("A", self.a), ("B", self.b)):
-            lines += [f"{name} is doubtful: {doubt}" for doubt in run.doubts]
+            lines += [f"{name} is doubtful: {doubt}" for doubt in run.report.doubts]
         return lines
 
     @property
     def sentence(self) -> str:
         """The verdict in a sentence."""
         difference = self.difference
-        frames = f"on {len(self.frames.a.stamps_ns)} common frames"
+        frames = f"on {self.common.frames} common frames"
+        if self.a.is_many:
+            frames += f" of {len(self.common.bags)} bags"
         texts = {
             "better": f"B is better than A {frames}",
             "worse": f"B is worse than A {frames}",
@@ -70,15 +73,18 @@ class Comparison:
 
     def to_dict(self) -> dict[str, object]:
         """Return the comparison as plain JSON types; what is undefined (NaN) is None."""
-        difference = self.difference
+        difference, common = self.difference, self.common
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
                 "a": _run_dict(self.a),
                 "b": _run_dict(self.b),
-                "frames": len(self.frames.a.stamps_ns),
-                "only_a": self.frames.only_a,
-                "only_b": self.frames.only_b,
+                "frames": common.frames,
+                "only_a": common.only_a,
+                "only_b": common.only_b,
+                "bags": common.bags if self.a.is_many else [],
+                "bags_only_a": common.bags_only_a,
+                "bags_only_b": common.bags_only_b,
                 "miou_a": float(difference.a[0]),
                 "miou_b": float(difference.b[0]),
                 **_entry(difference, 0),
@@ -86,6 +92,7 @@ class Comparison:
                 "one_sided_upper": float(difference.one_sided[0, 1]),
                 "margin": difference.margin,
                 "blocks": difference.bounds.blocks,
+                "resampled": difference.bounds.unit,
                 "reason": difference.bounds.reason,
                 "anytime_reason": difference.bounds.anytime_reason,
                 "classes": [
@@ -98,8 +105,8 @@ class Comparison:
                     }
                     for i, name in enumerate(self.class_names)
                 ],
-                "became_worse": [asdict(each) for each in self.worse],
-                "became_better": [asdict(each) for each in self.better],
+                "became_worse": [asdict(each) for each in common.worse],
+                "became_better": [asdict(each) for each in common.better],
                 "cautions": self.cautions,
             }
         )
@@ -108,6 +115,10 @@ class Comparison:
 def to_json(comparison: Comparison) -> str:
     """Return a comparison as JSON text."""
     return json.dumps(comparison.to_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
 
 
 def _entry(difference: Difference, index: int) -> dict[str, object]:
@@ -124,4 +135,4 @@ def _entry(difference: Difference, index: int) -> dict[str, object]:
 
 
 def _run_dict(run: EvaluatedRun) -> dict[str, object]:
-    return {"folder": run.folder, "name": run.name, "provenance": run.provenance}
+    return {"folder": run.folder, "name": run.name, "provenance": run.report.provenance}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.report.files import JSON_NAME
-from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
+from deeplab_miou.report.files import BAGS_NAME, JSON_NAME
+from deeplab_miou.report.frame_table import FRAMES_NAME
+from deeplab_miou.report.stored import read_report
 
 if TYPE_CHECKING:
     from deeplab_miou.report.frame_table import FrameTable
+    from deeplab_miou.report.stored import StoredReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,21 +22,47 @@ class EvaluatedRun:
 
     Attributes:
         folder: where it lies.
-        table: counts frame by frame.
-        provenance: of its report.
-        doubts: of its report.
+        report: of all of it.
     """
 
     folder: str
-    table: FrameTable
-    provenance: dict[str, object]
-    doubts: list[str]
+    report: StoredReport
 
     @property
     def name(self) -> str:
         """What was evaluated, in a word."""
-        known = self.provenance.get("checkpoint") or self.provenance.get("input_topic")
+        known = self.report.provenance.get("checkpoint") or self.report.provenance.get(
+            "input_topic"
+        )
         return Path(str(known)).name if known else self.folder
+
+    @property
+    def is_many(self) -> bool:
+        """Whether it is of many bags."""
+        return self.report.bags is not None
+
+    @property
+    def bags(self) -> list[str]:
+        """Names of the bags that were evaluated; empty for the only one."""
+        return [""] if self.report.bags is None else self.report.bags
+
+    def table(self, bag: str) -> FrameTable:
+        """Return the counts of each frame of a bag.
+
+        Raises:
+            ConfigurationError: it was not evaluated as the others were.
+            DeeplabMiouError: they cannot be read.
+        """
+        if not self.is_many:
+            return self.report.table()
+        report = read_report(self.report.folder / BAGS_NAME / bag)
+        chosen = "configuration"
+        if report.provenance.get(chosen) != self.report.provenance.get(chosen):
+            raise ConfigurationError(
+                f"bag {bag} in {self.folder!r} was not evaluated as {JSON_NAME} there says, as "
+                "after an interrupted run with other options: evaluate again"
+            )
+        return report.table()
 
 
 def read_run(folder: str) -> EvaluatedRun:
@@ -43,21 +70,14 @@ def read_run(folder: str) -> EvaluatedRun:
 
     Raises:
         ConfigurationError: it is no such folder.
-        DeeplabMiouError: a file of it is damaged.
     """
     place = Path(folder).expanduser()
     missing = [name for name in (JSON_NAME, FRAMES_NAME) if not (place / name).is_file()]
-    if missing:
-        raise ConfigurationError(
-            f"{folder!r} has no {' and no '.join(missing)}: give the folders of two "
-            "`deeplab-miou evaluate BAG --output FOLDER`"
-        )
-    try:
-        report = json.loads((place / JSON_NAME).read_text(encoding="utf-8"))
-        provenance, doubts = dict(report["provenance"]), [str(each) for each in report["doubts"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{str(place / JSON_NAME)!r} is no report of an evaluation ({type(error).__name__}: "
-            f"{error})"
-        ) from None
-    return EvaluatedRun(folder, read_frame_table(place / FRAMES_NAME), provenance, doubts)
+    if JSON_NAME not in missing:
+        run = EvaluatedRun(folder, read_report(place))
+        if run.is_many or not missing:
+            return run
+    raise ConfigurationError(
+        f"{folder!r} has no {' and no '.join(missing)}: give the folders of two "
+        "`deeplab-miou evaluate BAG --output FOLDER`"
+    )

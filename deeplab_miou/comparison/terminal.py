@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deeplab_miou import exit_codes
-from deeplab_miou.comparison.difference import compare
+from deeplab_miou.comparison.common import find_common
+from deeplab_miou.comparison.difference import compare_sums
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
-from deeplab_miou.comparison.frames import changed_frames, common_frames
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
 from deeplab_miou.report.files import check_directory
@@ -39,12 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_directory(arguments.output)
     a, b = read_run(arguments.a), read_run(arguments.b)
-    frames = common_frames(a.table, b.table)
-    difference = compare(
-        frames.a, frames.b, margin=arguments.margin, absent_classes=arguments.absent_classes
+    common = find_common(a, b)
+    difference = compare_sums(
+        common.sums, margin=arguments.margin, absent_classes=arguments.absent_classes
     )
-    worse, better = changed_frames(frames)
-    comparison = Comparison(a, b, frames, difference, worse, better)
+    comparison = Comparison(a, b, common, difference)
     if arguments.output:
         written = write_comparison(comparison, arguments.output)
         errors.print(f"wrote {', '.join(map(str, written))}", markup=False)
@@ -73,6 +72,9 @@ def _print_table(comparison: Comparison) -> None:
     console.print(line, soft_wrap=True)
     if difference.bounds.reason:
         console.print(Text(f"no interval: {difference.bounds.reason}"), soft_wrap=True)
+    elif comparison.a.is_many:
+        resampled = f"resampling {difference.bounds.blocks} {difference.bounds.unit}"
+        console.print(Text(f"intervals by {resampled}"), soft_wrap=True)
     for caution in comparison.cautions:
         console.print(Text(printable(caution), "bold yellow"), soft_wrap=True)
     console.print(Text(f"{comparison.sentence}.", "bold"), soft_wrap=True)

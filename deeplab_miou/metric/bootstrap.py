@@ -40,7 +40,7 @@ class Intervals:
             are none, see `deeplab_miou.metric.anytime`.
         iou_anytime: (n, 2) float64, likewise by class.
         anytime_reason: why ``miou_anytime`` has no bounds yet, None where it has.
-        are_drives: ``blocks`` counts drives that were resampled as wholes.
+        unit: what ``blocks`` counts: ``blocks of time``, or ``drives`` as wholes.
     """
 
     miou: tuple[float, float]
@@ -50,7 +50,7 @@ class Intervals:
     miou_anytime: tuple[float, float]
     iou_anytime: NDArray[np.float64]
     anytime_reason: str | None
-    are_drives: bool = False
+    unit: str = "blocks of time"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def find_intervals(
         miou_anytime=(float(found.anytime[0, 0]), float(found.anytime[0, 1])),
         iou_anytime=found.anytime[1:],
         anytime_reason=anytime_reason,
-        are_drives=found.are_drives,
+        unit=found.unit,
     )
 
 

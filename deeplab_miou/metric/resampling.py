@@ -92,6 +92,11 @@ class Bounds:
     anytime_reason: str | None
     are_drives: bool = False
 
+    @property
+    def unit(self) -> str:
+        """What was resampled, in words."""
+        return "drives" if self.are_drives else "blocks of time"
+
 
 def find_bounds(
     held: TimeBlocks, statistics: Statistics, resampling: Resampling, limits: tuple[float, float]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.offline.evaluation import check_class_weights, configuration, evaluate, provenance
-from deeplab_miou.report.files import check_directory, write_report
+from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_finished, read_report
 from deeplab_miou.report.total import Total
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.report import BagResult, Report
     from deeplab_miou.report.stored import StoredReport
-
-BAGS_NAME = "bags"
 
 
 class Watcher(Protocol):

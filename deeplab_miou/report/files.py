@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
+# Holds a folder for each of many bags.
+BAGS_NAME = "bags"
 
 
 def check_directory(directory: str) -> None:

@@ -212,7 +212,7 @@ def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
     return {
         "miou": list(intervals.miou),
         "blocks": intervals.blocks,
-        "resampled": "drives" if intervals.are_drives else "blocks of time",
+        "resampled": intervals.unit,
         "reason": intervals.reason,
         "miou_anytime": list(intervals.miou_anytime),
         "iou_anytime": intervals.iou_anytime.tolist(),

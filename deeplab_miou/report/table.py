@@ -122,8 +122,7 @@ def _headline(report: Report) -> Text:
 
 def resampled(intervals: Intervals) -> str:
     """Return what intervals were drawn from."""
-    what = "drives" if intervals.are_drives else "blocks of time within drives"
-    return f"resampling {intervals.blocks} {what}"
+    return f"resampling {intervals.blocks} {intervals.unit}"
 
 
 def _bags_line(bags: Sequence[BagResult]) -> str:

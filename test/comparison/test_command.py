@@ -168,3 +168,96 @@ def test_mistakes_are_lines(drive, tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         compare(folder / "old", folder / "new", "--margin", "nan")
     assert error.value.code == exit_codes.USAGE
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Sixteen drives that all begin at 0, by two networks; returns counts by network and drive."""
+    random = np.random.default_rng(8)
+    drives = tmp_path / "drives"
+    maps = {"truth": [], "old": [], "new": []}
+    for k in range(16):
+        truth = random.integers(0, 3, (3 + k % 3, 12, 16)).astype(np.uint8)
+        hard = random.uniform(0.1, 0.3)
+        found = {"truth": truth}
+        for name, share in (("old", hard), ("new", hard / 2)):
+            wrong = random.random(truth.shape) < share
+            found[name] = np.where(wrong, (truth + 1) % 3, truth).astype(np.uint8)
+        with BagWriter(drives / f"d{k}") as writer:
+            for name, ids in found.items():
+                maps[name].append(ids)
+                for t, each in enumerate(ids):
+                    writer.write_image(f"/{name}", t * SECOND, "", mono8(each))
+    rows = "".join(f"  - {{name: {n}, ids: [{k}]}}\n" for k, n in enumerate(NAMES))
+    (tmp_path / "map.yaml").write_text(f"classes:\n{rows}")
+    return tmp_path, maps
+
+
+def evaluate_many(folder, name, *options):
+    words = ["--prediction-topic", f"/{name}", "--label-topic", "/truth", "--quiet"]
+    words += ["--labels", str(folder / "map.yaml"), "--output", str(folder / name), *options]
+    return cli.main(["evaluate", str(folder / "drives"), *words])
+
+
+def test_many_bags_are_paired_by_name_and_resampled_as_drives(many, tmp_path, capsys):
+    folder, maps = many
+    for name in ("old", "new"):
+        assert evaluate_many(folder, name) == exit_codes.OK
+    arguments = (folder / "old", folder / "new", "--output", tmp_path / "c")
+    assert compare(*arguments, "--fail-unless-not-worse", "0") == exit_codes.OK
+    assert "B is better than A on 63 common frames of 16 bags." in capsys.readouterr().out
+    found = json.loads((tmp_path / "c" / "compare.json").read_text())
+    truth, old, new = (np.concatenate(maps[name]) for name in ("truth", "old", "new"))
+    assert found["frames"] == len(truth) == 63
+    assert found["miou_a"] == pytest.approx(iou_of(truth, old).mean())
+    assert found["difference"] == pytest.approx((iou_of(truth, new) - iou_of(truth, old)).mean())
+    assert (found["resampled"], found["blocks"]) == ("drives", 16)
+    assert found["bags"] == [f"d{k}" for k in range(16)]
+    # Whole drives drawn by NumPy.
+    random = np.random.default_rng(4)
+    gaps = []
+    for _ in range(1000):
+        chosen = random.integers(0, 16, 16)
+        t, a, b = (np.concatenate([maps[n][k] for k in chosen]) for n in ("truth", "old", "new"))
+        gaps.append((iou_of(t, b) - iou_of(t, a)).mean())
+    lower, upper = np.quantile(gaps, [0.025, 0.975])
+    assert 0.9 < (found["upper"] - found["lower"]) / (upper - lower) < 1.5
+    assert {each["bag"] for each in found["became_better"]} <= set(found["bags"])
+    assert compare(folder / "new", folder / "old", "--fail-if-worse") == exit_codes.NOT_GOOD_ENOUGH
+
+
+def test_drives_that_one_run_lacks_are_left_out_and_said(many, capsys):
+    folder, maps = many
+    assert evaluate_many(folder, "old") == exit_codes.OK
+    (folder / "drives" / "d3").rename(folder / "drives" / "e3")
+    storage = next((folder / "drives" / "d5").glob("*.mcap"))
+    storage.write_bytes(b"poison")
+    assert evaluate_many(folder, "new") == exit_codes.DAMAGED_BAG
+    assert compare(folder / "old", folder / "new", "--format", "json") == exit_codes.OK
+    found = json.loads(capsys.readouterr().out)
+    left = [k for k in range(16) if k not in {3, 5}]
+    truth, old = (np.concatenate([maps[name][k] for k in left]) for name in ("truth", "old"))
+    assert found["miou_a"] == pytest.approx(iou_of(truth, old).mean())
+    assert found["resampled"] == "blocks of time"
+    assert found["bags_only_a"] == ["d3", "d5"]
+    assert found["bags_only_b"] == ["e3"]
+    assert found["cautions"] == [
+        "bags that only A evaluated are left out (2): d3, d5",
+        "bags that only B evaluated are left out (1): e3",
+    ]
+    # One bag and many do not go together; a bag of the many does.
+    assert compare(folder / "old", folder / "new" / "bags" / "d1") == exit_codes.WRONG
+    assert "is of one bag and" in capsys.readouterr().err
+    one = [folder / name / "bags" / "d1" for name in ("old", "new")]
+    assert compare(*one) == exit_codes.OK
+
+
+def test_a_bag_of_another_evaluation_is_refused(many, capsys):
+    folder, _ = many
+    for name in ("old", "new"):
+        assert evaluate_many(folder, name) == exit_codes.OK
+    before = (folder / "new" / "report.json").read_bytes()
+    assert evaluate_many(folder, "new", "--duration", "1") == exit_codes.OK
+    (folder / "new" / "report.json").write_bytes(before)
+    assert compare(folder / "old", folder / "new") == exit_codes.WRONG
+    assert "bag d0 in " in capsys.readouterr().err

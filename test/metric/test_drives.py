@@ -60,7 +60,7 @@ def test_an_interval_over_drives_does_not_narrow_with_their_length():
         found = find_intervals(
             sums_of([drive(random, frames) for _ in range(20)]).read(), STATISTICS, Resampling()
         )
-        assert found.are_drives
+        assert found.unit == "drives"
         assert found.blocks == 20
         assert np.isnan(found.miou_anytime).all()
         assert "drives were resampled" in found.anytime_reason

@@ -1,0 +1,96 @@
+"""What two runs have in common: a bag each, or many that are paired by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from deeplab_miou.comparison.difference import add_pair, paired_sums
+from deeplab_miou.comparison.frames import changed_frames, common_frames, span
+from deeplab_miou.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from deeplab_miou.comparison.frames import ChangedFrame, CommonFrames
+    from deeplab_miou.comparison.run import EvaluatedRun
+    from deeplab_miou.metric.drives import DriveSums
+
+_MOST_CHANGED = 5
+
+
+@dataclass(eq=False)
+class Common:
+    """The frames that both runs have scored, added up bag by bag.
+
+    Attributes:
+        sums: their counts.
+        frames: how many.
+        only_a: frames that B lacks in bags that both have.
+        only_b: frames that A lacks.
+        bags: names of the bags that both have frames of; the only one's is empty.
+        bags_only_a: names of those that B lacks.
+        bags_only_b: names of those that A lacks.
+        worse: the frames that became worse the most.
+        better: the frames that became better the most.
+    """
+
+    sums: DriveSums
+    frames: int = 0
+    only_a: int = 0
+    only_b: int = 0
+    bags: list[str] = field(default_factory=list)
+    bags_only_a: list[str] = field(default_factory=list)
+    bags_only_b: list[str] = field(default_factory=list)
+    worse: list[ChangedFrame] = field(default_factory=list)
+    better: list[ChangedFrame] = field(default_factory=list)
+
+    def add(self, bag: str, frames: CommonFrames) -> None:
+        """Add a bag."""
+        count = len(frames.a.stamps_ns)
+        self.frames += count
+        self.only_a += frames.only_a
+        self.only_b += frames.only_b
+        if not count:
+            return
+        self.bags.append(bag)
+        add_pair(self.sums, frames.a, frames.b)
+        worse, better = (
+            [replace(each, bag=bag) for each in changed] for changed in changed_frames(frames)
+        )
+        self.worse = sorted([*self.worse, *worse], key=lambda each: each.change)[:_MOST_CHANGED]
+        self.better = sorted([*self.better, *better], key=lambda each: -each.change)[:_MOST_CHANGED]
+
+
+def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
+    """Pair the bags of two runs by name and their frames by stamp.
+
+    Raises:
+        ConfigurationError: one run is of many bags and the other of one, they have other classes or
+            nothing in common, or scored a common frame on other ground truth.
+        DeeplabMiouError: a table of frames cannot be read.
+    """
+    if a.is_many != b.is_many:
+        one, many = (b, a) if a.is_many else (a, b)
+        raise ConfigurationError(
+            f"{one.folder!r} is of one bag and {many.folder!r} of many: evaluate both on the same "
+            "bags, or give the folder of one of them, DIR/bags/NAME"
+        )
+    names_b = set(b.bags)
+    common = Common(paired_sums(len(a.report.class_names)))
+    common.bags_only_a = [name for name in a.bags if name not in names_b]
+    common.bags_only_b = [name for name in b.bags if name not in set(a.bags)]
+    tables = None
+    for name in a.bags:
+        if name in names_b:
+            tables = a.table(name), b.table(name)
+            try:
+                common.add(name, common_frames(*tables))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"bag {name}: {error}" if name else str(error)) from None
+    if not common.frames:
+        where = f"{len(a.bags)} and {len(b.bags)} bags"
+        if tables and not a.is_many:
+            where = f"{span(tables[0])} and {span(tables[1])}"
+        raise ConfigurationError(
+            f"A and B have no frame in common ({where}): evaluate both on the same bag"
+        )
+    return common
