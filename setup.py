@@ -39,6 +39,9 @@ setup(
             "report/*.html",
             "report/*.css",
             "comparison/*.html",
+            "watch/*.css",
+            "watch/*.html",
+            "watch/*.js",
         ]
     },
     data_files=share_files(),
@@ -55,6 +58,7 @@ setup(
             f"bag_replayer = {PACKAGE}.nodes.replayer.__main__:main",
             f"deeplab-miou = {PACKAGE}.cli:main",
             f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.__main__:main",
+            f"miou_watch = {PACKAGE}.nodes.watch.__main__:main",
             f"miou_publisher = {PACKAGE}.nodes.publisher.__main__:main",
         ],
     },

@@ -56,6 +56,7 @@ COMMANDS = (
         "pack", "deeplab_miou.bags.pack_command", "write folders of images and labels as a bag"
     ),
     Command("labels", "deeplab_miou.labels.command", "list label maps, or show one"),
+    Command("watch", "deeplab_miou.watch.command", "show the scores of a running graph as a page"),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
 

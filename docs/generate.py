@@ -55,8 +55,9 @@ node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` an
 ```
 
 [config/evaluator.yaml](../config/evaluator.yaml),
-[config/publisher.yaml](../config/publisher.yaml) and
-[config/replayer.yaml](../config/replayer.yaml) are files to start from.
+[config/publisher.yaml](../config/publisher.yaml),
+[config/replayer.yaml](../config/replayer.yaml) and
+[config/watch.yaml](../config/watch.yaml) are files to start from.
 
 *Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: before
 the node is configured, that is at its start, or after `ros2 lifecycle set NODE deactivate` and
@@ -70,6 +71,7 @@ _ABOUT = {
     "deeplab_evaluator": "Pairs images and labels, runs the network, counts. Lifecycle node.",
     "miou_publisher": "Adds up evaluators, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
+    "miou_watch": "Shows the scores as a page in the browser while they come. Lifecycle node.",
 }
 
 _FILE = """\
@@ -209,6 +211,7 @@ PAGES = {
     "config/evaluator.yaml": partial(parameter_file, "deeplab_evaluator"),
     "config/publisher.yaml": partial(parameter_file, "miou_publisher"),
     "config/replayer.yaml": partial(parameter_file, "bag_replayer"),
+    "config/watch.yaml": partial(parameter_file, "miou_watch"),
 }
 
 

@@ -57,6 +57,12 @@ ARGUMENTS = [
         description="folder that the report is written to when the launch ends; none if empty",
     ),
     DeclareLaunchArgument(
+        "watch",
+        default_value="false",
+        choices=["true", "false"],
+        description="serve a page that shows the scores while they come; the log has its address",
+    ),
+    DeclareLaunchArgument(
         "params_file",
         default_value="",
         description="YAML file with parameters of the nodes; other arguments override it",
@@ -151,10 +157,19 @@ def make_nodes(context: LaunchContext) -> list[Node]:
     }
     if given("report_directory"):
         publisher["report_directory"] = ParameterValue(given("report_directory"), value_type=str)
-    return [
+    nodes = [
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),
     ]
+    if given("watch") == "true":
+        shown: dict[str, object] = {
+            "publisher": f"{prefix}/{given('publisher_name')}",
+            "replayer": f"{prefix}/bag_replayer",
+            # A port that is taken is no reason to end an evaluation.
+            "autostart_exit_on_failure": False,
+        }
+        nodes.append(node("miou_watch", "miou_watch", shown))
+    return nodes
 
 
 def _end(event: ProcessExited, context: LaunchContext) -> list[Action]:

@@ -228,10 +228,29 @@ class ReplayerOptions:
     )
 
 
+@dataclass(frozen=True)
+class WatchOptions(LifecycleOptions):
+    """What the page shows, and where."""
+
+    publisher: str = option(
+        "/miou_publisher", "miou_publisher whose scores are shown, with its evaluators", form="NODE"
+    )
+    replayer: str = option("/bag_replayer", "bag_replayer whose progress is shown", form="NODE")
+    host: str = option(
+        "127.0.0.1",
+        "address to serve the page on; 0.0.0.0 lets everybody in the network see it",
+        form="ADDRESS",
+    )
+    port: int = option(
+        8484, "port to serve the page on; 0: any that is free", minimum=0, maximum=65_535
+    )
+
+
 # By the node's default name.
 NODES: dict[str, type] = {
     "deeplab_evaluator": EvaluatorOptions,
     "miou_publisher": PublisherOptions,
     "bag_replayer": ReplayerOptions,
+    "miou_watch": WatchOptions,
 }
 NAMES = frozenset(each.name for declared in NODES.values() for each in options_of(declared))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 FILE = Path(__file__).parents[2] / "launch" / "evaluate.launch.py"
 
 
+def _any_port():
+    path = Path(tempfile.mkdtemp()) / "watch.yaml"
+    path.write_text("/**/miou_watch: {ros__parameters: {port: 0}}")
+    return path
+
+
 @pytest.mark.launch_test
 def generate_test_description():
     arguments = {
@@ -27,6 +36,8 @@ def generate_test_description():
         "source": "topic",
         "labels": "cityscapes_train_ids",
         "log_level": "debug",
+        "watch": "true",
+        "params_file": str(_any_port()),
     }
     return LaunchDescription(
         [
@@ -49,9 +60,16 @@ class TestRunning(unittest.TestCase):
     def test_publisher_activates(self, proc_output):
         proc_output.assertWaitFor("miou_publisher]: activate: done", timeout=60)
 
+    def test_the_page_is_served(self, proc_output):
+        proc_output.assertWaitFor("watch the score at http://127.0.0.1:", timeout=60)
+        said = "".join(each.text.decode() for each in proc_output)
+        address = re.search(r"watch the score at (http://\S+)", said)[1]
+        with urllib.request.urlopen(address, timeout=20) as page:  # noqa: S310  our own
+            assert b"EventSource" in page.read()
+
 
 @launch_testing.post_shutdown_test()
 class TestEnded(unittest.TestCase):
     def test_all_end_in_order(self, proc_info):
-        assert len(list(proc_info.process_names())) == 3
+        assert len(list(proc_info.process_names())) == 4
         launch_testing.asserts.assertExitCodes(proc_info)

@@ -1,0 +1,130 @@
+"""What the page shows, made from messages that anybody may have sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deeplab_miou.aggregation.messages import MAX_CLASSES, RefusedError, check_name
+from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
+from deeplab_miou.text import printable
+
+if TYPE_CHECKING:
+    from deeplab_miou_msgs.msg import MeanIoU, StreamAccount
+    from diagnostic_msgs.msg import DiagnosticStatus
+
+    from deeplab_miou.aggregation.results import Totals
+
+_NS = 1_000_000_000
+_MAX_SOURCES = 256
+_MAX_TEXT = 1000
+_MAX_VALUES = 100
+_SCORES = (
+    "miou",
+    "miou_lower",
+    "miou_upper",
+    "miou_anytime_lower",
+    "miou_anytime_upper",
+    "weighted_miou",
+    "frequency_weighted_iou",
+    "pixel_accuracy",
+    "mean_accuracy",
+    "frames",
+    "missing_frames",
+    "labelled_pixels",
+    "ignored_pixels",
+    "unmapped_pixels",
+    "present_classes",
+)
+_OF_A_CLASS = (
+    "id",
+    "name",
+    "iou",
+    "iou_lower",
+    "iou_upper",
+    "precision",
+    "recall",
+    "f1",
+    "true_positive",
+    "false_positive",
+    "false_negative",
+)
+
+
+def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
+    """Return what a result or a window says, its fields by their names.
+
+    Args:
+        message: the message.
+        time_s: when it arrived, seconds since 1970.
+
+    Raises:
+        RefusedError: it has more classes, sources or reasons than anything real, or a name that
+            nothing real has.
+    """
+    check_scores(message)
+    return {
+        "t": time_s,
+        "stamp": time_to_ns(message.header.stamp) / _NS,
+        **{name: getattr(message, name) for name in _SCORES},
+        "interval_note": _text(message.interval_note),
+        "sources": list(message.sources),
+        "classes": [
+            {name: getattr(each, name) for name in _OF_A_CLASS} for each in message.classes
+        ],
+    }
+
+
+def check_scores(message: MeanIoU) -> None:
+    """Refuse a message that would be a burden to show."""
+    for what, names, most in (
+        ("classes", [each.name for each in message.classes], MAX_CLASSES),
+        ("sources", list(message.sources), _MAX_SOURCES),
+    ):
+        if len(names) > most:
+            raise RefusedError("malformed", f"it has {len(names)} {what}, expected at most {most}")
+        for name in names:
+            check_name(what, name)
+
+
+def account_content(message: MeanIoU) -> dict[str, object]:
+    """Return what became of all images and labels.
+
+    Raises:
+        RefusedError: as `stream_counts`.
+    """
+    return {"images": _stream(message.images), "labels": _stream(message.labels)}
+
+
+def _stream(message: StreamAccount) -> dict[str, object]:
+    counts = stream_counts(message)
+    return {
+        "received": counts.received,
+        "evaluated": counts.evaluated,
+        "waiting": counts.waiting,
+        "dropped": dict(counts.dropped),
+    }
+
+
+def confusion_content(totals: Totals) -> dict[str, object]:
+    """Return the matrix of evaluators, with what is doubtful about it."""
+    return {
+        "names": totals.class_names,
+        "frames": totals.frames,
+        "counts": totals.matrix.tolist(),
+        "doubts": totals.doubts,
+    }
+
+
+def status_content(status: DiagnosticStatus, time_s: float) -> dict[str, object]:
+    """Return what a node says of itself; ``time_s`` as for `scores_content`."""
+    return {
+        "t": time_s,
+        "name": _text(status.name),
+        "level": status.level[0],
+        "message": _text(status.message),
+        "values": {_text(each.key): _text(each.value) for each in status.values[:_MAX_VALUES]},
+    }
+
+
+def _text(text: str) -> str:
+    return printable(text[:_MAX_TEXT])

@@ -1,0 +1,528 @@
+"use strict";
+// Shows what the server's events say. Text of the graph only ever becomes text, never markup.
+
+const MOST_POINTS = 4000;
+const SVG = "http://www.w3.org/2000/svg";
+const get = (id) => document.getElementById(id);
+const state = { result: null, window: null, account: null, confusion: null, nodes: [],
+  points: [], windows: [], cursor: null, cell: null, heard: 0 };
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function drawn(tag, attributes, text = "") {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+const score = (value) => value === null || value === undefined ? "–" : value.toFixed(4);
+const range = (lower, upper) =>
+  lower === null || upper === null ? "" : `[${score(lower)}, ${score(upper)}]`;
+const count = (value) => value.toLocaleString("en-US");
+const share = (value) => `${(100 * value).toFixed(2)} %`;
+const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
+
+// ---- Headline -------------------------------------------------------------------------------
+
+function showHeadline() {
+  const result = state.result;
+  get("miou").textContent = score(result.miou);
+  document.title = result.frames ? `mIoU ${score(result.miou)}` : "mIoU";
+  const interval = range(result.miou_lower, result.miou_upper);
+  get("interval").textContent = interval && `95 % interval ${interval}`;
+  const parts = result.frames
+    ? [`${result.present_classes} of ${result.classes.length} classes`, `${count(result.frames)} frames`,
+      result.sources.length === 1 ? result.sources[0] : `${result.sources.length} evaluators`]
+    : ["nothing has been counted yet"];
+  if (result.frames && result.interval_note) parts.push(`no interval: ${result.interval_note}`);
+  if (result.missing_frames) parts.push(`${count(result.missing_frames)} frames missing in window and interval`);
+  get("scope").textContent = parts.join(", ");
+  const window_ = state.window;
+  const tiles = [
+    ["Window" + (window_ ? `, ${count(window_.frames)} frames` : ""), score(window_ && window_.miou)],
+    ["95 % at all moments together", range(result.miou_anytime_lower, result.miou_anytime_upper) || "–"],
+    ["Weighted mIoU", score(result.weighted_miou)],
+    ["Frequency-weighted IoU", score(result.frequency_weighted_iou)],
+    ["Pixel accuracy", score(result.pixel_accuracy)],
+    ["Mean accuracy", score(result.mean_accuracy)],
+    ["Pixels scored", count(result.labelled_pixels)],
+  ];
+  get("tiles").replaceChildren(...tiles.map(([name, value]) =>
+    element("li", {}, element("b", {}, value), element("span", {}, name))));
+}
+
+// ---- Over time ------------------------------------------------------------------------------
+
+const MARGIN = { left: 46, right: 10, top: 8, bottom: 24 };
+
+function addPoint(points, point) {
+  const last = points[points.length - 1];
+  if (last && point[0] <= last[0]) return;
+  points.push(point);
+  if (points.length > MOST_POINTS) {
+    const kept = points.filter((_, index) => index % 2 === points.length % 2 || index === points.length - 1);
+    points.splice(0, points.length, ...kept);
+  }
+}
+
+// Where counting began anew, or nothing is defined, a line is interrupted.
+function pieces(points, isDefined) {
+  const found = [];
+  let piece = null;
+  let before = null;
+  for (const point of points) {
+    if (!isDefined(point) || (before && point[1] < before[1])) piece = null;
+    if (isDefined(point)) {
+      if (!piece) found.push(piece = []);
+      piece.push(point);
+    }
+    before = point;
+  }
+  return found;
+}
+
+function frameOfPlot(width, height) {
+  const points = state.points.filter((p) => p[2] !== null);
+  const windows = state.windows.filter((p) => p[2] !== null);
+  const all = [...points, ...windows];
+  if (!all.length) return null;
+  const values = all.map((p) => p[2]);
+  // Early bounds are wide: only those of the later half are sure to be in the picture.
+  for (const p of points.slice(points.length >> 1)) if (p[3] !== null) values.push(p[3], p[4]);
+  let low = Math.min(...values);
+  let high = Math.max(...values);
+  const pad = Math.max(0.1 * (high - low), 0.01);
+  low = Math.max(0, low - pad);
+  high = Math.min(1, high + pad);
+  const first = Math.min(...all.map((p) => p[0]));
+  const last = Math.max(...all.map((p) => p[0]), first + 1);
+  const x = (t) => MARGIN.left + (t - first) / (last - first) * (width - MARGIN.left - MARGIN.right);
+  const y = (v) => height - MARGIN.bottom
+    - (Math.min(Math.max(v, low), high) - low) / (high - low) * (height - MARGIN.top - MARGIN.bottom);
+  return { points, low, high, first, last, x, y };
+}
+
+function steps(low, high) {
+  const raw = (high - low) / 4;
+  const size = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((each) => each * size).find((each) => each >= raw);
+  const found = [];
+  for (let index = Math.ceil(low / step); index * step <= high + 1e-9; index++) found.push(index * step);
+  return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+}
+
+function showCourse() {
+  const box = get("course");
+  const width = box.clientWidth;
+  const height = box.clientHeight;
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}` });
+  const plot = frameOfPlot(width, height);
+  if (plot) {
+    const { x, y } = plot;
+    const line = (piece, index) => piece.map((p, i) =>
+      `${i ? "L" : "M"}${x(p[0]).toFixed(1)} ${y(p[index]).toFixed(1)}`).join("");
+    const { found, digits } = steps(plot.low, plot.high);
+    for (const value of found) {
+      svg.append(drawn("path", { class: "grid", d: `M${MARGIN.left} ${y(value)}H${width - MARGIN.right}` }));
+      svg.append(drawn("text", { class: "faintly", x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" },
+        value.toFixed(digits)));
+    }
+    for (const piece of pieces(state.points, (p) => p[3] !== null)) {
+      const back = [...piece].reverse().map((p) => `L${x(p[0]).toFixed(1)} ${y(p[4]).toFixed(1)}`).join("");
+      svg.append(drawn("path", { class: "band", d: `${line(piece, 3)}${back}Z` }));
+    }
+    for (const index of [5, 6]) {
+      for (const piece of pieces(state.points, (p) => p[index] !== null)) {
+        svg.append(drawn("path", { class: "anytime", d: line(piece, index) }));
+      }
+    }
+    for (const piece of pieces(state.windows, (p) => p[2] !== null)) {
+      svg.append(drawn("path", { class: "window", d: line(piece, 2) }));
+    }
+    for (const piece of pieces(state.points, (p) => p[2] !== null)) {
+      svg.append(drawn("path", { class: "course", d: line(piece, 2) }));
+      const end = piece[piece.length - 1];
+      svg.append(drawn("circle", { class: "point", cx: x(end[0]), cy: y(end[2]), r: 3 }));
+    }
+    svg.append(drawn("text", { class: "faintly", x: MARGIN.left, y: height - 6 }, clock(plot.first)));
+    svg.append(drawn("text", { class: "faintly", x: width - MARGIN.right, y: height - 6, "text-anchor": "end" },
+      clock(plot.last)));
+    showCursor(svg, plot, height);
+  }
+  box.replaceChildren(svg);
+}
+
+function nearest(points, time) {
+  return points.reduce((best, p) =>
+    best && Math.abs(best[0] - time) <= Math.abs(p[0] - time) ? best : p, null);
+}
+
+function showCursor(svg, plot, height) {
+  const point = state.cursor === null ? null : nearest(plot.points, state.cursor);
+  if (!point) {
+    get("course-readout").textContent = "";
+    return;
+  }
+  const at = plot.x(point[0]);
+  svg.append(drawn("path", { class: "cursor", d: `M${at} ${MARGIN.top}V${height - MARGIN.bottom}` }));
+  svg.append(drawn("circle", { class: "point", cx: at, cy: plot.y(point[2]), r: 4 }));
+  const window_ = nearest(state.windows.filter((p) => p[2] !== null), point[0]);
+  get("course-readout").textContent = [
+    `${clock(point[0])}: mIoU ${score(point[2])} ${range(point[3], point[4])}`.trim(),
+    `${count(point[1])} frames`, window_ ? `window ${score(window_[2])}` : "",
+  ].filter(Boolean).join(", ");
+}
+
+function listenToCourse() {
+  const box = get("course");
+  const follow = (event) => {
+    const plot = frameOfPlot(box.clientWidth, box.clientHeight);
+    if (!plot) return;
+    const left = event.clientX - box.getBoundingClientRect().left - MARGIN.left;
+    const part = left / (box.clientWidth - MARGIN.left - MARGIN.right);
+    state.cursor = plot.first + part * (plot.last - plot.first);
+    ask("course");
+  };
+  box.addEventListener("pointermove", follow);
+  box.addEventListener("pointerdown", follow);
+  box.addEventListener("pointerleave", () => { state.cursor = null; ask("course"); });
+  box.addEventListener("keydown", (event) => {
+    const points = state.points.filter((p) => p[2] !== null);
+    if (!points.length) return;
+    const last = points.length - 1;
+    const at = state.cursor === null ? last : points.indexOf(nearest(points, state.cursor));
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
+    if (event.key === "Escape") state.cursor = null;
+    else if (to === undefined) return;
+    else state.cursor = points[Math.min(Math.max(to, 0), last)][0];
+    event.preventDefault();
+    ask("course");
+  });
+}
+
+// ---- Classes --------------------------------------------------------------------------------
+
+function bar(each, isLow) {
+  if (each.iou === null) return "absent";
+  const svg = drawn("svg", { class: "wide", width: 204, height: 14, viewBox: "0 0 204 14",
+    preserveAspectRatio: "none", role: "img", "aria-label": `IoU ${score(each.iou)}` });
+  svg.append(drawn("rect", { class: "track", x: 2, width: 200, height: 14 }));
+  svg.append(drawn("rect", { class: isLow ? "bar low" : "bar", x: 2, width: 200 * each.iou, height: 14 }));
+  if (each.iou_lower !== null && each.iou_upper !== null) {
+    const [from, to] = [2 + 200 * each.iou_lower, 2 + 200 * each.iou_upper];
+    svg.append(drawn("path", { class: "whisker", d: `M${from} 7H${to}M${from} 3V11M${to} 3V11` }));
+  }
+  return svg;
+}
+
+function showClasses() {
+  const classes = [...state.result.classes].sort((a, b) =>
+    (a.iou === null) - (b.iou === null) || a.iou - b.iou || a.id - b.id);
+  const fewest = classes.filter((each) => each.iou !== null).length >= 4 ? 2 : 0;
+  get("classes").replaceChildren(...classes.map((each, index) => {
+    const pixels = each.true_positive + each.false_negative;
+    return element("tr", each.iou === null ? { class: "absent" } : {},
+      element("td", { class: "text name", title: `${each.id}: ${each.name}` }, each.name),
+      element("td", { class: "text" }, bar(each, index < fewest)),
+      ...[score(each.iou), range(each.iou_lower, each.iou_upper), score(each.precision), score(each.recall)]
+        .map((text) => element("td", {}, text)),
+      element("td", { class: "rare" }, score(each.f1)),
+      element("td", { class: "rare" }, count(pixels)));
+  }));
+}
+
+// ---- Confusion ------------------------------------------------------------------------------
+
+function layout() {
+  const names = state.confusion.names;
+  const canvas = get("confusion");
+  const context = canvas.getContext("2d");
+  context.font = "11px system-ui, sans-serif";
+  const longest = Math.max(...[...names, "invalid"].map((name) => context.measureText(cut(name)).width));
+  const room = canvas.parentElement.clientWidth;
+  const fits = (left) => (room - left - 4) / (names.length + 1);
+  const named = fits(longest + 12) >= 11;
+  const left = named ? longest + 12 : 4;
+  const cell = Math.min(Math.max(fits(left), 3), 34);
+  return { names, canvas, context, left, top: left, cell, named };
+}
+
+const cut = (name) => name.length > 18 ? `${name.slice(0, 17)}…` : name;
+
+function showConfusion() {
+  const { names, canvas, context, left, top, cell, named } = layout();
+  const n = names.length;
+  const width = Math.ceil(left + cell * (n + 1)) + 2;
+  const height = Math.ceil(top + cell * n) + 2;
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  context.scale(ratio, ratio);
+  context.font = "11px system-ui, sans-serif";
+  const style = getComputedStyle(document.documentElement);
+  const [ink, line, heat, low] = ["--ink", "--line", "--heat", "--low"].map((name) => style.getPropertyValue(name));
+  state.confusion.counts.forEach((row, g) => {
+    const total = row.reduce((sum, value) => sum + value, 0);
+    row.forEach((value, p) => {
+      if (!value) return;
+      const part = value / total;
+      context.fillStyle = g === p ? heat : low;
+      // Mistakes are rare: on the scale of the diagonal they would hardly show.
+      context.globalAlpha = g === p ? part : Math.sqrt(part);
+      context.fillRect(left + p * cell, top + g * cell, cell, cell);
+      context.globalAlpha = 1;
+      if (cell >= 22 && part >= 0.005) {
+        context.fillStyle = ink;
+        context.textAlign = "center";
+        context.fillText(Math.round(100 * part), left + (p + 0.5) * cell, top + (g + 0.5) * cell + 4);
+      }
+    });
+  });
+  context.fillStyle = ink;
+  context.strokeStyle = line;
+  context.strokeRect(left, top, cell * (n + 1), cell * n);
+  if (named) {
+    context.textAlign = "right";
+    names.forEach((name, g) => context.fillText(cut(name), left - 6, top + (g + 0.5) * cell + 4));
+    context.textAlign = "left";
+    [...names, "invalid"].forEach((name, p) => {
+      context.save();
+      context.translate(left + (p + 0.5) * cell + 4, top - 6);
+      context.rotate(-Math.PI / 2);
+      context.fillText(cut(name), 0, 0);
+      context.restore();
+    });
+  }
+  if (state.cell) {
+    context.strokeStyle = ink;
+    context.lineWidth = 2;
+    context.strokeRect(left + state.cell[1] * cell, top + state.cell[0] * cell, cell, cell);
+  }
+  showCell();
+  const scored = state.result ? state.result.frames : state.confusion.frames;
+  get("confusion-scope").textContent = scored === state.confusion.frames ? ""
+    : `The evaluators have counted ${count(state.confusion.frames)} frames, the score is of ${count(scored)}.`;
+}
+
+function showCell() {
+  if (!state.cell) return;
+  const [g, p] = state.cell;
+  const { names, counts } = state.confusion;
+  const row = counts[g];
+  const total = row.reduce((sum, value) => sum + value, 0);
+  const predicted = p < names.length ? names[p] : "no class";
+  get("confusion-readout").textContent = total
+    ? `${names[g]} predicted as ${predicted}: ${count(row[p])} pixels, ${share(row[p] / total)}`
+    : `${names[g]} has no pixel in the ground truth`;
+}
+
+function listenToConfusion() {
+  const canvas = get("confusion");
+  const choose = (g, p) => {
+    const n = state.confusion.names.length;
+    const inside = g >= 0 && g < n && p >= 0 && p <= n;
+    if (inside) state.cell = [g, p];
+    if (inside) ask("confusion");
+  };
+  const follow = (event) => {
+    if (!state.confusion) return;
+    const { left, top, cell } = layout();
+    const box = canvas.getBoundingClientRect();
+    choose(Math.floor((event.clientY - box.top - top) / cell), Math.floor((event.clientX - box.left - left) / cell));
+  };
+  canvas.addEventListener("pointermove", follow);
+  canvas.addEventListener("pointerdown", follow);
+  canvas.addEventListener("keydown", (event) => {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!move || !state.confusion) return;
+    event.preventDefault();
+    const [g, p] = state.cell || [0, 0];
+    choose(...(state.cell ? [g + move[0], p + move[1]] : [0, 0]));
+  });
+}
+
+// ---- Messages, nodes, warnings --------------------------------------------------------------
+
+const MEANING = {
+  received: "arrived at the evaluators",
+  evaluated: "ended in the confusion matrix",
+  waiting: "wait for their partner or the network, or are in work",
+  unmatched_image: "no label with its stamp came",
+  unmatched_label: "no image with its stamp came",
+  duplicate_stamp: "another with the same stamp was there already",
+  queue_full: "the network could not keep up",
+  bad_encoding: "not an encoding that can be read",
+  bad_size: "not a size that can be",
+  truncated_data: "fewer bytes than its size takes",
+  size_mismatch: "image and label do not show the same view",
+  unknown_label: "a value that the label map does not allow",
+  clock_jump: "time jumped back before its partner came",
+  inference_failed: "the network failed on it",
+};
+
+function showAccount() {
+  const { images, labels } = state.account;
+  const reasons = [...new Set([...Object.keys(images.dropped), ...Object.keys(labels.dropped)])];
+  const most = (name) => Math.max(images.dropped[name] || 0, labels.dropped[name] || 0);
+  reasons.sort((a, b) => most(b) - most(a));
+  const rows = [...["received", "evaluated", "waiting"].map((name) => [name, images[name], labels[name]]),
+    ...reasons.map((name) => [name, images.dropped[name] || 0, labels.dropped[name] || 0])];
+  get("account").replaceChildren(...rows.map(([name, ofImages, ofLabels]) => element("tr", {},
+    element("th", { class: "text" }, name), element("td", {}, count(ofImages)), element("td", {}, count(ofLabels)),
+    element("td", { class: "text rare" }, Object.hasOwn(MEANING, name) ? MEANING[name] : ""))));
+}
+
+const LEVELS = ["fine", "warning", "error", "silent"];
+
+function showNodes() {
+  const open = new Set([...document.querySelectorAll(".node[open]")].map((each) => each.dataset.name));
+  get("nodes").replaceChildren(...state.nodes.map((node) => {
+    const summary = element("summary", {}, element("b", {}, node.name), " ",
+      element("span", node.level ? { class: "warn" } : {}, `${LEVELS[node.level] || "?"}: ${node.message}`));
+    const table = element("table", {}, ...Object.entries(node.values).map(([key, value]) =>
+      element("tr", {}, element("th", { class: "text" }, key), element("td", { class: "text value" }, value))));
+    const made = element("details", { class: "node" }, summary, element("div", { class: "scroll" }, table));
+    made.dataset.name = node.name;
+    made.open = open.has(node.name);
+    return made;
+  }));
+  showReplay();
+}
+
+function showReplay() {
+  const node = state.nodes.find((each) => "played (s)" in each.values && "to play (s)" in each.values);
+  get("replay").hidden = !node;
+  if (!node) return;
+  const [played, all] = [Number(node.values["played (s)"]), Number(node.values["to play (s)"])];
+  get("progress").value = all > 0 ? Math.min(played / all, 1) : 0;
+  get("progress-text").textContent = node.message;
+}
+
+function showWarnings() {
+  const doubts = state.confusion ? state.confusion.doubts.map((doubt) => `Doubtful: ${doubt}`) : [];
+  const nodes = state.nodes.filter((node) => node.level >= 2).map((node) => `${node.name}: ${node.message}`);
+  get("warnings").replaceChildren(...[...doubts, ...nodes].map((text) => element("p", { class: "warn" }, text)));
+}
+
+// ---- Drawing, at most once a frame ----------------------------------------------------------
+
+const DRAW = {
+  result: () => { if (state.result) { showHeadline(); showClasses(); } },
+  course: showCourse,
+  confusion: () => { if (state.confusion) showConfusion(); },
+  account: () => { if (state.account) showAccount(); },
+  nodes: () => { showNodes(); showWarnings(); },
+};
+const asked = new Set();
+
+function ask(...names) {
+  if (!asked.size) requestAnimationFrame(() => {
+    const due = [...asked];
+    asked.clear();
+    due.forEach((name) => DRAW[name]());
+  });
+  names.forEach((name) => asked.add(name));
+}
+
+// ---- Events ---------------------------------------------------------------------------------
+
+const pointOf = (r) => [r.t, r.frames, r.miou, r.miou_lower, r.miou_upper, r.miou_anytime_lower, r.miou_anytime_upper];
+
+const TAKE = {
+  hello(content) {
+    if (state.page && state.page !== content.page) location.reload();
+    state.page = content.page;
+    state.beat_s = content.beat_s;
+  },
+  history(content) {
+    const flat = (points) => points.map(([t, frames, values]) => [t, frames, ...values]);
+    // A server that has just come back knows nothing: what we have seen ourselves stays.
+    state.points = joined(state.points, flat(content.result));
+    state.windows = joined(state.windows, flat(content.window));
+    ask("course");
+  },
+  result(content) {
+    state.result = content;
+    addPoint(state.points, pointOf(content));
+    ask("result", "course", "confusion");
+  },
+  window(content) {
+    state.window = content;
+    addPoint(state.windows, [content.t, content.frames, content.miou]);
+    ask("result", "course");
+  },
+  account(content) { state.account = content; ask("account"); },
+  confusion(content) {
+    if (state.confusion && state.confusion.names.length !== content.names.length) state.cell = null;
+    state.confusion = content;
+    ask("confusion", "nodes");
+  },
+  nodes(content) { state.nodes = content; ask("nodes"); },
+  beat() {},
+};
+
+function joined(before, news) {
+  if (!news.length) return before;
+  return [...before.filter((point) => point[0] < news[0][0]), ...news];
+}
+
+let source = null;
+
+function showLink(text, isLost) {
+  get("link").textContent = text;
+  get("link").classList.toggle("lost", isLost);
+}
+
+function connect() {
+  if (source) source.close();
+  state.heard = Date.now();
+  source = new EventSource("events");
+  for (const [name, take] of Object.entries(TAKE)) {
+    source.addEventListener(name, (event) => {
+      state.heard = Date.now();
+      showLink("live", false);
+      take(JSON.parse(event.data));
+    });
+  }
+  source.addEventListener("error", () => {
+    showLink(`not connected since ${clock(state.heard / 1000)}, trying again`, true);
+  });
+}
+
+// The browser tries again after most failures, but not after all, and does not notice silence.
+setInterval(() => {
+  const silent_s = (Date.now() - state.heard) / 1000;
+  if (silent_s > 3 * (state.beat_s || 5) || source.readyState === EventSource.CLOSED) connect();
+}, 2000);
+
+setInterval(() => {
+  if (!get("look").checked || document.hidden) return;
+  fetch("overlay.jpg").then(async (response) => {
+    const note = get("overlay-note");
+    if (response.status !== 200) {
+      note.textContent = "no picture yet";
+      return;
+    }
+    const picture = get("overlay");
+    const bytes = await response.blob();
+    const reader = new FileReader();
+    reader.addEventListener("load", () => { picture.src = reader.result; picture.hidden = false; });
+    reader.readAsDataURL(bytes);
+    note.textContent = "";
+  }).catch(() => {});
+}, 1000);
+
+get("look").addEventListener("change", () => { if (!get("look").checked) get("overlay").hidden = true; });
+window.addEventListener("resize", () => ask("course", "confusion"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => ask("confusion"));
+listenToCourse();
+listenToConfusion();
+connect();
