@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.checkpoints.family import detectron2, jfzhang, mmseg, smp, vainf
+from deeplab_miou.model.checkpoints.family import (
+    bubbliiiing,
+    detectron2,
+    jfzhang,
+    mmseg,
+    smp,
+    vainf,
+)
 from deeplab_miou.model.checkpoints.family.reading import enumerate_keys
 from deeplab_miou.model.network.architecture import OUTPUT_STRIDES, Architecture
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus, fill, skeleton
@@ -77,6 +84,7 @@ def rebuild(
     network = skeleton(architecture)
     own = network.state_dict()
     names = _foreign_names(list(own), family.layout(architecture))
+    tensors = _folded(tensors, names)
     check_weights(
         {names[key]: tuple(value.shape) for key, value in own.items() if key in names},
         {
@@ -138,4 +146,30 @@ def _foreign_names(own: Sequence[str], layout: Layout) -> dict[str, str]:
     return names
 
 
-FAMILIES = (vainf.FAMILY, smp.FAMILY, mmseg.FAMILY, jfzhang.FAMILY, detectron2.FAMILY)
+def _folded(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str, Tensor]:
+    """Return the weights without the biases that a norm follows.
+
+    A norm subtracts its running mean: one that is less by the bias does what both did.
+    """
+    folded = dict(tensors)
+    for key, name in names.items():
+        bias = f"{name.rpartition('.')[0]}.bias"
+        mean = names.get(f"{key.removesuffix('conv.weight')}norm.running_mean", "")
+        if (
+            key.endswith(".conv.weight")
+            and bias in folded
+            and mean in folded
+            and folded[bias].shape == folded[mean].shape
+        ):
+            folded[mean] = folded[mean] - folded.pop(bias)
+    return folded
+
+
+FAMILIES = (
+    vainf.FAMILY,
+    smp.FAMILY,
+    mmseg.FAMILY,
+    jfzhang.FAMILY,
+    detectron2.FAMILY,
+    bubbliiiing.FAMILY,
+)

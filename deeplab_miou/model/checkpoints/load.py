@@ -55,7 +55,7 @@ def load(
 ) -> Checkpoint:
     """Read a checkpoint; one log line says what was found.
 
-    Files of the five known DeepLabv3+ families (`families.FAMILIES`) become our own network. Files
+    Files of the known DeepLabv3+ families (`families.FAMILIES`) become our own network. Files
     that hold a program (TorchScript, torch.export, ONNX) run as they are.
 
     Args:
@@ -233,7 +233,7 @@ def _rebuild(
         family=family.name,
         num_classes=network.architecture.num_classes,
         output_stride=network.architecture.output_stride,
-        preprocessing=sets.normalisation(found, str(path)),
+        preprocessing=sets.normalisation(found, family.preprocessing, str(path)),
         label_map=None,
         path=path,
         weights=found.name,

@@ -93,11 +93,11 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
     return first
 
 
-def normalisation(found: WeightSet, source: str) -> Preprocessing:
+def normalisation(found: WeightSet, default: Preprocessing, source: str) -> Preprocessing:
     """Return the mean and standard deviation that stand beside a network's weights.
 
     Buffers ``mean`` and ``std`` are in 0..1; Detectron2's ``pixel_mean`` and ``pixel_std`` in
-    0..255. Without any they are ImageNet's, which all families but one document as their default.
+    0..255. Without any they are `default`'s.
 
     Raises:
         ConfigurationError: they are something else than three values each.
@@ -114,7 +114,7 @@ def normalisation(found: WeightSet, source: str) -> Preprocessing:
                     )
                 values[key] = [_decimal(value) / scale for value in tensor.flatten()]
             return Preprocessing.from_dict(values, f"checkpoint {source}")
-    return Preprocessing()
+    return default
 
 
 def _rank(one: WeightSet) -> int:

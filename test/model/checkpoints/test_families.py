@@ -44,10 +44,13 @@ EXPECTED = {
         "r101": {"backbone": "resnet101", "stem_width": 128, "pool_window": (32, 64)},
         "r50_separable": {"decoder_kernel": 5, "aspp_convolution": "separable_bn"},
     },
+    "bubbliiiing": {
+        "mobilenet_os16": {"backbone": "mobilenet_v2", "decoder_layers": 2, "align_corners": True},
+    },
 }
 NAMES = dict(
     zip(
-        ("vainf", "smp", "mmseg", "jfzhang", "detectron2"),
+        ("vainf", "smp", "mmseg", "jfzhang", "detectron2", "bubbliiiing"),
         (family.name for family in families.FAMILIES),
         strict=True,
     )

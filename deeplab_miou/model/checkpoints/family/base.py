@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from deeplab_miou.model.checkpoints.checkpoint import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +27,8 @@ class Family:
         describe: architecture from weights and output stride.
         layout: our layer names to the family's.
         ignored: beginnings of keys that evaluation has no use for.
+        preprocessing: what its images need where nothing beside the weights says so; ImageNet's
+            mean and standard deviation unless its code has its own.
     """
 
     name: str
@@ -33,3 +37,4 @@ class Family:
     describe: Callable[[Mapping[str, Tensor], int], Architecture]
     layout: Callable[[Architecture], Layout]
     ignored: tuple[str, ...] = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)

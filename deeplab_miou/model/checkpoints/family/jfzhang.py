@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.model.checkpoints.family.base import Family
 from deeplab_miou.model.checkpoints.family.naming import (
-    block_parts,
+    flat_block,
     mobilenet,
     pair,
     resnet,
@@ -63,7 +63,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
 def layout(options: Architecture) -> Layout:
     """Return the layout of jfzhang95/pytorch-deeplab-xception."""
     if options.backbone == "mobilenet_v2":
-        found = mobilenet(_flat_block, split_feature)
+        found = mobilenet(flat_block, split_feature)
         found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
     elif options.backbone == "xception65":
         found = _xception()
@@ -106,14 +106,6 @@ def _xception_separable(ours: str, theirs: str) -> Layout:
         f"{ours}.depthwise.norm": f"{theirs}.bn",
         f"{ours}.pointwise.conv": f"{theirs}.pointwise",
     }
-
-
-def _flat_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT001
-    """Map jfzhang95's block: one flat sequence."""
-    layout: Layout = {}
-    for index, part in enumerate(block_parts(expands=expands)):
-        layout |= pair(f"{ours}.{part}", f"{theirs}.conv.{3 * index}", f".{3 * index + 1}")
-    return layout
 
 
 # Its MobileNetV2 registers each layer twice.

@@ -101,6 +101,14 @@ def nested_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT0
     return layout | pair(f"{ours}.project", f"{theirs}.conv.{first + 1}", f".{first + 2}")
 
 
+def flat_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT001
+    """Map a block that is one flat sequence of convolutions, norms and activations."""
+    layout: Layout = {}
+    for index, part in enumerate(block_parts(expands=expands)):
+        layout |= pair(f"{ours}.{part}", f"{theirs}.conv.{3 * index}", f".{3 * index + 1}")
+    return layout
+
+
 def block_parts(*, expands: bool) -> tuple[str, ...]:
     """Return the convolutions of a MobileNetV2 block."""
     return ("expand", "filter", "project") if expands else ("filter", "project")

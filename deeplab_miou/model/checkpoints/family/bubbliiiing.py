@@ -1,0 +1,74 @@
+"""Checkpoints of bubbliiiing/deeplabv3-plus-pytorch; facts and names are from its code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints.checkpoint import Preprocessing
+from deeplab_miou.model.checkpoints.family.base import Family
+from deeplab_miou.model.checkpoints.family.naming import flat_block, mobilenet, pair
+from deeplab_miou.model.checkpoints.family.reading import (
+    LAST_FEATURE,
+    RATES,
+    columns,
+    mobilenet_width,
+    rows,
+)
+from deeplab_miou.model.network.architecture import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from deeplab_miou.model.checkpoints.family.naming import Layout
+
+
+def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a network of bubbliiiing/deeplabv3-plus-pytorch."""
+    if "backbone.block1.skip.weight" in tensors:
+        raise ConfigurationError(
+            "its encoder is Xception, of which only MobileNetV2 is known; export the network as "
+            "TorchScript or ONNX"
+        )
+    return Architecture(
+        num_classes=rows(tensors, "cls_conv"),
+        width=mobilenet_width(rows(tensors, f"backbone.features.{LAST_FEATURE}.conv.6")),
+        output_stride=stride,
+        dilation_rule="contracted",
+        atrous_rates=RATES[stride],
+        aspp_width=rows(tensors, "aspp.conv_cat.0"),
+        low_width=rows(tensors, "shortcut_conv.0"),
+        decoder_width=columns(tensors, "cls_conv"),
+        decoder_layers=2,
+        concatenation="aspp_first",
+        align_corners=True,
+    )
+
+
+def layout(_options: Architecture) -> Layout:
+    """Return the layout of bubbliiiing/deeplabv3-plus-pytorch."""
+    found = mobilenet(flat_block, lambda index: f"backbone.features.{index}")
+    found |= pair("backbone.stem", "backbone.features.0.0", ".1")
+    for index in range(4):
+        found |= pair(f"aspp.branches.{index}", f"aspp.branch{index + 1}.0", ".1")
+    found |= {
+        "aspp.pooling.mix.conv": "aspp.branch5_conv",
+        "aspp.pooling.mix.norm": "aspp.branch5_bn",
+    }
+    found |= pair("aspp.project", "aspp.conv_cat.0", ".1")
+    found |= pair("decoder.low", "shortcut_conv.0", ".1")
+    found |= pair("decoder.convolutions.0", "cat_conv.0", ".1")
+    found |= pair("decoder.convolutions.1", "cat_conv.4", ".5")
+    return found | {"decoder.classify": "cls_conv"}
+
+
+FAMILY = Family(
+    name="bubbliiiing",
+    signature="aspp.branch5_conv.",
+    output_stride=16,
+    describe=describe,
+    layout=layout,
+    preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+)
