@@ -20,35 +20,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from machine import describe
 from numpy.typing import NDArray
+from simulation import CLASSES, PIXELS, QUALITY, Floats, ar1
 
 from deeplab_miou.metric.bootstrap import BlockBootstrap, Intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-CLASSES = 8
 RATE_HZ = 30
 SECONDS = (30, 60, 300, 1200)
 PHI = (0.8, 0.9, 0.95, 0.98)  # correlation of one frame with the next
-QUALITY = np.linspace(-0.5, 2.5, CLASSES)  # logit of each class's typical IoU
-PIXELS = np.geomspace(2e5, 2e3, CLASSES)
 SHARED, OWN, SIZE = 0.5, 0.4, 0.5  # standard deviations: shared and own quality, log of size
 BATCH = 20
 HOUR_S = 3600
 LOOKS = 60
 FRAME_REPLICATES = 200
-
-
-def ar1(random: np.random.Generator, shape: tuple[int, ...], phi: float) -> Floats:
-    """Return AR(1) processes along the last axis, mean 0 and variance 1, stationary throughout."""
-    noise = random.standard_normal(shape)
-    noise[..., 1:] *= math.sqrt(1 - phi * phi)
-    for t in range(1, shape[-1]):
-        noise[..., t] += phi * noise[..., t - 1]
-    return noise
 
 
 def true_iou() -> Floats:

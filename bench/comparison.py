@@ -14,30 +14,16 @@ import math
 
 import numpy as np
 from machine import describe
-from numpy.typing import NDArray
+from simulation import CLASSES, PIXELS, QUALITY, ar1
 
 from deeplab_miou.comparison.difference import compare
 from deeplab_miou.report.frame_table import FrameTable
 
-CLASSES = 8
 RATE_HZ = 10
 MARGIN = 0.005
-QUALITY = np.linspace(-0.5, 2.5, CLASSES)  # logit of each class's typical IoU
-PIXELS = np.geomspace(2e5, 2e3, CLASSES)
 SHARED, OWN = 0.5, 0.15  # standard deviations of what both networks share and of each one's own
 STREAMS = ((60, 0.5), (60, 3.0), (600, 0.5), (600, 3.0))
 GAINS = (0.0, 0.005, 0.01, 0.02)
-
-Floats = NDArray[np.float64]
-
-
-def ar1(random: np.random.Generator, shape: tuple[int, ...], phi: float) -> Floats:
-    """Return stationary AR(1) processes along the last axis, mean 0 and variance 1."""
-    noise = random.standard_normal(shape)
-    noise[..., 1:] *= math.sqrt(1 - phi * phi)
-    for t in range(1, shape[-1]):
-        noise[..., t] += phi * noise[..., t - 1]
-    return noise
 
 
 def slope() -> float:
