@@ -292,9 +292,8 @@ class Segmenter:
         equal = float((expected.argmax(1) == found.argmax(1)).float().mean())
         error = float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-6))
         text = f"{100 * equal:.3f} % equal, largest relative error {error:.1e}"
-        found_equal = f"which labels a probe image as the plain network does ({text})"
         if equal >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
-            return found_equal
+            return text
         _logger.warning(
             "%s is not used: it disagrees with the plain network (%s)", engine.name, text
         )

@@ -179,6 +179,22 @@ def test_separable_decoders_are_not_called_rewritten(caplog):
     assert "by PyTorch fp32, which labels" in caplog.messages[-1]
 
 
+def test_deeplabv3_classifies_at_the_output_stride(caplog):
+    checkpoint = make_checkpoint(dataclasses.replace(SMALL, low_width=0, output_stride=8))
+    _, logits = expected_labels(checkpoint, make_image(64, 96), (64, 96))
+    with torch.no_grad():
+        checkpoint.network.decoder.classify.bias -= torch.from_numpy(logits.mean((1, 2)))
+    segmenter = Segmenter(checkpoint, device="cpu")
+    with caplog.at_level("INFO"):
+        segmenter.warm_up((64, 96))
+    assert "by PyTorch fp32, which labels" in caplog.messages[-1]
+    image = make_image(64, 96)
+    (labels,) = segmenter.predict([image], [(64, 96)])
+    expected, _ = expected_labels(checkpoint, image, (64, 96))
+    assert (labels == expected).mean() > 0.999
+    assert len(np.unique(expected)) > 1
+
+
 def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
     honest = engines.accelerate
 

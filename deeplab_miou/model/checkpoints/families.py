@@ -11,6 +11,7 @@ from deeplab_miou.model.checkpoints.family import (
     jfzhang,
     mmseg,
     smp,
+    torchvision,
     vainf,
 )
 from deeplab_miou.model.checkpoints.family.reading import enumerate_keys
@@ -172,4 +173,6 @@ FAMILIES = (
     jfzhang.FAMILY,
     detectron2.FAMILY,
     bubbliiiing.FAMILY,
+    torchvision.FAMILY,
+    smp.FAMILY_V3,
 )

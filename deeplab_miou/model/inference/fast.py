@@ -47,7 +47,8 @@ def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = Tru
 
 def can_rewrite(options: Architecture) -> bool:
     """Return whether a decoder begins with what the rewrite is for, a dense 3x3 convolution."""
-    return options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS
+    first_is_dense = options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS
+    return first_is_dense and options.low_width > 0
 
 
 class RewrittenDecoder(nn.Module):
@@ -66,14 +67,15 @@ class RewrittenDecoder(nn.Module):
         first, *others = decoder.convolutions
         weight = cast("ConvBlock", first).conv.weight.detach()
         bias = cast("Tensor", cast("ConvBlock", first).conv.bias).detach()
-        channels, low_width = weight.shape[0], decoder.low.conv.out_channels
+        low = cast("ConvBlock", decoder.low)
+        channels, low_width = weight.shape[0], low.conv.out_channels
         split = [low_width, weight.shape[1] - low_width]
         if decoder.low_first:
             for_low, for_deep = torch.split(weight, split, dim=1)
         else:
             for_deep, for_low = torch.split(weight, split[::-1], dim=1)
         self.align_corners = decoder.align_corners
-        self.low: nn.Module = decoder.low
+        self.low: nn.Module = low
         self.low_convolution = nn.Conv2d(low_width, channels, _TAPS, padding=1)
         self.low_convolution.weight = nn.Parameter(for_low.contiguous())
         self.low_convolution.bias = nn.Parameter(bias)

@@ -56,7 +56,8 @@ class Architecture:
         aspp_refine: a further 3x3 separable convolution follows the ASPP.
         pool_norm: the pooling branch has a batch norm; else its convolution has a bias.
         pool_window: pooling window (h, w) in pixels of the last feature map, None for global.
-        low_width: channels that the low-level features are projected to.
+        low_width: channels that the low-level features are projected to; 0 for DeepLabv3, whose
+            decoder sees the deep features alone.
         concatenation: order of the two inputs of the decoder.
         decoder_width: channels of the decoder convolutions.
         decoder_layers: number of decoder convolutions, 1 or 2.
@@ -167,7 +168,7 @@ _WHOLE_NUMBERS = {
     "head_channels": range(1 << 16),
     "aspp_width": _WIDTHS,
     "aspp_project_kernel": range(1, 4, 2),
-    "low_width": _WIDTHS,
+    "low_width": range(1 << 16),
     "decoder_width": _WIDTHS,
     "decoder_layers": range(1, 3),
     "decoder_kernel": range(1, 16, 2),

@@ -81,13 +81,18 @@ class ASPP(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Sharpens the deep features with the low-level ones and classifies at stride 4."""
+    """Sharpens the deep features with the low-level ones and classifies at stride 4.
+
+    DeepLabv3 has no low-level features (`low_width` 0) and classifies at the output stride.
+    """
 
     def __init__(self, low_channels: int, options: Architecture) -> None:
         super().__init__()
         self.low_first = options.concatenation == "low_first"
         self.align_corners = options.align_corners
-        self.low = ConvBlock(low_channels, options.low_width)
+        self.low: nn.Module | None = (
+            ConvBlock(low_channels, options.low_width) if options.low_width else None
+        )
         width = options.decoder_width
         self.convolutions = nn.Sequential()
         channels = options.low_width + options.aspp_width
@@ -101,13 +106,17 @@ class Decoder(nn.Module):
         self.classify = nn.Conv2d(width, options.num_classes, 1)
 
     def forward(self, low: Tensor, deep: Tensor) -> Tensor:
-        """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``."""
-        low = self.low(low)
-        deep = F.interpolate(
-            deep, size=low.shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
-        both = (low, deep) if self.low_first else (deep, low)
-        y: Tensor = self.classify(self.convolutions(torch.cat(both, dim=1)))
+        """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``.
+
+        Without low-level features the logits have the size of the deep ones.
+        """
+        if self.low is not None:
+            low = self.low(low)
+            deep = F.interpolate(
+                deep, size=low.shape[-2:], mode="bilinear", align_corners=self.align_corners
+            )
+            deep = torch.cat((low, deep) if self.low_first else (deep, low), dim=1)
+        y: Tensor = self.classify(self.convolutions(deep))
         return y
 
 
@@ -129,7 +138,7 @@ class DeepLabV3Plus(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def coarse_logits(self, images: Tensor) -> Tensor:
-        """Return the logits before the final upsampling, ``(N, n, ~H / 4, ~W / 4)``."""
+        """Return the logits before the final upsampling, at stride 4 (DeepLabv3: 8 or 16)."""
         low, deep = self.backbone(images)
         y: Tensor = self.decoder(low, self.aspp(deep))
         return y

@@ -78,7 +78,43 @@ def test_logits_equal_those_of_the_original(smp, tmp_path, encoder, stride, opti
     )
     path = tmp_path / "net.ckpt"
     torch.save({"state_dict": {f"model.{k}": v for k, v in original.state_dict().items()}}, path)
-    ours = checkpoints.load(path, output_stride=stride).network
+    check_logits(original, checkpoints.load(path, output_stride=stride).network)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "stride", "options"),
+    [
+        ("mobilenet_v2", 8, {"decoder_channels": 64}),
+        ("resnet18", 16, {"decoder_aspp_separable": True, "decoder_channels": 64}),
+        ("resnet50", 8, {"decoder_channels": 32}),
+    ],
+)
+def test_deeplabv3_of_segmentation_models(smp, tmp_path, encoder, stride, options):
+    original = randomize(
+        smp.DeepLabV3(
+            encoder, encoder_weights=None, classes=7, encoder_output_stride=stride, **options
+        ),
+        seed=stride,
+    )
+    torch.save(original.state_dict(), tmp_path / "net.pth")
+    check_logits(original, checkpoints.load(tmp_path / "net.pth", output_stride=stride).network)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101"])
+def test_deeplabv3_of_torchvision(smp, tmp_path, name):
+    del smp  # it makes torchvision importable
+    segmentation = importlib.import_module("torchvision.models.segmentation")
+    build = getattr(segmentation, name)
+    original = randomize(
+        build(weights=None, weights_backbone=None, num_classes=7, aux_loss=True), seed=3
+    )
+    torch.save({"model": original.state_dict(), "epoch": 3}, tmp_path / "net.pth")
+    loaded = checkpoints.load(tmp_path / "net.pth")
+    assert loaded.family == "torchvision DeepLabv3"
+    check_logits(lambda image: original(image)["out"], loaded.network)
+
+
+def check_logits(original, ours):
     # smp takes multiples of 16 only; the larger one is wide enough for two of the atrous rates.
     for size in ((64, 112), (208, 416)):
         image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))

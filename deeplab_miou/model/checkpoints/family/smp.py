@@ -49,6 +49,26 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         concatenation="aspp_first",
         align_corners=True,
     )
+    return _with_encoder(options, tensors)
+
+
+def describe_v3(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a DeepLabv3 of segmentation_models_pytorch."""
+    separable = "decoder.aspp.convs.1.0.1.weight" in tensors
+    options = Architecture(
+        num_classes=rows(tensors, "segmentation_head.0"),
+        output_stride=stride,
+        atrous_rates=RATES[8],
+        aspp_width=rows(tensors, "decoder.aspp.project.0"),
+        aspp_convolution="separable" if separable else "dense",
+        low_width=0,
+        decoder_width=columns(tensors, "segmentation_head.0"),
+        align_corners=True,
+    )
+    return _with_encoder(options, tensors)
+
+
+def _with_encoder(options: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     if "encoder.features.0.0.weight" in tensors:
         last = rows(tensors, f"encoder.features.{LAST_FEATURE}.conv.2")
         return dataclasses.replace(
@@ -61,17 +81,27 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
 
 def layout(options: Architecture) -> Layout:
     """Return the layout of segmentation_models_pytorch."""
-    if options.backbone == "mobilenet_v2":
-        found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
-        found |= pair("backbone.stem", "encoder.features.0.0", ".1")
-        found |= pair("backbone.head", "encoder.features.18.0", ".1")
-    else:
-        found = resnet(options, "encoder")
-    found |= sequential_aspp(options, "decoder.aspp.0", body="")
+    found = _encoder_layout(options) | sequential_aspp(options, "decoder.aspp.0", body="")
     found |= separable("aspp.refine", "decoder.aspp.1.0", "decoder.aspp.1.1", "decoder.aspp.2")
     found |= pair("decoder.low", "decoder.block1.0", ".1")
     found |= head_convolution("separable", "decoder.convolutions.0", "decoder.block2", "")
     return found | {"decoder.classify": "segmentation_head.0"}
+
+
+def layout_v3(options: Architecture) -> Layout:
+    """Return the layout of a DeepLabv3 of segmentation_models_pytorch."""
+    found = _encoder_layout(options) | sequential_aspp(options, "decoder.aspp", body="")
+    found |= {"decoder.convolutions.0.conv": "decoder.conv"}
+    found |= {"decoder.convolutions.0.norm": "decoder.bn"}
+    return found | {"decoder.classify": "segmentation_head.0"}
+
+
+def _encoder_layout(options: Architecture) -> Layout:
+    if options.backbone == "mobilenet_v2":
+        found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
+        found |= pair("backbone.stem", "encoder.features.0.0", ".1")
+        return found | pair("backbone.head", "encoder.features.18.0", ".1")
+    return resnet(options, "encoder")
 
 
 FAMILY = Family(
@@ -80,4 +110,12 @@ FAMILY = Family(
     output_stride=16,
     describe=describe,
     layout=layout,
+)
+
+FAMILY_V3 = Family(
+    name="segmentation_models_pytorch DeepLabv3",
+    signature="decoder.aspp.convs.",
+    output_stride=8,
+    describe=describe_v3,
+    layout=layout_v3,
 )
