@@ -6,6 +6,9 @@ import argparse
 import math
 from typing import Any
 
+from deeplab_miou.options.command_line import add_arguments
+from deeplab_miou.options.criteria import CriteriaOptions
+
 _MARGIN = 0.005
 _EPILOG = """\
 A and B are scored on the same frames: what they share, such as a hard street, cancels.
@@ -19,7 +22,7 @@ exit codes:
   0  compared
   1  a folder cannot be used or the result cannot be written
   2  wrong usage
-  5  --fail-if-worse or --fail-unless-not-worse says no
+  5  --fail-if-worse, --fail-unless-not-worse or --criteria says no
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint old.pth --output old
@@ -77,6 +80,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         default="table",
         help="what goes to standard output (default: %(default)s)",
     )
+    add_arguments(parser, CriteriaOptions)
     parser.set_defaults(run=run)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.frames import ChangedFrame
     from deeplab_miou.comparison.report import Comparison
+    from deeplab_miou.report.criteria import Judgement
 
 JSON_NAME = "compare.json"
 MARKDOWN_NAME = "compare.md"
@@ -55,6 +56,7 @@ def to_markdown(comparison: Comparison) -> str:
         "",
         f"A: {_code(comparison.a.name)}, B: {_code(comparison.b.name)}",
         *(f"\n> {_escape(caution)}" for caution in comparison.cautions),
+        *_criteria_lines(comparison.criteria),
         "",
         "| class | A | B | B - A | 95 % | |",
         "|---|---|---|---|---|---|",
@@ -66,6 +68,12 @@ def to_markdown(comparison: Comparison) -> str:
             f"| {name} | {row.a} | {row.b} | {row.difference} | {row.bounds} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _criteria_lines(judgements: Sequence[Judgement]) -> list[str]:
+    marks = {True: "passed", False: "**FAILED**", None: "not checked"}
+    lines = [f"- {marks[each.passed]}: {_escape(each.line)}" for each in judgements]
+    return ["", *lines] if lines else []
 
 
 def render_page(comparison: Comparison) -> str:
@@ -86,6 +94,7 @@ def render_page(comparison: Comparison) -> str:
         bounds=format_bounds(difference.bounds.fixed[0]),
         reason=difference.bounds.reason,
         many=comparison.a.is_many,
+        criteria=[(printable(each.line), each.passed) for each in comparison.criteria],
         resampled=f"{difference.bounds.blocks} {difference.bounds.unit}",
         anytime=format_bounds(difference.bounds.anytime[0]),
         anytime_reason=difference.bounds.anytime_reason,

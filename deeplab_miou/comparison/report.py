@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from deeplab_miou.report.report import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.run import EvaluatedRun
+    from deeplab_miou.report.criteria import Judgement
 
 SCHEMA_VERSION = 1
 _SHOWN_NAMES = 5
@@ -26,12 +29,14 @@ class Comparison:
         b: the run that is judged.
         common: what both have scored.
         difference: B - A on these.
+        criteria: what was asked of B, and what became of it.
     """
 
     a: EvaluatedRun
     b: EvaluatedRun
     common: Common
     difference: Difference
+    criteria: Sequence[Judgement] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -107,6 +112,7 @@ class Comparison:
                 ],
                 "became_worse": [asdict(each) for each in common.worse],
                 "became_better": [asdict(each) for each in common.better],
+                "criteria": [each.to_dict() for each in self.criteria],
                 "cautions": self.cautions,
             }
         )

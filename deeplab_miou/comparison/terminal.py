@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,8 +16,10 @@ from deeplab_miou.comparison.difference import compare_sums
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
+from deeplab_miou.report.criteria import are_met, check_classes, judge, read_criteria
 from deeplab_miou.report.files import check_directory
-from deeplab_miou.report.table import format_score
+from deeplab_miou.report.junit import check_junit, write_junit
+from deeplab_miou.report.table import complain, format_score, print_criteria
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -38,12 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     if arguments.output:
         check_directory(arguments.output)
+    criteria = read_criteria(arguments.criteria, differences=True)
+    check_junit(arguments.junit)
     a, b = read_run(arguments.a), read_run(arguments.b)
+    check_classes(criteria, b.report.class_names)
     common = find_common(a, b)
     difference = compare_sums(
         common.sums, margin=arguments.margin, absent_classes=arguments.absent_classes
     )
     comparison = Comparison(a, b, common, difference)
+    judgements = judge(criteria, b.report.content, comparison.to_dict())
+    comparison = replace(comparison, criteria=judgements)
     if arguments.output:
         written = write_comparison(comparison, arguments.output)
         errors.print(f"wrote {', '.join(map(str, written))}", markup=False)
@@ -51,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(to_json(comparison))
     else:
         _print_table(comparison)
+    write_junit(arguments.junit, "compare", judgements)
+    complain(judgements, errors)
     return _exit_code(comparison, arguments)
 
 
@@ -75,6 +85,7 @@ def _print_table(comparison: Comparison) -> None:
     elif comparison.a.is_many:
         resampled = f"resampling {difference.bounds.blocks} {difference.bounds.unit}"
         console.print(Text(f"intervals by {resampled}"), soft_wrap=True)
+    print_criteria(comparison.criteria, console)
     for caution in comparison.cautions:
         console.print(Text(printable(caution), "bold yellow"), soft_wrap=True)
     console.print(Text(f"{comparison.sentence}.", "bold"), soft_wrap=True)
@@ -86,4 +97,6 @@ def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
     failed = (worse_by is not None and difference.worse_by(worse_by)) or (
         not_worse_by is not None and not difference.not_worse_by(not_worse_by)
     )
-    return exit_codes.NOT_GOOD_ENOUGH if failed else exit_codes.OK
+    if failed or not are_met(comparison.criteria):
+        return exit_codes.NOT_GOOD_ENOUGH
+    return exit_codes.OK

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from deeplab_miou.options.command_line import add_arguments
+from deeplab_miou.options.criteria import CriteriaOptions
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 
@@ -15,6 +16,7 @@ _EPILOG = """exit codes:
   2  wrong usage
   3  a bag is damaged: what could be read, and all other bags, were scored and reported
   4  nothing was evaluated: no image has a label with its stamp, or no pixel a label
+  5  not as good as --criteria asks for
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint model.safetensors --output results
@@ -75,6 +77,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="what goes to standard output (default: %(default)s)",
     )
     add("--quiet", action="store_true", help="no progress and no table; the report is written")
+    add_arguments(parser, CriteriaOptions)
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deeplab_miou import __version__
@@ -18,15 +18,17 @@ from deeplab_miou.metric.scores import check_weights
 from deeplab_miou.offline.plan import plan
 from deeplab_miou.offline.run import Run
 from deeplab_miou.options.declaration import options_of
+from deeplab_miou.report.criteria import check_classes, judge
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.options.offline import OfflineOptions
+    from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
 
 # Options that name files, of which the engine's own digest knows the content.
@@ -55,6 +57,7 @@ def evaluate(
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     frame_table: Path | None = None,
     engine: Engine | None = None,
+    criteria: Sequence[Criterion] = (),
 ) -> Evaluation:
     """Evaluate a bag.
 
@@ -64,6 +67,7 @@ def evaluate(
         frame_table: where to write the counts of each frame; nowhere by default.
         engine: what `build_engine` made of ``options.engine``, to be used again; made and closed
             here by default.
+        criteria: what the score must reach.
 
     Raises:
         ConfigurationError: a topic, checkpoint, label map or device cannot be used.
@@ -78,6 +82,7 @@ def evaluate(
             stack.callback(engine.close)
         check_class_weights(options, engine)
         names = engine.label_map.class_names
+        check_classes(criteria, names)
         with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
             run = Run(options, engine, frames)
             problem = run.read(reader, planned.partners, on_progress)
@@ -87,6 +92,7 @@ def evaluate(
         planned.findings,
         planned.offsets,
     )
+    report = replace(report, criteria=judge(criteria, report.to_dict()))
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 

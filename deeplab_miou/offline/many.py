@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.offline.evaluation import check_class_weights, configuration, evaluate, provenance
+from deeplab_miou.report.criteria import check_classes, judge
 from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_finished, read_report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.offline.bag_list import NamedBag
     from deeplab_miou.options.offline import OfflineOptions
+    from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import BagResult, Report
     from deeplab_miou.report.stored import StoredReport
 
@@ -43,7 +45,11 @@ class Watcher(Protocol):
 
 
 def evaluate_many(
-    bags: Sequence[NamedBag], options: OfflineOptions, output: Path, watcher: Watcher
+    bags: Sequence[NamedBag],
+    options: OfflineOptions,
+    output: Path,
+    watcher: Watcher,
+    criteria: Sequence[Criterion] = (),
 ) -> Report:
     """Evaluate bags, write a report for each and one for all.
 
@@ -56,6 +62,7 @@ def evaluate_many(
         options: how; ``bag`` does not matter.
         output: folder for all reports.
         watcher: told how the work goes on.
+        criteria: what the score of all bags together must reach.
 
     Raises:
         ConfigurationError: checkpoint, label map, weights or device cannot be used.
@@ -65,12 +72,14 @@ def evaluate_many(
     with closing(build_engine(options.engine)) as engine:
         check_class_weights(options, engine)
         label_map = engine.label_map
+        check_classes(criteria, label_map.class_names)
         total = Total(label_map.class_names, label_map.palette, options)
         work = _Work(options, engine, output / BAGS_NAME, watcher)
         for bag in bags:
             watcher.begun(bag.name)
             work.take(bag, total)
         report = total.report(provenance(options, engine, [bag.path for bag in bags], started_s))
+    report = replace(report, criteria=judge(criteria, report.to_dict()))
     write_report(report, output)
     return report
 

@@ -131,9 +131,10 @@ class Run:
         absent = self._options.absent_classes
         return Report(
             class_names=self._label_map.class_names,
-            counts=snapshot.counts,
+            matrix=snapshot.matrix,
+            frames=snapshot.frames,
             scores=compute_scores(
-                snapshot.counts.matrix,
+                snapshot.matrix,
                 absent_classes=absent,
                 class_weights=self._options.class_weights or None,
             ),
@@ -147,6 +148,8 @@ class Run:
             worst_frames=self._worst.frames(),
             pictures=self._pictures,
             palette=self._label_map.palette,
+            ignored_pixels=snapshot.ignored_pixels,
+            unmapped_pixels=snapshot.unmapped_pixels,
             problems=[problem, *findings] if problem else findings,
             offsets=offsets,
             damaged=bool(problem),
@@ -196,11 +199,10 @@ class Run:
         if outcome.reason is not None:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
-        elif outcome.counts is not None and image is not None:
-            matrix = outcome.counts.matrix
-            if outcome.counts.unmapped and not self.unknown_labels and outcome.label is not None:
+        elif outcome.matrix is not None and image is not None:
+            if not self.unknown_labels and outcome.label is not None and outcome.unmapped_pixels:
                 self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
-            self._bootstrap.update(matrix, image.stamp_ns)
-            self._worst.update(matrix, image.stamp_ns, outcome)
+            self._bootstrap.update(outcome.matrix, image.stamp_ns)
+            self._worst.update(outcome.matrix, image.stamp_ns, outcome)
             if self._frames is not None:
-                self._frames.add(image.stamp_ns, matrix)
+                self._frames.add(image.stamp_ns, outcome.matrix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,19 @@ from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.report.criteria import are_met, read_criteria
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME, check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
-from deeplab_miou.report.table import print_table
+from deeplab_miou.report.junit import check_junit, write_junit
+from deeplab_miou.report.table import complain, print_table
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
     from deeplab_miou.offline.evaluation import Evaluation
+    from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
 
 # Piped into a file or a pager, a table of 80 columns would lose its numbers.
@@ -49,13 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
         # Before the work, not after an hour of it.
         check_directory(arguments.output)
     options = _options(arguments)
+    criteria = read_criteria(arguments.criteria, differences=False)
+    check_junit(arguments.junit)
     if not is_single(arguments.bags):
-        return _run_many(arguments, options, errors)
+        return _run_many(arguments, options, criteria, errors)
     frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
     if errors.is_terminal and not arguments.quiet:
-        evaluation = _evaluate_with_progress(options, errors, frames)
+        with _progress(errors) as on_progress:
+            evaluation = evaluate(options, on_progress, frames, criteria=criteria)
     else:
-        evaluation = evaluate(options, frame_table=frames)
+        evaluation = evaluate(options, frame_table=frames, criteria=criteria)
     if arguments.output:
         data, page = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
@@ -64,21 +72,26 @@ def run(arguments: argparse.Namespace) -> int:
         _print_report(evaluation.report, arguments.format)
         if arguments.format == "table":
             _print_firsts(evaluation)
-    return _exit_code(evaluation.report, errors)
+    return _conclude(evaluation.report, arguments, errors)
 
 
-def _run_many(arguments: argparse.Namespace, options: OfflineOptions, errors: Console) -> int:
+def _run_many(
+    arguments: argparse.Namespace,
+    options: OfflineOptions,
+    criteria: Sequence[Criterion],
+    errors: Console,
+) -> int:
     if not arguments.output:
         errors.print("deeplab-miou: several bags take --output DIR: each has a report of its own")
         return exit_codes.USAGE
     output = Path(arguments.output).expanduser()
     bags = find_bags(arguments.bags)
     with watching(len(bags), errors, quiet=arguments.quiet) as watcher:
-        report = evaluate_many(bags, options, output, watcher)
+        report = evaluate_many(bags, options, output, watcher, criteria)
     if not arguments.quiet:
         errors.print(f"wrote {output / JSON_NAME} and {output / HTML_NAME}", markup=False)
         _print_report(report, arguments.format)
-    return _exit_code(report, errors)
+    return _conclude(report, arguments, errors)
 
 
 def _options(arguments: argparse.Namespace) -> OfflineOptions:
@@ -94,17 +107,12 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
     )
 
 
-def _evaluate_with_progress(
-    options: OfflineOptions, console: Console, frames: Path | None
-) -> Evaluation:
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
-        return evaluate(
-            options,
-            lambda done, total: progress.update(task, completed=done, total=total),
-            frames,
-        )
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _print_report(report: Report, form: str) -> None:
@@ -127,16 +135,22 @@ def _output() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
+def _conclude(report: Report, arguments: argparse.Namespace, errors: Console) -> int:
+    write_junit(arguments.junit, "evaluate", report.criteria, report.bags)
+    complain(report.criteria, errors)
+    return _exit_code(report, errors)
+
+
 def _exit_code(report: Report, errors: Console) -> int:
     if report.damaged:
         for problem in report.problems:
             errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
         return exit_codes.DAMAGED_BAG
-    if not report.counts.matrix.any():
-        found = "a labelled pixel" if report.counts.frames else "an image with a label"
+    if not report.matrix.any():
+        found = "a labelled pixel" if report.frames else "an image with a label"
         errors.print(
             f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
             "message"
         )
         return exit_codes.NOTHING_EVALUATED
-    return exit_codes.OK
+    return exit_codes.OK if are_met(report.criteria) else exit_codes.NOT_GOOD_ENOUGH

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
-    from deeplab_miou.metric.counts import Counts
     from deeplab_miou.metric.scores import Scores
     from deeplab_miou.metric.worst_frames import WorstFrame
+    from deeplab_miou.report.criteria import Judgement
 
 SCHEMA_VERSION = 1
 
@@ -82,13 +82,16 @@ class Report:
 
     Attributes:
         class_names: n names in id order.
-        counts: pixels and frames.
-        scores: of the counts.
+        matrix: int64 ``(n, n + 1)``, rows ground truth, last column invalid predictions.
+        frames: frames in it.
+        scores: of the matrix.
         accounting: ``images`` and ``labels``, each with ``received``, ``evaluated``, ``waiting``
             and ``dropped`` by reason, as `AccountSnapshot.to_dict` returns them.
         provenance: what was evaluated, with what, where and when; JSON types.
         intervals: error bars, where they were computed.
         window: the newest frames, where a window is kept.
+        ignored_pixels: pixels whose ground truth is not scored.
+        unmapped_pixels: those of them that the label map did not know.
         problems: what could not be read or is otherwise missing from the score, a line each.
         timeline: mIoU over time.
         worst_frames: the worst frames, worst first.
@@ -99,15 +102,19 @@ class Report:
         damaged: a bag could not be read to its end.
         bags: what became of each of many bags; empty for a single one.
         other_doubts: what else makes the score doubtful, a line each.
+        criteria: what was asked of the score, and what became of it.
     """
 
     class_names: tuple[str, ...]
-    counts: Counts
+    matrix: NDArray[np.int64]
+    frames: int
     scores: Scores
     accounting: Mapping[str, Mapping[str, object]]
     provenance: Mapping[str, object] = field(default_factory=dict)
     intervals: Intervals | None = None
     window: Window | None = None
+    ignored_pixels: int = 0
+    unmapped_pixels: int = 0
     problems: Sequence[str] = ()
     timeline: Timeline | None = None
     worst_frames: Sequence[WorstFrame[object]] = ()
@@ -117,11 +124,14 @@ class Report:
     damaged: bool = False
     bags: Sequence[BagResult] = ()
     other_doubts: Sequence[str] = ()
+    criteria: Sequence[Judgement] = ()
 
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the network, a line each."""
-        doubts = find_doubts(self.class_names, self.counts)
+        doubts = find_doubts(
+            self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
+        )
         if self.offsets is not None and self.offsets.hint:
             doubts.append(self.offsets.hint)
         return [*doubts, *self.other_doubts]
@@ -168,11 +178,11 @@ class Report:
                 **scores,
                 "miou_lower": lower,
                 "miou_upper": upper,
-                "frames": self.counts.frames,
+                "frames": self.frames,
                 "classes": _with_intervals(classes, self),
-                "confusion": self.counts.matrix.tolist(),
-                "ignored_pixels": self.counts.ignored,
-                "unmapped_pixels": self.counts.unmapped,
+                "confusion": self.matrix.tolist(),
+                "ignored_pixels": self.ignored_pixels,
+                "unmapped_pixels": self.unmapped_pixels,
                 "accounting": self.accounting,
                 "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
                 "damaged": self.damaged,
@@ -182,6 +192,7 @@ class Report:
                 "window": _window_dict(self.window, self.class_names),
                 "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],
                 "timeline": _timeline_dict(self.timeline),
+                "criteria": [each.to_dict() for each in self.criteria],
                 "bags": [asdict(each) for each in self.bags],
                 "provenance": self.provenance,
             }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from deeplab_miou.metric.bootstrap import Intervals
+    from deeplab_miou.report.criteria import Judgement
     from deeplab_miou.report.report import BagResult, Report
 
 _BAR_WIDTH = 20
@@ -47,10 +48,26 @@ def print_table(report: Report, console: Console) -> None:
     console.print(Text(", ".join(rest)), soft_wrap=True)
     for line in accounting_lines(report):
         console.print(Text(line), soft_wrap=True)
+    print_criteria(report.criteria, console)
     for problem in report.problems:
         console.print(Text(f"incomplete: {printable(problem)}", "bold red"), soft_wrap=True)
     for doubt in report.doubts:
         console.print(Text(f"doubtful: {printable(doubt)}", "bold yellow"), soft_wrap=True)
+
+
+def print_criteria(judgements: Sequence[Judgement], console: Console) -> None:
+    """Print what was asked of a score, and what became of it."""
+    for each in judgements:
+        mark = "-" if each.passed is None else "passed" if each.passed else "FAILED"
+        style = "bold red" if each.passed is False else ""
+        console.print(Text(f"{mark:<6} {printable(each.line)}", style), soft_wrap=True)
+
+
+def complain(judgements: Sequence[Judgement], errors: Console) -> None:
+    """Print a line for each criterion that was missed."""
+    for each in judgements:
+        if each.passed is False:
+            errors.print(f"deeplab-miou: not good enough: {printable(each.line)}", markup=False)
 
 
 def accounting_lines(report: Report) -> list[str]:
@@ -64,10 +81,10 @@ def accounting_lines(report: Report) -> list[str]:
             for each in (offsets.median_s, offsets.largest_s)
         )
         lines.append(f"stamps: labels lie {median} their images in the median, {largest} at most")
-    invalid = int(report.counts.matrix[:, -1].sum())
+    invalid = int(report.matrix[:, -1].sum())
     lines.append(
-        f"pixels: {report.counts.pixels:,} scored ({invalid:,} with an invalid prediction), "
-        f"{report.counts.ignored:,} ignored ({report.counts.unmapped:,} of unknown ids or colours)"
+        f"pixels: {int(report.matrix.sum()):,} scored ({invalid:,} with an invalid prediction), "
+        f"{report.ignored_pixels:,} ignored ({report.unmapped_pixels:,} of unknown ids or colours)"
     )
     return lines
 
@@ -100,7 +117,7 @@ def _class_table(report: Report) -> Table:
             format_score(float(scores.precision[class_id])),
             format_score(float(scores.recall[class_id])),
             format_score(float(scores.f1[class_id])),
-            f"{int(report.counts.matrix[class_id].sum()):,}",
+            f"{int(report.matrix[class_id].sum()):,}",
             style="dim" if absent else "",
         )
     return table
@@ -112,9 +129,7 @@ def _headline(report: Report) -> Text:
     if interval:
         text.append(f" {interval}")
     present = int(np.isfinite(report.scores.iou).sum())
-    text.append(
-        f" over {present} of {len(report.class_names)} classes, {report.counts.frames} frames"
-    )
+    text.append(f" over {present} of {len(report.class_names)} classes, {report.frames} frames")
     if report.intervals is not None and report.intervals.reason:
         text.append(f" (no interval: {report.intervals.reason})")
     elif report.bags and report.intervals is not None:

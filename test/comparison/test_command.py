@@ -1,6 +1,7 @@
 """The whole way: two networks' predictions in a bag, evaluated, compared, counted by NumPy."""
 
 import json
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -261,3 +262,30 @@ def test_a_bag_of_another_evaluation_is_refused(many, capsys):
     (folder / "new" / "report.json").write_bytes(before)
     assert compare(folder / "old", folder / "new") == exit_codes.WRONG
     assert "bag d0 in " in capsys.readouterr().err
+
+
+def test_criteria_of_differences_and_of_b(drive, tmp_path, capsys):
+    folder, maps = drive
+    old, new = (iou_of(maps["truth"], maps[name]) for name in ("old", "new"))
+    file, junit = tmp_path / "criteria.yaml", tmp_path / "junit.xml"
+    gap = (new - old).mean()
+    options = ("--criteria", file, "--junit", junit, "--output", tmp_path / "c")
+    for shift, code in ((-1e-6, exit_codes.OK), (1e-6, exit_codes.NOT_GOOD_ENOUGH)):
+        file.write_text(
+            "criteria:\n"
+            f"  - {{score: difference, at_least: {gap + shift:.9f}}}\n"
+            f"  - {{score: difference, class: car, at_least: {(new - old)[1] - 1e-6:.9f}}}\n"
+            "  - {score: difference_lower, at_least: 0}\n"
+            f"  - {{score: miou, at_least: {new.mean() - 1e-6:.9f}}}\n"
+        )
+        assert compare(folder / "old", folder / "new", *options) == code
+        found = json.loads((tmp_path / "c" / "compare.json").read_text())["criteria"]
+        assert [each["passed"] for each in found] == [shift < 0, True, True, True]
+        assert found[0]["value"] == pytest.approx(gap)
+        assert found[3]["value"] == pytest.approx(new.mean())
+        suite = ET.parse(junit).getroot().find("testsuite")  # noqa: S314  our own file
+        assert (suite.get("tests"), suite.get("failures")) == ("4", str(int(shift > 0)))
+        markdown = (tmp_path / "c" / "compare.md").read_text()
+        assert ("**FAILED**: difference at least" in markdown) == (shift > 0)
+        assert ("FAILED" in (tmp_path / "c" / "compare.html").read_text()) == (shift > 0)
+        assert ("not good enough: difference" in capsys.readouterr().err) == (shift > 0)

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -274,3 +276,65 @@ def test_mistakes_are_lines(drives, tmp_path, capsys):
     assert "no bag matches" in capsys.readouterr().err
     assert cli.main(arguments(tmp_path, [folder], "--class-weights", "1,2")) == exit_codes.WRONG
     assert "class_weights" in capsys.readouterr().err
+
+
+def judged(path):
+    """Return each test case of a JUnit file and what became of it."""
+    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  our own file
+    cases = {
+        case.get("name"): next((child.tag for child in case), "passed")
+        for case in suite.iter("testcase")
+    }
+    counts = Counter(cases.values())
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        assert int(suite.get(attribute)) == counts[tag]
+    assert int(suite.get("tests")) == len(cases)
+    return cases
+
+
+def test_criteria_decide_the_exit_code_of_one_bag(drives, tmp_path, capsys):
+    folder, counts = drives
+    iou = iou_of(counts["a"])
+    file, junit = tmp_path / "criteria.yaml", tmp_path / "ci" / "junit.xml"
+    options = ("--criteria", str(file), "--junit", str(junit))
+    for shift, code in ((-1e-6, exit_codes.OK), (1e-6, exit_codes.NOT_GOOD_ENOUGH)):
+        file.write_text(
+            "criteria:\n"
+            f"  - {{score: miou, at_least: {iou.mean() + shift:.9f}}}\n"
+            f"  - {{score: iou, class: pole, at_least: {iou[2] - 1e-6:.9f}}}\n"
+            "  - {score: difference, at_least: 0}\n"
+        )
+        assert cli.main(arguments(tmp_path, [folder / "a"], *options)) == code
+        found = read(tmp_path / "out")["criteria"]
+        assert [each["passed"] for each in found] == [shift < 0, True, None]
+        assert found[0]["value"] == pytest.approx(iou.mean())
+        cases = judged(junit)
+        assert list(cases.values()) == ["passed" if shift < 0 else "failure", "passed", "skipped"]
+        assert ("FAILED" in (tmp_path / "out" / "report.html").read_text()) == (shift > 0)
+        shown = capsys.readouterr()
+        assert ("FAILED miou at least" in shown.out) == (shift > 0)
+        assert ("deeplab-miou: not good enough: miou at least" in shown.err) == (shift > 0)
+
+
+def test_criteria_of_many_bags_are_about_all_of_them(drives, tmp_path):
+    folder, counts = drives
+    (folder / "poison.mcap").write_bytes(b"poison")
+    miou = iou_of(sum(counts.values())).mean()
+    file, junit = tmp_path / "criteria.yaml", tmp_path / "junit.xml"
+    file.write_text(f"criteria: [{{score: miou, at_least: {miou - 1e-6:.9f}}}]")
+    options = ("--criteria", str(file), "--junit", str(junit), "--quiet")
+    assert cli.main(arguments(tmp_path, [folder / "*"], *options)) == exit_codes.DAMAGED_BAG
+    assert list(judged(junit).values()) == ["passed", "passed", "passed", "passed", "error"]
+    (folder / "poison.mcap").unlink()
+    file.write_text(
+        "criteria: [{score: labels_evaluated, at_least: 1}, {score: frames, at_most: 3}]"
+    )
+    assert cli.main(arguments(tmp_path, [folder / "*"], *options)) == exit_codes.NOT_GOOD_ENOUGH
+    assert list(judged(junit).values()) == ["passed", "failure", "passed", "passed", "passed"]
+    # Criteria are no part of what decides a score: nothing is evaluated again for them.
+    before = written(tmp_path / "out")
+    file.write_text("criteria: [{score: iou, class: rode, at_least: 0.5}]")
+    assert cli.main(arguments(tmp_path, [folder / "*"], *options)) == exit_codes.WRONG
+    file.write_text("criteria: [{score: iou, class: road, at_least: 0.1}]")
+    assert cli.main(arguments(tmp_path, [folder / "*"], *options)) == exit_codes.OK
+    assert written(tmp_path / "out") == before

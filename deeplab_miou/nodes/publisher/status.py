@@ -62,12 +62,10 @@ class PublisherStatus:
         else:
             count = len(totals.sources)
             level = DiagnosticStatus.OK
-            text = (
-                f"mIoU {format_score(miou)}, {totals.counts.frames} frames of {count} evaluator(s)"
-            )
+            text = f"mIoU {format_score(miou)}, {totals.frames} frames of {count} evaluator(s)"
         values = {
             "mIoU": format_score(miou),
-            "frames": totals.counts.frames,
+            "frames": totals.frames,
             "missing frames": totals.missing_frames,
             "sources": ", ".join(totals.sources),
             "images received": totals.images.received,

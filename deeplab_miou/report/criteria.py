@@ -1,0 +1,278 @@
+"""What a score must reach, read from a YAML file and checked against a report.
+
+criteria:
+  - {score: miou_lower, at_least: 0.70}
+  - {score: iou, class: person, at_least: 0.55}
+  - {score: labels_dropped, reason: truncated_data, at_most: 0}
+  - {score: difference_lower, at_least: -0.005}
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deeplab_miou import strict_yaml
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.strict_yaml import Checker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deeplab_miou.strict_yaml import KeyPath
+
+_WHAT = "criteria file"
+_KEYS = ("score", "class", "reason", "at_least", "at_most")
+_MOST = 1e18
+_MOST_CRITERIA = 1000
+
+
+class _Kind(NamedTuple):
+    """What a score takes and between what it lies."""
+
+    of: str  # what it is read from: report, class, account, difference
+    least: float
+    largest: float
+
+
+_SHARE = _Kind("report", 0, 1)
+_CLASS = _Kind("class", 0, 1)
+_COUNT = _Kind("account", 0, _MOST)
+SCORES = {
+    **dict.fromkeys(("miou", "miou_lower", "weighted_miou", "frequency_weighted_iou"), _SHARE),
+    **dict.fromkeys(("pixel_accuracy", "mean_accuracy"), _SHARE),
+    **dict.fromkeys(("iou", "iou_lower", "precision", "recall", "f1"), _CLASS),
+    **dict.fromkeys(("images_evaluated", "labels_evaluated"), _Kind("account", 0, 1)),
+    **dict.fromkeys(("images_dropped", "labels_dropped"), _COUNT),
+    **dict.fromkeys(("frames", "doubts"), _Kind("report", 0, _MOST)),
+    **dict.fromkeys(("difference", "difference_lower"), _Kind("difference", -1, 1)),
+}
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One line of the file.
+
+    Attributes:
+        score: a key of `SCORES`.
+        class_name: which class; empty for all together.
+        reason: of what was dropped; empty for every reason.
+        at_least: least value, None for no limit.
+        at_most: greatest value, None for no limit.
+        source: where it is written.
+    """
+
+    score: str
+    class_name: str
+    reason: str
+    at_least: float | None
+    at_most: float | None
+    source: str
+
+    @property
+    def title(self) -> str:
+        """What is asked for, in words."""
+        what = self.score
+        what += f" of {self.class_name}" if self.class_name else ""
+        what += f" as {self.reason}" if self.reason else ""
+        limits = (("at least", self.at_least), ("at most", self.at_most))
+        return f"{what} {' and '.join(f'{n} {v:.12g}' for n, v in limits if v is not None)}"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a criterion.
+
+    Attributes:
+        criterion: which.
+        value: what was found, NaN if there is none.
+        passed: None if this command does not know the score.
+        reason: why there is no value, empty if there is one.
+    """
+
+    criterion: Criterion
+    value: float
+    passed: bool | None
+    reason: str = ""
+
+    @property
+    def line(self) -> str:
+        """What was asked for and what was found, in words."""
+        found = self.reason if math.isnan(self.value) else f"{self.value:.6g}"
+        return f"{self.criterion.title}: {found}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain types for JSON."""
+        asked = self.criterion
+        return {
+            "score": asked.score,
+            "class": asked.class_name or None,
+            "reason": asked.reason or None,
+            "at_least": asked.at_least,
+            "at_most": asked.at_most,
+            "value": self.value,
+            "passed": self.passed,
+        }
+
+
+def read_criteria(file: str, *, differences: bool) -> tuple[Criterion, ...]:
+    """Read a criteria file; no file has no criteria.
+
+    Args:
+        file: its path, empty for none.
+        differences: whether there will be two networks to tell apart.
+
+    Raises:
+        ConfigurationError: it is unreadable or malformed, or has nothing that can be checked; the
+            message names file, line and key.
+    """
+    if not file:
+        return ()
+    path = Path(file).expanduser()
+    data, lines = strict_yaml.read(path, _WHAT)
+    found = _Checker(_WHAT, str(path), lines).criteria(data)
+    if not differences and all(SCORES[each.score].of == "difference" for each in found):
+        raise ConfigurationError(
+            f"{_WHAT} {path} asks for differences only, which `deeplab-miou compare` finds"
+        )
+    return found
+
+
+def check_classes(criteria: Sequence[Criterion], class_names: Sequence[str]) -> None:
+    """Complain about classes that are not there.
+
+    Raises:
+        ConfigurationError: a criterion is about one.
+    """
+    for each in criteria:
+        if each.class_name and each.class_name not in class_names:
+            raise ConfigurationError(
+                f"{each.source}: there is no class {each.class_name!r}; known: "
+                f"{', '.join(class_names)}"
+            )
+
+
+def judge(
+    criteria: Sequence[Criterion],
+    report: Mapping[str, Any],
+    comparison: Mapping[str, Any] | None = None,
+) -> list[Judgement]:
+    """Check criteria; what is undefined has not been reached.
+
+    Args:
+        criteria: what is asked for.
+        report: as `Report.to_dict` returns it.
+        comparison: as `Comparison.to_dict` returns it, if two networks were compared.
+    """
+    return [_judge(each, report, comparison) for each in criteria]
+
+
+def are_met(judgements: Sequence[Judgement]) -> bool:
+    """Return whether none was missed."""
+    return all(each.passed is not False for each in judgements)
+
+
+def _judge(
+    asked: Criterion, report: Mapping[str, Any], comparison: Mapping[str, Any] | None
+) -> Judgement:
+    if SCORES[asked.score].of == "difference" and comparison is None:
+        return Judgement(asked, math.nan, None, "checked by `deeplab-miou compare` only")
+    value = _value(asked, report, comparison or {})
+    if value is None:
+        return Judgement(asked, math.nan, passed=False, reason=_why_undefined(asked, report))
+    low = asked.at_least is not None and value < asked.at_least
+    high = asked.at_most is not None and value > asked.at_most
+    return Judgement(asked, float(value), not (low or high))
+
+
+def _value(
+    asked: Criterion, report: Mapping[str, Any], comparison: Mapping[str, Any]
+) -> float | None:
+    score, of = asked.score, SCORES[asked.score].of
+    if of == "difference":
+        entry = comparison
+        if asked.class_name:
+            (entry,) = (c for c in comparison["classes"] if c["name"] == asked.class_name)
+        found: float | None = entry["lower" if score == "difference_lower" else "difference"]
+        return found
+    if of == "class":
+        (entry,) = (c for c in report["classes"] if c["name"] == asked.class_name)
+        of_class: float | None = entry[score]
+        return of_class
+    if of == "account":
+        stream, _, what = score.partition("_")
+        return _of_account(report["accounting"][stream], what, asked.reason)
+    value = report[score]
+    return len(value) if score == "doubts" else value
+
+
+def _of_account(counts: Mapping[str, Any], what: str, reason: str) -> float | None:
+    if what == "dropped":
+        dropped = counts["dropped"]
+        return float(dropped.get(reason, 0) if reason else sum(dropped.values()))
+    return counts["evaluated"] / counts["received"] if counts["received"] else None
+
+
+def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
+    if asked.score.endswith("_lower"):
+        return "there is no interval"
+    if SCORES[asked.score].of == "account":
+        return "nothing was received"
+    return (
+        "the class does not occur"
+        if asked.class_name
+        else f"undefined in {report['frames']} frames"
+    )
+
+
+class _Checker(Checker):
+    """Checks one criteria file."""
+
+    def criteria(self, data: object) -> tuple[Criterion, ...]:
+        top = self.mapping(data, (), ("criteria",))
+        items = self.items(top["criteria"], ("criteria",))
+        if not 1 <= len(items) <= _MOST_CRITERIA:
+            self.fail(("criteria",), f"has {len(items)} entries, expected 1 to {_MOST_CRITERIA}")
+        found = tuple(self._criterion(item, ("criteria", i)) for i, item in enumerate(items))
+        seen: dict[tuple[str, str, str], int] = {}
+        for i, each in enumerate(found):
+            key = (each.score, each.class_name, each.reason)
+            if seen.setdefault(key, i) != i:
+                self.fail(("criteria", i), f"is about the same as criteria[{seen[key]}]")
+        return found
+
+    def _criterion(self, data: object, path: KeyPath) -> Criterion:
+        item = self.mapping(data, path, _KEYS)
+        if "score" not in item:
+            self.fail(path, f"has no score; known: {', '.join(SCORES)}")
+        score = self.text(item["score"], (*path, "score"))
+        if score not in SCORES:
+            self.fail((*path, "score"), f"is {score!r}, expected one of: {', '.join(SCORES)}")
+        kind = SCORES[score]
+        if kind.of == "class" and "class" not in item:
+            self.fail(path, f"has no class, of which the {score} is meant")
+        self._only_for(item, path, "class", fits=kind.of in {"class", "difference"})
+        self._only_for(item, path, "reason", fits=kind is _COUNT)
+        least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
+        if least is None and most is None:
+            self.fail(path, "has no at_least and no at_most")
+        reason = self.text(item.get("reason", ""), (*path, "reason"))
+        if "reason" in item and reason not in {each.value for each in Reason}:
+            known = ", ".join(each.value for each in Reason)
+            self.fail((*path, "reason"), f"is {reason!r}, expected one of: {known}")
+        name = self.text(item.get("class", ""), (*path, "class"))
+        if "class" in item and not name:
+            self.fail((*path, "class"), "is empty")
+        return Criterion(score, name, reason, least, most, self.place(path))
+
+    def _only_for(self, item: Mapping[str, object], path: KeyPath, key: str, *, fits: bool) -> None:
+        if key in item and not fits:
+            self.fail((*path, key), f"is given, but {item['score']} has none")
+
+    def _limit(self, item: Mapping[str, object], path: KeyPath, kind: _Kind) -> float | None:
+        if path[-1] not in item:
+            return None
+        return self.number(item[str(path[-1])], path, kind.least, kind.largest)
