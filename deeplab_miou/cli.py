@@ -42,18 +42,18 @@ COMMANDS = (
     Command(
         "compare",
         "deeplab_miou.comparison.command",
-        "say whether one network beats another",
+        "tell whether one network is better than another",
     ),
     Command(
-        "inspect", "deeplab_miou.model.checkpoints.inspect_command", "say what a checkpoint is"
+        "inspect", "deeplab_miou.model.checkpoints.inspect_command", "show what a checkpoint holds"
     ),
     Command(
         "convert",
         "deeplab_miou.model.checkpoints.convert_command",
-        "write a checkpoint in our own format",
+        "convert a checkpoint to this project's own format",
     ),
     Command(
-        "pack", "deeplab_miou.bags.pack_command", "write folders of images and labels as a bag"
+        "pack", "deeplab_miou.bags.pack_command", "turn folders of images and labels into a bag"
     ),
     Command("labels", "deeplab_miou.labels.command", "list label maps, or show one"),
     Command("watch", "deeplab_miou.watch.command", "show the scores of a running graph as a page"),
@@ -70,10 +70,10 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="deeplab-miou",
-        description="mIoU of DeepLabv3+ networks on rosbag2 bags.",
+        description="Compute the mIoU of DeepLabv3+ networks on rosbag2 bags.",
         epilog="exit codes: 0 done; 1 error; 2 wrong usage; "
-        "3 damaged bag, what could be read was scored; 4 nothing was evaluated; "
-        "5 not as good as asked for",
+        "3 damaged bag, but what could be read was scored; 4 nothing was evaluated; "
+        "5 failed the requested comparison",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

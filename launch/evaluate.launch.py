@@ -49,12 +49,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        description="names of several cameras, front,rear: an evaluator each, all added up",
+        description="names of several cameras (front,rear): one evaluator each, added up",
     ),
     DeclareLaunchArgument(
         "report_directory",
         default_value="",
-        description="folder that the report is written to when the launch ends; none if empty",
+        description="folder for the report, written when the launch ends; none if empty",
     ),
     DeclareLaunchArgument(
         "watch",
@@ -65,13 +65,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value="",
-        description="YAML file with parameters of the nodes; other arguments override it",
+        description="YAML file with parameters for the nodes; other arguments override it",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="namespace of all nodes"),
     DeclareLaunchArgument(
         "evaluator_name",
         default_value="deeplab_evaluator",
-        description="name of the evaluator; with cameras, _<camera> is added to it",
+        description="name of the evaluator; with cameras, _<camera> is appended",
     ),
     DeclareLaunchArgument(
         "publisher_name", default_value="miou_publisher", description="name of the publisher"
@@ -80,19 +80,19 @@ ARGUMENTS = [
         "exit_on_failure",
         default_value="false",
         choices=["true", "false"],
-        description="end all when a node cannot be configured, instead of keeping it to be mended",
+        description="shut everything down if a node cannot be configured",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="false",
         choices=["true", "false"],
-        description="take the time from /clock",
+        description="use the time on /clock",
     ),
     DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
-        description="least severity that the nodes log",
+        description="log level of the nodes",
     ),
 ]
 

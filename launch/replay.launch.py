@@ -52,7 +52,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "replayer_params_file",
         default_value=str(HERE.parent / "config" / "replayer.yaml"),
-        description="YAML file with parameters of the replayer; other arguments override it",
+        description="YAML file with parameters for the replayer; other arguments override it",
     ),
 ]
 # What a replay does otherwise than a live run: wait instead of drop, and end instead of hang.
@@ -62,18 +62,18 @@ OVERRIDES = [
         default_value=PythonExpression(
             ["'' if '", LaunchConfiguration("paced"), "' == 'false' else 'block'"]
         ),
-        description="what gives way when the queue is full: drop_oldest, drop_newest or block",
+        description="what to do when the queue is full: drop_oldest, drop_newest or block",
     ),
     DeclareLaunchArgument(
         "exit_on_failure",
         default_value="true",
         choices=["true", "false"],
-        description="end all when a node cannot be configured, instead of keeping it to be mended",
+        description="shut everything down if a node cannot be configured",
     ),
     DeclareLaunchArgument(
         "report_directory",
         default_value="deeplab_miou_report",
-        description="folder that the report is written to",
+        description="folder for the report",
     ),
 ]
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from deeplab_miou.bags.file_pairs import Key
 
-_EPILOG = """An image and a label belong together if the wildcards of their patterns stand for the
-same text; without patterns, if their paths below IMAGES and LABELS are the same up to the endings.
-* and ? stand for characters of a name, ** for folders too. A suffix is short for the pattern
-**SUFFIX. Files are packed as they are, as CompressedImage, images without a label too, in the order
-of their names, 2 before 10.
+_EPILOG = """Without patterns, an image and a label form a pair if their paths below IMAGES and
+LABELS are equal except for the suffixes. With patterns, they form a pair if the wildcards match the
+same text: * and ? match characters within a name, ** also matches folders. A suffix is short for
+the pattern **SUFFIX. Files are packed unchanged, as CompressedImage, in the natural order of their
+names (2 before 10), including images without a label.
 
 examples:
   Mapillary, KITTI    deeplab-miou pack images labels bag
@@ -63,18 +63,18 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     for side in ("image", "label"):
         which = parser.add_mutually_exclusive_group()
         which.add_argument(
-            f"--{side}-suffix", default="", metavar="END", help=f"how {side} names end"
+            f"--{side}-suffix", default="", metavar="END", help=f"end of the {side} file names"
         )
         which.add_argument(
-            f"--{side}-pattern", default="", metavar="GLOB", help=f"pattern of {side} paths"
+            f"--{side}-pattern", default="", metavar="GLOB", help=f"pattern for the {side} paths"
         )
     add(
         "--rate",
         type=_rate,
         default=10.0,
         metavar="HZ",
-        help="images a second (default: 10); 1 for images that are no video, each of which is then "
-        "a block of its own for the interval",
+        help="images per second (default: 10); use 1 if the images are not a video, so that the "
+        "confidence interval treats them as independent",
     )
     add_arguments(parser, TopicOptions)
     parser.set_defaults(run=run)

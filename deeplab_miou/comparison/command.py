@@ -11,18 +11,18 @@ from deeplab_miou.options.criteria import CriteriaOptions
 
 _MARGIN = 0.005
 _EPILOG = """\
-A and B are scored on the same frames: what they share, such as a hard street, cancels.
+A and B are compared on the same frames, so what is hard for both cancels out.
 The verdict is about B:
   better       the 95 % interval of the difference lies above 0
   worse        it lies below 0
   equivalent   two one-sided tests show the difference to be less than the margin
-  no evidence  none of these: more or other drives are needed to tell
+  no evidence  none of these: it takes more, or other, drives to tell
 
 exit codes:
   0  compared
   1  a folder cannot be used or the result cannot be written
   2  wrong usage
-  5  --fail-if-worse, --fail-unless-not-worse or --criteria says no
+  5  the condition of --fail-if-worse, --fail-unless-not-worse or --criteria is not met
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint old.pth --output old
@@ -42,21 +42,21 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "compare", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
     )
     add = parser.add_argument
-    add("a", metavar="A", help="folder that `evaluate --output` wrote: the network in service")
-    add("b", metavar="B", help="the same of the network that is judged")
-    add("--output", metavar="DIR", help="write compare.json, compare.md and compare.html there")
+    add("a", metavar="A", help="folder written by `evaluate --output` for the current network")
+    add("b", metavar="B", help="the same for the network to be judged")
+    add("--output", metavar="DIR", help="write compare.json, compare.md and compare.html here")
     add(
         "--margin",
         type=_margin,
         default=_MARGIN,
         metavar="IOU",
-        help="differences of mIoU below this do not matter (default: %(default)s)",
+        help="treat smaller differences in mIoU as irrelevant (default: %(default)s)",
     )
     add(
         "--absent-classes",
         choices=("exclude", "zero"),
         default="exclude",
-        help="classes without a pixel: leave them out of the mean or count 0 (default: exclude)",
+        help="classes without pixels: exclude from the mean, or count as zero (default: exclude)",
     )
     gate = parser.add_mutually_exclusive_group()
     gate.add_argument(
@@ -71,14 +71,14 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "--fail-unless-not-worse",
         type=_margin,
         metavar="IOU",
-        help="exit with 5 unless B is shown not to be worse than A by this much; stricter, since "
-        "too few frames fail it",
+        help="exit with 5 unless B is shown not to be worse than A by this much; stricter, as it "
+        "also fails if there are too few frames",
     )
     add(
         "--format",
         choices=("table", "json"),
         default="table",
-        help="what goes to standard output (default: %(default)s)",
+        help="what to print (default: %(default)s)",
     )
     add_arguments(parser, CriteriaOptions)
     parser.set_defaults(run=run)

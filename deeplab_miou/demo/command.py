@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from deeplab_miou.report.report import Report
 
 _EPILOG = """What it does:
-  1. renders a drive that the network has never seen and writes it as a rosbag2 (mcap)
-  2. starts bag_replayer, deeplab_evaluator and miou_publisher as three processes over DDS
-  3. evaluates the same bag offline and compares: every count must be equal
+  1. renders a drive that the network was not trained on and records it to a rosbag2 (mcap)
+  2. plays it to deeplab_evaluator and miou_publisher, in separate processes over DDS
+  3. evaluates the same bag offline and checks that every count is equal
 
 exit codes:
   0  live and offline results are equal
-  1  they are not, or something failed; the last line says what
+  1  they differ, or something failed; the last line says what
   2  wrong usage
 """
 
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         type=Path,
         default=Path("demo_output"),
         metavar="DIR",
-        help="folder for bag, reports and logs; those of an earlier demo are replaced "
+        help="folder for the bag, reports and logs; replaces those of an earlier demo "
         "(default: %(default)s)",
     )
     add("--frames", type=int, default=240, metavar="N", help="images in the bag (default: 240)")

@@ -42,7 +42,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "--ids",
         type=Path,
         metavar="FILE",
-        help="JSON of ids and names, such as Isaac Sim's semantic_labels: write MAP with these ids",
+        help="print MAP with the ids in this JSON file, such as Isaac Sim's semantic_labels",
     )
     parser.set_defaults(run=run)
 

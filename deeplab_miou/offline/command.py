@@ -44,39 +44,46 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "bags",
         metavar="BAG",
         nargs="+",
-        help="rosbag2 folder, .mcap file or .db3 file; several, a folder of bags, or a pattern in "
-        "quotes such as 'drives/*' are scored one by one and together, and an interrupted run goes "
-        "on where it was (with --output)",
+        help="rosbag2 folder, .mcap file or .db3 file. Several bags, a folder of bags or a quoted "
+        "pattern such as 'drives/*' are scored one by one and together; with --output, an "
+        "interrupted run resumes where it stopped",
     )
     group = parser.add_argument_group("predictions (one is required)").add_mutually_exclusive_group(
         required=True
     )
     group.add_argument(
-        "--checkpoint", default="", metavar="FILE", help="run this network; 'demo': the shipped one"
+        "--checkpoint",
+        default="",
+        metavar="FILE",
+        help="checkpoint file of the network to run, or 'demo' for the bundled one",
     )
     group.add_argument(
         "--prediction-topic",
         default="",
         metavar="TOPIC",
-        help="score label images that are in the bag already",
+        help="score predictions that are already in the bag, as label images",
     )
     add_arguments(parser, EngineOptions, leave_out=("source", "checkpoint"))
     add_arguments(parser, OfflineOptions)
-    group = parser.add_argument_group("what comes out")
+    group = parser.add_argument_group("output")
     add = group.add_argument
     add(
         "--output",
         metavar="DIR",
-        help="write report.json, report.html and the counts of each frame into this folder; of "
-        "several bags each has its own in DIR/bags/NAME",
+        help="write report.json, report.html and the counts of each frame to this folder; "
+        "with several bags, also those of each bag to DIR/bags/NAME",
     )
     add(
         "--format",
         choices=("table", "json"),
         default="table",
-        help="what goes to standard output (default: %(default)s)",
+        help="what to print (default: %(default)s)",
     )
-    add("--quiet", action="store_true", help="no progress and no table; the report is written")
+    add(
+        "--quiet",
+        action="store_true",
+        help="show neither progress nor the table; --output still writes the report",
+    )
     add_arguments(parser, CriteriaOptions)
     parser.set_defaults(run=run)
 

@@ -22,7 +22,7 @@ class LifecycleOptions:
     )
     autostart_exit_on_failure: bool = option(
         default=False,
-        text="end the process when autostart fails, instead of staying up unconfigured",
+        text="exit if autostart fails, instead of staying up unconfigured",
     )
 
 
@@ -32,28 +32,28 @@ class LivePairingOptions(PairingOptions):
 
     hold_frames: int = option(
         300,
-        "images, and as many labels, that wait for their partner; then the oldest is given up",
+        "most images, and most labels, waiting for their partner; then the oldest is dropped",
         minimum=1,
         maximum=100_000,
     )
     hold_mebibytes: int = option(
         512,
-        "memory of all that waits for a partner; then the oldest is given up",
+        "memory for messages waiting for their partner, MiB; then the oldest is dropped",
         minimum=1,
         maximum=1_048_576,
     )
-    queue_size: int = option(8, "pairs that wait for the network", minimum=1, maximum=10_000)
+    queue_size: int = option(8, "most pairs that wait for the network", minimum=1, maximum=10_000)
     overflow: Literal["drop_oldest", "drop_newest", "block"] = option(
         "drop_oldest",
-        "what happens to a pair when the queue is full; block is for paced replays only",
+        "what to do when the queue is full; block is for paced replays only",
     )
-    batch_size: int = option(1, "most pairs that the network takes at once", minimum=1, maximum=256)
+    batch_size: int = option(1, "most pairs in one batch of the network", minimum=1, maximum=256)
     on_clock_jump: Literal["continue", "reset"] = option(
-        "continue", "when time jumps back: go on counting, or start a new run"
+        "continue", "when time jumps back: continue counting, or reset the counts"
     )
     clock_jump_threshold: float = option(
         10.0,
-        "stamps further back than this mean that time jumped back (a bag that loops), s",
+        "seconds that a stamp must go back to count as a jump in time (such as a looping bag)",
         minimum=0.1,
         maximum=86_400.0,
         form="S",
@@ -70,7 +70,7 @@ class QosOptions:
     label_durability: _Durability = option("auto", "durability of the label subscription")
     input_depth: int = option(
         50,
-        "messages of each input that the middleware keeps for the node",
+        "queue depth of each subscription, in messages",
         minimum=1,
         maximum=10_000,
     )
@@ -81,18 +81,18 @@ class QosOptions:
 class EvaluatorOptions(
     QosOptions, LivePairingOptions, EngineOptions, TopicOptions, LifecycleOptions
 ):
-    """What is told to people and to other nodes."""
+    """Warnings and publishing."""
 
     startup_timeout: float = option(
         10.0,
-        "seconds without a publisher on an input after which the node warns",
+        "warn if an input has had no publisher for this many seconds",
         minimum=0.1,
         maximum=86_400.0,
         live=True,
     )
     publish_period: float = option(
         0.2,
-        "~/confusion is published when it changes, at most this often, s",
+        "shortest time between messages on ~/confusion, s; only changes are published",
         minimum=0.01,
         maximum=3600.0,
         live=True,
@@ -105,26 +105,26 @@ class EvaluatorTopicsOptions:
 
     confusion_topics: tuple[str, ...] = option(
         ("/deeplab_evaluator/confusion",),
-        "topics of the evaluators' cumulative states (ConfusionMatrix)",
+        "the evaluators' ~/confusion topics (ConfusionMatrix)",
     )
     frame_topics: tuple[str, ...] = option(
         (),
-        "topics of the evaluators' frame outcomes (FrameScore), for window and intervals",
-        unset="next to each confusion topic, named frame",
+        "the evaluators' ~/frame topics (FrameScore), used for window and intervals",
+        unset="the topic named frame in the namespace of each confusion topic",
         example=("/deeplab_evaluator/frame",),
     )
 
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """What ~/window looks back on."""
+    """The window."""
 
     window_frames: int = option(
-        100, "frames in the window; 0: no limit by frames", minimum=0, maximum=100_000
+        100, "most frames in the window; 0: no limit", minimum=0, maximum=100_000
     )
     window_seconds: float = option(
         0.0,
-        "length of the window in seconds of stamps; 0: no limit by time",
+        "length of the window in seconds, by stamps; 0: no limit",
         minimum=0.0,
         maximum=86_400.0,
     )
@@ -136,22 +136,25 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
 
     publish_period: float = option(
         0.5,
-        "results are published when they change, at most this often, s",
+        "shortest time between results, s; only changes are published",
         minimum=0.02,
         maximum=3600.0,
         live=True,
     )
     report_directory: str = option(
-        "", "folder that report.json is written to, made if need be", live=True, unset="no report"
+        "",
+        "folder for report.json and report.html; created if it does not exist",
+        live=True,
+        unset="no report",
     )
     save_report_on_shutdown: bool = option(
         default=True,
-        text="write the report when the node ends, if report_directory is set",
+        text="write the report when the node shuts down, if report_directory is set",
         live=True,
     )
     startup_timeout: float = option(
         10.0,
-        "warn when no evaluator has been heard for so long after activation, s",
+        "warn if no evaluator has been heard for this many seconds after activation",
         minimum=0.1,
         maximum=3600.0,
         live=True,
@@ -162,48 +165,50 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
 class ReplayerOptions:
     """What is played, and how."""
 
-    bag: str = option("", "rosbag2 to play: a folder, or an .mcap or .db3 file")
+    bag: str = option("", "rosbag2 to play: a folder, an .mcap file or a .db3 file")
     topics: tuple[str, ...] = option(
-        (), "topics to play", unset="all whose message type is installed", example=("/a", "/b")
+        (), "topics to play", unset="all whose message types are installed", example=("/a", "/b")
     )
     paced: bool = option(
         default=False,
-        text="send as fast as the evaluators score and lose nothing; rate is then unused",
+        text="send as fast as the evaluators can score, without losing a message; ignores rate",
     )
     rate: float = option(
         1.0,
-        "recorded seconds to play in one second, unless paced",
+        "playback speed, unless paced; 2 plays twice as fast as recorded",
         minimum=0.001,
         maximum=1000.0,
     )
     start: float = option(
-        0.0, "seconds after the bag's first message to start at", minimum=0, maximum=_LONGEST_S
+        0.0, "start this many seconds after the first message", minimum=0, maximum=_LONGEST_S
     )
     duration: float = option(
         0.0,
-        "recorded seconds to play from start on",
+        "seconds to play, in recorded time",
         minimum=0,
         maximum=_LONGEST_S,
         unset="to the end",
     )
-    loop: bool = option(default=False, text="begin again at the end, until interrupted")
+    loop: bool = option(default=False, text="start over at the end, until interrupted")
     clock_rate: float = option(
         40.0,
-        "messages on /clock in a second: a recorded one if paced, else a real one; 0 for no /clock",
+        "messages on /clock per second (recorded if paced, otherwise real); 0: no /clock",
         minimum=0,
         maximum=10_000,
     )
     evaluators: tuple[str, ...] = option(
-        ("/deeplab_evaluator",), "nodes that a paced replay is paced by"
+        ("/deeplab_evaluator",), "evaluators that a paced replay waits for"
     )
     in_flight: int = option(
         8,
-        "if paced, the most messages on their way to an evaluator and pairs queued or in work in "
-        "it; at most its queue_size and input_depth",
+        "if paced, most messages in transit to an evaluator plus pairs in its queue; must not "
+        "exceed its queue_size and input_depth",
         minimum=1,
         maximum=1000,
     )
-    publisher: str = option("", "miou_publisher to save its report at the end", unset="none")
+    publisher: str = option(
+        "", "miou_publisher that should save its report at the end", unset="none"
+    )
     startup_timeout: float = option(
         60.0,
         "seconds to wait for evaluators, publisher and subscribers before the first message",
@@ -212,7 +217,7 @@ class ReplayerOptions:
     )
     stall_timeout: float = option(
         60.0,
-        "seconds without any progress after which a paced replay gives up",
+        "give up a paced replay after this many seconds without progress",
         minimum=0.1,
         maximum=_LONGEST_S,
     )
@@ -224,7 +229,7 @@ class ReplayerOptions:
     )
     progress: bool = option(
         default=True,
-        text="show progress on stderr: a bar on a terminal, else a line every 10 s",
+        text="show progress on stderr: a bar on a terminal, otherwise a line every 10 s",
     )
 
 

@@ -13,10 +13,10 @@ class SectionOptions:
     """Which part of the bag is scored."""
 
     start: float = option(
-        0.0, "begin with images stamped this many seconds after the first", minimum=0.0, form="S"
+        0.0, "start this many seconds after the first image, by stamps", minimum=0.0, form="S"
     )
     duration: float = option(
-        0.0, "seconds to evaluate, by the images' stamps", minimum=0.0, unset="all", form="S"
+        0.0, "seconds to evaluate, by stamps", minimum=0.0, unset="to the end", form="S"
     )
 
 

@@ -14,7 +14,7 @@ class TopicOptions:
 
     image_topic: str = option(
         "/camera/image",
-        "images, sensor_msgs/Image or CompressedImage",
+        "camera images, sensor_msgs/Image or CompressedImage",
         form="TOPIC",
     )
     label_topic: str = option(
@@ -26,14 +26,14 @@ class TopicOptions:
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """What the checkpoint's file may not say."""
+    """Settings that a checkpoint may not contain."""
 
     output_stride: Literal[0, 8, 16] = option(
-        0, "output stride of a file of weights", unset="what the file or its code base says"
+        0, "output stride of the network", unset="what the file or its code base says"
     )
     atrous_rates: tuple[int, int, int] | None = option(
         None,
-        "dilations of the three atrous branches (ASPP) of a file of weights",
+        "dilations of the three atrous branches (ASPP)",
         minimum=1,
         maximum=1024,
         unset="what the file or its code base says",
@@ -42,82 +42,84 @@ class CheckpointOptions:
     )
     weights: str = option(
         "",
-        "which network's weights to take of a file that holds several, such as model_ema",
-        unset="the first of the usual names, said in the log",
+        "which weights to use if the file holds several sets, such as model_ema",
+        unset="the first of the usual names; the log says which",
         form="NAME",
     )
     input_size: tuple[int, int] | None = option(
         None,
-        "height and width that images are resized to for the network",
+        "height and width to which images are resized for the network",
         minimum=1,
         maximum=32768,
-        unset="what the file says, else images are left as they are",
+        unset="what the file says, otherwise the image's own size",
         example=(512, 1024),
         form="HxW",
     )
     mean: tuple[float, float, float] | None = option(
         None,
-        "mean of RGB in 0..1, which is subtracted from images",
-        unset="what the file says, else ImageNet's",
+        "mean of R, G, B in 0..1, subtracted from images",
+        unset="what the file says, otherwise ImageNet's",
         example=(0.485, 0.456, 0.406),
         form="R,G,B",
     )
     std: tuple[float, float, float] | None = option(
         None,
-        "standard deviation of RGB in 0..1, which images are divided by",
-        unset="what the file says, else ImageNet's",
+        "standard deviation of R, G, B in 0..1, by which images are divided",
+        unset="what the file says, otherwise ImageNet's",
         example=(0.229, 0.224, 0.225),
         form="R,G,B",
     )
     channel_order: Literal["auto", "rgb", "bgr"] = option(
         "auto",
-        "order of colours that the network was trained on, mean and std being of R,G,B all the "
-        "same; auto: what the file says, else rgb",
+        "order of the colour channels the network was trained on (mean and std are always in the "
+        "order R,G,B); auto: what the file says, otherwise rgb",
     )
 
 
 @dataclass(frozen=True)
 class EngineOptions(CheckpointOptions):
-    """Where predictions come from, and how they are scored."""
+    """Predictions and labels."""
 
     source: Literal["network", "topic"] = option(
         "network",
-        "where predictions come from: a network that runs here, or label images on image_topic",
+        "where predictions come from: a network run by this node, or label images on image_topic",
     )
     checkpoint: str = option(
-        "demo", "file of the network, or demo for the one that ships", form="FILE"
+        "demo", "checkpoint file of the network, or demo for the bundled one", form="FILE"
     )
     labels: str = option(
         "",
-        "label map of the ground truth, name or YAML file",
+        "label map of the ground truth: a name or a YAML file",
         unset="the checkpoint's own",
         form="MAP",
     )
     prediction_labels: str = option(
         "",
-        "with predictions of a topic, label map of their ids or colours, name or YAML file",
+        "label map of predictions that come from a topic: a name or a YAML file",
         unset="they are train ids",
         form="MAP",
     )
-    device: str = option("auto", "where the network runs: auto, cpu, cuda or cuda:N", form="DEVICE")
+    device: str = option(
+        "auto", "device that runs the network: auto, cpu, cuda or cuda:N", form="DEVICE"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "what the network computes in; auto: fp16 on a GPU where it agrees"
+        "auto", "precision of the network; auto: fp16 on a GPU if it agrees with fp32"
     )
     backend: Literal["auto", "torch", "onnxruntime", "eager"] = option(
         "auto",
-        "what runs the network; eager: by ordinary PyTorch calls, a way out of trouble with a GPU; "
-        "auto: torch, or eager where a GPU cannot do that",
+        "what runs the network; eager: plain PyTorch calls, if a GPU causes trouble; auto: torch, "
+        "or eager where that does not work on the GPU",
     )
     rewrite: bool = option(
         default=True,
-        text="compute with the decoder rewritten, which gives the same labels sooner",
+        text="use an equivalent, faster form of the decoder",
     )
     threads: int = option(
-        0, "CPU threads of the network", minimum=0, maximum=1024, unset="PyTorch's choice"
+        0, "CPU threads for the network", minimum=0, maximum=1024, unset="PyTorch's choice"
     )
     score_at: Literal["label", "prediction"] = option(
         "label",
-        "whose resolution is scored; with prediction, labels are resized by nearest neighbour",
+        "resolution to score at; prediction: labels are resized to it by nearest neighbour",
     )
 
 
@@ -127,10 +129,10 @@ class PairingOptions:
 
     sync_tolerance: float = option(
         0.0,
-        "greatest difference of the stamps of an image and its label, s",
+        "largest difference in seconds between the stamps of an image and its label",
         minimum=0.0,
         maximum=10.0,
-        unset="equal stamps only",
+        unset="stamps must be equal",
         form="S",
     )
 
@@ -141,22 +143,22 @@ class ScoreOptions:
 
     absent_classes: Literal["exclude", "zero"] = option(
         "exclude",
-        "what a class without a pixel in ground truth and prediction is in the mean: left out, or "
-        "an IoU of zero",
+        "a class that occurs in neither the ground truth nor the prediction: exclude it from the "
+        "mean, or count it as zero",
         live=True,
     )
     class_weights: tuple[float, ...] = option(
         (),
-        "weight of each class in weighted_miou, in the order of their ids",
+        "weights of the classes in weighted_miou, in class-id order",
         minimum=0.0,
         live=True,
-        unset="all one",
+        unset="all 1",
         example=(1.0, 1.0, 2.0),
         form="W,W,...",
     )
     bootstrap_block_s: float = option(
         1.0,
-        "length of the blocks of stamp time that the intervals are drawn from, s",
+        "length in seconds, by stamps, of the blocks that the bootstrap resamples for intervals",
         minimum=0.001,
         maximum=3600.0,
         form="S",

@@ -23,12 +23,12 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         texts: help and description.
     """
     parser = subparsers.add_parser("convert", **texts)
-    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of a DeepLabv3+")
+    parser.add_argument("file", type=Path, metavar="FILE", help="DeepLabv3+ checkpoint")
     parser.add_argument(
         "output", type=Path, metavar="OUTPUT", help="file to write, conventionally .safetensors"
     )
     parser.add_argument(
-        "--labels", default="", metavar="MAP", help="label map of the classes, name or file"
+        "--labels", default="", metavar="MAP", help="label map with the classes: a name or a file"
     )
     add_arguments(parser, CheckpointOptions)
     parser.set_defaults(run=run)

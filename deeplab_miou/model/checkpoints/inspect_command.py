@@ -23,19 +23,19 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         texts: help and description.
     """
     parser = subparsers.add_parser("inspect", **texts)
-    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint, of any known kind")
+    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of any supported kind")
     parser.add_argument(
         "--run",
         action="store_true",
         dest="run_program",
-        help="load and run a program (TorchScript, torch.export, ONNX) to learn what it puts out; "
-        "only for files that you trust",
+        help="load and run a program (TorchScript, torch.export, ONNX) to find out what it "
+        "returns; only for files you trust",
     )
     parser.add_argument(
         "--format",
         choices=("text", "json"),
         default="text",
-        help="what goes to standard output (default: %(default)s)",
+        help="what to print (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
