@@ -371,10 +371,11 @@ const MEANING = {
 function showAccount() {
   const { images, labels } = state.account;
   const reasons = [...new Set([...Object.keys(images.dropped), ...Object.keys(labels.dropped)])];
-  const most = (name) => Math.max(images.dropped[name] || 0, labels.dropped[name] || 0);
+  const number = (stream, name) => Object.hasOwn(stream.dropped, name) ? stream.dropped[name] : 0;
+  const most = (name) => Math.max(number(images, name), number(labels, name));
   reasons.sort((a, b) => most(b) - most(a));
   const rows = [...["received", "evaluated", "waiting"].map((name) => [name, images[name], labels[name]]),
-    ...reasons.map((name) => [name, images.dropped[name] || 0, labels.dropped[name] || 0])];
+    ...reasons.map((name) => [name, number(images, name), number(labels, name)])];
   get("account").replaceChildren(...rows.map(([name, ofImages, ofLabels]) => element("tr", {},
     element("th", { class: "text" }, name), element("td", {}, count(ofImages)), element("td", {}, count(ofLabels)),
     element("td", { class: "text rare" }, Object.hasOwn(MEANING, name) ? MEANING[name] : ""))));

@@ -1,0 +1,221 @@
+"""The page in a real browser, where Chromium is installed: what it shows, and that it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import shutil
+
+import aiohttp
+import pytest
+
+from deeplab_miou.watch.board import Board
+from deeplab_miou.watch.history import History, Point
+from deeplab_miou.watch.overlay import Overlay
+from deeplab_miou.watch.server import Server
+
+LIMIT_S = 60.0
+MARKUP = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+
+class Tab:
+    """One page of a browser, by the Chrome DevTools protocol."""
+
+    def __init__(self, socket):
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._session = {}
+
+    async def call(self, method, **params):
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params, **self._session}
+        await self._socket.send_json(message)
+        async for answer in self._socket:
+            content = json.loads(answer.data)
+            if content.get("id") == number:
+                assert "error" not in content, content
+                return content["result"]
+        raise AssertionError(f"the browser ended at {method}")
+
+    async def open(self, address, width=1280):
+        target = await self.call("Target.createTarget", url="about:blank")
+        attached = await self.call(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )
+        self._session = {"sessionId": attached["sessionId"]}
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        await self.call("Emulation.setDeviceMetricsOverride", **size)
+        await self.call("Page.navigate", url=address)
+        await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    async def value(self, script):
+        answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    async def text(self, name):
+        return await self.value(f"document.getElementById({name!r}).innerText")
+
+    async def until(self, script):
+        """Wait until a script is true."""
+        for _ in range(int(LIMIT_S / 0.05)):
+            if await self.value(script):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not true within {LIMIT_S} s: {script}")
+
+
+def visit(steps, folder):
+    """Run steps with a browser of their own."""
+
+    async def run():
+        browser = await asyncio.create_subprocess_exec(
+            *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu"),
+            *("--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            address = None
+            while address is None:
+                line = await browser.stderr.readline()
+                assert line, "Chromium ended"
+                address = re.search(r"ws://\S+", line.decode())
+            async with (
+                aiohttp.ClientSession() as client,
+                client.ws_connect(address[0], max_msg_size=0) as socket,
+            ):
+                await asyncio.wait_for(steps(Tab(socket)), LIMIT_S)
+        finally:
+            browser.kill()
+            await browser.communicate()
+
+    asyncio.run(run())
+
+
+def scores(time_s, frames, miou, names):
+    one = {"iou_lower": 0.1, "iou_upper": 0.3, "precision": 0.5, "recall": 0.25, "f1": 1 / 3}
+    counts = {"true_positive": 1000, "false_positive": 1, "false_negative": 234}
+    whole = ("weighted_miou", "frequency_weighted_iou", "pixel_accuracy", "mean_accuracy")
+    return {
+        "t": time_s,
+        "stamp": 1.0,
+        "frames": frames,
+        "missing_frames": 0,
+        "miou": miou,
+        "miou_lower": miou - 0.1,
+        "miou_upper": miou + 0.1,
+        "miou_anytime_lower": None,
+        "miou_anytime_upper": None,
+        **dict.fromkeys(whole, 0.5),
+        "labelled_pixels": 7,
+        "present_classes": len(names),
+        "interval_note": "",
+        "sources": ["/deeplab_evaluator"],
+        "classes": [
+            {"id": index, "name": name, "iou": (7 * index % len(names)) / 200, **one, **counts}
+            for index, name in enumerate(names)
+        ],
+    }
+
+
+def serve(port, names, time_s, frames, miou):
+    board, history = Board(), History()
+    history.add(Point(time_s - 1, frames - 1, (0.4, 0.3, 0.5, None, None)))
+    server = Server(board, {"result": history, "window": History()}, Overlay(), period_s=0.05)
+    address = server.start("127.0.0.1", port)
+    board.put("result", scores(time_s, frames, miou, names))
+    board.put("window", scores(time_s, frames, 0.625, names))
+    matrix = [[3 * (g == p) + (p == 1) for p in range(len(names) + 1)] for g in range(len(names))]
+    board.put("confusion", {"names": names, "frames": frames, "counts": matrix, "doubts": [MARKUP]})
+    dropped = {"unmatched_image": 12, "constructor": 3, MARKUP: 1}
+    images = {"received": 1017, "evaluated": 1000, "waiting": 1, "dropped": dropped}
+    labels = {"received": 1000, "evaluated": 1000, "waiting": 0, "dropped": {}}
+    board.put("account", {"images": images, "labels": labels})
+    values = {"played (s)": "12.0", "to play (s)": "48.0", MARKUP: MARKUP}
+    board.put("nodes", [{"t": 1, "name": MARKUP, "level": 2, "message": MARKUP, "values": values}])
+    return server, address
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("classes", [8, 150])
+def test_what_it_shows(width, classes, tmp_path):
+    names = [f"class {index}" for index in range(classes - 1)] + [MARKUP]
+    server, address = serve(0, names, 1000.0, 1000, 0.75)
+
+    async def steps(tab):
+        await tab.open(address, width)
+        await tab.until("state.result && state.confusion && state.nodes.length && !asked.size")
+        assert await tab.text("miou") == "0.7500"
+        assert await tab.text("interval") == "95 % interval [0.6500, 0.8500]"
+        assert "0.6250\nWindow, 1,000 frames" in await tab.text("tiles")
+        assert await tab.value("get('progress').value") == 0.25
+        shown = await tab.value(
+            "[...document.querySelectorAll('#classes tr')].map(r => [r.cells[0].textContent, "
+            "r.cells[2].textContent, r.cells[7].textContent])"
+        )
+        ious = [(7 * index % classes) / 200 for index in range(classes)]
+        order = sorted(range(classes), key=lambda index: (ious[index], index))
+        assert shown == [[names[index], f"{ious[index]:.4f}", "1,234"] for index in order]
+        account = await tab.value(
+            "[...document.querySelectorAll('#account tr')].map(r => "
+            "[0, 1, 2].map(i => r.cells[i].textContent))"
+        )
+        assert account == [
+            ["received", "1,017", "1,000"],
+            ["evaluated", "1,000", "1,000"],
+            ["waiting", "1", "0"],
+            ["unmatched_image", "12", "0"],
+            ["constructor", "3", "0"],
+            [MARKUP, "1", "0"],
+        ]
+        # Keys read what is drawn.
+        press = "get({!r}).dispatchEvent(new KeyboardEvent('keydown', {{key: {!r}}}))"
+        for key in ("ArrowRight", "ArrowRight"):
+            await tab.value(press.format("confusion", key))
+        await tab.until("get('confusion-readout').textContent.includes('25.00')")
+        assert (
+            await tab.text("confusion-readout") == "class 0 predicted as class 1: 1 pixels, 25.00 %"
+        )
+        await tab.value(press.format("course", "End"))
+        await tab.until("get('course-readout').textContent")
+        assert "mIoU 0.7500 [0.6500, 0.8500], 1,000 frames" in await tab.text("course-readout")
+        # Names are text, and nothing is wider than the screen.
+        assert await tab.value("document.querySelectorAll('#classes img, #nodes img').length") == 0
+        assert await tab.value("typeof window.pwned") == "undefined"
+        assert await tab.value("document.documentElement.scrollWidth") <= width
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_it_goes_on_by_itself_when_the_server_comes_back(tmp_path):
+    names = ["road", "car"]
+    servers = [serve(0, names, 1000.0, 10, 0.75)]
+    address = servers[0][1]
+
+    async def steps(tab):
+        await tab.open(address)
+        await tab.until("get('miou').textContent === '0.7500'")
+        await asyncio.to_thread(servers[0][0].stop)
+        await tab.until("get('link').className.includes('lost')")
+        assert await tab.text("miou") == "0.7500"
+        port = int(address.rsplit(":", 1)[1].rstrip("/"))
+        servers[0] = await asyncio.to_thread(serve, port, names, 2000.0, 5, 0.5)
+        await tab.until("get('miou').textContent === '0.5000' && !asked.size")
+        assert await tab.text("link") == "live"
+        # What it saw before is still there, and the line begins anew.
+        assert await tab.value("state.points.map(p => p[1])") == [9, 10, 4, 5]
+        assert await tab.value("pieces(state.points, p => p[2] !== null).length") == 2
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        servers[0][0].stop()
