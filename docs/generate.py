@@ -31,7 +31,7 @@ _PARAMETERS = """\
 
 <!-- Written by docs/generate.py from deeplab_miou/options: change that, then run it. -->
 
-Three ways to set one, and where to look it up:
+How to set a parameter, and how to look one up:
 
 ```sh
 ros2 launch deeplab_miou evaluate.launch.py params_file:=my.yaml
@@ -39,8 +39,8 @@ ros2 run deeplab_miou deeplab_evaluator --ros-args -p labels:=cityscapes -p devi
 ros2 param describe /deeplab_evaluator sync_tolerance
 ```
 
-The launch files have arguments of the same name for the common ones
-(`ros2 launch deeplab_miou evaluate.launch.py --show-args`). A parameter file has a section for each
+The launch files have arguments of the same name for the most common ones
+(`ros2 launch deeplab_miou evaluate.launch.py --show-args`). A parameter file has one section per
 node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` and `_rear`:
 
 ```yaml
@@ -57,26 +57,26 @@ node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` an
 [config/evaluator.yaml](../config/evaluator.yaml),
 [config/publisher.yaml](../config/publisher.yaml),
 [config/replayer.yaml](../config/replayer.yaml) and
-[config/watch.yaml](../config/watch.yaml) are files to start from.
+[config/watch.yaml](../config/watch.yaml) are templates to start from.
 
-*Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: before
-the node is configured, that is at its start, or after `ros2 lifecycle set NODE deactivate` and
-`cleanup`, followed by `configure` and `activate`; the evaluator's counts then start from zero.
-`bag_replayer` has no lifecycle and reads all of them at its start. A value of another type or out
-of range is refused with one line; a name that a node does not know is warned of. `use_sim_time` and
+*Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: only
+before the node is configured, that is, at start-up or after `ros2 lifecycle set NODE deactivate`
+and `cleanup`; then `configure` and `activate` it again. Its counts then start from zero.
+`bag_replayer` has no lifecycle and reads them all at start-up. A value of the wrong type or out of
+range is refused with an error line; an unknown name causes a warning. `use_sim_time` and
 `qos_overrides.…` are rclpy's own.
 """
 
 _ABOUT = {
     "deeplab_evaluator": "Pairs images and labels, runs the network, counts. Lifecycle node.",
-    "miou_publisher": "Adds up evaluators, publishes scores, writes the report. Lifecycle node.",
+    "miou_publisher": "Adds up counts, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
     "miou_watch": "Shows the scores as a page in the browser while they come. Lifecycle node.",
 }
 
 _FILE = """\
 # Parameters of {node} with {values}.
-# Copy it, change it, and give it with `--ros-args --params-file FILE`.
+# Copy it, change it, and pass it with `--ros-args --params-file FILE`.
 # Written by docs/generate.py from deeplab_miou/options: change that, then run it.
 /**:
   ros__parameters:"""
