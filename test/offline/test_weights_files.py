@@ -1,0 +1,276 @@
+"""The whole way of a file of weights: written as trainings write it, scored by the command."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import pathlib
+import pickle
+
+import pytest
+import torch
+from network_drives import check, refused, write_drive
+from safetensors.torch import save_file
+
+from deeplab_miou.model.checkpoints import families
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
+
+# A small network of the family that most trainings save: resnet18, DeepLabv3+ of smp.
+SMP = Architecture(
+    num_classes=4,
+    backbone="resnet18",
+    atrous_rates=(12, 24, 36),
+    aspp_width=16,
+    aspp_convolution="separable",
+    aspp_refine=True,
+    low_width=48,
+    decoder_width=16,
+    decoder_convolution="separable",
+    concatenation="aspp_first",
+    align_corners=True,
+)
+KEY = "decoder.aspp.0.convs.0.0.weight"
+
+
+class Normalised(torch.nn.Module):
+    """A network whose images come normalised as `write_drive` does, changed to what it expects."""
+
+    def __init__(self, network, mean, std, *, bgr=False):
+        super().__init__()
+        self.network, self.bgr = network, bgr
+        self.scale = [(torch.tensor(v)).view(1, 3, 1, 1) for v in (mean, std)]
+
+    def forward(self, x):
+        usual = [
+            torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        ]
+        x = (x * usual[1] + usual[0] - self.scale[0]) / self.scale[1]
+        return self.network(x.flip(1) if self.bgr else x)
+
+
+def random(seed, **changes):
+    """Return a network whose classes all win somewhere, whatever the seed."""
+    torch.manual_seed(seed)
+    network = build(Architecture(**(SMP.to_dict() | changes)))
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.3, 0.3)
+                module.running_var.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.3, 0.3)
+        network.decoder.classify.weight.mul_(3)
+        images = torch.randn(2, 3, 48, 80)
+        logits = network(images)
+        network.decoder.classify.bias.copy_(-logits.mean((0, 2, 3)))
+    return network
+
+
+def smp_weights(network):
+    """Return a network's weights by the names that segmentation_models_pytorch gives them."""
+    family = families.recognize([KEY], "x")
+    layout = family.layout(network.architecture)
+    weights = {}
+    for key, value in network.state_dict().items():
+        layer, _, leaf = key.rpartition(".")
+        weights[f"{layout[layer]}.{leaf}"] = value.clone()
+    return weights
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random(1)
+
+
+@pytest.fixture(scope="module")
+def drive(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drive")
+    return folder, write_drive(folder, network)
+
+
+class Odd:
+    """A user's own class, which is nowhere to be found when the file is read."""
+
+    def __init__(self):
+        self.history = [1, 2]
+
+
+class Net(torch.nn.Module):
+    """What a training wraps around its network."""
+
+
+def prefixed(prefix, weights):
+    return {prefix + key: value for key, value in weights.items()}
+
+
+def thop(weights):
+    layers = {key.rpartition(".")[0] for key in weights}
+    counts = {
+        f"{layer}.{name}": torch.zeros(1, dtype=torch.float64)
+        for layer in layers
+        for name in ("total_ops", "total_params")
+    }
+    return weights | counts | {"total_ops": torch.zeros(1), "total_params": torch.zeros(1)}
+
+
+CONTENTS = {
+    "bare": lambda w: w,
+    "module.": lambda w: prefixed("module.", w),
+    "averaged": lambda w: prefixed("module.", w) | {"n_averaged": torch.tensor(7)},
+    "compiled": lambda w: {"model": prefixed("_orig_mod.", w)},
+    "lightning": lambda w: {
+        "epoch": 3,
+        "state_dict": prefixed("deeplab.net.", w) | {"loss.weight": torch.ones(4)},
+        "hyper_parameters": argparse.Namespace(lr=0.1, folder=pathlib.PurePosixPath("a")),
+        "callbacks": {"Checkpoint": {"best": torch.tensor(0.5)}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": []}],
+    },
+    **{
+        name: (lambda w, name=name: {name: w, "epoch": 3, "best": 0.5})
+        for name in ("net", "params", "state_dict_ema")
+    },
+    "nested": lambda w: {"checkpoint": {"model": {"student": w}}},
+    "thop": lambda w: {"model_state": thop(w)},
+    "objects": lambda w: {
+        "state_dict": w,
+        "message_hub": Odd(),
+        "args": {"path": pathlib.PurePosixPath("x")},
+    },
+    "half": lambda w: {k: v.half() if v.is_floating_point() else v for k, v in w.items()},
+    "parameters": lambda w: {
+        k: torch.nn.Parameter(v) if v.is_floating_point() else v for k, v in w.items()
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "archive"),
+    [
+        *((form, True) for form in CONTENTS),
+        # The older format differs in how objects are read.
+        *((form, False) for form in ("lightning", "objects", "parameters")),
+    ],
+)
+def test_whatever_is_around_the_weights(network, drive, form, archive):
+    folder, counts = drive
+    weights = smp_weights(network)
+    if form == "half":
+        rounded = copy.deepcopy(network).half().float()
+        counts = write_drive(folder_of(folder, "half"), rounded)
+        folder = folder / "half"
+    torch.save(CONTENTS[form](weights), folder / "net.pth", _use_new_zipfile_serialization=archive)
+    report = check(folder, "net.pth", counts)
+    assert report["provenance"]["family"] == "segmentation_models_pytorch"
+
+
+def folder_of(folder, name):
+    (folder / name).mkdir(exist_ok=True)
+    return folder / name
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "deeplab.net."])
+def test_bare_safetensors(network, drive, prefix):
+    folder, counts = drive
+    save_file(prefixed(prefix, smp_weights(network)), folder / "net.safetensors", {"format": "pt"})
+    check(folder, "net.safetensors", counts)
+
+
+def test_arrays_in_a_pickle(network, drive):
+    folder, counts = drive
+    arrays = {key: value.numpy() for key, value in smp_weights(network).items()}
+    (folder / "net.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
+    check(folder, "net.pkl", counts)
+
+
+def test_a_module_saved_whole(network, drive):
+    """Its classes are not needed: names of submodules and tensors are in the file."""
+    folder, counts = drive
+    root = Net()
+    for key, value in smp_weights(network).items():
+        *path, leaf = key.split(".")
+        place = root
+        for name in path:
+            if name not in place._modules:
+                place.add_module(name, Net())
+            place = place._modules[name]
+        if leaf in ("weight", "bias"):
+            place.register_parameter(leaf, torch.nn.Parameter(value))
+        else:
+            place.register_buffer(leaf, value)
+    torch.save({"model": root, "epoch": 3}, folder / "net.pth")
+    check(folder, "net.pth", counts)
+
+
+@pytest.mark.parametrize(("options", "seed"), [((), 1), (("--weights", "model_ema"), 2)])
+def test_the_set_of_weights_that_is_asked_for(tmp_path, caplog, options, seed):
+    """torchvision's references keep the moving average beside the raw weights."""
+    sets = {"model": random(1), "model_ema": random(2)}
+    content = {"model": smp_weights(sets["model"]), "epoch": 3}
+    content["model_ema"] = prefixed("module.", smp_weights(sets["model_ema"]))
+    torch.save(content, tmp_path / "net.pth")
+    counts = write_drive(tmp_path, sets["model" if seed == 1 else "model_ema"])
+    report = check(tmp_path, "net.pth", counts, *options)
+    taken = "model" if seed == 1 else "model_ema.module"
+    assert report["provenance"]["weights"] == taken
+    assert ("holds 2 sets of weights" in caplog.text) == (seed == 1)
+    assert ("--weights" in caplog.text) == (seed == 1)
+
+
+def test_a_set_of_weights_that_is_not_there(drive, network, capsys):
+    folder, _ = drive
+    torch.save({"model": smp_weights(network)}, folder / "net.pth")
+    assert "weights is 'ema', expected one of 'model'" in refused(
+        folder, "net.pth", capsys, "--weights", "ema"
+    )
+
+
+def test_atrous_rates_and_channel_order_that_the_user_states(tmp_path):
+    """No file of weights says either: both change the counts."""
+    network = random(3, atrous_rates=(1, 2, 3))
+    torch.save(smp_weights(network), tmp_path / "net.pth")
+    mean, std = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
+    counts = write_drive(tmp_path, Normalised(network, mean, std, bgr=True))
+    report = check(
+        tmp_path,
+        "net.pth",
+        counts,
+        *("--atrous-rates", "1,2,3", "--channel-order", "bgr"),
+        *("--mean", "0.3,0.4,0.5", "--std", "0.2,0.25,0.3"),
+    )
+    assert report["provenance"]["atrous_rates"] == [1, 2, 3]
+    assert report["provenance"]["preprocessing"]["channel_order"] == "bgr"
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"decoder_atrous_rates": [1, 2, 3], "encoder_output_stride": 16},
+        {"decoder_atrous_rates": [12, 24, 36], "encoder_output_stride": 8},
+    ],
+    ids=["rates", "stride"],
+)
+def test_configuration_beside_the_weights(tmp_path, stated):
+    """As `save_pretrained` of segmentation_models_pytorch writes it."""
+    network = random(
+        4,
+        atrous_rates=tuple(stated["decoder_atrous_rates"]),
+        output_stride=stated["encoder_output_stride"],
+    )
+    save_file(smp_weights(network), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"encoder_name": "resnet18", **stated}))
+    check(tmp_path, "model.safetensors", write_drive(tmp_path, network))
+
+
+def test_buffers_beside_the_weights_normalise(tmp_path):
+    network = random(5)
+    mean, std = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
+    content = prefixed("model.", smp_weights(network))
+    content |= {
+        "mean": torch.tensor(mean).view(1, 3, 1, 1),
+        "std": torch.tensor(std).view(1, 3, 1, 1),
+    }
+    torch.save({"state_dict": content}, tmp_path / "net.ckpt")
+    counts = write_drive(tmp_path, Normalised(network, mean, std))
+    report = check(tmp_path, "net.ckpt", counts)
+    assert report["provenance"]["preprocessing"]["mean"] == list(mean)
