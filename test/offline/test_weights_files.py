@@ -17,7 +17,7 @@ from deeplab_miou.model.checkpoints import families
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import build
 
-# A small network of the family that most trainings save: resnet18, DeepLabv3+ of smp.
+# A small network of segmentation_models_pytorch: DeepLabV3Plus("resnet18", decoder_channels=16).
 SMP = Architecture(
     num_classes=4,
     backbone="resnet18",
@@ -67,9 +67,9 @@ def random(seed, **changes):
     return network
 
 
-def smp_weights(network):
-    """Return a network's weights by the names that segmentation_models_pytorch gives them."""
-    family = families.recognize([KEY], "x")
+def named(network, signature=KEY):
+    """Return a network's weights by the names of the family that has a signature."""
+    family = families.recognize([signature], "x")
     layout = family.layout(network.architecture)
     weights = {}
     for key, value in network.state_dict().items():
@@ -154,7 +154,7 @@ CONTENTS = {
 )
 def test_whatever_is_around_the_weights(network, drive, form, archive):
     folder, counts = drive
-    weights = smp_weights(network)
+    weights = named(network)
     if form == "half":
         rounded = copy.deepcopy(network).half().float()
         counts = write_drive(folder_of(folder, "half"), rounded)
@@ -169,16 +169,51 @@ def folder_of(folder, name):
     return folder / name
 
 
+PLAIN = {"aspp_convolution": "dense", "aspp_refine": False, "decoder_convolution": "dense"}
+NO_PLUS = {"output_stride": 8, "low_width": 0, "align_corners": False, **PLAIN}
+
+
+@pytest.mark.parametrize(
+    ("signature", "changes"),
+    [
+        ("classifier.0.convs.", {**NO_PLUS, "dilation_rule": "contracted"}),
+        ("decoder.aspp.convs.", {**NO_PLUS, "align_corners": True}),
+        (
+            "aspp.branch5_conv.",
+            {
+                **PLAIN,
+                "backbone": "mobilenet_v2",
+                "width": 0.35,
+                "atrous_rates": (6, 12, 18),
+                "decoder_layers": 2,
+                "dilation_rule": "contracted",
+            },
+        ),
+    ],
+    ids=["torchvision", "smp DeepLabV3", "bubbliiiing"],
+)
+def test_families_without_a_plus_or_without_normalisation(tmp_path, signature, changes):
+    network = random(6, **changes)
+    weights = named(network, signature)
+    if signature.startswith("classifier"):
+        weights["aux_classifier.0.weight"] = torch.zeros(3)
+    torch.save({"model": weights, "epoch": 3}, tmp_path / "net.pth")
+    seen = network
+    if signature.startswith("aspp"):
+        seen = Normalised(network, (0.0,) * 3, (1.0,) * 3)
+    check(tmp_path, "net.pth", write_drive(tmp_path, seen))
+
+
 @pytest.mark.parametrize("prefix", ["", "model.", "deeplab.net."])
 def test_bare_safetensors(network, drive, prefix):
     folder, counts = drive
-    save_file(prefixed(prefix, smp_weights(network)), folder / "net.safetensors", {"format": "pt"})
+    save_file(prefixed(prefix, named(network)), folder / "net.safetensors", {"format": "pt"})
     check(folder, "net.safetensors", counts)
 
 
 def test_arrays_in_a_pickle(network, drive):
     folder, counts = drive
-    arrays = {key: value.numpy() for key, value in smp_weights(network).items()}
+    arrays = {key: value.numpy() for key, value in named(network).items()}
     (folder / "net.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
     check(folder, "net.pkl", counts)
 
@@ -187,7 +222,7 @@ def test_a_module_saved_whole(network, drive):
     """Its classes are not needed: names of submodules and tensors are in the file."""
     folder, counts = drive
     root = Net()
-    for key, value in smp_weights(network).items():
+    for key, value in named(network).items():
         *path, leaf = key.split(".")
         place = root
         for name in path:
@@ -206,8 +241,8 @@ def test_a_module_saved_whole(network, drive):
 def test_the_set_of_weights_that_is_asked_for(tmp_path, caplog, options, seed):
     """torchvision's references keep the moving average beside the raw weights."""
     sets = {"model": random(1), "model_ema": random(2)}
-    content = {"model": smp_weights(sets["model"]), "epoch": 3}
-    content["model_ema"] = prefixed("module.", smp_weights(sets["model_ema"]))
+    content = {"model": named(sets["model"]), "epoch": 3}
+    content["model_ema"] = prefixed("module.", named(sets["model_ema"]))
     torch.save(content, tmp_path / "net.pth")
     counts = write_drive(tmp_path, sets["model" if seed == 1 else "model_ema"])
     report = check(tmp_path, "net.pth", counts, *options)
@@ -219,7 +254,7 @@ def test_the_set_of_weights_that_is_asked_for(tmp_path, caplog, options, seed):
 
 def test_a_set_of_weights_that_is_not_there(drive, network, capsys):
     folder, _ = drive
-    torch.save({"model": smp_weights(network)}, folder / "net.pth")
+    torch.save({"model": named(network)}, folder / "net.pth")
     assert "weights is 'ema', expected one of 'model'" in refused(
         folder, "net.pth", capsys, "--weights", "ema"
     )
@@ -228,7 +263,7 @@ def test_a_set_of_weights_that_is_not_there(drive, network, capsys):
 def test_atrous_rates_and_channel_order_that_the_user_states(tmp_path):
     """No file of weights says either: both change the counts."""
     network = random(3, atrous_rates=(1, 2, 3))
-    torch.save(smp_weights(network), tmp_path / "net.pth")
+    torch.save(named(network), tmp_path / "net.pth")
     mean, std = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
     counts = write_drive(tmp_path, Normalised(network, mean, std, bgr=True))
     report = check(
@@ -257,7 +292,7 @@ def test_configuration_beside_the_weights(tmp_path, stated):
         atrous_rates=tuple(stated["decoder_atrous_rates"]),
         output_stride=stated["encoder_output_stride"],
     )
-    save_file(smp_weights(network), tmp_path / "model.safetensors")
+    save_file(named(network), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"encoder_name": "resnet18", **stated}))
     check(tmp_path, "model.safetensors", write_drive(tmp_path, network))
 
@@ -265,7 +300,7 @@ def test_configuration_beside_the_weights(tmp_path, stated):
 def test_buffers_beside_the_weights_normalise(tmp_path):
     network = random(5)
     mean, std = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)
-    content = prefixed("model.", smp_weights(network))
+    content = prefixed("model.", named(network))
     content |= {
         "mean": torch.tensor(mean).view(1, 3, 1, 1),
         "std": torch.tensor(std).view(1, 3, 1, 1),

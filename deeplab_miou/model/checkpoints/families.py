@@ -168,11 +168,11 @@ def _folded(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[
 
 FAMILIES = (
     vainf.FAMILY,
-    smp.FAMILY,
+    *smp.FAMILIES,
     mmseg.FAMILY,
     jfzhang.FAMILY,
     detectron2.FAMILY,
     bubbliiiing.FAMILY,
     torchvision.FAMILY,
-    smp.FAMILY_V3,
+    vainf.FAMILY_V3,
 )

@@ -226,7 +226,7 @@ def _rebuild(
 ) -> Checkpoint:
     found = sets.choose(content, wanted, str(path))
     family = families.recognize(list(found.weights), str(path))
-    stated = smp_config.read(path) if family is smp.FAMILY else {}
+    stated = smp_config.read(path) if family in smp.FAMILIES else {}
     network = families.rebuild(family, found.weights, str(path), stated | dict(overrides))
     return Checkpoint(
         network=network,

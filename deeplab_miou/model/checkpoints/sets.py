@@ -126,10 +126,11 @@ def _split(name: str, tensors: dict[str, Tensor]) -> Iterator[WeightSet]:
     """Yield a set of weights for each prefix before a family's signature."""
     prefixes: dict[str, None] = {}
     for key in tensors:
-        for family in FAMILIES:
-            at = key.find(family.signature)
-            if at == 0 or (at > 0 and key[at - 1] == "."):
-                prefixes[key[:at]] = None
+        found = (key.find(family.signature) for family in FAMILIES)
+        places = [at for at in found if at == 0 or (at > 0 and key[at - 1] == ".")]
+        if places:
+            # One family's signature may be the end of another's.
+            prefixes[key[: min(places)]] = None
     for prefix in prefixes:
         weights = {
             key[len(prefix) :]: value

@@ -47,6 +47,15 @@ EXPECTED = {
     "bubbliiiing": {
         "mobilenet_os16": {"backbone": "mobilenet_v2", "decoder_layers": 2, "align_corners": True},
     },
+    "torchvision_deeplabv3": {
+        "resnet50_aux": {"backbone": "resnet50", "output_stride": 8, "low_width": 0},
+    },
+    "vainf_deeplabv3": {
+        "mobilenet_os16": {"backbone": "mobilenet_v2", "output_stride": 16, "low_width": 0},
+    },
+    "smp_deeplabv3": {
+        "resnet18_os8": {"backbone": "resnet18", "output_stride": 8, "align_corners": True},
+    },
 }
 NAMES = {
     "vainf": "VainF",
@@ -55,6 +64,9 @@ NAMES = {
     "jfzhang": "jfzhang95",
     "detectron2": "Detectron2",
     "bubbliiiing": "bubbliiiing",
+    "torchvision_deeplabv3": "torchvision DeepLabv3",
+    "vainf_deeplabv3": "VainF DeepLabv3",
+    "smp_deeplabv3": "segmentation_models_pytorch DeepLabv3",
 }
 CASES = [(family, variant) for family, variants in EXPECTED.items() for variant in variants]
 

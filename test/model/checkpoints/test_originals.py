@@ -20,9 +20,22 @@ from deeplab_miou.model.checkpoints import load as checkpoints
 
 DATA = Path(__file__).parent / "data"
 STEP = 16
+# smp takes multiples of 16 only.
+SIZE = (96, 160)
 ORIGINALS = {
     # bubbliiiing/deeplabv3-plus-pytorch: nets.deeplabv3_plus.DeepLab(7, backbone, False, stride)
     "bubbliiiing": {"mobilenet_os16": 16, "mobilenet_os8": 8},
+    # torchvision 0.28.0: deeplabv3_resnet50(num_classes=7, aux_loss=True)
+    "torchvision_deeplabv3": {"resnet50_aux": 8},
+    # VainF/DeepLabV3Plus-Pytorch: network.modeling._load_model("deeplabv3", backbone, 7, stride)
+    "vainf_deeplabv3": {"mobilenet_os16": 16, "mobilenet_os8": 8, "resnet50_os16": 16},
+    # segmentation_models_pytorch 0.6.0: DeepLabV3(encoder, classes=7, encoder_output_stride=stride)
+    "smp_deeplabv3": {
+        "resnet18_os8": 8,
+        "resnet18_os16": 16,
+        "mobilenet_v2_os8": 8,
+        "mobilenet_v2_os16": 16,
+    },
 }
 CASES = [(name, variant) for name, variants in ORIGINALS.items() for variant in variants]
 
@@ -43,7 +56,7 @@ def drawn(key, shape):
 
 
 def image():
-    return drawn("image", (1, 3, 97, 161)) * 10
+    return drawn("image", (1, 3, *SIZE)) * 10
 
 
 def unpacked(name):
@@ -60,3 +73,20 @@ def test_logits_equal_those_of_the_original(tmp_path, name, variant):
         logits = network(image())[0, :, ::STEP, ::STEP]
     assert expected.std() > 0.1, "logits too small for the comparison to mean anything"
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
+def test_older_names_of_smp_are_the_same_network(tmp_path):
+    """Its decoder was a plain sequence before."""
+    older = {"decoder.aspp": "decoder.0", "decoder.conv": "decoder.1", "decoder.bn": "decoder.2"}
+    weights, renamed = {}, {}
+    for key, shape in unpacked("smp_deeplabv3")["resnet18_os8"].items():
+        weights[key] = drawn(key, shape)
+        first = ".".join(key.split(".")[:2])
+        renamed[older.get(first, first) + key[len(first) :]] = weights[key]
+    assert "decoder.0.convs.0.0.weight" in renamed
+    networks = []
+    for name, content in (("new.pth", weights), ("old.pth", renamed)):
+        torch.save(content, tmp_path / name)
+        networks.append(checkpoints.load(tmp_path / name).network)
+    with torch.inference_mode():
+        assert torch.equal(*(network(image()) for network in networks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deeplab_miou.model.checkpoints.family.base import Family
@@ -52,14 +53,16 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     return _with_encoder(options, tensors)
 
 
-def describe_v3(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+def describe_v3(
+    tensors: Mapping[str, Tensor], stride: int, aspp: str = "decoder.aspp"
+) -> Architecture:
     """Describe a DeepLabv3 of segmentation_models_pytorch."""
-    separable = "decoder.aspp.convs.1.0.1.weight" in tensors
+    separable = f"{aspp}.convs.1.0.1.weight" in tensors
     options = Architecture(
         num_classes=rows(tensors, "segmentation_head.0"),
         output_stride=stride,
         atrous_rates=RATES[8],
-        aspp_width=rows(tensors, "decoder.aspp.project.0"),
+        aspp_width=rows(tensors, f"{aspp}.project.0"),
         aspp_convolution="separable" if separable else "dense",
         low_width=0,
         decoder_width=columns(tensors, "segmentation_head.0"),
@@ -96,6 +99,13 @@ def layout_v3(options: Architecture) -> Layout:
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
+def layout_v3_older(options: Architecture) -> Layout:
+    """Return the layout of a DeepLabv3 of segmentation_models_pytorch up to 0.3, a sequence."""
+    found = _encoder_layout(options) | sequential_aspp(options, "decoder.0", body="")
+    found |= pair("decoder.convolutions.0", "decoder.1", ".2")
+    return found | {"decoder.classify": "segmentation_head.0"}
+
+
 def _encoder_layout(options: Architecture) -> Layout:
     if options.backbone == "mobilenet_v2":
         found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
@@ -119,3 +129,13 @@ FAMILY_V3 = Family(
     describe=describe_v3,
     layout=layout_v3,
 )
+
+FAMILY_V3_OLDER = Family(
+    name="older segmentation_models_pytorch DeepLabv3",
+    signature="decoder.0.convs.",
+    output_stride=8,
+    describe=partial(describe_v3, aspp="decoder.0"),
+    layout=layout_v3_older,
+)
+
+FAMILIES = (FAMILY, FAMILY_V3, FAMILY_V3_OLDER)

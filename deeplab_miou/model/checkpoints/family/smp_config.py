@@ -41,16 +41,17 @@ def read(path: Path) -> dict[str, object]:
 
 def _stated(content: dict[str, object], beside: Path) -> dict[str, object]:
     stated: dict[str, object] = {}
-    stride = content.get("encoder_output_stride", 16)
-    rates = content.get("decoder_atrous_rates", [12, 24, 36])
-    if not isinstance(rates, list) or len(rates) != _RATES:
-        raise ConfigurationError(
-            f"{beside}: decoder_atrous_rates is {rates!r}, expected three numbers"
-        )
+    if "decoder_atrous_rates" in content:
+        rates = content["decoder_atrous_rates"]
+        if not isinstance(rates, list) or len(rates) != _RATES:
+            raise ConfigurationError(
+                f"{beside}: decoder_atrous_rates is {rates!r:.80}, expected three numbers"
+            )
+        stated["atrous_rates"] = tuple(rates)
+    if "encoder_output_stride" in content:
+        stated["output_stride"] = content["encoder_output_stride"]
     if content.get("in_channels", 3) != 3:  # noqa: PLR2004 - red, green and blue
         raise ConfigurationError(
             f"{beside}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
         )
-    stated["output_stride"] = stride
-    stated["atrous_rates"] = tuple(rates)
     return stated

@@ -50,6 +50,25 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         decoder_convolution=kind,
         dilation_rule="contracted",
     )
+    return _with_backbone(options, tensors)
+
+
+def describe_v3(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
+    """Describe a DeepLabv3 of VainF/DeepLabV3Plus-Pytorch."""
+    head = "classifier.classifier"
+    options = Architecture(
+        num_classes=rows(tensors, f"{head}.4"),
+        output_stride=stride,
+        atrous_rates=RATES[stride],
+        aspp_width=rows(tensors, f"{head}.0.project.0"),
+        low_width=0,
+        decoder_width=columns(tensors, f"{head}.4"),
+        dilation_rule="contracted",
+    )
+    return _with_backbone(options, tensors)
+
+
+def _with_backbone(options: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     if "backbone.low_level_features.0.0.weight" in tensors:
         last = rows(tensors, f"backbone.high_level_features.{LAST_FEATURE}.conv.2")
         return dataclasses.replace(
@@ -63,11 +82,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
 
 def layout(options: Architecture) -> Layout:
     """Return the layout of VainF/DeepLabV3Plus-Pytorch."""
-    if options.backbone == "mobilenet_v2":
-        found = mobilenet(nested_block, split_feature)
-        found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
-    else:
-        found = resnet(options, "backbone")
+    found = _backbone_layout(options)
     found |= sequential_aspp(options, "classifier.aspp", body=".body")
     found |= pair("decoder.low", "classifier.project.0", ".1")
     found |= head_convolution(
@@ -76,10 +91,33 @@ def layout(options: Architecture) -> Layout:
     return found | {"decoder.classify": "classifier.classifier.3"}
 
 
+def layout_v3(options: Architecture) -> Layout:
+    """Return the layout of a DeepLabv3 of VainF/DeepLabV3Plus-Pytorch."""
+    head = "classifier.classifier"
+    found = _backbone_layout(options) | sequential_aspp(options, f"{head}.0", body="")
+    found |= pair("decoder.convolutions.0", f"{head}.1", ".2")
+    return found | {"decoder.classify": f"{head}.4"}
+
+
+def _backbone_layout(options: Architecture) -> Layout:
+    if options.backbone == "mobilenet_v2":
+        found = mobilenet(nested_block, split_feature)
+        return found | pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
+    return resnet(options, "backbone")
+
+
 FAMILY = Family(
     name="VainF",
     signature="classifier.aspp.convs.",
     output_stride=16,
     describe=describe,
     layout=layout,
+)
+
+FAMILY_V3 = Family(
+    name="VainF DeepLabv3",
+    signature="classifier.classifier.0.convs.",
+    output_stride=16,
+    describe=describe_v3,
+    layout=layout_v3,
 )
