@@ -11,6 +11,9 @@ from typing import NamedTuple
 from deeplab_miou.bags.folder import is_bag, natural_order
 from deeplab_miou.errors import ConfigurationError
 
+# A file system takes 255 bytes for a name.
+_LONGEST_NAME = 40
+
 
 class NamedBag(NamedTuple):
     """A bag, and the name of its folder among the results."""
@@ -100,7 +103,9 @@ def _names(paths: list[str]) -> list[str]:
         short = [
             k
             for k, name in enumerate(names)
-            if often[name.casefold()] > 1 and depths[k] < len(parts[k])
+            if often[name.casefold()] > 1
+            and depths[k] < len(parts[k])
+            and len(name) < _LONGEST_NAME
         ]
         if not short:
             return _numbered(names)

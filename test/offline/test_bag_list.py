@@ -98,3 +98,10 @@ def test_one_bag_is_no_list(tree, word):
 
 def test_an_empty_folder_is_told_as_one_bag_would_be(tree):
     assert is_single([str(tree / "tue" / "pictures")])
+
+
+def test_names_stay_short_enough_for_a_file_system(tmp_path):
+    for path in ("a" * 200, "b" * 200):
+        (tmp_path / path / ("c" * 200)).mkdir(parents=True)
+        (tmp_path / path / ("c" * 200) / "x.mcap").touch()
+    assert list(listed(tmp_path, "a*", "b*")) == ["c" * 200, "c" * 200 + "_2"]

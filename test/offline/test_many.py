@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,15 +10,19 @@ import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
+import network_drives
 import numpy as np
 import pytest
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline import many
+from deeplab_miou.text import printable
 
 SECOND = 1_000_000_000
 NAMES = ("road", "car", "pole")
@@ -182,8 +187,11 @@ def test_poison_is_told_and_stops_nothing(drives, tmp_path, capsys):
     assert read(tmp_path / "out")["problems"] == found["problems"]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path):
-    """SIGINT when the first bag's report is there and the second has begun."""
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, exit_codes.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path, sent, code):
+    """Stopped when the first bag's report is there and the second has begun."""
     folder, _ = drives
     os.mkfifo(tmp_path / "fifo")
     script = (
@@ -207,8 +215,8 @@ def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path):
         timer = threading.Timer(120, process.kill)
         timer.start()
         assert process.stdout.readline() == b"at b\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait() == exit_codes.INTERRUPTED
+        process.send_signal(sent)
+        assert process.wait() == code
         timer.cancel()
     first = written(tmp_path / "out")
     assert list(first) == ["a"]
@@ -338,3 +346,51 @@ def test_criteria_of_many_bags_are_about_all_of_them(drives, tmp_path):
     file.write_text("criteria: [{score: iou, class: road, at_least: 0.1}]")
     assert cli.main(arguments(tmp_path, [folder / "*"], *options)) == exit_codes.OK
     assert written(tmp_path / "out") == before
+
+
+def test_one_network_scores_all_bags_as_it_does_each(tmp_path, monkeypatch):
+    network = network_drives.balanced(network_drives.Network())
+    network_drives.script(network, tmp_path / "network.pt")
+    folders = [tmp_path / name for name in ("x", "y")]
+    for folder in folders:
+        folder.mkdir()
+        counts = network_drives.write_drive(folder, network)
+    built = []
+
+    def build(options):
+        built.append(options)
+        return build_engine(options)
+
+    monkeypatch.setattr(many, "build_engine", build)
+    words = [*("--checkpoint", tmp_path / "network.pt"), *("--labels", folders[0] / "map.yaml")]
+    words += ["--device", "cpu", "--quiet", "--output", tmp_path / "out"]
+    assert cli.main(["evaluate", *map(str, [*folders, *words])]) == exit_codes.OK
+    assert len(built) == 1
+    assert read(tmp_path / "out")["confusion"] == (2 * counts).tolist()
+    for name in ("x", "y"):
+        own = read(tmp_path / "out" / "bags" / f"{name}_bag")
+        assert own["confusion"] == counts.tolist()
+        assert len(own["worst_frames"]) > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x01b", "line\nbreak", "x\udc80y", "<&\"'>", "%41 #?", "éà 道路", "-dash", "[bold]"]
+)
+def test_names_of_bags_are_shown_as_they_are_in_every_file(tmp_path, name, capsys):
+    """JUnit files with control characters or half surrogates are refused by those who read them."""
+    write_map(tmp_path / "map.yaml")
+    matrix = write_drive(tmp_path / "drives" / "good", 1, frames=2)
+    (tmp_path / "drives" / "good").rename(tmp_path / "drives" / name)
+    (tmp_path / "drives" / f"{name}z").mkdir()
+    (tmp_path / "drives" / f"{name}z" / "metadata.yaml").touch()
+    junit = tmp_path / "junit.xml"
+    options = ("--junit", str(junit))
+    assert cli.main(arguments(tmp_path, [tmp_path / "drives"], *options)) == exit_codes.DAMAGED_BAG
+    assert list(judged(junit).values()) == ["passed", "error"]
+    assert list(judged(junit)) == [printable(name), printable(f"{name}z")]
+    found = read(tmp_path / "out")
+    assert [each["name"] for each in found["bags"]] == [name, f"{name}z"]
+    assert found["confusion"] == matrix.tolist()
+    (target,) = re.findall(r'href="([^"]*)"', (tmp_path / "out" / "report.html").read_text())
+    assert (tmp_path / "out" / unquote(target, errors="surrogateescape")).is_file()
+    assert f"[1/2] {printable(name)}: mIoU" in capsys.readouterr().err
