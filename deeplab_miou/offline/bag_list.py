@@ -11,8 +11,10 @@ from typing import NamedTuple
 from deeplab_miou.bags.folder import is_bag, natural_order
 from deeplab_miou.errors import ConfigurationError
 
-# A file system takes 255 bytes for a name.
+# Longer names are not made longer by the folders above.
 _LONGEST_NAME = 40
+# A file system takes 255, and a number may follow.
+_MOST_BYTES = 240
 
 
 class NamedBag(NamedTuple):
@@ -39,7 +41,8 @@ def find_bags(words: list[str]) -> list[NamedBag]:
     paths = [
         path
         for real, path in found.items()
-        if Path(real).is_dir() or str(Path(real).parent) not in found
+        if not os.path.isfile(real)  # noqa: PTH113
+        or str(Path(real).parent) not in found
     ]
     return [NamedBag(name, path) for name, path in zip(_names(paths), paths, strict=True)]
 
@@ -76,7 +79,7 @@ def _bags_below(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
     """Return the bags in a folder that is none itself; nothing for all else."""
     real = os.path.realpath(path)
     # Links may lead in a circle.
-    if real in seen or not Path(path).is_dir() or _is_bag(path):
+    if real in seen or not os.path.isdir(path) or _is_bag(path):  # noqa: PTH112  (never raises)
         return []
     found = []
     for child in sorted(Path(path).iterdir(), key=natural_order):
@@ -117,15 +120,18 @@ def _parts(path: str) -> list[str]:
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  (a link keeps its own name)
     if absolute.name == "metadata.yaml":
         absolute = absolute.parent
-    name = absolute.stem if absolute.is_file() else absolute.name
+    name = absolute.stem if os.path.isfile(absolute) else absolute.name  # noqa: PTH113  (likewise)
     return [*absolute.parts[1:-1], name] if name else ["bag"]
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """Tell names apart that are still the same: ``a_b/c`` and ``a/b_c``."""
+    """Cut names to what a file system takes, and tell those apart that are still the same."""
     taken: set[str] = set()
     result = []
-    for name in names:
+    for given in names:
+        encoded = os.fsencode(given)
+        fits = len(encoded) <= _MOST_BYTES
+        name = given if fits else encoded[:_MOST_BYTES].decode(errors="ignore")
         unique, number = name, 1
         while unique.casefold() in taken:
             number += 1

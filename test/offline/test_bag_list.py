@@ -105,3 +105,10 @@ def test_names_stay_short_enough_for_a_file_system(tmp_path):
         (tmp_path / path / ("c" * 200)).mkdir(parents=True)
         (tmp_path / path / ("c" * 200) / "x.mcap").touch()
     assert list(listed(tmp_path, "a*", "b*")) == ["c" * 200, "c" * 200 + "_2"]
+
+
+def test_what_no_file_system_takes_is_a_bag_that_is_not_there(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.mcap").touch()
+    assert is_single(["y" * 5000])
+    assert listed(tmp_path, "a", "é" * 5000) == {"a": "a", "é" * 120: "é" * 5000}
