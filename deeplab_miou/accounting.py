@@ -20,19 +20,45 @@ class Stream(str, Enum):
 
 
 class Reason(str, Enum):
-    """Why an image or a label was not evaluated."""
+    """Why an image or a label was not evaluated.
 
-    UNMATCHED_IMAGE = "unmatched_image"
-    UNMATCHED_LABEL = "unmatched_label"
-    DUPLICATE_STAMP = "duplicate_stamp"
-    QUEUE_FULL = "queue_full"
-    BAD_ENCODING = "bad_encoding"
-    BAD_SIZE = "bad_size"
-    TRUNCATED_DATA = "truncated_data"
-    SIZE_MISMATCH = "size_mismatch"
-    UNKNOWN_LABEL = "unknown_label"
-    CLOCK_JUMP = "clock_jump"
-    INFERENCE_FAILED = "inference_failed"
+    Attributes:
+        explanation: what it means, for people, where nothing more exact is known.
+        is_normal: part of normal operation (key-frame labels, a bag that loops): no warning.
+    """
+
+    UNMATCHED_IMAGE = (
+        "unmatched_image",
+        "no label with its stamp arrived while the image was held",
+        True,
+    )
+    UNMATCHED_LABEL = (
+        "unmatched_label",
+        "no image with its stamp arrived while the label was held",
+    )
+    DUPLICATE_STAMP = (
+        "duplicate_stamp",
+        "another message of its stream has the same stamp; are stamps set?",
+    )
+    QUEUE_FULL = "queue_full", "frames arrive faster than the network takes them"
+    BAD_ENCODING = "bad_encoding", "its encoding cannot be read, or cannot be what it stands for"
+    BAD_SIZE = "bad_size", "its size is impossible or beyond what is read"
+    TRUNCATED_DATA = "truncated_data", "its data ends early or is damaged"
+    SIZE_MISMATCH = "size_mismatch", "image and label do not show the same view"
+    UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
+    CLOCK_JUMP = "clock_jump", "time went back while it waited", True
+    INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"
+
+    explanation: str
+    is_normal: bool
+
+    def __new__(cls, value: str, explanation: str, is_normal: bool = False) -> Reason:  # noqa: FBT001, FBT002, PYI034 - members have no keywords; Self needs 3.11
+        """Make a member from its definition."""
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.explanation = explanation
+        reason.is_normal = is_normal
+        return reason
 
 
 @dataclass(frozen=True)

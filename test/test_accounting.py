@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,18 @@ def test_counts_since_earlier_ones_keep_the_identity():
     since = now.since(base)
     assert since == StreamCounts(7, 3, 3, {"bad_size": 1})
     assert since.received == since.evaluated + since.waiting + sum(since.dropped.values())
+
+
+def test_reasons_are_their_names_and_explain_themselves():
+    assert Reason("queue_full") is Reason.QUEUE_FULL
+    assert f"{Reason.QUEUE_FULL.value}" == Reason.QUEUE_FULL == "queue_full"
+    assert len({reason.explanation for reason in Reason}) == len(Reason)
+
+
+def test_the_documented_reasons_are_those_that_there_are():
+    page = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text("utf-8")
+    table = page.split("| Reason | Meaning |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [each.value for each in Reason]
+    (line,) = (each for each in page.splitlines() if "are part of normal operation" in each)
+    normal = {each.value for each in Reason if each.is_normal}
+    assert set(re.findall(r"`(\w+)`", line)) == normal

@@ -93,9 +93,9 @@ def find_lost(
     stamps = np.unique(images_ns[images_ns != 0])
     if not stamps.size:
         return [*lines, f"{count}, as there are no images with a stamp"]
-    distances = _distances(stamps, lost_ns)
+    apart = distances(stamps, lost_ns)
     step = float(np.median(np.diff(stamps))) if stamps.size > 1 else math.inf
-    near = distances[distances <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS)]
+    near = apart[apart <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS)]
     if near.size:
         tolerance = _rounded_up(float(near.max()) / _NS)
         middle = format_span(float(np.median(near)))
@@ -104,7 +104,7 @@ def find_lost(
             f"median, {format_span(near.max())} at most): {option} {tolerance} would pair these"
         )
     if near.size < lost_ns.size:
-        far = np.setdiff1d(distances, near)
+        far = np.setdiff1d(apart, near)
         rest = lost_ns.size - near.size
         lines.append(
             f"{rest} of {labels_ns.size} labels found no image; the nearest lies "
@@ -113,7 +113,7 @@ def find_lost(
     return lines
 
 
-def _distances(stamps: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.int64]:
+def distances(stamps: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distance from each to the nearest of ascending stamps."""
     place = np.searchsorted(stamps, to)
     below = stamps[np.maximum(place - 1, 0)]

@@ -38,15 +38,6 @@ class ClockJump(str, Enum):
     RESET = "reset"
 
 
-_EXPLANATIONS = {
-    Reason.UNMATCHED_IMAGE: "no label with its stamp arrived while the image was held",
-    Reason.UNMATCHED_LABEL: "no image with its stamp arrived while the label was held",
-    Reason.DUPLICATE_STAMP: "another message of its stream has the same stamp; are stamps set?",
-    Reason.QUEUE_FULL: "frames arrive faster than the network takes them",
-    Reason.CLOCK_JUMP: "time went back while it waited",
-}
-
-
 class Pipeline:
     """Scores a stream of images and labels.
 
@@ -223,7 +214,7 @@ class Pipeline:
 
     def _follow(self, decision: Decision[Message]) -> None:
         for drop in decision.drops:
-            self._drop(drop.stream, drop.item, drop.reason, _EXPLANATIONS[drop.reason])
+            self._drop(drop.stream, drop.item, drop.reason, drop.reason.explanation)
         for pair in decision.pairs:
             if pair.image.reset_count != pair.label.reset_count:
                 # A reset came between the two: the one from before it is counted nowhere.
@@ -235,7 +226,8 @@ class Pipeline:
                 )
                 continue
             for crowded_out in self._queue.put(pair):
-                self._drop_pair(crowded_out, Reason.QUEUE_FULL, _EXPLANATIONS[Reason.QUEUE_FULL])
+                full = Reason.QUEUE_FULL
+                self._drop_pair(crowded_out, full, full.explanation)
 
     def _drop(self, stream: Stream, message: Message, reason: Reason, text: str) -> None:
         ticket = self._run.dropped(message.reset_count, (stream,), reason)

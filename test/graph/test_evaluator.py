@@ -190,6 +190,25 @@ def test_labels_that_the_map_does_not_know_are_named(start, camera):
     assert "label map three does not know raw id 77 (1 pixels), raw id 78 (1 pixels)" in line
 
 
+def test_labels_that_miss_their_images_narrowly_are_told_with_the_tolerance(start, camera, graph):
+    node = start()
+    camera.connect()
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    # Five pairs agree, four labels are stamped 1 ms early, the last image passes them all.
+    for sec in range(1, 6):
+        camera.send(sec)
+    for sec in range(6, 10):
+        camera.images.publish(image(((0, 1, 2),), sec))
+        camera.labels.publish(image(((0, 1, 1),), sec - 1, 999_000_000))
+    camera.images.publish(image(((0, 1, 2),), 12))
+    camera.state(frames(5))
+    told = "4 of 9 labels found no image, though one lies near 4 of them (1 ms away"
+    diagnostics.wait(
+        lambda m: m.status[0].level == b"\x01" and m.status[0].message.startswith(told)
+    )
+    assert "sync_tolerance 0.001 would pair these" in node.wait_for_output(told)
+
+
 def test_reset_starts_from_zero(start, camera):
     start()
     camera.connect().send(1, [[0]], [[0]])

@@ -27,12 +27,7 @@ from deeplab_miou.nodes.evaluator.settings import (
     make_pairer,
     make_queue,
 )
-from deeplab_miou.nodes.evaluator.status import (
-    NORMAL,
-    DropLog,
-    EvaluatorStatus,
-    UnknownLabelsLog,
-)
+from deeplab_miou.nodes.evaluator.status import DropLog, EvaluatorStatus, UnknownLabelsLog
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.options.nodes import EvaluatorOptions
@@ -52,6 +47,7 @@ _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
 _FOLLOW_CHANGES_PERIOD_S = 0.5  # from then on
 _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
+_FINDINGS_PERIOD_S = 60.0
 _LAST_STATE_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -80,6 +76,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._jump_handle: JumpHandle | None = None
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
+        self._findings_log = Throttle(_FINDINGS_PERIOD_S)
         self._drops = DropLog({})
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
@@ -106,7 +103,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             watched=lambda: self._outputs.wants_pictures,
             on_outcome=self._on_outcome,
         )
-        self._status = EvaluatorStatus()
+        self._status = EvaluatorStatus(round(options.sync_tolerance * 1e9))
+        self._findings_log = Throttle(_FINDINGS_PERIOD_S)
         self._kinds = {}
         self._drops = DropLog(
             {Stream.IMAGE: options.image_topic, Stream.LABEL: options.label_topic}
@@ -251,12 +249,14 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         works_at_once = self._worker is None and self.settings.overflow == "block"
 
         def receive(kind: str, data: memoryview | bytes) -> None:
-            self._status.arrived(stream)
             try:
                 stamped = read_image(data, kind)
             except FrameError as error:
-                pipeline.reject(stream, read_stamp(data) or 0, "", error)
+                stamp_ns = read_stamp(data)
+                self._status.arrived(stream, stamp_ns)
+                pipeline.reject(stream, stamp_ns or 0, "", error)
             else:
+                self._status.arrived(stream, stamped.stamp_ns)
                 pipeline.add(stream, *stamped)
             if works_at_once:
                 pipeline.work(0.0)
@@ -301,7 +301,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def _log_drop(self, outcome: FrameOutcome) -> None:
         text = self._drops.line(outcome)
         # rclpy ties a severity to the calling line.
-        if text and outcome.reason in NORMAL:
+        if text and outcome.reason is not None and outcome.reason.is_normal:
             self.get_logger().info(text)
         elif text:
             self.get_logger().warning(text)
@@ -319,10 +319,14 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         inputs = list(self._inputs or ())
         late_s = self.settings.startup_timeout
         missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
+        findings = self._status.findings()
+        if findings and self._findings_log.admit("") is not None:
+            self.get_logger().warning(findings)
         status = self._status.report(
             self._pipeline,
             {f"{stream.value} input": source.describe() for stream, source in inputs},
             "; ".join(missing),
+            findings,
             {"device": self._engine.device, "paused": str(self._paused).lower()}
             | self._engine.device_facts(),
         )
@@ -333,6 +337,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
         before = self._pipeline.snapshot()
         self._pipeline.reset()
+        self._status.reset()
         response.success = True
         response.message = f"discarded {before.frames} frames"
         self.get_logger().info(f"reset: {response.message}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.evaluation.lost_labels import LostLabels
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.doubts import MOST_UNKNOWN
 from deeplab_miou.nodes.ros.diagnostics import make_status
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.pipeline import Pipeline
     from deeplab_miou.labels.label_map import LabelMap
 
-# What these count is normal life (key-frame labels); all other reasons deserve a look.
-NORMAL = {Reason.UNMATCHED_IMAGE, Reason.CLOCK_JUMP}
 # Both streams arriving this long without a single pair means that their stamps do not agree.
 _NO_PAIR_S = 10.0
 _UNKNOWN_PERIOD_S = 60.0
@@ -31,11 +30,15 @@ class EvaluatorStatus:
     """Rates, latencies and the health that follows from them; thread-safe.
 
     Levels: ERROR when inference failed since the last report; WARN when frames were lost
-    for a reason that a user can mend, when an input is not published, or when both inputs arrive
-    and nothing pairs; OK otherwise.
+    for a reason that a user can mend, when an input is not published, when labels find no image, or
+    when both inputs arrive and nothing pairs; OK otherwise.
+
+    Args:
+        tolerance_ns: greatest difference of the two stamps of a pair.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance_ns: int = 0) -> None:
+        self._lost_labels = LostLabels(tolerance_ns)
         self._began_s = time.monotonic()
         self._rates = {stream: Rate() for stream in Stream}
         self._evaluated = Rate()
@@ -44,14 +47,26 @@ class EvaluatorStatus:
         self._lost: dict[Reason, int] = {}
         self._last_error = ""
 
-    def arrived(self, stream: Stream) -> None:
-        """Note a message that arrived."""
+    def arrived(self, stream: Stream, stamp_ns: int | None) -> None:
+        """Note a message that arrived, and its stamp if it could be read."""
         self._rates[stream].tick()
+        if stamp_ns is not None:
+            self._lost_labels.arrived(stream, stamp_ns)
+
+    def reset(self) -> None:
+        """Forget which labels found no image."""
+        self._lost_labels.reset()
+
+    def findings(self) -> str:
+        """Return what the stamps of labels without an image suggest; empty if nothing."""
+        return "; ".join(self._lost_labels.findings())
 
     def ended(self, outcome: FrameOutcome, now_ns: int) -> None:
         """Note an outcome; `now_ns` is the node's clock, for the latency since the stamp."""
+        if outcome.label is not None:
+            self._lost_labels.ended(outcome.label.stamp_ns, outcome.reason)
         if outcome.reason is not None:
-            if outcome.reason not in NORMAL:
+            if not outcome.reason.is_normal:
                 self._last_error = f"{outcome.reason.value}: {outcome.message}"
             return
         self._evaluated.tick()
@@ -60,7 +75,12 @@ class EvaluatorStatus:
             self._from_stamp.add((now_ns - outcome.image.stamp_ns) / 1e9)
 
     def report(
-        self, pipeline: Pipeline, inputs: Mapping[str, str], missing: str, device: Mapping[str, str]
+        self,
+        pipeline: Pipeline,
+        inputs: Mapping[str, str],
+        missing: str,
+        findings: str,
+        device: Mapping[str, str],
     ) -> DiagnosticStatus:
         """Return level, one line and details; name and hardware are the caller's.
 
@@ -68,6 +88,7 @@ class EvaluatorStatus:
             pipeline: what is reported on.
             inputs: how each input is subscribed.
             missing: what is not published though it should be; empty if all is.
+            findings: what `findings` returned.
             device: facts on the device.
         """
         account = pipeline.account
@@ -76,7 +97,7 @@ class EvaluatorStatus:
                 each.dropped.get(reason.value, 0) for each in (account.images, account.labels)
             )
             for reason in Reason
-            if reason not in NORMAL
+            if not reason.is_normal
         }
         news = [r.value for r, n in lost.items() if n > self._lost.get(r, 0)]
         self._lost = lost
@@ -93,12 +114,15 @@ class EvaluatorStatus:
             level, text = DiagnosticStatus.ERROR, f"inference failed: {self._last_error}"
         elif missing:
             level, text = DiagnosticStatus.WARN, missing
+        elif findings:
+            level, text = DiagnosticStatus.WARN, findings
         elif unpaired:
             level = DiagnosticStatus.WARN
             text = "images and labels arrive but no stamps agree: see sync_tolerance"
         elif news:
             level, text = DiagnosticStatus.WARN, f"frames lost: {', '.join(news)}"
         values = self._values(pipeline) | dict(inputs) | dict(device)
+        values["labels without an image"] = findings
         return make_status(level, text, values)
 
     def _values(self, pipeline: Pipeline) -> dict[str, str]:
