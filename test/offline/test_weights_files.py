@@ -130,6 +130,8 @@ CONTENTS = {
         name: (lambda w, name=name: {name: w, "epoch": 3, "best": 0.5})
         for name in ("net", "params", "state_dict_ema")
     },
+    "tuple": lambda w: (w, {"state": {}, "param_groups": [{"lr": 0.1}]}),
+    "list": lambda w: [{"epoch": 3, "model": w}, 0.5],
     "nested": lambda w: {"checkpoint": {"model": {"student": w}}},
     "thop": lambda w: {"model_state": thop(w)},
     "objects": lambda w: {

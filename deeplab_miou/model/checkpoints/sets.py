@@ -145,7 +145,7 @@ def _split(name: str, tensors: dict[str, Tensor]) -> Iterator[WeightSet]:
 def _dictionaries(
     content: object, name: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the dictionaries of tensors in nested dictionaries, outer ones first."""
+    """Yield the dictionaries of tensors in nested dictionaries and lists, outer ones first."""
     # The same dictionary may stand in many places.
     if id(content) in seen:
         return
@@ -161,13 +161,15 @@ def _dictionaries(
     if depth == _DEPTH or len(entries) > _MOST:
         return
     for key, value in entries.items():
-        if isinstance(value, (Mapping, Inert)):
+        if isinstance(value, (Mapping, Inert, list, tuple)):
             yield from _dictionaries(value, f"{name}.{key}" if name else str(key), depth + 1, seen)
 
 
 def _entries(content: object) -> Mapping[object, object]:
     if isinstance(content, Mapping):
         return content
+    if isinstance(content, (list, tuple)):
+        return dict(enumerate(content))
     if not isinstance(content, Inert):
         return {}
     if "_modules" in content.state:
