@@ -144,7 +144,7 @@ class Aggregate:
         # Outside the lock: resampling takes a while. The interval is that of mIoU: no weights.
         return Result(
             totals,
-            score(totals.matrix, scoring),
+            score(totals.counts.matrix, scoring),
             bootstrap.intervals(absent_classes=scoring.absent_classes),
             timeline=bootstrap.timeline(absent_classes=scoring.absent_classes),
             worst=worst,
@@ -157,18 +157,17 @@ class Aggregate:
             counted = self._frames.window()
         if counted is None:
             return Result(totals, None)
-        matrix, frames = counted.window_matrix, counted.window_frames
-        if matrix is None:  # no limit: all frames that were heard
-            matrix, frames = counted.matrix, counted.frames
         recent = Totals(
             class_names=totals.class_names,
-            matrix=matrix,
-            frames=frames,
+            # Without a limit all frames that were heard.
+            counts=counted.window or counted.counts,
             missing_frames=totals.missing_frames,
             stamp_ns=totals.stamp_ns if counted.window_end_ns is None else counted.window_end_ns,
             sources=totals.sources,
         )
-        return Result(recent, score(recent.matrix, scoring), start_ns=counted.window_start_ns)
+        return Result(
+            recent, score(recent.counts.matrix, scoring), start_ns=counted.window_start_ns
+        )
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -235,7 +234,10 @@ class Aggregate:
         if (
             run is not None
             and state.reset_count == run.state.reset_count
-            and (state.class_names != run.state.class_names or state.shrank_since(run.state))
+            and (
+                state.class_names != run.state.class_names
+                or state.counts.shrank_since(run.state.counts)
+            )
         ):
             raise self._refusal(
                 "inconsistent",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.metric.counts import Counts
+
 RunKey = tuple[str, str]  # source, run_id
 
 # Ids are uint8 and one of them is the ignore index.
@@ -51,11 +53,8 @@ class EvaluatorState:
         run_id: unique for each process of the evaluator.
         reset_count: resets since then; a greater one replaces what came before.
         sequence: grows with each state of the run.
-        matrix: confusion matrix, int64 ``(n, n + 1)``.
+        counts: what was counted since the reset.
         class_names: n names in id order.
-        frames: frames in the matrix.
-        ignored_pixels: pixels whose ground truth was the ignore index.
-        unmapped_pixels: those of them that the label map did not know.
         frame_sequence: sequence of the newest frame outcome.
         stamp_ns: stamp of the newest frame counted, nanoseconds; 0 before the first.
         images: account of the images.
@@ -69,11 +68,8 @@ class EvaluatorState:
     run_id: str
     reset_count: int
     sequence: int
-    matrix: NDArray[np.int64]
+    counts: Counts
     class_names: tuple[str, ...]
-    frames: int
-    ignored_pixels: int = 0
-    unmapped_pixels: int = 0
     frame_sequence: int = 0
     stamp_ns: int = 0
     images: StreamCounts = field(default_factory=StreamCounts)
@@ -90,15 +86,6 @@ class EvaluatorState:
     def order(self) -> tuple[int, int]:
         """Greater is newer, within a run."""
         return self.reset_count, self.sequence
-
-    def shrank_since(self, older: EvaluatorState) -> bool:
-        """Tell whether a count is smaller than in an older state without a reset in between."""
-        return (
-            self.frames < older.frames
-            or self.ignored_pixels < older.ignored_pixels
-            or self.unmapped_pixels < older.unmapped_pixels
-            or bool((self.matrix < older.matrix).any())
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import EvaluatorState
@@ -52,12 +52,9 @@ class Totals:
 
     Attributes:
         class_names: n names in id order; empty before the first state.
-        matrix: int64 ``(n, n + 1)``.
-        frames: frames in it.
+        counts: pixels and frames; of a window without ignored ones.
         missing_frames: frame outcomes known to exist that did not arrive; they lack in window and
             intervals only.
-        ignored_pixels: pixels whose ground truth was the ignore index.
-        unmapped_pixels: those of them that the label map did not know.
         stamp_ns: newest stamp counted, nanoseconds; 0 before the first.
         sources: the evaluators, by name.
         images: account of the images.
@@ -65,11 +62,8 @@ class Totals:
     """
 
     class_names: tuple[str, ...]
-    matrix: NDArray[np.int64]
-    frames: int = 0
+    counts: Counts
     missing_frames: int = 0
-    ignored_pixels: int = 0
-    unmapped_pixels: int = 0
     stamp_ns: int = 0
     sources: tuple[str, ...] = ()
     images: StreamCounts = field(default_factory=StreamCounts)
@@ -78,20 +72,18 @@ class Totals:
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the networks, a line each."""
-        return find_doubts(
-            self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
-        )
+        return find_doubts(self.class_names, self.counts)
 
     @property
     def most(self) -> int:
         """The largest of all counts; sums of it bound each of theirs."""
         streams = (self.images, self.labels)
         return max(
-            int(self.matrix.sum()),
-            self.frames,
+            self.counts.pixels,
+            self.counts.frames,
+            self.counts.ignored,
+            self.counts.unmapped,
             self.missing_frames,
-            self.ignored_pixels,
-            self.unmapped_pixels,
             *(n for each in streams for n in (each.received, each.evaluated, each.waiting)),
             *(n for each in streams for n in each.dropped.values()),
         )
@@ -99,27 +91,19 @@ class Totals:
     @classmethod
     def zero(cls, class_names: tuple[str, ...]) -> Totals:
         """Return the sums over no evaluator."""
-        n = len(class_names)
-        return cls(class_names, np.zeros((n, n + 1), np.int64))
+        return cls(class_names, Counts.zero(len(class_names)))
 
     @classmethod
     def of(cls, state: EvaluatorState, base: EvaluatorState | None = None) -> Totals:
         """Return what a run has counted, or has counted since an earlier state of it."""
-        frames, ignored, unmapped = state.frames, state.ignored_pixels, state.unmapped_pixels
-        matrix, images, labels = state.matrix, state.images, state.labels
+        counts, images, labels = state.counts, state.images, state.labels
         if base is not None and base.reset_count == state.reset_count:
-            frames -= base.frames
-            ignored -= base.ignored_pixels
-            unmapped -= base.unmapped_pixels
-            matrix = matrix - base.matrix
+            counts = counts - base.counts
             images, labels = images.since(base.images), labels.since(base.labels)
         return cls(
             class_names=state.class_names,
-            matrix=matrix,
-            frames=frames,
-            ignored_pixels=ignored,
-            unmapped_pixels=unmapped,
-            stamp_ns=state.stamp_ns if frames else 0,
+            counts=counts,
+            stamp_ns=state.stamp_ns if counts.frames else 0,
             images=images,
             labels=labels,
         )
@@ -127,11 +111,8 @@ class Totals:
     def __add__(self, other: Totals) -> Totals:
         return Totals(
             class_names=self.class_names,
-            matrix=self.matrix + other.matrix,
-            frames=self.frames + other.frames,
+            counts=self.counts + other.counts,
             missing_frames=self.missing_frames + other.missing_frames,
-            ignored_pixels=self.ignored_pixels + other.ignored_pixels,
-            unmapped_pixels=self.unmapped_pixels + other.unmapped_pixels,
             stamp_ns=max(self.stamp_ns, other.stamp_ns),
             sources=tuple(sorted({*self.sources, *other.sources})),
             images=self.images + other.images,
@@ -144,7 +125,7 @@ class Result:
     """Scores and what they were computed from.
 
     Attributes:
-        totals: the counts; for a window its matrix and frames stand in place of the sums.
+        totals: the counts; for a window those of its frames stand in place of the sums.
         scores: the scores; None before the first state.
         intervals: their error bars; None for a window and before the first state.
         start_ns: of a window, the oldest stamp in it, nanoseconds; None if it is empty.

@@ -58,7 +58,9 @@ class Run:
     @property
     def is_idle(self) -> bool:
         """Whether nothing has been counted, at least since its base."""
-        return self.state is self.base or not (self.state.frames or self.state.matrix.any())
+        return self.state is self.base or not (
+            self.state.counts.frames or self.state.counts.matrix.any()
+        )
 
     def counted(self, class_names: tuple[str, ...]) -> Totals:
         """Return what the run has counted since its base; its classes are these."""

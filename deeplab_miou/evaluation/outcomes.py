@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deeplab_miou.accounting import Reason
     from deeplab_miou.evaluation.run_state import Ticket
     from deeplab_miou.images.messages import ImageMessage
+    from deeplab_miou.metric.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,9 @@ class FrameOutcome:
         reason: why it was not evaluated; None if it was.
         message: one line for people; empty if evaluated.
         ticket: place in the run.
-        matrix: the frame's counts, int64 ``(n, n + 1)``; None if not evaluated.
+        counts: what was counted; None if not evaluated.
         prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
         ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
-        ignored_pixels: pixels of ignored ground truth.
-        unmapped_pixels: those of them that the label map did not know.
         timing: where the time went.
     """
 
@@ -67,9 +66,7 @@ class FrameOutcome:
     reason: Reason | None
     message: str
     ticket: Ticket
-    matrix: NDArray[np.int64] | None = None
+    counts: Counts | None = None
     prediction: NDArray[np.uint8] | None = None
     ground_truth: NDArray[np.uint8] | None = None
-    ignored_pixels: int = 0
-    unmapped_pixels: int = 0
     timing: Timing = Timing()

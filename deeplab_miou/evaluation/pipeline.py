@@ -19,6 +19,7 @@ from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunSnapshot, RunState
 from deeplab_miou.images.decoding import byte_size, check_image
 from deeplab_miou.images.messages import RawImage
+from deeplab_miou.metric.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,14 +269,13 @@ class Pipeline:
         started_s = time.monotonic()
         image, label = frame.pair.image, frame.pair.label
         matrix = scored.matrix
-        ignored_pixels = frame.ground_truth.size - int(matrix.sum())
-        ticket = self._run.evaluated(
-            image.reset_count,
+        counts = Counts(
             matrix,
-            image.stamp_ns,
-            ignored_pixels=ignored_pixels,
-            unmapped_pixels=frame.unmapped_pixels,
+            frames=1,
+            ignored=frame.ground_truth.size - int(matrix.sum()),
+            unmapped=frame.unmapped_pixels,
         )
+        ticket = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
         if ticket is None:
             return
         now_s = time.monotonic()
@@ -294,11 +294,9 @@ class Pipeline:
                 None,
                 "",
                 ticket,
-                matrix=matrix,
+                counts=counts,
                 prediction=scored.prediction,
                 ground_truth=frame.ground_truth,
-                ignored_pixels=ignored_pixels,
-                unmapped_pixels=frame.unmapped_pixels,
                 timing=timing,
             )
         )

@@ -5,14 +5,10 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from deeplab_miou.accounting import Account, AccountSnapshot, Reason, Stream
-from deeplab_miou.metric.accumulator import Accumulator
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from deeplab_miou.metric.counts import Counts
 
 
 class Ticket(NamedTuple):
@@ -30,10 +26,7 @@ class RunSnapshot:
         run_id: which process counted.
         reset_count: resets so far; counts start from zero with each.
         sequence: outcomes so far.
-        matrix: confusion matrix, int64 ``(n, n + 1)``.
-        frames: frames in it.
-        ignored_pixels: pixels whose ground truth was the ignore index.
-        unmapped_pixels: those of them that the label map did not know.
+        counts: pixels and frames.
         newest_stamp_ns: newest stamp counted, nanoseconds; None before the first frame.
         account: what became of every message.
     """
@@ -41,10 +34,7 @@ class RunSnapshot:
     run_id: str
     reset_count: int
     sequence: int
-    matrix: NDArray[np.int64]
-    frames: int
-    ignored_pixels: int
-    unmapped_pixels: int
+    counts: Counts
     newest_stamp_ns: int | None
     account: AccountSnapshot
 
@@ -64,12 +54,10 @@ class RunState:
     def __init__(self, num_classes: int, *, run_id: str = "", reset_count: int = 0) -> None:
         self.run_id = run_id or uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._accumulator = Accumulator(num_classes)
+        self._zero = self._counts = Counts.zero(num_classes)
         self._account = Account()
         self._reset_count = reset_count
         self._sequence = 0
-        self._ignored_pixels = 0
-        self._unmapped_pixels = 0
         self._newest_stamp_ns: int | None = None
 
     def received(self, stream: Stream) -> int:
@@ -89,47 +77,31 @@ class RunState:
                 self._account.dropped(stream, reason)
             return self._next_ticket()
 
-    def evaluated(
-        self,
-        reset_count: int,
-        matrix: NDArray[np.int64],
-        stamp_ns: int,
-        *,
-        ignored_pixels: int,
-        unmapped_pixels: int,
-    ) -> Ticket | None:
-        """Add a frame's confusion matrix; None if the frame belongs to a discarded run.
+    def evaluated(self, reset_count: int, counts: Counts, stamp_ns: int) -> Ticket | None:
+        """Add a frame; None if the frame belongs to a discarded run.
 
         Args:
             reset_count: the one that its messages were received under.
-            matrix: the frame's counts, int64 ``(n, n + 1)``.
+            counts: of the frame.
             stamp_ns: the frame's stamp, nanoseconds.
-            ignored_pixels: pixels of ignored ground truth.
-            unmapped_pixels: those of them that the label map did not know.
         """
         with self._lock:
             if reset_count != self._reset_count:
                 return None
-            self._accumulator.update(matrix, stamp_ns)
+            self._counts += counts
             self._account.evaluated()
-            self._ignored_pixels += ignored_pixels
-            self._unmapped_pixels += unmapped_pixels
             newest_ns = self._newest_stamp_ns
             self._newest_stamp_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
             return self._next_ticket()
 
     def snapshot(self) -> RunSnapshot:
-        """Return everything at one instant; the matrix is a copy."""
+        """Return everything at one instant."""
         with self._lock:
-            counted = self._accumulator.snapshot()
             return RunSnapshot(
                 run_id=self.run_id,
                 reset_count=self._reset_count,
                 sequence=self._sequence,
-                matrix=counted.matrix,
-                frames=counted.frames,
-                ignored_pixels=self._ignored_pixels,
-                unmapped_pixels=self._unmapped_pixels,
+                counts=self._counts,
                 newest_stamp_ns=self._newest_stamp_ns,
                 account=self._account.snapshot(),
             )
@@ -142,12 +114,10 @@ class RunState:
     def reset(self) -> None:
         """Discard all counts; messages received before belong to no run."""
         with self._lock:
-            self._accumulator.reset()
+            self._counts = self._zero
             self._account.reset()
             self._reset_count += 1
             self._sequence = 0
-            self._ignored_pixels = 0
-            self._unmapped_pixels = 0
             self._newest_stamp_ns = None
 
     def _next_ticket(self) -> Ticket:

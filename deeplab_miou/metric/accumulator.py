@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deeplab_miou.metric.counts import Counts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,18 +27,14 @@ class AccumulatorSnapshot:
     """What was counted up to one instant; the arrays are copies.
 
     Attributes:
-        matrix: (n, n + 1) int64 counts of all frames.
-        frames: number of frames in ``matrix``.
-        window_matrix: (n, n + 1) int64 counts of the window, or None without one.
-        window_frames: number of frames in the window, 0 without one.
+        counts: of all frames.
+        window: of the frames in the window, or None without one.
         window_start_ns: oldest stamp in the window in nanoseconds, or None while it is empty.
         window_end_ns: newest stamp in the window in nanoseconds, or None while it is empty.
     """
 
-    matrix: NDArray[np.int64]
-    frames: int
-    window_matrix: NDArray[np.int64] | None
-    window_frames: int
+    counts: Counts
+    window: Counts | None
     window_start_ns: int | None
     window_end_ns: int | None
 
@@ -107,10 +105,8 @@ class Accumulator:
         """Return copies of everything at one instant."""
         with self._lock:
             return AccumulatorSnapshot(
-                matrix=self._matrix.copy(),
-                frames=self._frames,
-                window_matrix=self._window.copy() if self._windowed else None,
-                window_frames=len(self._stamps),
+                counts=Counts(self._matrix.copy(), self._frames),
+                window=Counts(self._window.copy(), len(self._stamps)) if self._windowed else None,
                 window_start_ns=self._stamps[0] if self._stamps else None,
                 window_end_ns=self._stamps[-1] if self._stamps else None,
             )

@@ -9,8 +9,7 @@ from deeplab_miou.metric.scores import cohens_kappa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from deeplab_miou.metric.counts import Counts
 
 # Fewer frames may be odd ones.
 _LEAST_FRAMES = 10
@@ -23,43 +22,34 @@ _SHOWN = 8
 _LEAST_KAPPA = 0.1
 
 
-def find_doubts(
-    class_names: Sequence[str],
-    matrix: NDArray[np.int64],
-    frames: int,
-    ignored_pixels: int,
-    unmapped_pixels: int,
-) -> list[str]:
+def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
     """Return what makes a score doubtful, a line each.
 
     Args:
         class_names: n names.
-        matrix: (n, n + 1) int64 confusion matrix.
-        frames: frames in it.
-        ignored_pixels: pixels whose ground truth is not scored.
-        unmapped_pixels: those of them that the label map does not know.
+        counts: what the score comes from; its matrix has no leading axis.
     """
     # Labels that were resized have had more pixels than were counted.
-    pixels = max(int(matrix.sum()) + ignored_pixels, unmapped_pixels)
+    pixels = max(counts.pixels + counts.ignored, counts.unmapped)
     doubts = []
-    absent = [name for name, row in zip(class_names, matrix, strict=True) if not row.any()]
-    if unmapped_pixels > _FEW_UNKNOWN * pixels and 0 < len(absent) < len(class_names):
+    absent = [name for name, row in zip(class_names, counts.matrix, strict=True) if not row.any()]
+    if counts.unmapped > _FEW_UNKNOWN * pixels and 0 < len(absent) < len(class_names):
         shown = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
         doubts.append(
-            f"no label holds {shown}, while {unmapped_pixels / pixels:.2%} of the labels' pixels "
+            f"no label holds {shown}, while {counts.unmapped / pixels:.2%} of the labels' pixels "
             "have ids or colours that the label map does not know: do they hold an instance too, "
             "as 26001 for an instance of 26 in Cityscapes' instanceIds? Say so in the label map, "
             "for these with id_divisor: 1000 and below_divisor: id"
         )
-    if frames < _LEAST_FRAMES:
+    if counts.frames < _LEAST_FRAMES:
         return doubts
-    if unmapped_pixels > MOST_UNKNOWN * pixels:
+    if counts.unmapped > MOST_UNKNOWN * pixels:
         doubts.append(
-            f"{unmapped_pixels / pixels:.0%} of the labels' pixels have ids or colours that the "
+            f"{counts.unmapped / pixels:.0%} of the labels' pixels have ids or colours that the "
             "label map does not know, and count nowhere: is it the one that the labels were made "
             "with? What is to be left out belongs under its ignore"
         )
-    kappa = cohens_kappa(matrix)
+    kappa = cohens_kappa(counts.matrix)
     if kappa < _LEAST_KAPPA:
         doubts.append(
             "predictions and labels agree hardly more than by chance (Cohen's kappa "

@@ -131,10 +131,9 @@ class Run:
         absent = self._options.absent_classes
         return Report(
             class_names=self._label_map.class_names,
-            matrix=snapshot.matrix,
-            frames=snapshot.frames,
+            counts=snapshot.counts,
             scores=compute_scores(
-                snapshot.matrix,
+                snapshot.counts.matrix,
                 absent_classes=absent,
                 class_weights=self._options.class_weights or None,
             ),
@@ -148,8 +147,6 @@ class Run:
             worst_frames=self._worst.frames(),
             pictures=self._pictures,
             palette=self._label_map.palette,
-            ignored_pixels=snapshot.ignored_pixels,
-            unmapped_pixels=snapshot.unmapped_pixels,
             problems=[problem, *findings] if problem else findings,
             offsets=offsets,
             damaged=bool(problem),
@@ -199,10 +196,11 @@ class Run:
         if outcome.reason is not None:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
-        elif outcome.matrix is not None and image is not None:
-            if not self.unknown_labels and outcome.label is not None and outcome.unmapped_pixels:
+        elif outcome.counts is not None and image is not None:
+            matrix = outcome.counts.matrix
+            if outcome.counts.unmapped and not self.unknown_labels and outcome.label is not None:
                 self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
-            self._bootstrap.update(outcome.matrix, image.stamp_ns)
-            self._worst.update(outcome.matrix, image.stamp_ns, outcome)
+            self._bootstrap.update(matrix, image.stamp_ns)
+            self._worst.update(matrix, image.stamp_ns, outcome)
             if self._frames is not None:
-                self._frames.add(image.stamp_ns, outcome.matrix)
+                self._frames.add(image.stamp_ns, matrix)

@@ -146,8 +146,8 @@ def _exit_code(report: Report, errors: Console) -> int:
         for problem in report.problems:
             errors.print(f"deeplab-miou: {printable(problem)}", markup=False)
         return exit_codes.DAMAGED_BAG
-    if not report.matrix.any():
-        found = "a labelled pixel" if report.frames else "an image with a label"
+    if not report.counts.matrix.any():
+        found = "a labelled pixel" if report.counts.frames else "an image with a label"
         errors.print(
             f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
             "message"

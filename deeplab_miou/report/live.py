@@ -61,8 +61,7 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         raise DeeplabMiouError("no report: nothing has been counted yet")
     report = Report(
         class_names=totals.class_names,
-        matrix=totals.matrix,
-        frames=totals.frames,
+        counts=totals.counts,
         scores=result.scores,
         accounting={"images": totals.images.to_dict(), "labels": totals.labels.to_dict()},
         provenance=_provenance(run),
@@ -73,12 +72,10 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         if window.scores is None
         else Window(
             window.scores,
-            window.totals.frames,
+            window.totals.counts.frames,
             window.start_ns,
-            window.totals.stamp_ns if window.totals.frames else None,
+            window.totals.stamp_ns if window.totals.counts.frames else None,
         ),
-        ignored_pixels=totals.ignored_pixels,
-        unmapped_pixels=totals.unmapped_pixels,
         problems=_problems(totals.missing_frames, run),
     )
     return write_report(report, Path(directory).absolute())[0]

@@ -122,7 +122,7 @@ def render_page(report: Report, digest: str = "") -> str:
         miou=format_score(report.scores.miou),
         interval=format_interval(*report.miou_interval),
         interval_reason=report.intervals.reason if report.intervals is not None else None,
-        frames=report.frames,
+        frames=report.counts.frames,
         present=int(np.isfinite(report.scores.iou).sum()),
         subject=_subject(report),
         weakest=[_weak(report, names, each) for each in weakest],
@@ -135,8 +135,8 @@ def render_page(report: Report, digest: str = "") -> str:
         pictured=len(report.pictures) > 0,
         names=names,
         longest=min(max(map(len, [*names, "invalid"])), _LONGEST_DRAWN_NAME),
-        cells=_cells(report.matrix, names) if drawn else [],
-        picture="" if drawn else _picture(report.matrix),
+        cells=_cells(report.counts.matrix, names) if drawn else [],
+        picture="" if drawn else _picture(report.counts.matrix),
         accounting=_other_lines(report),
         bags=_bags(report),
         criteria=[(printable(each.line), each.passed) for each in report.criteria],
@@ -181,7 +181,7 @@ def _extremes(report: Report, names: list[str]) -> tuple[list[int], int | None]:
 
 def _weak(report: Report, names: list[str], class_id: int) -> _Weak:
     """Return a class with the mistake that costs it most."""
-    missed, taken = report.matrix[class_id].copy(), report.matrix[:, class_id].copy()
+    missed, taken = report.counts.matrix[class_id].copy(), report.counts.matrix[:, class_id].copy()
     missed[class_id] = taken[class_id] = 0
     mistake = ""
     if missed.max() >= taken.max() and missed.any():
@@ -252,7 +252,7 @@ def _class_rows(report: Report, names: list[str], weakest: list[int]) -> list[_C
             precision=format_score(float(scores.precision[class_id])),
             recall=format_score(float(scores.recall[class_id])),
             f1=format_score(float(scores.f1[class_id])),
-            pixels=f"{int(report.matrix[class_id].sum()):,}",
+            pixels=f"{int(report.counts.matrix[class_id].sum()):,}",
             low=class_id in weakest,
             color="" if palette is None else "rgb({}, {}, {})".format(*palette[class_id].tolist()),
             percent=_percent(float(scores.iou[class_id])),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
+    from deeplab_miou.metric.counts import Counts
     from deeplab_miou.metric.scores import Scores
     from deeplab_miou.metric.worst_frames import WorstFrame
     from deeplab_miou.report.criteria import Judgement
@@ -82,16 +83,13 @@ class Report:
 
     Attributes:
         class_names: n names in id order.
-        matrix: int64 ``(n, n + 1)``, rows ground truth, last column invalid predictions.
-        frames: frames in it.
-        scores: of the matrix.
+        counts: pixels and frames.
+        scores: of the counts.
         accounting: ``images`` and ``labels``, each with ``received``, ``evaluated``, ``waiting``
             and ``dropped`` by reason, as `AccountSnapshot.to_dict` returns them.
         provenance: what was evaluated, with what, where and when; JSON types.
         intervals: error bars, where they were computed.
         window: the newest frames, where a window is kept.
-        ignored_pixels: pixels whose ground truth is not scored.
-        unmapped_pixels: those of them that the label map did not know.
         problems: what could not be read or is otherwise missing from the score, a line each.
         timeline: mIoU over time.
         worst_frames: the worst frames, worst first.
@@ -106,15 +104,12 @@ class Report:
     """
 
     class_names: tuple[str, ...]
-    matrix: NDArray[np.int64]
-    frames: int
+    counts: Counts
     scores: Scores
     accounting: Mapping[str, Mapping[str, object]]
     provenance: Mapping[str, object] = field(default_factory=dict)
     intervals: Intervals | None = None
     window: Window | None = None
-    ignored_pixels: int = 0
-    unmapped_pixels: int = 0
     problems: Sequence[str] = ()
     timeline: Timeline | None = None
     worst_frames: Sequence[WorstFrame[object]] = ()
@@ -129,9 +124,7 @@ class Report:
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the network, a line each."""
-        doubts = find_doubts(
-            self.class_names, self.matrix, self.frames, self.ignored_pixels, self.unmapped_pixels
-        )
+        doubts = find_doubts(self.class_names, self.counts)
         if self.offsets is not None and self.offsets.hint:
             doubts.append(self.offsets.hint)
         return [*doubts, *self.other_doubts]
@@ -178,11 +171,11 @@ class Report:
                 **scores,
                 "miou_lower": lower,
                 "miou_upper": upper,
-                "frames": self.frames,
+                "frames": self.counts.frames,
                 "classes": _with_intervals(classes, self),
-                "confusion": self.matrix.tolist(),
-                "ignored_pixels": self.ignored_pixels,
-                "unmapped_pixels": self.unmapped_pixels,
+                "confusion": self.counts.matrix.tolist(),
+                "ignored_pixels": self.counts.ignored,
+                "unmapped_pixels": self.counts.unmapped,
                 "accounting": self.accounting,
                 "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
                 "damaged": self.damaged,

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from deeplab_miou.report.frame_table import FrameTable
 
@@ -31,7 +30,7 @@ class StoredReport:
         folder: where it lies.
         content: all of it.
         class_names: n names in id order.
-        matrix: (n, n + 1) int64.
+        counts: pixels and frames.
         provenance: what was evaluated, with what.
         doubts: of its score.
         bags: names of the bags that have a report of their own, of many; None for a single one.
@@ -40,7 +39,7 @@ class StoredReport:
     folder: Path
     content: dict[str, Any]
     class_names: tuple[str, ...]
-    matrix: NDArray[np.int64]
+    counts: Counts
     provenance: dict[str, Any]
     doubts: list[str]
     bags: list[str] | None
@@ -58,9 +57,9 @@ class StoredReport:
         """
         path = self.folder / FRAMES_NAME
         table = read_frame_table(path)
-        right = np.diagonal(self.matrix).tolist()
+        right = np.diagonal(self.counts.matrix).tolist()
         found = (table.class_names, len(table.stamps_ns), table.counts[:, 0].sum(axis=0).tolist())
-        if found != (self.class_names, self.content["frames"], right):
+        if found != (self.class_names, self.counts.frames, right):
             raise DeeplabMiouError(
                 f"{str(path)!r} is not of the {JSON_NAME} beside it: evaluate again"
             )
@@ -83,7 +82,12 @@ def read_report(folder: Path) -> StoredReport:
             folder,
             content,
             tuple(str(each["name"]) for each in classes),
-            matrix,
+            Counts(
+                matrix,
+                int(content["frames"]),
+                int(content["ignored_pixels"]),
+                int(content["unmapped_pixels"]),
+            ),
             dict(content["provenance"]),
             [str(each) for each in content["doubts"]],
             bags if content.get("bags") else None,

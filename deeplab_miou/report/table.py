@@ -81,10 +81,10 @@ def accounting_lines(report: Report) -> list[str]:
             for each in (offsets.median_s, offsets.largest_s)
         )
         lines.append(f"stamps: labels lie {median} their images in the median, {largest} at most")
-    invalid = int(report.matrix[:, -1].sum())
+    invalid = int(report.counts.matrix[:, -1].sum())
     lines.append(
-        f"pixels: {int(report.matrix.sum()):,} scored ({invalid:,} with an invalid prediction), "
-        f"{report.ignored_pixels:,} ignored ({report.unmapped_pixels:,} of unknown ids or colours)"
+        f"pixels: {report.counts.pixels:,} scored ({invalid:,} with an invalid prediction), "
+        f"{report.counts.ignored:,} ignored ({report.counts.unmapped:,} of unknown ids or colours)"
     )
     return lines
 
@@ -117,7 +117,7 @@ def _class_table(report: Report) -> Table:
             format_score(float(scores.precision[class_id])),
             format_score(float(scores.recall[class_id])),
             format_score(float(scores.f1[class_id])),
-            f"{int(report.matrix[class_id].sum()):,}",
+            f"{int(report.counts.matrix[class_id].sum()):,}",
             style="dim" if absent else "",
         )
     return table
@@ -129,7 +129,9 @@ def _headline(report: Report) -> Text:
     if interval:
         text.append(f" {interval}")
     present = int(np.isfinite(report.scores.iou).sum())
-    text.append(f" over {present} of {len(report.class_names)} classes, {report.frames} frames")
+    text.append(
+        f" over {present} of {len(report.class_names)} classes, {report.counts.frames} frames"
+    )
     if report.intervals is not None and report.intervals.reason:
         text.append(f" (no interval: {report.intervals.reason})")
     elif report.bags and report.intervals is not None:

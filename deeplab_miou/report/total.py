@@ -8,6 +8,7 @@ import numpy as np
 
 from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import compute_scores
@@ -42,11 +43,9 @@ class Total:
         self._class_names = class_names
         self._palette = palette
         self._options = options
-        self._matrix = np.zeros((size, size + 1), np.int64)
+        self._counts = Counts.zero(size)
         self._sums = DriveSums((2, size), block_s=options.bootstrap_block_s)
-        self._counts = dict.fromkeys(STREAMS, StreamCounts())
-        self._ignored_pixels = 0
-        self._unmapped_pixels = 0
+        self._accounting = dict.fromkeys(STREAMS, StreamCounts())
         self._results: list[BagResult] = []
         self._worst: list[WorstFrame[object]] = []
         self._doubtful: list[str] = []
@@ -63,16 +62,14 @@ class Total:
             DeeplabMiouError: its table of frames cannot be read.
         """
         content, table = stored.content, stored.table()
-        self._matrix += stored.matrix
+        self._counts += stored.counts
         self._sums.add(table.overlaps, table.stamps_ns)
         for stream in STREAMS:
-            self._counts[stream] += StreamCounts(**content["accounting"][stream])
-        self._ignored_pixels += content["ignored_pixels"]
-        self._unmapped_pixels += content["unmapped_pixels"]
+            self._accounting[stream] += StreamCounts(**content["accounting"][stream])
         self._worst += [self._worst_frame(name, each) for each in content["worst_frames"]]
         self._doubtful += [name] if stored.doubts else []
         status: Status = "damaged" if content["damaged"] else "evaluated"
-        if status == "evaluated" and not stored.matrix.any():
+        if status == "evaluated" and not stored.counts.matrix.any():
             status = "nothing evaluated"
         self._results.append(
             BagResult(
@@ -99,14 +96,13 @@ class Total:
         worst = sorted(self._worst, key=lambda each: (each.miou, each.source, each.stamp_ns))
         return Report(
             class_names=self._class_names,
-            matrix=self._matrix,
-            frames=sum(each.frames for each in self._results),
+            counts=self._counts,
             scores=compute_scores(
-                self._matrix,
+                self._counts.matrix,
                 absent_classes=options.absent_classes,
                 class_weights=options.class_weights or None,
             ),
-            accounting={stream: counts.to_dict() for stream, counts in self._counts.items()},
+            accounting={stream: each.to_dict() for stream, each in self._accounting.items()},
             provenance=provenance,
             intervals=find_intervals(self._sums.read(), statistics, Resampling()),
             worst_frames=worst[:_MOST_WORST],
@@ -115,8 +111,6 @@ class Total:
             damaged=not all(each.is_whole for each in self._results),
             bags=self._results,
             other_doubts=_doubts(self._doubtful, len(self._results)),
-            ignored_pixels=self._ignored_pixels,
-            unmapped_pixels=self._unmapped_pixels,
         )
 
     def _worst_frame(self, name: str, found: dict[str, object]) -> WorstFrame[object]:

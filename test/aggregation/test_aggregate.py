@@ -18,6 +18,7 @@ from deeplab_miou.aggregation.messages import (
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.metric.counts import Counts
 
 NAMES = ("road", "car", "sky")
 # The worked example: prediction [0, 1, 2, 0, 1], ground truth [0, 1, 1, 0, 2].
@@ -25,8 +26,10 @@ EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
 
 
 def state(source="/e", run="r", reset_count=0, sequence=1, matrix=EXAMPLE, **fields):
-    fields = {"class_names": NAMES, "frames": 1, **fields}
-    return EvaluatorState(source, run, reset_count, sequence, np.asarray(matrix), **fields)
+    counted = {key: fields.pop(key) for key in ("ignored", "unmapped") if key in fields}
+    counts = Counts(np.asarray(matrix), fields.pop("frames", 1), **counted)
+    fields = {"class_names": NAMES, **fields}
+    return EvaluatorState(source, run, reset_count, sequence, counts, **fields)
 
 
 def frame(sequence, *, source="/e", run="r", reset_count=0, matrix=EXAMPLE, **fields):
@@ -62,8 +65,8 @@ def history(draw, source, run):
                 sequence,
                 matrix,
                 frames=frames,
-                ignored_pixels=2 * frames,
-                unmapped_pixels=frames,
+                ignored=2 * frames,
+                unmapped=frames,
                 stamp_ns=10 * frames,
                 images=StreamCounts(frames + waiting, frames, waiting),
             )
@@ -93,10 +96,10 @@ def newest(states):
 
 
 def assert_sum(totals, states):
-    assert totals.matrix.tolist() == sum(s.matrix for s in states).tolist()
-    assert totals.frames == sum(s.frames for s in states)
-    assert totals.ignored_pixels == sum(s.ignored_pixels for s in states)
-    assert totals.unmapped_pixels == sum(s.unmapped_pixels for s in states)
+    assert totals.counts.matrix.tolist() == sum(s.counts.matrix for s in states).tolist()
+    assert totals.counts.frames == sum(s.counts.frames for s in states)
+    assert totals.counts.ignored == sum(s.counts.ignored for s in states)
+    assert totals.counts.unmapped == sum(s.counts.unmapped for s in states)
     assert totals.images.received == sum(s.images.received for s in states)
     assert totals.images.waiting == sum(s.images.waiting for s in states)
 
@@ -124,7 +127,7 @@ def test_after_a_reset_only_what_is_new_counts(delivery, data):
     for one in before:
         sums.add_state(one, 0.0)
     sums.reset()
-    assert not sums.totals(0.0).matrix.any()
+    assert not sums.totals(0.0).counts.matrix.any()
     for one in after:
         sums.add_state(one, 0.0)
     bases = {(s.source, s.run_id, s.reset_count): s for s in newest(before)}
@@ -132,14 +135,14 @@ def test_after_a_reset_only_what_is_new_counts(delivery, data):
     frames = 0
     for one in newest(arrived):
         base = bases.get((one.source, one.run_id, one.reset_count))
-        expected += one.matrix - (0 if base is None else base.matrix)
-        frames += one.frames - (0 if base is None else base.frames)
+        expected += one.counts.matrix - (0 if base is None else base.counts.matrix)
+        frames += one.counts.frames - (0 if base is None else base.counts.frames)
     totals = sums.totals(0.0)
     if totals.class_names:
-        assert totals.matrix.tolist() == expected.tolist()
+        assert totals.counts.matrix.tolist() == expected.tolist()
         images = totals.images
         assert images.received == images.evaluated + images.waiting
-    assert totals.frames == frames
+    assert totals.counts.frames == frames
 
 
 def test_worked_example():
@@ -162,8 +165,8 @@ def test_restart_adds_and_a_late_state_of_the_old_run_still_counts():
     sums.add_state(state(run="old", sequence=1), 0.0)
     sums.add_state(state(run="new", sequence=1), 0.0)
     sums.add_state(state(run="old", sequence=2, matrix=2 * EXAMPLE, frames=2), 0.0)
-    assert sums.totals(0.0).frames == 3
-    assert sums.totals(0.0).matrix.tolist() == (3 * EXAMPLE).tolist()
+    assert sums.totals(0.0).counts.frames == 3
+    assert sums.totals(0.0).counts.matrix.tolist() == (3 * EXAMPLE).tolist()
 
 
 def test_another_configuration_replaces_what_its_source_counted():
@@ -173,9 +176,9 @@ def test_another_configuration_replaces_what_its_source_counted():
     news = sums.add_state(state(run="new", configuration="b", matrix=2 * EXAMPLE), 1.0)
     assert news is News.REPLACEMENT
     totals = sums.totals(1.0)
-    assert totals.matrix.tolist() == (3 * EXAMPLE).tolist()
+    assert totals.counts.matrix.tolist() == (3 * EXAMPLE).tolist()
     assert not sums.add_state(state(run="old", sequence=9, configuration="a"), 2.0)
-    assert sums.totals(2.0).matrix.tolist() == (3 * EXAMPLE).tolist()
+    assert sums.totals(2.0).counts.matrix.tolist() == (3 * EXAMPLE).tolist()
 
 
 def test_another_configuration_may_bring_other_classes():
@@ -193,11 +196,11 @@ def test_another_configuration_replaces_what_was_folded(monkeypatch):
         for i in range(6):
             sums.add_state(state(source, str(i), configuration="a"), 0.0)
     assert len(sums._runs) < 12
-    assert sums.totals(0.0).frames == 12
+    assert sums.totals(0.0).counts.frames == 12
     sums.add_state(state(run="new", configuration="b"), 1.0)
     totals = sums.totals(1.0)
-    assert totals.frames == 6 + 1
-    assert totals.matrix.tolist() == (7 * EXAMPLE).tolist()
+    assert totals.counts.frames == 6 + 1
+    assert totals.counts.matrix.tolist() == (7 * EXAMPLE).tolist()
     assert totals.sources == ("/e", "/other")
 
 
@@ -206,10 +209,10 @@ def test_a_node_configured_anew_replaces_its_earlier_processes_too(names):
     sums = Aggregate()
     sums.add_state(state(run="old", configuration="a"), 0.0)
     sums.add_state(state(run="new", configuration="a"), 0.0)
-    assert sums.totals(0.0).frames == 2
+    assert sums.totals(0.0).counts.frames == 2
     again = state(run="new", reset_count=1, sequence=1, configuration="b", class_names=names)
     assert sums.add_state(again, 1.0) is News.REPLACEMENT
-    assert sums.totals(1.0).frames == 1
+    assert sums.totals(1.0).counts.frames == 1
     assert sums.totals(1.0).class_names == names
 
 
@@ -220,9 +223,9 @@ def test_a_refused_configuration_replaces_nothing():
     for _ in range(2):
         with pytest.raises(RefusedError, match="classes"):
             sums.add_state(state(run="new", configuration="b", class_names=("a", "b", "c")), 1.0)
-    assert sums.totals(1.0).frames == 2
+    assert sums.totals(1.0).counts.frames == 2
     assert sums.add_state(state(run="old", sequence=2, configuration="a", frames=2), 2.0)
-    assert sums.totals(2.0).frames == 3
+    assert sums.totals(2.0).counts.frames == 3
 
 
 def test_another_configuration_empties_the_window():
@@ -231,7 +234,7 @@ def test_another_configuration_empties_the_window():
     sums.add_frame(frame(1, run="old"))
     sums.add_state(state(run="new", configuration="b", frame_sequence=0), 1.0)
     assert not sums.add_frame(frame(2, run="old"))
-    assert sums.window(1.0).totals.frames == 0
+    assert sums.window(1.0).totals.counts.frames == 0
 
 
 def test_frames_that_overtake_another_configuration_are_missing():
@@ -241,7 +244,7 @@ def test_frames_that_overtake_another_configuration_are_missing():
     again = state(reset_count=1, sequence=1, configuration="b", frame_sequence=1)
     sums.add_state(again, 1.0)
     sums.add_frame(frame(2, reset_count=1))
-    assert sums.window(3.0).totals.frames == 1
+    assert sums.window(3.0).totals.counts.frames == 1
     assert sums.totals(3.0).missing_frames == 1
 
 
@@ -250,7 +253,7 @@ def test_evaluator_reset_replaces():
     sums.add_state(state(sequence=5, matrix=9 * EXAMPLE, frames=9), 0.0)
     sums.add_state(state(reset_count=1, sequence=6), 0.0)
     assert not sums.add_state(state(sequence=7, matrix=10 * EXAMPLE, frames=10), 0.0)
-    assert sums.totals(0.0).frames == 1
+    assert sums.totals(0.0).counts.frames == 1
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_contradicting_states_are_refused_counted_and_change_nothing(second, kin
             sums.add_state(second, 0.0)
     assert caught.value.kind == kind
     assert sums.refused == {kind: 2}
-    assert sums.totals(0.0).matrix.tolist() == EXAMPLE.tolist()
+    assert sums.totals(0.0).counts.matrix.tolist() == EXAMPLE.tolist()
     assert sums.totals(0.0).sources == ("/e",)
 
 
@@ -289,14 +292,14 @@ def test_other_classes_are_welcome_after_a_reset():
     sums.reset()
     matrix = np.array([[3, 0, 0], [0, 4, 0]], np.int64)
     sums.add_state(state("/new", matrix=matrix, class_names=("a", "b"), frames=1), 0.0)
-    assert sums.totals(0.0).matrix.tolist() == matrix.tolist()
+    assert sums.totals(0.0).counts.matrix.tolist() == matrix.tolist()
     assert sums.totals(0.0).class_names == ("a", "b")
     with pytest.raises(RefusedError, match="classes"):
         sums.add_state(state(sequence=2), 0.0)
     assert not sums.add_frame(frame(2))  # a run of the old classes
-    assert sums.window(0.0).totals.frames == 0
+    assert sums.window(0.0).totals.counts.frames == 0
     sums.add_frame(frame(1, source="/new", matrix=matrix))
-    assert sums.window(0.0).totals.matrix.tolist() == matrix.tolist()
+    assert sums.window(0.0).totals.counts.matrix.tolist() == matrix.tolist()
 
 
 def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
@@ -310,16 +313,16 @@ def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
         assert not sums.add_state(one, 0.0)
     sums.add_state(state(run="0", sequence=3, matrix=9 * EXAMPLE, frames=9), 0.0)
     totals = sums.totals(0.0)
-    assert totals.frames == 20
-    assert totals.matrix.tolist() == (20 * EXAMPLE).tolist()
+    assert totals.counts.frames == 20
+    assert totals.counts.matrix.tolist() == (20 * EXAMPLE).tolist()
     assert totals.stamp_ns == 19
     sums.reset()
-    assert sums.totals(0.0).frames == 0
+    assert sums.totals(0.0).counts.frames == 0
     for one in states:
         sums.add_state(one, 0.0)
-    assert sums.totals(0.0).frames == 0
+    assert sums.totals(0.0).counts.frames == 0
     sums.add_state(state(run="19", sequence=3, matrix=2 * EXAMPLE, frames=2), 0.0)
-    assert sums.totals(0.0).frames == 1
+    assert sums.totals(0.0).counts.frames == 1
 
 
 def test_folded_ids_and_sources_are_bounded(monkeypatch):
@@ -353,8 +356,8 @@ def test_window_holds_the_newest_frames_once_each():
     for number, factor in ((1, 1), (2, 10), (2, 10), (3, 100)):
         sums.add_frame(frame(number, matrix=factor * EXAMPLE))
     window = sums.window(0.0)
-    assert window.totals.matrix.tolist() == (110 * EXAMPLE).tolist()
-    assert window.totals.frames == 2
+    assert window.totals.counts.matrix.tolist() == (110 * EXAMPLE).tolist()
+    assert window.totals.counts.frames == 2
     assert window.totals.stamp_ns == 3 * 10**9
     assert window.scores.miou == pytest.approx(4 / 9)
 
@@ -365,7 +368,7 @@ def test_dropped_frames_leave_no_gap_and_no_trace():
     sums.add_frame(frame(1))
     sums.add_frame(frame(2, matrix=np.zeros((3, 4), np.int64), evaluated=False))
     sums.add_frame(frame(3))
-    assert sums.window(0.0).totals.frames == 2
+    assert sums.window(0.0).totals.counts.frames == 2
     assert sums.totals(0.0).missing_frames == 0
 
 
@@ -402,7 +405,7 @@ def test_frames_ahead_of_the_first_state_are_held_for_it():
     sums.add_frame(frame(8))
     assert sums.window(0.0).scores is None
     sums.add_state(state(frame_sequence=8), 0.0)
-    assert sums.window(0.0).totals.frames == 2
+    assert sums.window(0.0).totals.counts.frames == 2
     assert sums.totals(9.0).missing_frames == 0
 
 
@@ -414,7 +417,7 @@ def test_evaluator_reset_clears_the_window_once():
     sums.add_state(state(reset_count=1, sequence=2, frame_sequence=1), 0.0)
     sums.add_frame(frame(2))  # of before the reset, late
     sums.add_frame(frame(3, reset_count=1, matrix=5 * EXAMPLE))
-    assert sums.window(0.0).totals.matrix.tolist() == (10 * EXAMPLE).tolist()
+    assert sums.window(0.0).totals.counts.matrix.tolist() == (10 * EXAMPLE).tolist()
     assert sums.totals(0.0).missing_frames == 1
 
 
@@ -437,7 +440,7 @@ def test_reset_clears_window_and_missing():
     sums.add_frame(frame(1))
     sums.add_frame(frame(4))
     sums.reset()
-    assert sums.window(0.0).totals.frames == 0
+    assert sums.window(0.0).totals.counts.frames == 0
     assert sums.totals(9.0).missing_frames == 0
 
 
@@ -466,8 +469,8 @@ def test_threads_lose_nothing():
         thread.start()
     for thread in threads:
         thread.join()
-    assert sums.totals(0.0).matrix.tolist() == (400 * EXAMPLE).tolist()
-    assert sums.window(0.0).totals.frames == 400
+    assert sums.totals(0.0).counts.matrix.tolist() == (400 * EXAMPLE).tolist()
+    assert sums.window(0.0).totals.counts.frames == 400
 
 
 def test_the_interval_of_miou_does_not_follow_the_weights():
@@ -508,13 +511,13 @@ def test_sources_that_count_nothing_give_way_but_are_not_forgotten(monkeypatch):
     sums.add_state(state("/a", frames=10), 5.0)
     sums.add_state(state("/real", sequence=2, frames=2), 6.0)
     assert sums.totals(7.0).sources == ("/a", "/c", "/real")
-    assert sums.totals(7.0).frames == 2
+    assert sums.totals(7.0).counts.frames == 2
     # It comes back in the place of another one, and only what is new counts.
     sums.add_state(state("/b", sequence=2, frames=11, matrix=2 * EXAMPLE), 8.0)
     assert sums.totals(9.0).sources == ("/a", "/b", "/real")
-    assert sums.totals(9.0).frames == 2
+    assert sums.totals(9.0).counts.frames == 2
     sums.add_state(state("/b", sequence=3, frames=14, matrix=3 * EXAMPLE), 10.0)
-    assert sums.totals(11.0).frames == 5
+    assert sums.totals(11.0).counts.frames == 5
 
 
 def test_early_frames_are_bounded_by_what_they_hold():

@@ -69,10 +69,10 @@ def test_worked_example():
     run.pair(1, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
     run.work()
     expected = [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
-    assert run.pipeline.snapshot().matrix.tolist() == expected
+    assert run.pipeline.snapshot().counts.matrix.tolist() == expected
     (outcome,) = run.outcomes
     assert outcome.reason is None
-    assert outcome.matrix.tolist() == expected
+    assert outcome.counts.matrix.tolist() == expected
     assert outcome.ticket.sequence == 1
     run.check()
 
@@ -82,10 +82,10 @@ def test_ignored_unmapped_and_invalid_pixels_are_counted_apart():
     run.pair(1, [[0, 9, 255, 1]], [[0, 1, 255, 77]])
     run.work()
     (outcome,) = run.outcomes
-    assert outcome.matrix.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
-    assert (outcome.ignored_pixels, outcome.unmapped_pixels) == (2, 1)
+    assert outcome.counts.matrix.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+    assert (outcome.counts.ignored, outcome.counts.unmapped) == (2, 1)
     snapshot = run.pipeline.snapshot()
-    assert (snapshot.ignored_pixels, snapshot.unmapped_pixels, snapshot.frames) == (2, 1, 1)
+    assert (snapshot.counts.ignored, snapshot.counts.unmapped, snapshot.counts.frames) == (2, 1, 1)
 
 
 def test_unknown_label_under_error_costs_the_frame_only():
@@ -133,7 +133,7 @@ def test_labels_are_resized_by_nearest_neighbour_when_scored_at_the_prediction()
     label = np.repeat(np.repeat([[0, 1], [2, 0]], 2, 0), 2, 1)
     run.pair(1, [[0, 1], [2, 2]], label)
     run.work()
-    assert run.outcomes[0].matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert run.outcomes[0].counts.matrix.tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
 
 
 @pytest.mark.parametrize("score_at", ["label", "prediction"])
@@ -174,13 +174,13 @@ def test_reset_discards_what_waits_and_what_is_in_work():
     release.set()
     worker.join(10)
     snapshot = run.pipeline.snapshot()
-    assert snapshot.frames == 0
+    assert snapshot.counts.frames == 0
     assert snapshot.reset_count == 1
     assert run.outcomes == []
     run.check()
     run.pair(3, [[1]], [[1]])
     run.work()
-    assert run.pipeline.snapshot().matrix[1, 1] == 1
+    assert run.pipeline.snapshot().counts.matrix[1, 1] == 1
     assert run.outcomes[0].ticket == (1, 1)
 
 
@@ -192,8 +192,8 @@ def test_looping_stream(policy, frames):
             run.pair(k * S // 10, [[k % 3]], [[k % 3]])
         run.work()
     snapshot = run.pipeline.snapshot()
-    assert snapshot.frames == frames
-    assert snapshot.matrix.trace() == frames
+    assert snapshot.counts.frames == frames
+    assert snapshot.counts.matrix.trace() == frames
     assert snapshot.account.images.received == frames
     run.check()
 
@@ -207,7 +207,7 @@ def test_clock_that_jumps_back_lets_the_stamps_follow():
     run.add(LABEL, 2 * S, mono8([[0]]))
     run.add(LABEL, 3 * S, mono8([[0]]))
     run.work()
-    assert run.pipeline.snapshot().frames == 1
+    assert run.pipeline.snapshot().counts.frames == 1
 
 
 def test_a_jump_starts_the_new_run_before_it_tells_of_the_old_one():
@@ -294,7 +294,7 @@ def test_many_threads_lose_nothing():
         pass
     for feeder in feeders:
         feeder.join(10)
-    assert run.pipeline.snapshot().matrix.trace() == total
+    assert run.pipeline.snapshot().counts.matrix.trace() == total
     assert sorted(outcome.ticket.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
     run.check()
 
@@ -346,7 +346,7 @@ def test_the_next_batch_is_started_before_the_last_is_waited_for():
     order = " ".join(name for name, _ in device.events)
     assert order == "start start result start result result"
     assert [outcome.image.stamp_ns for outcome in run.outcomes] == [0, 1, 2]
-    assert run.pipeline.snapshot().matrix.trace() == 3
+    assert run.pipeline.snapshot().counts.matrix.trace() == 3
     run.check()
 
 
@@ -400,6 +400,6 @@ def test_predictions_are_kept_only_while_somebody_watches(watched):
     run.pair(1, [[0, 2]], [[0, 1]])
     run.work()
     (outcome,) = run.outcomes
-    assert outcome.matrix.sum() == 2
+    assert outcome.counts.matrix.sum() == 2
     assert (outcome.prediction is not None) is watched
     assert outcome.ground_truth.tolist() == [[0, 1]]

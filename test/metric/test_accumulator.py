@@ -18,10 +18,13 @@ def one(value=1):
 
 
 def same(first, second):
-    assert (first.frames, first.window_frames) == (second.frames, second.window_frames)
+    assert (first.counts.frames, first.window.frames) == (
+        second.counts.frames,
+        second.window.frames,
+    )
     assert first.window_start_ns == second.window_start_ns
     assert first.window_end_ns == second.window_end_ns
-    np.testing.assert_array_equal(first.matrix, second.matrix)
+    np.testing.assert_array_equal(first.counts.matrix, second.counts.matrix)
 
 
 @settings(max_examples=150, deadline=None)
@@ -33,18 +36,18 @@ def test_window_is_the_newest_frames(stream, frames, seconds):
         accumulator.update(matrix, stamp)
         arrived = sorted([*arrived, (matrix, stamp)], key=lambda pair: pair[1])
         snapshot = accumulator.snapshot()
-        assert snapshot.frames == len(arrived)
-        np.testing.assert_array_equal(snapshot.matrix, sum(m for m, _ in arrived))
+        assert snapshot.counts.frames == len(arrived)
+        np.testing.assert_array_equal(snapshot.counts.matrix, sum(m for m, _ in arrived))
         if frames is None and seconds is None:
-            assert snapshot.window_matrix is None
+            assert snapshot.window is None
             continue
         inside = arrived[-frames:] if frames else arrived
         if seconds:
             inside = [pair for pair in inside if arrived[-1][1] - pair[1] < seconds * SECOND]
-        assert snapshot.window_frames == len(inside)
+        assert snapshot.window.frames == len(inside)
         assert (snapshot.window_start_ns, snapshot.window_end_ns) == (inside[0][1], inside[-1][1])
         if len({stamp for _, stamp in arrived}) == len(arrived):
-            np.testing.assert_array_equal(snapshot.window_matrix, sum(m for m, _ in inside))
+            np.testing.assert_array_equal(snapshot.window.matrix, sum(m for m, _ in inside))
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,7 +63,7 @@ def test_order_does_not_matter(stream, random):
             accumulator.update(matrix, stamp)
         snapshots.append(accumulator.snapshot())
     same(*snapshots)
-    np.testing.assert_array_equal(snapshots[0].window_matrix, snapshots[1].window_matrix)
+    np.testing.assert_array_equal(snapshots[0].window.matrix, snapshots[1].window.matrix)
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,8 +80,11 @@ def test_parts_of_a_stream_add_up_to_the_whole(stream, first, second):
         for matrix, stamp in part:
             accumulator.update(matrix, stamp)
         snapshots.append(accumulator.snapshot())
-    assert sum(each.matrix for each in snapshots).tolist() == whole.snapshot().matrix.tolist()
-    assert sum(each.frames for each in snapshots) == whole.snapshot().frames
+    assert (
+        sum(each.counts.matrix for each in snapshots).tolist()
+        == whole.snapshot().counts.matrix.tolist()
+    )
+    assert sum(each.counts.frames for each in snapshots) == whole.snapshot().counts.frames
 
 
 def test_counts_beyond_31_and_53_bits():
@@ -86,8 +92,8 @@ def test_counts_beyond_31_and_53_bits():
     for value in (2**31, 2**32, 2**53 + 1):
         accumulator.update(one(value), value)
     snapshot = accumulator.snapshot()
-    assert (snapshot.matrix == 2**31 + 2**32 + 2**53 + 1).all()
-    assert (snapshot.window_matrix == 2**32 + 2**53 + 1).all()
+    assert (snapshot.counts.matrix == 2**31 + 2**32 + 2**53 + 1).all()
+    assert (snapshot.window.matrix == 2**32 + 2**53 + 1).all()
 
 
 def test_snapshots_and_arguments_are_not_shared():
@@ -96,11 +102,11 @@ def test_snapshots_and_arguments_are_not_shared():
     accumulator.update(matrix, 1)
     matrix[:] = 99
     snapshot = accumulator.snapshot()
-    snapshot.matrix[:] = 50
-    snapshot.window_matrix[:] = 50
+    snapshot.counts.matrix[:] = 50
+    snapshot.window.matrix[:] = 50
     accumulator.update(one(2), 2)
-    assert (accumulator.snapshot().matrix == 3).all()
-    assert (accumulator.snapshot().window_matrix == 2).all()
+    assert (accumulator.snapshot().counts.matrix == 3).all()
+    assert (accumulator.snapshot().window.matrix == 2).all()
 
 
 def test_reset():
@@ -108,8 +114,12 @@ def test_reset():
     accumulator.update(one(), 10**18)
     accumulator.reset()
     snapshot = accumulator.snapshot()
-    assert (snapshot.frames, snapshot.window_frames, snapshot.window_start_ns) == (0, 0, None)
-    assert not snapshot.matrix.any()
+    assert (snapshot.counts.frames, snapshot.window.frames, snapshot.window_start_ns) == (
+        0,
+        0,
+        None,
+    )
+    assert not snapshot.counts.matrix.any()
     accumulator.update(one(), 3)
     assert accumulator.snapshot().window_end_ns == 3
 
@@ -122,8 +132,8 @@ def test_window_follows_a_bag_that_loops(options):
             accumulator.update(one(turn), i * SECOND // 20)
     snapshot = accumulator.snapshot()
     assert snapshot.window_end_ns == 599 * SECOND // 20
-    assert snapshot.window_frames == options.get("window_frames", 600 - 9)
-    assert snapshot.window_matrix[0, 0] == 3 * snapshot.window_frames
+    assert snapshot.window.frames == options.get("window_frames", 600 - 9)
+    assert snapshot.window.matrix[0, 0] == 3 * snapshot.window.frames
 
 
 def test_late_frames_do_not_turn_back_the_window():
@@ -132,7 +142,7 @@ def test_late_frames_do_not_turn_back_the_window():
         accumulator.update(one(), i * SECOND)
         accumulator.update(one(), i * SECOND - 30 * SECOND)
     assert accumulator.snapshot().window_end_ns == 99 * SECOND
-    assert accumulator.snapshot().window_frames == 5
+    assert accumulator.snapshot().window.frames == 5
 
 
 def test_window_of_a_stopped_clock_is_bounded(monkeypatch):
@@ -140,8 +150,8 @@ def test_window_of_a_stopped_clock_is_bounded(monkeypatch):
     accumulator = Accumulator(2, window_seconds=1.0)
     for _ in range(200):
         accumulator.update(one(), 7)
-    assert accumulator.snapshot().window_frames == 50
-    assert accumulator.snapshot().frames == 200
+    assert accumulator.snapshot().window.frames == 50
+    assert accumulator.snapshot().counts.frames == 200
 
 
 def test_window_holds_sparse_frames():
@@ -168,9 +178,9 @@ def test_threads_lose_nothing():
     for thread in threads:
         thread.join()
     snapshot = accumulator.snapshot()
-    assert snapshot.frames == 1200
-    assert (snapshot.matrix == 1200).all()
-    assert (snapshot.window_matrix == 10).all()
+    assert snapshot.counts.frames == 1200
+    assert (snapshot.counts.matrix == 1200).all()
+    assert (snapshot.window.matrix == 10).all()
 
 
 @pytest.mark.parametrize(
@@ -193,4 +203,4 @@ def test_matrices_are_checked():
         accumulator.update(one(), 1)
     with pytest.raises(ValueError, match=r"but got float64 of shape \(3, 4\)"):
         accumulator.update(np.zeros((3, 4)), 1)
-    assert accumulator.snapshot().frames == 0
+    assert accumulator.snapshot().counts.frames == 0

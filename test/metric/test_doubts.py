@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.scores import cohens_kappa
 
@@ -31,29 +32,29 @@ def test_kappa_is_undefined_where_nothing_can_be_told_apart():
 
 
 def test_a_sound_score_leaves_no_doubt():
-    assert find_doubts(NAMES, GOOD, 100, ignored_pixels=300, unmapped_pixels=100) == []
+    assert find_doubts(NAMES, Counts(GOOD, 100, 300, 100)) == []
 
 
 def test_labels_that_the_map_does_not_know_are_told_with_their_share():
-    (doubt,) = find_doubts(NAMES, GOOD, 100, ignored_pixels=1795, unmapped_pixels=898)
+    (doubt,) = find_doubts(NAMES, Counts(GOOD, 100, 1795, 898))
     assert doubt.startswith("25% of the labels' pixels have ids or colours that the label map")
-    (doubt,) = find_doubts(NAMES, np.zeros_like(GOOD), 100, ignored_pixels=8, unmapped_pixels=8)
+    (doubt,) = find_doubts(NAMES, Counts(np.zeros_like(GOOD), 100, 8, 8))
     assert doubt.startswith("100%")
 
 
 def test_classes_in_another_order_are_doubted():
-    (doubt,) = find_doubts(NAMES, GOOD[::-1].copy(), 100, ignored_pixels=0, unmapped_pixels=0)
+    (doubt,) = find_doubts(NAMES, Counts(GOOD[::-1].copy(), 100, 0, 0))
     assert "Cohen's kappa -0.8" in doubt
 
 
 def test_a_few_frames_prove_nothing():
-    assert find_doubts(NAMES, GOOD[::-1].copy(), 9, ignored_pixels=8000, unmapped_pixels=8000) == []
+    assert find_doubts(NAMES, Counts(GOOD[::-1].copy(), 9, 8000, 8000)) == []
 
 
 def test_a_class_that_no_label_holds_beside_unknown_ids_is_told_with_the_likely_key():
     """Cityscapes' instanceIds in place of labelIds: 26001 is unknown, and 26, car, never seen."""
     no_car = np.array([[900, 50, 5], [0, 0, 0]], np.int64)
-    (doubt,) = find_doubts(NAMES, no_car, 2, ignored_pixels=60, unmapped_pixels=50)
+    (doubt,) = find_doubts(NAMES, Counts(no_car, 2, 60, 50))
     assert doubt.startswith("no label holds car, while 4.93% of the labels' pixels")
     assert "id_divisor: 1000 and below_divisor: id" in doubt
-    assert find_doubts(NAMES, no_car, 2, ignored_pixels=60, unmapped_pixels=0) == []
+    assert find_doubts(NAMES, Counts(no_car, 2, 60, 0)) == []

@@ -56,8 +56,8 @@ def test_known_predictions_give_the_known_matrix(tmp_path, storage):
     seen = []
     evaluation = evaluate(options(tmp_path / "bag"), lambda *counts: seen.append(counts))
     report = evaluation.report
-    assert np.array_equal(report.matrix, expected)
-    assert report.frames == 20
+    assert np.array_equal(report.counts.matrix, expected)
+    assert report.counts.frames == 20
     assert report.accounting["images"] == {
         "received": 20,
         "evaluated": 20,
@@ -75,7 +75,7 @@ def test_known_predictions_give_the_known_matrix(tmp_path, storage):
 def test_frames_without_labels_are_accounted_for(tmp_path):
     expected = write_bag(tmp_path / "bag", labelled=range(0, 20, 5))
     evaluation = evaluate(options(tmp_path / "bag"))
-    assert np.array_equal(evaluation.report.matrix, expected)
+    assert np.array_equal(evaluation.report.counts.matrix, expected)
     images = evaluation.report.accounting["images"]
     assert images["evaluated"] == 4
     assert images["dropped"] == {"unmatched_image": 16}
@@ -84,15 +84,15 @@ def test_frames_without_labels_are_accounted_for(tmp_path):
 
 def test_the_tolerance_pairs_sloppy_stamps(tmp_path):
     expected = write_bag(tmp_path / "bag", shift_ns=20_000_000)
-    assert evaluate(options(tmp_path / "bag")).report.frames == 0
+    assert evaluate(options(tmp_path / "bag")).report.counts.frames == 0
     sloppy = evaluate(options(tmp_path / "bag", sync_tolerance=0.05)).report
-    assert np.array_equal(sloppy.matrix, expected)
+    assert np.array_equal(sloppy.counts.matrix, expected)
 
 
 def test_start_and_duration_choose_frames(tmp_path):
     write_bag(tmp_path / "bag")
     report = evaluate(options(tmp_path / "bag", start=5, duration=3)).report
-    assert report.frames == 3
+    assert report.counts.frames == 3
     assert report.accounting["images"]["received"] == 3
 
 
@@ -115,7 +115,7 @@ def test_garbage_is_counted_and_the_rest_scored(tmp_path):
             writer.write_image("/camera/labels", index * SECOND, "", good)
         writer.write("/prediction", "sensor_msgs/msg/Image", 5 * SECOND, b"\x00\x01\x00\x00oh")
     report = evaluate(options(tmp_path / "bag")).report
-    assert report.frames == 2
+    assert report.counts.frames == 2
     assert report.accounting["images"]["dropped"] == {"truncated_data": 2}
     assert report.accounting["images"]["received"] == 4
     assert report.accounting["labels"]["dropped"] == {"unmatched_label": 1}
@@ -128,7 +128,7 @@ def test_a_truncated_bag_is_scored_as_far_as_it_goes(tmp_path):
     path.write_bytes(data[: len(data) // 2])
     evaluation = evaluate(options(tmp_path / "bag"))
     assert evaluation.damaged
-    assert 300 < evaluation.report.frames < 800
+    assert 300 < evaluation.report.counts.frames < 800
     assert "breaks off" in evaluation.report.problems[0]
 
 
@@ -169,10 +169,10 @@ def test_real_frames_agree_with_scikit_learn(tmp_path):
     truth, prediction = np.concatenate(truths), np.concatenate(predictions)
     known = truth != 11
     expected = reference_matrix(truth[known], prediction[known], labels=range(11))
-    assert report.frames == 40
-    assert np.array_equal(report.matrix[:, :11], expected)
-    assert not report.matrix[:, 11].any()
-    assert report.ignored_pixels == int((~known).sum())
+    assert report.counts.frames == 40
+    assert np.array_equal(report.counts.matrix[:, :11], expected)
+    assert not report.counts.matrix[:, 11].any()
+    assert report.counts.ignored == int((~known).sum())
 
 
 # A bag's bytes are read-only, which PyTorch warns of when it is shown them.
@@ -199,8 +199,8 @@ def test_a_network_is_run_on_the_images(tmp_path):
     engine = EngineOptions(checkpoint=str(path), device="cpu")
     report = evaluate(OfflineOptions(bag=str(tmp_path / "bag"), engine=engine)).report
     labelled = sum(int((random_ids(index) != 255).sum()) for index in range(3))
-    assert report.frames == 3
-    assert int(report.matrix.sum()) == labelled
+    assert report.counts.frames == 3
+    assert int(report.counts.matrix.sum()) == labelled
     assert report.provenance["checkpoint"] == "net.safetensors"
     assert len(report.provenance["checkpoint_sha256"]) == 64
     assert report.provenance["device"] == "cpu"

@@ -11,6 +11,7 @@ from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.report.live import LiveRun, save_report
 
 EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
@@ -25,7 +26,7 @@ def counted(*sources):
     sums = Aggregate(window_frames=5)
     for source in sources:
         accounts = StreamCounts(3, 1, 0, {"queue_full": 2})
-        state = EvaluatorState(source, "r", 0, 1, EXAMPLE, NAMES, 1, images=accounts)
+        state = EvaluatorState(source, "r", 0, 1, Counts(EXAMPLE, 1), NAMES, images=accounts)
         sums.add_state(state, 0.0)
         cells, counts = to_cells(EXAMPLE)
         sums.add_frame(

@@ -15,6 +15,7 @@ from rich.console import Console
 from deeplab_miou.accounting import Account, Reason, Stream
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.bootstrap import Intervals, Timeline
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report import files
@@ -51,14 +52,11 @@ def make_report(names=("road", "car", "pole"), **changes):
     )
     values = {
         "class_names": names,
-        "matrix": MATRIX,
-        "frames": 1,
+        "counts": Counts(MATRIX, frames=1, ignored=4, unmapped=2),
         "scores": compute_scores(MATRIX),
         "accounting": account(),
         "provenance": {"checkpoint": "net.safetensors", "nested": {"a": [1, math.nan]}},
         "intervals": intervals,
-        "ignored_pixels": 4,
-        "unmapped_pixels": 2,
     }
     return Report(**(values | changes))
 
@@ -111,7 +109,7 @@ def test_json_holds_what_the_agreement_names():
 
 def test_nan_becomes_null_everywhere():
     empty = np.zeros((3, 4), np.int64)
-    report = make_report(matrix=empty, scores=compute_scores(empty), frames=0)
+    report = make_report(counts=Counts(empty), scores=compute_scores(empty))
     text = to_json(report)
     content = json.loads(text)
     assert "NaN" not in text
@@ -145,7 +143,7 @@ def test_an_existing_report_survives_a_full_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DeeplabMiouError, match="No space left on device") as caught:
-        write_report(make_report(frames=9), tmp_path)
+        write_report(make_report(counts=Counts(MATRIX, frames=9)), tmp_path)
     assert "\n" not in str(caught.value)
     assert [path.read_bytes() for path in paths] == before
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -175,7 +173,7 @@ def test_a_disk_that_fills_up_in_either_file_leaves_the_old_pair(tmp_path, monke
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DeeplabMiouError, match="No space left on device; the one that was there"):
-        write_report(make_report(frames=9), tmp_path)
+        write_report(make_report(counts=Counts(MATRIX, frames=9)), tmp_path)
     assert [path.read_bytes() for path in paths] == before
     assert sorted(each.name for each in tmp_path.iterdir()) == ["report.html", "report.json"]
 
@@ -224,7 +222,7 @@ def test_the_table_shows_scores_and_every_message():
 def test_doubts_are_shown_everywhere():
     shuffled = MATRIX[[1, 0, 2]].copy()
     report = make_report(
-        matrix=shuffled, scores=compute_scores(shuffled), frames=10, unmapped_pixels=0
+        counts=Counts(shuffled, frames=10, ignored=4), scores=compute_scores(shuffled)
     )
     assert "doubtful: predictions and labels agree hardly more" in table_text(report)
     assert "Doubtful: predictions and labels agree" in " ".join(parse(render_page(report)).text)
@@ -334,7 +332,9 @@ def test_the_summary_names_the_weakest_classes_and_what_they_are_taken_for():
         [[90, 5, 0, 0, 0], [30, 20, 0, 0, 0], [0, 0, 9, 1, 0], [0, 0, 8, 2, 0]], np.int64
     )
     names = ("road", "pole", "car", "bus")
-    report = make_report(names, matrix=matrix, scores=compute_scores(matrix), intervals=None)
+    report = make_report(
+        names, counts=Counts(matrix), scores=compute_scores(matrix), intervals=None
+    )
     text = " ".join(" ".join(parse(render_page(report)).text).split())
     assert "Weakest: bus 0.1818 (taken for car), pole 0.3636 (taken for road)." in text
     assert "Strongest: road 0.7200 ." in text
@@ -362,7 +362,7 @@ def test_the_page_needs_nothing_else(classes):
     matrix = np.random.default_rng(0).integers(0, 99, (classes, classes + 1))
     report = make_report(
         names=tuple(f"class {index}" for index in range(classes)),
-        matrix=matrix,
+        counts=Counts(matrix, frames=1),
         scores=compute_scores(matrix),
         intervals=None,
     )

@@ -34,14 +34,19 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     if leading is None or label is None:
         raise ValueError("an outcome must have an image or a label")
     stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
-    height = width = labelled = invalid = 0
+    height = width = labelled = ignored = unmapped = invalid = 0
     cells = counts = b""
     if outcome.ground_truth is not None:
         height, width = outcome.ground_truth.shape
-    if outcome.matrix is not None:
-        indices, numbers = to_cells(outcome.matrix)
+    if outcome.counts is not None:
+        matrix, ignored, unmapped = (
+            outcome.counts.matrix,
+            outcome.counts.ignored,
+            outcome.counts.unmapped,
+        )
+        indices, numbers = to_cells(matrix)
         cells, counts = indices.astype("<u4").tobytes(), numbers.astype("<u8").tobytes()
-        labelled, invalid = int(numbers.sum()), int(outcome.matrix[:, -1].sum())
+        labelled, invalid = int(numbers.sum()), int(matrix[:, -1].sum())
     out = bytearray()
     out += _STAMP.pack(*split_stamp(leading.stamp_ns))
     _text(out, leading.frame_id)
@@ -59,7 +64,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     _pad(out, 4)
     out += _SIZE.pack(height, width)
     _pad(out, 8)
-    out += _PIXELS.pack(labelled, outcome.ignored_pixels, outcome.unmapped_pixels, invalid)
+    out += _PIXELS.pack(labelled, ignored, unmapped, invalid)
     out += _UINT32.pack(len(cells) // 4)
     out += cells
     out += _UINT32.pack(len(counts) // 8)

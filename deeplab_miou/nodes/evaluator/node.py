@@ -292,7 +292,11 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._status.ended(outcome, self.get_clock().now().nanoseconds)
         if outcome.reason is not None:
             self._log_drop(outcome)
-        elif outcome.unmapped_pixels and (line := self._unknown_labels.line(outcome)):
+        elif (
+            outcome.counts
+            and outcome.counts.unmapped
+            and (line := self._unknown_labels.line(outcome))
+        ):
             self.get_logger().warning(line)
         self._outputs.frame(outcome)
         if self._outputs.wants_accounts:
@@ -339,7 +343,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._pipeline.reset()
         self._status.reset()
         response.success = True
-        response.message = f"discarded {before.frames} frames"
+        response.message = f"discarded {before.counts.frames} frames"
         self.get_logger().info(f"reset: {response.message}")
         return response
 

@@ -167,11 +167,11 @@ class UnknownLabelsLog:
 
     def line(self, outcome: FrameOutcome) -> str:
         """Return the line to write; empty for none."""
-        label, truth = outcome.label, outcome.ground_truth
-        if label is None or truth is None:
+        label, truth, counts = outcome.label, outcome.ground_truth, outcome.counts
+        if label is None or truth is None or counts is None:
             return ""
         # A label that was resized has had more pixels than were counted.
-        share = outcome.unmapped_pixels / max(truth.size, outcome.unmapped_pixels)
+        share = counts.unmapped / max(truth.size, counts.unmapped)
         if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
             return ""
         return (

@@ -118,7 +118,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
     def finish(self) -> None:
         """Log the score and write the report."""
         totals = self._aggregate.totals(time.monotonic())
-        if totals.frames:
+        if totals.counts.frames:
             self.get_logger().info(self._headline())
             self._log_doubts(totals)
         if not self.settings.save_report_on_shutdown or not self.settings.report_directory:
@@ -165,14 +165,16 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         totals = self._aggregate.totals(now_s)
         status = self._status.report(
             totals,
-            score(totals.matrix, self._aggregate.scoring).miou if totals.frames else math.nan,
+            score(totals.counts.matrix, self._aggregate.scoring).miou
+            if totals.counts.frames
+            else math.nan,
             self._aggregate.ages(now_s),
             self._aggregate.refused,
             silence,
         )
         self._outputs.diagnostics(status)
-        if totals.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
-            self._told_frames, self._told_s = totals.frames, now_s
+        if totals.counts.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
+            self._told_frames, self._told_s = totals.counts.frames, now_s
             self.get_logger().info(self._headline())
             if totals.doubts and self._doubts.admit("doubts") is not None:
                 self._log_doubts(totals)
@@ -182,7 +184,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         miou = result.scores.miou if result.scores else math.nan
         bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
         parts = ["mIoU", format_score(miou), format_interval(*bounds)]
-        return " ".join(filter(None, [*parts, f"over {result.totals.frames} frames"]))
+        return " ".join(filter(None, [*parts, f"over {result.totals.counts.frames} frames"]))
 
     def _log_doubts(self, totals: Totals) -> None:
         for doubt in totals.doubts:
@@ -191,7 +193,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
     # Services.
 
     def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
-        frames = self._aggregate.totals(time.monotonic()).frames
+        frames = self._aggregate.totals(time.monotonic()).counts.frames
         self._aggregate.reset()
         self._changed.set()
         response.success = True

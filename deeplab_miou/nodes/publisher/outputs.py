@@ -51,7 +51,7 @@ class PublisherOutputs:
         self._windows.publish(mean_iou_message(window))
         totals = result.totals
         if totals.class_names and self._pictures.get_subscription_count():
-            picture = draw_matrix(totals.matrix, totals.class_names)
+            picture = draw_matrix(totals.counts.matrix, totals.class_names)
             self._pictures.publish(image_to_message(picture, "rgb8", totals.stamp_ns, ""))
 
     def diagnostics(self, status: DiagnosticStatus) -> None:
@@ -63,11 +63,11 @@ def mean_iou_message(result: Result) -> MeanIoU:
     """Return scores and counts; NaN and no classes before the first state."""
     totals, scores, intervals = result.totals, result.scores, result.intervals
     message = MeanIoU(
-        frames=totals.frames,
+        frames=totals.counts.frames,
         missing_frames=totals.missing_frames,
-        labelled_pixels=int(totals.matrix.sum()),
-        ignored_pixels=totals.ignored_pixels,
-        unmapped_pixels=totals.unmapped_pixels,
+        labelled_pixels=totals.counts.pixels,
+        ignored_pixels=totals.counts.ignored,
+        unmapped_pixels=totals.counts.unmapped,
         sources=list(totals.sources),
         images=stream_account(totals.images),
         labels=stream_account(totals.labels),

@@ -62,10 +62,12 @@ class PublisherStatus:
         else:
             count = len(totals.sources)
             level = DiagnosticStatus.OK
-            text = f"mIoU {format_score(miou)}, {totals.frames} frames of {count} evaluator(s)"
+            text = (
+                f"mIoU {format_score(miou)}, {totals.counts.frames} frames of {count} evaluator(s)"
+            )
         values = {
             "mIoU": format_score(miou),
-            "frames": totals.frames,
+            "frames": totals.counts.frames,
             "missing frames": totals.missing_frames,
             "sources": ", ".join(totals.sources),
             "images received": totals.images.received,

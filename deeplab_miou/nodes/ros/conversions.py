@@ -23,6 +23,7 @@ from deeplab_miou.aggregation.messages import (
     check_name,
     matrix_from_counts,
 )
+from deeplab_miou.metric.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,9 +164,9 @@ def confusion_message(
         run_id=snapshot.run_id,
         reset_count=snapshot.reset_count,
         sequence=sequence,
-        frames=snapshot.frames,
-        ignored_pixels=snapshot.ignored_pixels,
-        unmapped_pixels=snapshot.unmapped_pixels,
+        frames=snapshot.counts.frames,
+        ignored_pixels=snapshot.counts.ignored,
+        unmapped_pixels=snapshot.counts.unmapped,
         frame_sequence=snapshot.sequence,
         images=stream_account(snapshot.account.images),
         labels=stream_account(snapshot.account.labels),
@@ -173,7 +174,7 @@ def confusion_message(
         configuration=configuration,
         provenance=provenance,
     )
-    message.counts.frombytes(np.ascontiguousarray(snapshot.matrix, np.int64).tobytes())
+    message.counts.frombytes(np.ascontiguousarray(snapshot.counts.matrix, np.int64).tobytes())
     message.header.stamp = ns_to_time(snapshot.newest_stamp_ns or 0)
     return message
 
@@ -200,13 +201,15 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
             run_id=message.run_id,
             reset_count=message.reset_count,
             sequence=message.sequence,
-            matrix=matrix_from_counts(
-                np.frombuffer(message.counts, np.uint64), len(message.class_names)
+            counts=Counts(
+                matrix_from_counts(
+                    np.frombuffer(message.counts, np.uint64), len(message.class_names)
+                ),
+                message.frames,
+                message.ignored_pixels,
+                message.unmapped_pixels,
             ),
             class_names=tuple(message.class_names),
-            frames=message.frames,
-            ignored_pixels=message.ignored_pixels,
-            unmapped_pixels=message.unmapped_pixels,
             frame_sequence=message.frame_sequence,
             stamp_ns=time_to_ns(message.header.stamp),
             images=stream_counts(message.images),

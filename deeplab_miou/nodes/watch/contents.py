@@ -109,8 +109,8 @@ def confusion_content(totals: Totals) -> dict[str, object]:
     """Return the matrix of evaluators, with what is doubtful about it."""
     return {
         "names": totals.class_names,
-        "frames": totals.frames,
-        "counts": totals.matrix.tolist(),
+        "frames": totals.counts.frames,
+        "counts": totals.counts.matrix.tolist(),
         "doubts": totals.doubts,
     }
 

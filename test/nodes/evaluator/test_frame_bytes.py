@@ -15,6 +15,7 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
 from deeplab_miou.evaluation.run_state import Ticket
 from deeplab_miou.metric.confusion import from_cells
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.nodes.evaluator.frame_bytes import encode_frame
 from deeplab_miou.nodes.ros.conversions import frame_from_message
 
@@ -34,9 +35,8 @@ def test_evaluated_frame_round_trip():
         None,
         "",
         Ticket(1, 8),
-        matrix=matrix,
+        counts=Counts(matrix, 1, ignored=3),
         ground_truth=np.zeros((2, 4), np.uint8),
-        ignored_pixels=3,
         timing=Timing(inference_s=0.5),
     )
     message = decoded(outcome)
@@ -80,10 +80,10 @@ def test_the_middleware_reads_what_was_written(texts, cells, parts, stamps):
         Reason.QUEUE_FULL if cells is None else None,
         message,
         Ticket(2**32 - 1, 2**63 - 1),
-        matrix=None if cells is None else np.array(cells, np.int64).reshape(2, 3),
+        counts=None
+        if cells is None
+        else Counts(np.array(cells, np.int64).reshape(2, 3), 1, 2**40, 7),
         ground_truth=None if cells is None else np.zeros((3, 5), np.uint8),
-        ignored_pixels=2**40,
-        unmapped_pixels=7,
         timing=Timing(0.25, 0.5, 1.0, 2.0, 4.0),
     )
     data = encode_frame(outcome, source=source, run_id=run_id)
@@ -91,7 +91,9 @@ def test_the_middleware_reads_what_was_written(texts, cells, parts, stamps):
     assert (found.header.frame_id, found.source, found.run_id, found.message) == texts
     assert found.stream == parts
     assert (found.reset_count, found.sequence) == (2**32 - 1, 2**63 - 1)
-    assert (found.ignored_pixels, found.unmapped_pixels) == (2**40, 7)
+    assert (found.ignored_pixels, found.unmapped_pixels) == (
+        (0, 0) if cells is None else (2**40, 7)
+    )
     assert (found.queue_seconds, found.decode_seconds, found.inference_seconds) == (0.25, 0.5, 1)
     assert (found.counting_seconds, found.latency_seconds) == (2, 4)
     assert list(found.counts) == [count for count in cells or [] if count]

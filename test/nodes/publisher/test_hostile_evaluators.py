@@ -138,7 +138,7 @@ def test_random_messages_are_counted_or_refused_and_nothing_else(seed, tmp_path)
         if step % 500 == 499:
             result, window = sums.result(float(step)), sums.window(float(step))
             for each in (result, window):
-                assert (each.totals.matrix >= 0).all()
+                assert (each.totals.counts.matrix >= 0).all()
                 serialize_message(mean_iou_message(each))
             if result.scores is not None:
                 facts = LiveRun(sums.provenance(), sums.refused, sums.scoring, 0.0)

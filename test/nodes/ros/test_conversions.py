@@ -15,6 +15,7 @@ from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.evaluation.run_state import RunSnapshot
 from deeplab_miou.images.cdr import RAW_TYPE, read_image
 from deeplab_miou.images.messages import RawImage
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.nodes.ros import conversions
 
 
@@ -62,10 +63,7 @@ def snapshot(matrix):
         run_id="r",
         reset_count=2,
         sequence=9,
-        matrix=matrix,
-        frames=4,
-        ignored_pixels=7,
-        unmapped_pixels=3,
+        counts=Counts(matrix, frames=4, ignored=7, unmapped=3),
         newest_stamp_ns=1_500_000_000,
         account=AccountSnapshot(counts(6, 4, 1, queue_full=1), counts(5, 4, 1)),
     )
@@ -77,10 +75,10 @@ def test_confusion_round_trip():
         snapshot(matrix), source="/e", sequence=11, class_names=["a", "b"], provenance="{}"
     )
     state = conversions.state_from_message(message)
-    assert state.matrix.tolist() == matrix.tolist()
+    assert state.counts.matrix.tolist() == matrix.tolist()
     assert state.order == (2, 11)
     assert (state.source, state.run_id, state.class_names) == ("/e", "r", ("a", "b"))
-    assert (state.frames, state.ignored_pixels, state.unmapped_pixels) == (4, 7, 3)
+    assert (state.counts.frames, state.counts.ignored, state.counts.unmapped) == (4, 7, 3)
     assert (state.frame_sequence, state.stamp_ns) == (9, 1_500_000_000)
     assert state.images == StreamCounts(6, 4, 1, {"queue_full": 1})
     assert state.labels == StreamCounts(5, 4, 1)
