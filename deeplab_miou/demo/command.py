@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """What it does:
   1. renders a drive that the network was not trained on and records it to a rosbag2 (mcap)
-  2. plays it to deeplab_evaluator and miou_publisher, in separate processes over DDS
+  2. plays it to deeplab_evaluator and miou_publisher, in separate processes over DDS, with a page
+     (miou_watch) on which to watch the score converge
   3. evaluates the same bag offline and checks that every count is equal
 
 exit codes:
@@ -52,6 +53,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "(default: %(default)s)",
     )
     add("--frames", type=int, default=240, metavar="N", help="images in the bag (default: 240)")
+    add("--watch", action="store_true", help="score only when the live page has been opened")
     parser.set_defaults(run=run)
 
 
@@ -88,8 +90,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     environment = ros_environment()
     domain = environment["ROS_DOMAIN_ID"]
-    console.print(f"2/3 scoring live, three processes in ROS_DOMAIN_ID={domain}")
-    live = run_live(bag, output, checkpoint="demo", environment=environment)
+    console.print(f"2/3 scoring live, four processes in ROS_DOMAIN_ID={domain}")
+    then = "; waiting for you to open it" if arguments.watch else ""
+    live = run_live(
+        bag,
+        output,
+        checkpoint="demo",
+        environment=environment,
+        on_page=lambda address: console.print(f"    watch the score at {address}{then}"),
+        wait_for_watcher=arguments.watch,
+    )
     console.print(f"    {live.summary}")
     memory = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in live.peak_mebibytes.items())
     console.print(f"    {live.seconds:.1f} s from first start to last exit; peak memory: {memory}")

@@ -1,4 +1,4 @@
-"""Runs the three nodes on a bag, as three processes, and says how it went."""
+"""Runs the nodes on a bag, each in a process of its own, and says how it went."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from deeplab_miou.errors import DeeplabMiouError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _REPLAY_LIMIT_S = 600.0
+_START_LIMIT_S = 60.0
+_WATCHER_LIMIT_S = 600.0
 _END_LIMIT_S = 20.0
 _LOOK_PERIOD_S = 0.1
 # Domains from 1 to 101 keep DDS's ports below the range that Linux gives to clients.
@@ -56,8 +58,16 @@ def ros_environment() -> dict[str, str]:
     return environment
 
 
-def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str, str]) -> LiveRun:
-    """Score a bag live: replayer, evaluator and publisher as three processes over DDS.
+def run_live(
+    bag: Path,
+    output: Path,
+    *,
+    checkpoint: str,
+    environment: dict[str, str],
+    on_page: Callable[[str], object],
+    wait_for_watcher: bool = False,
+) -> LiveRun:
+    """Score a bag live: replayer, evaluator, publisher and page as four processes over DDS.
 
     The replay is paced by what the evaluator has taken, so nothing is lost. The publisher writes
     ``report.json`` and ``report.html`` into `output`; logs go to ``output/logs``.
@@ -67,6 +77,8 @@ def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str,
         output: folder for report and logs.
         checkpoint: the network's file, or ``demo``.
         environment: for the processes, see `ros_environment`.
+        on_page: told the address of the live page before the bag is played.
+        wait_for_watcher: play the bag only when somebody has opened the page.
 
     Raises:
         LiveRunError: a process failed or did not end.
@@ -80,13 +92,18 @@ def run_live(bag: Path, output: Path, *, checkpoint: str, environment: dict[str,
         for name, module, parameters in (
             ("deeplab_evaluator", "evaluator", {"checkpoint": checkpoint}),
             ("miou_publisher", "publisher", {"report_directory": str(output.resolve())}),
-            ("bag_replayer", "replayer", _replay_parameters(bag)),
+            ("miou_watch", "watch", {"port": "0", "autostart_exit_on_failure": "true"}),
         ):
             nodes[name] = _start(name, module, parameters, logs, environment)
+        on_page(_wait_for_line("miou_watch", "watch the score at ", nodes, logs, _START_LIMIT_S))
+        if wait_for_watcher:
+            _wait_for_line("miou_watch", "the page is open", nodes, logs, _WATCHER_LIMIT_S)
+        replay = _replay_parameters(bag)
+        nodes["bag_replayer"] = _start("bag_replayer", "replayer", replay, logs, environment)
         status = _watch(nodes, peaks)
         if status != 0:
             raise LiveRunError(f"bag_replayer ended with status {status}: {_tail(logs, nodes)}")
-        for name in ("deeplab_evaluator", "miou_publisher"):
+        for name in ("deeplab_evaluator", "miou_publisher", "miou_watch"):
             nodes[name].send_signal(signal.SIGINT)
             status = _wait(nodes[name], _END_LIMIT_S)
             if status != 0:
@@ -113,6 +130,21 @@ def _start(
         # The replayer's progress goes to the terminal, all else into the log.
         errors = None if name == "bag_replayer" else subprocess.STDOUT
         return subprocess.Popen(command, stdout=log, stderr=errors, env=environment)  # noqa: S603
+
+
+def _wait_for_line(
+    name: str, text: str, nodes: Mapping[str, subprocess.Popen[bytes]], logs: Path, limit_s: float
+) -> str:
+    """Return what follows a text in a node's log."""
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        has_ended = _wait(nodes[name], _LOOK_PERIOD_S) is not None
+        log = (logs / f"{name}.log").read_text(errors="replace")
+        if text in log:
+            return log.partition(text)[2].partition("\n")[0]
+        if has_ended:
+            break
+    raise LiveRunError(f"{name} did not say {text.strip()!r}: {_tail(logs, nodes)}")
 
 
 def _watch(nodes: Mapping[str, subprocess.Popen[bytes]], peaks: dict[str, float]) -> int | None:

@@ -307,9 +307,23 @@ function showConfusion() {
     context.strokeRect(left + state.cell[1] * cell, top + state.cell[0] * cell, cell, cell);
   }
   showCell();
-  const scored = state.result ? state.result.frames : state.confusion.frames;
-  get("confusion-scope").textContent = scored === state.confusion.frames ? ""
-    : `The evaluators have counted ${count(state.confusion.frames)} frames, the score is of ${count(scored)}.`;
+  get("confusion-scope").textContent = differs() ? `The evaluators have counted `
+    + `${count(state.confusion.frames)} frames, the score is of ${count(state.result.frames)}.` : "";
+}
+
+// While frames are counted, matrix and score are a moment apart: only what lasts is a difference.
+const LASTING_MS = 4000;
+const agreed = { frames: 0, time: 0 };
+
+function differs() {
+  if (!state.result) return false;
+  const [counted, scored] = [state.confusion.frames, state.result.frames];
+  const now = Date.now();
+  // The score has come to where the matrix was, or the matrix is new.
+  if (scored >= agreed.frames && counted >= scored || counted < agreed.frames) {
+    Object.assign(agreed, { frames: counted, time: now });
+  }
+  return counted !== scored && now - agreed.time > LASTING_MS;
 }
 
 function showCell() {

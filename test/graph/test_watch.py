@@ -17,7 +17,10 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 from deeplab_miou_msgs.msg import ClassIoU, ConfusionMatrix, MeanIoU, StreamAccount
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from graph_support import EVALUATOR, LATCHED, PUBLISHER, Camera, image
+from graph_support import EVALUATOR, IMAGE, LATCHED, PUBLISHER, Camera, image
+
+from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.images.messages import RawImage
 
 LIMIT_S = 20.0
 WATCH = "/miou_watch"
@@ -41,11 +44,12 @@ class Browser:
     def __init__(self, address):
         self.address = address
         self.shown = {}
+        self.limit_s = LIMIT_S
 
     def read(self, right):
         """Connect anew and read until what is shown is right."""
         self.shown = {}
-        asyncio.run(asyncio.wait_for(self._read(right), LIMIT_S))
+        asyncio.run(asyncio.wait_for(self._read(right), self.limit_s))
         return self.shown
 
     async def _read(self, right):
@@ -163,6 +167,71 @@ def test_a_page_goes_on_over_a_restart_of_node_and_publisher(graph, watch):
     results = graph.publisher(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     results.publish(scores(1, ["road"], miou=math.nan))
     assert browser.read(of_result(1))["result"]["miou"] is None
+
+
+def test_a_replay_shows_how_far_it_is(ros_process, graph, watch, tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        raw = RawImage(1, 1, "mono8", is_bigendian=False, step=1, data=bytes(1))
+        for index in range(31):
+            writer.write_image(IMAGE, (index + 1) * 10**8, "camera", raw)
+    _, address = watch()
+    ros_process("deeplab_miou.nodes.replayer", str(tmp_path / "bag"), parameters={"loop": True})
+
+    def replay(shown):
+        return [node for node in shown.get("nodes", []) if node["name"] == "/bag_replayer: replay"]
+
+    seen = set()
+
+    def went_on(shown):
+        for node in replay(shown):
+            played_s, all_s = (float(node["values"][k]) for k in ("played (s)", "to play (s)"))
+            assert all_s == pytest.approx(3.0, abs=0.01)
+            assert 0 <= played_s <= all_s
+            assert f"played {played_s:.1f} of {all_s:.1f} s, " in node["message"]
+            seen.add(played_s)
+        return len(seen) > 2
+
+    Browser(address).read(went_on)
+    assert graph.node.count_publishers("/diagnostics")
+
+
+def test_the_command_becomes_the_node(ros_process, graph):
+    process = ros_process(
+        "deeplab_miou.cli", "watch", "--port", "0", "--publisher", "/other/publisher"
+    )
+    address = re.search(r"http://\S+", process.wait_for_output("watch the score at"))[0]
+    graph.publisher(MeanIoU, "/other/publisher/result", LATCHED).publish(scores(6, ["road"]))
+    Browser(address).read(of_result(6))
+    assert process.stop()[0] == 0
+
+
+def test_the_command_ends_where_the_port_is_taken(ros_process):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process = ros_process("deeplab_miou.cli", "watch", "--port", port)
+        assert process.wait() == 1
+    assert f"port {port}" in process.output
+    assert "Traceback" not in process.output
+
+
+def test_the_demo_waits_for_its_watcher_and_is_watched(ros_process, tmp_path):
+    output = str(tmp_path / "out")
+    process = ros_process(
+        "deeplab_miou.cli", "demo", "--frames", "24", "--output", output, "--watch"
+    )
+    line = process.wait_for_output("watch the score at", timeout_s=120)
+    browser = Browser(re.search(r"http://[^;\s]+", line)[0])
+    browser.limit_s = 120
+    shown = browser.read(lambda shown: shown.get("result", {}).get("frames"))
+    assert process.wait(timeout_s=120) == 0
+    assert "live = offline" in process.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["name"] for each in shown["result"]["classes"]] == [
+        each["name"] for each in report["classes"]
+    ]
+    assert 0 < shown["result"]["frames"] <= report["frames"]
 
 
 def test_150_classes_and_names_with_markup_arrive_as_they_are(graph, watch):

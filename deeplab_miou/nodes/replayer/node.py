@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
@@ -34,6 +35,7 @@ from deeplab_miou.nodes.replayer.offers import LEAST_DEPTH, offer, playable_topi
 from deeplab_miou.nodes.replayer.player import Player
 from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
+from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.nodes.ros.parameters import declare, read
@@ -50,6 +52,7 @@ _CLOCK = "/clock"
 _POLL_S = 0.02
 # A subscriber learns of us a little after we learn of it, and misses what was sent in between.
 _SETTLE_S = 0.5
+_DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class BagReplayer(Node):
@@ -71,6 +74,7 @@ class BagReplayer(Node):
         if not self._settings.bag:
             raise ConfigurationError("no bag to play: name one, or set the parameter bag")
         self._played_s = 0.0
+        self._tell_s = 0.0
         self._damage = ""
         clock_rate = self._settings.clock_rate
         self._player = Player(
@@ -90,6 +94,7 @@ class BagReplayer(Node):
                 in_flight=self._settings.in_flight,
                 stall_timeout_s=self._settings.stall_timeout,
             )
+        self._diagnostics = Diagnostics(self, "replay")
         self._publisher: PublisherLink | None = None
         if self._settings.publisher:
             name = qualified(self.get_namespace(), self._settings.publisher)
@@ -204,14 +209,27 @@ class BagReplayer(Node):
                         reader.messages(list(self._player.offers), start_ns, stop_ns), start_ns
                     ):
                         progress.update(played_s, self.progress_text)
+                        self._tell(played_s, span_s)
                 except BagError as error:
                     # It comes after all that can be read; a loop need not say it again.
                     if not self._damage:
                         self.get_logger().error(str(error))
                     self._damage = str(error)
                 self._played_s += span_s
+                self._tell(span_s, span_s)
                 if not self.loops:
                     return
+
+    def _tell(self, played_s: float, span_s: float) -> None:
+        """Say in ``/diagnostics`` how far the replay is, once a second and at the end."""
+        now_s = time.monotonic()
+        if played_s < span_s and now_s < self._tell_s:
+            return
+        self._tell_s = now_s + _DIAGNOSTICS_PERIOD_S
+        text = f"played {played_s:.1f} of {span_s:.1f} s, {self.progress_text()}"
+        values = {"played (s)": f"{played_s:.3f}", "to play (s)": f"{span_s:.3f}"}
+        level = DiagnosticStatus.WARN if self._damage else DiagnosticStatus.OK
+        self._diagnostics.publish(make_status(level, self._damage or text, values))
 
     def _save_report(self) -> list[str]:
         """Have the report saved once it is complete; return what is said of it, if anything."""

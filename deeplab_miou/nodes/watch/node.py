@@ -66,6 +66,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
         self._server: Server | None = None
         self._aggregate = Aggregate()
         self._has_news = threading.Event()
+        self._is_open = False
         self._sources: tuple[str, ...] = ()
         self._statuses: dict[str, dict[str, object]] = {}
         self._fixed: list[Subscription] = []
@@ -187,6 +188,9 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
     def _follow(self) -> None:
         """Listen to the evaluators that are scored, and show what they have said meanwhile."""
+        if self._server is not None and self._server.watchers and not self._is_open:
+            self._is_open = True
+            self.get_logger().info("the page is open")
         self._follow_sources()
         self._follow_overlay()
         if not self._has_news.is_set():
