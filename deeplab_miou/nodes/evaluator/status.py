@@ -115,7 +115,8 @@ class EvaluatorStatus:
         elif missing:
             level, text = DiagnosticStatus.WARN, missing
         elif findings:
-            level, text = DiagnosticStatus.WARN, findings
+            lost_too = f"frames lost: {', '.join(news)}; " if news else ""
+            level, text = DiagnosticStatus.WARN, f"{lost_too}{findings}"
         elif unpaired:
             level = DiagnosticStatus.WARN
             text = "images and labels arrive but no stamps agree: see sync_tolerance"
