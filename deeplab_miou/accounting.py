@@ -1,4 +1,4 @@
-"""What became of every image and every label: one counter each, nothing lost in silence."""
+"""What happened to every image and every label: one counter each, nothing dropped silently."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Reason(str, Enum):
         "duplicate_stamp",
         "another message of its stream has the same stamp; are stamps set?",
     )
-    QUEUE_FULL = "queue_full", "frames arrive faster than the network takes them"
+    QUEUE_FULL = "queue_full", "frames arrive faster than they can be scored"
     BAD_ENCODING = "bad_encoding", "its encoding cannot be read, or cannot be what it stands for"
     BAD_SIZE = "bad_size", "its size is impossible or beyond what is read"
     TRUNCATED_DATA = "truncated_data", "its data ends early or is damaged"
     SIZE_MISMATCH = "size_mismatch", "image and label do not show the same view"
     UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
-    CLOCK_JUMP = "clock_jump", "time went back while it waited", True
+    CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"
 
     explanation: str

@@ -127,7 +127,7 @@ def _run(given: list[str]) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Note Ctrl-C in the list that is returned, beside raising KeyboardInterrupt as ever."""
+    """Record Ctrl-C in the returned list, in addition to raising KeyboardInterrupt as usual."""
     interrupted: list[int] = []
     if (
         threading.current_thread() is not threading.main_thread()

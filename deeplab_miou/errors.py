@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DeeplabMiouError(Exception):
-    """Base of all errors that are the user's to mend; the message is one complete line.
+    """Base of all errors that are the user's to fix; the message is one complete line.
 
     What it quotes from a file or a topic can neither begin a line of its own nor steer a terminal.
     """

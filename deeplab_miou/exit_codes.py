@@ -1,4 +1,4 @@
-"""How ``deeplab-miou`` ends: the exit codes of its subcommands."""
+"""The exit codes of the subcommands of ``deeplab-miou``."""
 
 from __future__ import annotations
 

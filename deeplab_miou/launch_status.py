@@ -1,4 +1,4 @@
-"""The exit status of `ros2 launch`: a launch service of its own knows 0 and 1 only."""
+"""Passes on a node's exit status, as `ros2 launch` itself exits only with 0 or 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def exit_with(status: int) -> None:
-    """Make `ros2 launch` exit with a status; any other program is left alone.
+    """Make `ros2 launch` exit with a status; other programs are not affected.
 
     Args:
         status: a process's, negative for a signal; 0 changes nothing.

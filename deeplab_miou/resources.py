@@ -1,4 +1,4 @@
-"""Where the files that ship with the package lie, from a source tree and from an install."""
+"""Finds the files that ship with the package, in a source tree or an installation."""
 
 from __future__ import annotations
 

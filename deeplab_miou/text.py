@@ -1,4 +1,4 @@
-"""Text from files and topics, made fit for a log line, a terminal or a page."""
+"""Makes text from files and topics safe for a log line, a terminal or a page."""
 
 from __future__ import annotations
 

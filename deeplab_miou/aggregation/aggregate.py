@@ -1,4 +1,4 @@
-"""One score from many evaluators: newest states added up, whatever becomes of messages."""
+"""One score from many evaluators: adds up their newest states, robust to lost messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_SOURCES = 256
 
 
 class News(IntEnum):
-    """What a state tells that was not known."""
+    """What is new in a state."""
 
     NONE = 0  # it is late or repeated
     NEWER = 1

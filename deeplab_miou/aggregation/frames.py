@@ -1,4 +1,4 @@
-"""What the outcomes of frames tell beyond the sums: window, intervals, the worst frames."""
+"""What frame outcomes add to the totals: window, intervals, the worst frames."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class EarlyFrames:
         self._bytes = 0
 
     def hold(self, frame: FrameRecord) -> None:
-        """Keep a frame; if there are many or large ones, the oldest are given up."""
+        """Keep a frame; if there are too many or they are too large, drop the oldest."""
         self._frames.append(frame)
         self._bytes += frame.nbytes
         while len(self._frames) > _MAX_EARLY_FRAMES or self._bytes > _MAX_EARLY_BYTES:

@@ -1,4 +1,4 @@
-"""What evaluators tell, free of ROS and checked: cumulative states and outcomes of frames."""
+"""Messages from evaluators, checked and free of ROS: cumulative states and frame outcomes."""
 
 from __future__ import annotations
 

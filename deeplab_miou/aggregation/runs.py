@@ -1,4 +1,4 @@
-"""The runs of all evaluators: the newest state of each, and a sum of those that are long over."""
+"""The runs of all evaluators: the newest state of each, and the sum of finished ones."""
 
 from __future__ import annotations
 

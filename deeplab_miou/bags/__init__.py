@@ -1,1 +1,1 @@
-"""rosbag2 bags in and out: MCAP and SQLite, compressed or not, whole or damaged."""
+"""Reads and writes rosbag2 bags: MCAP and SQLite, compressed or not, intact or damaged."""

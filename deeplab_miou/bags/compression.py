@@ -1,4 +1,4 @@
-"""Zstandard over a bag's messages or over its files, as far as a damaged one can be unpacked."""
+"""Zstandard compression of a bag's messages or files, unpacked as far as possible if damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image and label files that belong together, found by patterns of their paths."""
+"""Finds image and label files that belong together, by patterns of their paths."""
 
 from __future__ import annotations
 

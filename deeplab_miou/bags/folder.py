@@ -1,4 +1,4 @@
-"""Which storage files make up a bag, and what its metadata says of them."""
+"""Which storage files make up a bag, and what its metadata says about them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
     if path.is_file():
         if not _is_storage(path):
             raise ConfigurationError(
-                f"{str(path)!r} is no bag: expected a folder, an .mcap file or a .db3 file"
+                f"{str(path)!r} is not a bag: expected a folder, an .mcap file or a .db3 file"
             )
         return [path], {}
     if not path.is_dir():
@@ -44,16 +44,16 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
         ros1 = any(each.suffix == ".bag" for each in path.iterdir())
         hint = "; it holds ROS 1 bags: convert them with rosbags-convert first" if ros1 else ""
         raise ConfigurationError(
-            f"folder {str(path)!r} is no bag: it holds no .mcap or .db3 file{hint}"
+            f"folder {str(path)!r} is not a bag: it holds no .mcap or .db3 file{hint}"
         )
     return present, declared
 
 
 def is_bag(path: Path) -> bool:
-    """Return whether a path is a storage file, or a folder that a bag's files lie in.
+    """Return whether a path is a storage file, or a folder that contains a bag's files.
 
     Raises:
-        OSError: the folder cannot be looked into.
+        OSError: the folder cannot be read.
     """
     if path.is_dir():
         files = (each for each in path.iterdir() if each.is_file())

@@ -1,4 +1,4 @@
-"""Image messages between a bag's bytes and views of them."""
+"""Converts between image messages in a bag and views of them."""
 
 from __future__ import annotations
 

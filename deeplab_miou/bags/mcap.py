@@ -1,4 +1,4 @@
-"""What can be read of an MCAP file without its index.
+"""Reads as much of an MCAP file as possible, without its index.
 
 A recorder that crashes leaves a file without index and footer. It can be walked from the front,
 record by record (https://mcap.dev/spec).

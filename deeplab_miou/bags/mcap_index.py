@@ -1,4 +1,4 @@
-"""An undamaged MCAP file, read by its index (https://mcap.dev/spec).
+"""Reads an intact MCAP file by its index (https://mcap.dev/spec).
 
 `rosbags` reads such files too, but unpacks whatever a chunk or a QoS text says that it holds.
 """
@@ -28,7 +28,7 @@ _MOST_PENDING_BYTES = 256 * 2**20
 
 
 class NoIndexError(ValueError):
-    """The file has no index that counts its messages; it may be whole without."""
+    """The file has no index that counts its messages, but may still be intact."""
 
 
 class _Chunk(NamedTuple):
@@ -119,7 +119,7 @@ class IndexedMcap:
         self._file.seek(chunk.offset)
         opcode, length = struct.unpack("<BQ", self._file.read(9))
         if opcode != CHUNK or length + 9 != chunk.length or length > self._size:
-            raise ValueError("the index points at what is no chunk")
+            raise ValueError("the index points at something that is not a chunk")
         records, wrong = self._records.chunk(self._file.read(length), whole=True)
         if wrong:
             raise ValueError(wrong)
@@ -170,7 +170,7 @@ def _split(summary: bytes) -> Iterator[tuple[int, memoryview]]:
         opcode, length = struct.unpack_from("<BQ", view, position)
         position += 9
         if length > len(view) - position:
-            raise ValueError("the index breaks off")
+            raise ValueError("the index is incomplete")
         yield opcode, view[position : position + length]
         position += length
 

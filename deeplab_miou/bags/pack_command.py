@@ -1,4 +1,4 @@
-"""``deeplab-miou pack``: folders of image and label files into a bag."""
+"""``deeplab-miou pack``: turns folders of image and label files into a bag."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if seconds < MIN_BLOCKS <= paired:
         sys.stdout.write(
             f"they last {seconds:g} s at {arguments.rate:g} Hz, and an interval takes {MIN_BLOCKS} "
-            "blocks of 1 s: if they are no video but images of their own, give --rate 1\n"
+            "blocks of 1 s: if they are not a video but independent images, use --rate 1\n"
         )
     return 0
 

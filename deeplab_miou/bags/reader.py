@@ -1,4 +1,4 @@
-"""Reads a bag, whole or damaged."""
+"""Reads a bag, intact or damaged."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class BagReader:
         if self.problems:
             raise BagError(
                 f"bag {str(self.path)!r} is damaged: {'; '.join(dict.fromkeys(self.problems))}; "
-                f"what could be read was read"
+                f"what could be read was used"
             )
 
     def require(self, topic: str, types: Collection[str] = ()) -> TopicInfo:

@@ -1,4 +1,4 @@
-"""What bags hold: topics, messages, and how the files of a bag declare and store them."""
+"""What bags contain: topics and messages, and how the files of a bag declare and store them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite bags, undamaged and damaged.
+"""SQLite bags, intact or damaged.
 
 A recorder that crashes leaves a file cut short, or its newest messages in a write-ahead log. It can
 be walked row by row.

@@ -1,4 +1,4 @@
-"""One storage file of a bag: by its index, and by scanning where that fails."""
+"""One storage file of a bag: read by its index, or by scanning if that fails."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class ChangedFrame:
 
 
 def changed_frames(frames: CommonFrames, most: int = 5) -> tuple[list[ChangedFrame], ...]:
-    """Return the frames that became worse the most, and those that became better, one a second.
+    """Return the frames that became most worse and most better, at most one per second.
 
     Args:
         frames: of both runs.

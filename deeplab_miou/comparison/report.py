@@ -1,4 +1,4 @@
-"""What two runs say of each other."""
+"""The result of comparing two runs."""
 
 from __future__ import annotations
 

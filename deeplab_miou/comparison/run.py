@@ -1,4 +1,4 @@
-"""One side of a comparison: what ``deeplab-miou evaluate --output`` left in a folder."""
+"""One side of a comparison: the folder written by ``deeplab-miou evaluate --output``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deeplab-miou compare`` once its options are read: table, files, exit code."""
+"""Runs ``deeplab-miou compare`` with parsed options: table, files, exit code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The demo that ships: rendered road scenes and the network trained on them."""
+"""The bundled demo: rendered road scenes and the network trained on them."""

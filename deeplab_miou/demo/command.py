@@ -1,4 +1,4 @@
-"""``deeplab-miou demo``: a rendered drive, scored live over ROS 2 and offline, must agree."""
+"""``deeplab-miou demo``: scores a rendered drive live over ROS 2 and offline; both must agree."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def lay_ground(rng: np.random.Generator, profile: Profile, blur_m: float) -> Gro
 
 
 def _asphalt(rng: np.random.Generator, texture: Floats, plain: int) -> Floats:
-    """Return the brightness of worn asphalt with mended places, filled cracks and manholes."""
+    """Return the brightness of worn asphalt with patches, filled cracks and manholes."""
     columns = texture.shape[1]
     grey = rng.uniform(84, 128)
     asphalt = grey * (1 + texture)

@@ -1,4 +1,4 @@
-"""Runs the nodes on a bag, each in a process of its own, and says how it went."""
+"""Runs the nodes on a bag, each in its own process, and reports how it went."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pair, predict, count: the path that live nodes and evaluation of a bag share."""
+"""Pair, predict, count: the path that live nodes and offline evaluation share."""

@@ -1,4 +1,4 @@
-"""Batches of pairs in work: decoded, handed to what predicts and counts, and collected."""
+"""Batches of pairs: decoded, passed on to predict and count, and collected."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Frame:
 
 @dataclass(slots=True)
 class Batch:
-    """Pairs in hand.
+    """Pairs being processed.
 
     Attributes:
         pending: pairs that are not accounted for yet.
@@ -105,7 +105,7 @@ class BatchScorer:
         return Frame(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
 
     def start(self, batch: Batch) -> None:
-        """Start to score the frames of a batch; `collect` waits for it and tells of failures."""
+        """Start scoring the frames of a batch; `collect` waits for it and reports failures."""
         batch.started_s = time.monotonic()
         if batch.frames:
             batch.scoring = self._score(batch.frames.values())

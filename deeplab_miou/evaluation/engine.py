@@ -1,4 +1,4 @@
-"""What scores a stream, made from a user's choices: label map, predictions, and what they are."""
+"""Builds what scores a stream from the user's options: label map and predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deeplab_miou.options.scoring import EngineOptions
 
 DEMO_CHECKPOINT = "demo"
-_DEMO_NOTE = "; this is the network that ships, which knows rendered scenes only"
+_DEMO_NOTE = "; this is the bundled demo network, which knows rendered scenes only"
 
 # Networks that take the image as it comes are warmed up at this size, (h, w).
 _WARM_UP_SIZE = (480, 640)
@@ -68,7 +68,7 @@ def build_engine(options: EngineOptions) -> Engine:
 def _from_topic(options: EngineOptions) -> Engine:
     if not options.labels:
         raise ConfigurationError(
-            "labels is empty, expected a label map: predictions of a topic bring none along"
+            "labels is empty, expected a label map: predictions from a topic do not include one"
         )
     label_map = load_label_map(options.labels)
     prediction_map = None
@@ -101,7 +101,7 @@ def _from_network(options: EngineOptions) -> Engine:
 
     if not options.checkpoint:
         raise ConfigurationError(
-            "checkpoint is empty, expected a file, or 'demo' for the network that ships"
+            "checkpoint is empty, expected a file, or 'demo' for the bundled network"
         )
     checkpoint = checkpoints.load_as(_checkpoint_file(options.checkpoint), options)
     label_map = load_label_map(options.labels) if options.labels else checkpoint.label_map

@@ -1,4 +1,4 @@
-"""How far the stamps of images and labels lie apart, and what that suggests."""
+"""How far apart the stamps of images and labels are, and what that suggests."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def find_lost(
     """
     lines = [
         f"{np.count_nonzero(stamps == 0)} of {stamps.size} {name} have the stamp 0: whoever "
-        "publishes them does not set header.stamp, which is all that pairs can be told by"
+        "publishes them does not set header.stamp, which is what pairs them"
         for name, stamps in (("images", images_ns), ("labels", labels_ns))
         if np.count_nonzero(stamps == 0) > 1
     ]

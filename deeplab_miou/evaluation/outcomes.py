@@ -1,4 +1,4 @@
-"""Messages as they arrive, and what becomes of them."""
+"""Messages as they arrive, and their outcomes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class FrameOutcome:
-    """What became of a pair, or of an image or label that found no partner.
+    """The outcome of a pair, or of an image or label without a partner.
 
     Attributes:
         image: the image, if it is part of this outcome.

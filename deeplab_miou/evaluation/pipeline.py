@@ -154,7 +154,7 @@ class Pipeline:
         return len(pairs)
 
     def settle(self) -> None:
-        """Finish what `work` left to a device; nobody may be working any more.
+        """Finish what `work` left to a device; no thread may still be working.
 
         Raises:
             Exception: as `work`.
@@ -190,7 +190,7 @@ class Pipeline:
 
     @property
     def account(self) -> AccountSnapshot:
-        """What became of every message so far."""
+        """What happened to every message so far."""
         return self._run.account
 
     @property
@@ -220,10 +220,16 @@ class Pipeline:
             if pair.image.reset_count != pair.label.reset_count:
                 # A reset came between the two: the one from before it is counted nowhere.
                 self._drop(
-                    Stream.IMAGE, pair.image, Reason.UNMATCHED_IMAGE, "its label was reset away"
+                    Stream.IMAGE,
+                    pair.image,
+                    Reason.UNMATCHED_IMAGE,
+                    "its label was discarded by a reset",
                 )
                 self._drop(
-                    Stream.LABEL, pair.label, Reason.UNMATCHED_LABEL, "its image was reset away"
+                    Stream.LABEL,
+                    pair.label,
+                    Reason.UNMATCHED_LABEL,
+                    "its image was discarded by a reset",
                 )
                 continue
             for crowded_out in self._queue.put(pair):

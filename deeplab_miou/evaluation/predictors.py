@@ -1,4 +1,4 @@
-"""Where predictions come from: the network, or label images that somebody else publishes."""
+"""Where predictions come from: the network, or label images that another node publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounded queue between the callbacks that receive and the worker that computes."""
+"""The bounded queue between the receiving callbacks and the worker."""
 
 from __future__ import annotations
 

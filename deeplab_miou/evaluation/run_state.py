@@ -1,4 +1,4 @@
-"""What one run has counted: matrix, account and sequence, changed together under one lock."""
+"""What a run has counted: matrix, account and sequence, updated together under one lock."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class RunState:
 
     @property
     def account(self) -> AccountSnapshot:
-        """What became of every message so far."""
+        """What happened to every message so far."""
         return self._account.snapshot()
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Tell from the stamps of one stream, and from the clock, when time went back.
+"""Detects from the stamps of a stream, and from the clock, that time jumped back.
 
 A bag that loops and a simulator that starts again stamp their messages with times that were used
 before. Each stream finds out for itself, because its messages may be seconds behind those of the
@@ -83,7 +83,7 @@ class StampEras:
         return False
 
     def is_late(self, stamp_ns: int) -> bool:
-        """Return whether a stamp lies so far behind the newest that time may have gone back."""
+        """Return whether a stamp is so far behind the newest that time may have jumped back."""
         return self._newest_ns is not None and self._newest_ns - stamp_ns > self._jump_threshold_ns
 
     def has_passed(self, number: int, stamp_ns: int) -> bool:
@@ -94,7 +94,7 @@ class StampEras:
         return newest_ns is not None and newest_ns - self._disorder_ns >= stamp_ns
 
     def catch_up(self, number: int) -> None:
-        """Take note that a later era is the present one, which no stamp of this stream told."""
+        """Note that a later era has begun, which no stamp of this stream has shown."""
         self.number = number
         self._clock_ns = None
 

@@ -1,4 +1,4 @@
-"""The thread that computes: it owns the network and takes what waits."""
+"""The worker thread: it owns the network and processes waiting pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _POLL_S = 0.1
 
 
 class Worker:
-    """Runs a function again and again in a thread of its own until told to stop.
+    """Runs a function repeatedly in a separate thread until stopped.
 
     Args:
         work: called with a time-out in seconds; waits no longer than that for something to do.
@@ -32,7 +32,7 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the work in hand and end the thread."""
+        """Finish the current work and end the thread."""
         self._stopping.set()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()

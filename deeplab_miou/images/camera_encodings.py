@@ -1,4 +1,4 @@
-"""What cameras publish besides plain pixels: packed YUV and Bayer patterns, read with OpenCV.
+"""Camera encodings other than plain pixels: packed YUV and Bayer patterns, read with OpenCV.
 
 YUV is taken as BT.601 with limited range, as ``cv_bridge`` and camera drivers have it.
 """

@@ -1,4 +1,4 @@
-"""Image messages as they are on the wire and in bags: bytes in CDR to views of them.
+"""Image messages in CDR, as on the wire and in bags: from bytes to views of them.
 
 ``sensor_msgs/Image`` and ``CompressedImage`` are the same in every ROS 2 distribution. Either byte
 order is read; bytes that are not such a message raise, whatever they are.

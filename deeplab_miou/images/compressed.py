@@ -1,4 +1,4 @@
-"""PNG and JPEG files from strangers: sizes and costs are doubted before anything is decoded."""
+"""Untrusted PNG and JPEG files: size and cost are checked before anything is decoded."""
 
 from __future__ import annotations
 

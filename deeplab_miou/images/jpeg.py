@@ -1,4 +1,4 @@
-"""JPEG files from strangers: their true size and what they cost, found as the decoder finds them.
+"""Untrusted JPEG files: their true size and cost, determined as the decoder would.
 
 ITU-T T.81, annex B, and ``jdmarker.c`` of libjpeg, which decodes them: where the two differ, such
 as in rubbish between markers, the size that counts is the one that the decoder sees.

@@ -1,4 +1,4 @@
-"""Image messages as the core sees them: the fields of ROS 2's, whatever they were read from."""
+"""Image messages as the core sees them: the same fields as in ROS 2, whatever the source."""
 
 from __future__ import annotations
 

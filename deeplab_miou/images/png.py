@@ -1,4 +1,4 @@
-"""PNG files from strangers: what they claim, and only what their pixels need of them.
+"""Untrusted PNG files: the size they claim, and only the data that their pixels need.
 
 A PNG may hold compressed remarks, profiles and animations besides its pixels, which the decoder
 unpacks and nobody here looks at: 3 MB of them become gigabytes. They are left out before it sees

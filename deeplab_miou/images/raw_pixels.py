@@ -1,4 +1,4 @@
-"""Raw images as arrays: what the encodings mean, and whether there are as many bytes as claimed."""
+"""Raw images as arrays: what the encodings mean, and whether all claimed bytes are there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deeplab-miou labels``: which label maps there are, what one means, and one with other ids."""
+"""``deeplab-miou labels``: lists label maps, shows one, or fills in other ids."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
         raise ConfigurationError(f"ids {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
-            f'ids {path} are no JSON object, expected {{"2": {{"class": "floor"}}, ...}}'
+            f'ids {path} are not a JSON object, expected {{"2": {{"class": "floor"}}, ...}}'
         ) from error
     ids = {}
     for key, value in content.items():

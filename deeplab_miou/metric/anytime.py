@@ -1,4 +1,4 @@
-"""Bounds that hold at every moment of a stream at once, however often one looks.
+"""Bounds that hold at every moment of a stream at once, however often you look.
 
 An interval of 95 % is meant for one look. Whoever watches it until it excludes something is wrong
 far more often than in 5 % of cases. A confidence sequence holds the truth at all times together:

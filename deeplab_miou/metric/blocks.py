@@ -1,4 +1,4 @@
-"""Counts of a stream in blocks of stamp time, in bounded memory, and how alike neighbours are.
+"""Counts of a stream in blocks of stamp time, in bounded memory, and their correlation.
 
 Neighbouring frames are alike, so the unit of all error bars is a block of time, not a frame. When
 there are more than ``max_blocks`` of them their length doubles: neighbours are added up in pairs.

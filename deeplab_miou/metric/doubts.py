@@ -1,4 +1,4 @@
-"""Signs that a score, though exact, is not that of the network: mostly a wrong label map."""
+"""Signs that a score may not reflect the network, usually because of a wrong label map."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
     if counts.unmapped > MOST_UNKNOWN * pixels:
         doubts.append(
             f"{counts.unmapped / pixels:.0%} of the labels' pixels have ids or colours that the "
-            "label map does not know, and count nowhere: is it the one that the labels were made "
-            "with? What is to be left out belongs under its ignore"
+            "label map does not know, and are not scored: is it the one that the labels were made "
+            "with? List what should not be scored under its ignore"
         )
     kappa = cohens_kappa(counts.matrix)
     if kappa < _LEAST_KAPPA:
         doubts.append(
             "predictions and labels agree hardly more than by chance (Cohen's kappa "
             f"{kappa:.2f}): are the label map's classes those of the network, in its order, and "
-            "mean, std and input size as it was trained?"
+            "mean, std and input size as in training?"
         )
     return doubts

@@ -1,4 +1,4 @@
-"""Counts of many drives as what their error bars are drawn from: drives, or time within them."""
+"""Counts of many drives, for intervals: resamples drives, or blocks of time within them."""
 
 from __future__ import annotations
 

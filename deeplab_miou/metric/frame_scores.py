@@ -1,4 +1,4 @@
-"""What scoring a batch of frames gives: at once, or later where a device works beside the CPU."""
+"""The result of scoring a batch: at once, or later if a device works in parallel with the CPU."""
 
 from __future__ import annotations
 

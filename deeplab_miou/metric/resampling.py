@@ -1,4 +1,4 @@
-"""Bounds of statistics of a stream: a block bootstrap, and a confidence sequence beside it.
+"""Bounds for statistics of a stream: a block bootstrap and a confidence sequence.
 
 Resampling single frames gives intervals that are far too short, because neighbours are alike. Whole
 blocks of time are resampled instead (Carlstein, Annals of Statistics 1986); those that are still

@@ -264,7 +264,7 @@ class Segmenter:
                 break
             agreement = self._agreement(engine, batch, expected)
             if agreement is not None:
-                text = f", which labels a probe image as the plain network does ({agreement})"
+                text = f", which labels a probe image like the plain network ({agreement})"
                 break
             self.precision = "fp32"
         self._try_recording(batch, expected)

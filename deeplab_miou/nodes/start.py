@@ -1,4 +1,4 @@
-"""Starts a node's process so that Ctrl-C ends it quietly from the first moment on."""
+"""Starts a node's process so that Ctrl-C ends it quietly from the very beginning."""
 
 from __future__ import annotations
 

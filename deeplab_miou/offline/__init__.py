@@ -1,1 +1,1 @@
-"""Evaluation of a bag from its file, without a graph."""
+"""Evaluates bags from their files, without a ROS graph."""

@@ -1,4 +1,4 @@
-"""Which bags the words of a command line mean, and what each is called."""
+"""Which bags the arguments on a command line mean, and how each is named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_bags(words: list[str]) -> list[NamedBag]:
     does not exist is listed too: what became of it is told like that of any other.
 
     Raises:
-        ConfigurationError: a pattern matches no bag, or a folder cannot be looked into.
+        ConfigurationError: a pattern matches no bag, or a folder cannot be read.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -72,7 +72,7 @@ def _is_bag(path: str) -> bool:
         return is_bag(Path(path))
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigurationError(f"folder {path!r} cannot be looked into: {reason}") from None
+        raise ConfigurationError(f"folder {path!r} cannot be read: {reason}") from None
 
 
 def _bags_below(path: str, seen: frozenset[str] = frozenset()) -> list[str]:

@@ -1,4 +1,4 @@
-"""Evaluates many bags with one network; each that is finished is on disk, and stays there."""
+"""Evaluates several bags with one network, saving each result as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Is told how the work goes on."""
+    """Receives progress reports."""
 
     def begun(self, name: str) -> None:
         """A bag is being evaluated."""

@@ -1,4 +1,4 @@
-"""``deeplab-miou evaluate`` once its options are read: progress, table, files, exit code."""
+"""Runs ``deeplab-miou evaluate`` with parsed options: progress, table, files, exit code."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ def _exit_code(report: Report, errors: Console) -> int:
     if not report.counts.matrix.any():
         found = "a labelled pixel" if report.counts.frames else "an image with a label"
         errors.print(
-            f"deeplab-miou: nothing was evaluated, there was not {found}: see what became of each "
-            "message"
+            f"deeplab-miou: nothing was evaluated, there was not {found}: see above what happened "
+            "to each message"
         )
         return exit_codes.NOTHING_EVALUATED
     return exit_codes.OK if are_met(report.criteria) else exit_codes.NOT_GOOD_ENOUGH

@@ -1,4 +1,4 @@
-"""How the evaluation of many bags goes on, for people: a bar in a terminal, lines in a log."""
+"""Shows the progress of evaluating several bags: a bar in a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _Lines:
         self._progress.update(self._task, completed=place)
 
     def ended(self, result: BagResult, *, earlier: bool) -> None:
-        """Say what became of a bag."""
+        """Report the outcome of a bag."""
         self._ended += 1
         self._progress.update(self._task, completed=self._ended * _STEPS)
         self._progress.refresh()
@@ -83,7 +83,7 @@ class _Lines:
 
 @contextmanager
 def watching(count: int, console: Console, *, quiet: bool) -> Iterator[Watcher]:
-    """Yield what tells people how the evaluation of many bags goes on.
+    """Yield what shows the progress of evaluating several bags.
 
     Args:
         count: how many bags there are.

@@ -1,4 +1,4 @@
-"""Options as typed dataclass fields, from which everything that a user sees of them is made.
+"""Options as typed dataclass fields, from which everything users see of them is generated.
 
     @dataclass(frozen=True)
     class PairingOptions:

@@ -1,1 +1,1 @@
-"""How fast a replay may go: by the recorded time, or by what the evaluators have done."""
+"""How fast a replay may go: in recorded time, or as fast as the evaluators can score."""

@@ -1,4 +1,4 @@
-"""What evaluators say that they have done, and what a replay makes of it."""
+"""What evaluators report having done, and what a replay concludes from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds what is under way to evaluators, so that a replay loses nothing."""
+"""Limits the messages in transit to evaluators, so that a replay loses nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StallError(DeeplabMiouError):
 
 
 class FlowControl:
-    """Bounds what is under way to each evaluator, by the accounts and outcomes it publishes.
+    """Limits the messages in transit to each evaluator, by the accounts and outcomes it publishes.
 
     Messages sent to an evaluator and not yet received, and pairs queued or in work in it, are
     together at most `in_flight`: neither a middleware queue nor a work queue of that depth can

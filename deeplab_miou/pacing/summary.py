@@ -1,4 +1,4 @@
-"""What is said of a replay when it is over."""
+"""The summary at the end of a replay."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def describe_losses(tallies: Mapping[str, Tally]) -> list[str]:
 def summarise(
     sent: Mapping[str, int], tallies: Mapping[str, Tally], *, played_s: float, took_s: float
 ) -> str:
-    """Return one line about what was played and what became of it.
+    """Return one line about what was played and with what outcome.
 
     Args:
         sent: messages sent, by topic.
@@ -55,7 +55,7 @@ def summarise(
             f"{_dropped('image', tally.images)}, {_dropped('label', tally.labels)}"
         )
         if tally.surplus:
-            parts.append(f"{tally.surplus} messages that it received came from somebody else")
+            parts.append(f"{tally.surplus} messages that it received came from other publishers")
     return "; ".join(parts)
 
 

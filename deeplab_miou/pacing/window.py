@@ -1,4 +1,4 @@
-"""What is under way between a replay and one evaluator."""
+"""The messages in transit between a replay and one evaluator."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Window:
         """Return what it was sent and what it has made of it, for an error."""
         sent = ", ".join(f"{self.sent[topic]} on {topic}" for topic in sorted(self.topics))
         if self.account is None:
-            return f"sent {sent}; it sent no account of anything"
+            return f"sent {sent}; it has published no account"
         images, labels = self.account.images, self.account.labels
         return (
             f"sent {sent}; it received {images.received} images and {labels.received} labels, "

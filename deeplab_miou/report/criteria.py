@@ -84,7 +84,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a criterion.
+    """The outcome of a criterion.
 
     Attributes:
         criterion: which.

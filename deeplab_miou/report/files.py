@@ -75,7 +75,7 @@ def to_json(report: Report) -> str:
 
 
 def write_together(texts: Mapping[Path, str]) -> None:
-    """Replace files that belong together: all written and synced beside them first, then renamed.
+    """Replace files that belong together: write and sync all of them first, then rename.
 
     What fails for want of space or permission fails before the first is renamed. Only a machine
     that stops between two renames leaves files of different writes.

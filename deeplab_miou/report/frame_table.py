@@ -1,4 +1,4 @@
-"""The counts of each frame as a table beside the report: what a comparison is made from."""
+"""The counts of each frame as a table next to the report, for comparisons."""
 
 from __future__ import annotations
 

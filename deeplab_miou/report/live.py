@@ -25,7 +25,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class LiveRun:
-    """What is reported besides the scores.
+    """What is reported in addition to the scores.
 
     Attributes:
         evaluators: JSON text about each evaluator, by name.

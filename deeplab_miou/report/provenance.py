@@ -1,4 +1,4 @@
-"""Where and with what a score came about."""
+"""Where and how a score was made."""
 
 from __future__ import annotations
 

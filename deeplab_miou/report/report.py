@@ -1,4 +1,4 @@
-"""What is reported of an evaluation, live or offline, in one record."""
+"""The record of an evaluation, live or offline."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Window:
 
 @dataclass(frozen=True)
 class BagResult:
-    """What became of one of many bags.
+    """The outcome of one of several bags.
 
     Attributes:
         name: unique among them; its own report lies in ``bags/NAME``.

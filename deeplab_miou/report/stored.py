@@ -1,4 +1,4 @@
-"""What an evaluation left in a folder, read back and checked against itself."""
+"""Reads back and verifies what an evaluation left in a folder."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class StoredReport:
         found = (table.class_names, len(table.stamps_ns), table.counts[:, 0].sum(axis=0).tolist())
         if found != (self.class_names, self.counts.frames, right):
             raise DeeplabMiouError(
-                f"{str(path)!r} is not of the {JSON_NAME} beside it: evaluate again"
+                f"{str(path)!r} does not belong to the {JSON_NAME} next to it: evaluate again"
             )
         return table
 

@@ -56,7 +56,7 @@ def print_table(report: Report, console: Console) -> None:
 
 
 def print_criteria(judgements: Sequence[Judgement], console: Console) -> None:
-    """Print what was asked of a score, and what became of it."""
+    """Print the criteria and their outcomes."""
     for each in judgements:
         mark = "-" if each.passed is None else "passed" if each.passed else "FAILED"
         style = "bold red" if each.passed is False else ""

@@ -1,4 +1,4 @@
-"""One report of many bags, added up from those of each."""
+"""One report for several bags, added up from the report of each."""
 
 from __future__ import annotations
 

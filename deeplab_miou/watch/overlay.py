@@ -1,4 +1,4 @@
-"""The newest picture of what the network sees, for those who look at it."""
+"""The newest overlay picture, for browsers that show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves the page and its stream of events, in a thread with an event loop of its own."""
+"""Serves the page and its event stream, in a thread with its own event loop."""
 
 from __future__ import annotations
 

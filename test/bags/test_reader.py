@@ -79,7 +79,7 @@ def test_broken_metadata_costs_no_message(write_bag, read_all):
         ("bag.mcap", b"garbage, certainly no bag", "not an MCAP file"),
         ("bag.mcap", b"", "not an MCAP file"),
         ("bag.db3", b"garbage, certainly no bag" * 500, "not a readable SQLite bag"),
-        ("notes.txt", b"hello", "is no bag"),
+        ("notes.txt", b"hello", "is not a bag"),
     ],
 )
 def test_what_is_no_bag_is_refused(tmp_path, name, content, expected):

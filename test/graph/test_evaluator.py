@@ -185,8 +185,8 @@ def test_labels_that_the_map_does_not_know_are_named(start, camera):
     state = camera.state(frames(3))
     assert (state.unmapped_pixels, state.ignored_pixels) == (4, 5)
     node.stop()
-    (line,) = node.lines("count nowhere")
-    assert f"label of {LABEL} at 2.000 s: 67% of its pixels count nowhere" in line
+    (line,) = node.lines("are not scored")
+    assert f"label of {LABEL} at 2.000 s: 67% of its pixels are not scored" in line
     assert "label map three does not know raw id 77 (1 pixels), raw id 78 (1 pixels)" in line
 
 

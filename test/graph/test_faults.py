@@ -298,7 +298,7 @@ def test_a_frame_that_does_not_end_keeps_no_node_from_ending(evaluator, camera, 
     status, took_s = node.stop(signal.SIGTERM)
     assert status == 0
     assert took_s < 8
-    assert "the frames in hand are given up and not counted" in node.output
+    assert "frames being processed were dropped and not counted" in node.output
 
 
 # Disks.

@@ -270,7 +270,7 @@ def test_nobody_listening_in_time_exits_with_1(replay, tmp_path):
     bag = write_bag(tmp_path / "bag", 2)
     player = replay(bag, startup_timeout=0.5, wait_for_subscribers=[IMAGE])
     assert player.wait() == 1
-    assert player.lines(f"nobody subscribes to {IMAGE}")
+    assert player.lines(f"nothing subscribes to {IMAGE}")
 
 
 # Paced.

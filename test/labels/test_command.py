@@ -80,7 +80,7 @@ def test_ids_that_a_simulator_gave_out_are_put_in(robot, tmp_path, capsys):
     [
         ({"5": {"class": "sofa"}}, "name no class of label map warehouse: they name sofa"),
         ({"time_stamp": {}}, "hold no id, expected"),
-        ("text", "are no JSON object"),
+        ("text", "are not a JSON object"),
     ],
 )
 def test_ids_that_do_not_fit_are_one_line(robot, tmp_path, capsys, content, message):

@@ -151,7 +151,7 @@ def test_data_beside_a_graph_is_part_of_the_network(tmp_path, capsys):
     same = check(tmp_path, "c/net.onnx", counts)["provenance"]["checkpoint_sha256"]
     assert same == first
     (tmp_path / "a/net.onnx.data").unlink()
-    assert "'net.onnx.data', which is not beside it" in refused(tmp_path, "a/net.onnx", capsys)
+    assert "'net.onnx.data', which is not next to it" in refused(tmp_path, "a/net.onnx", capsys)
 
 
 def test_data_elsewhere_is_refused(tmp_path, capsys):
@@ -164,7 +164,7 @@ def test_data_elsewhere_is_refused(tmp_path, capsys):
             if entry.key == "location":
                 entry.value = "../net.onnx.data"
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    assert "expected a file beside it" in refused(tmp_path, "net.onnx", capsys)
+    assert "expected a file next to it" in refused(tmp_path, "net.onnx", capsys)
 
 
 class Two(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""What is known of a network beside its weights."""
+"""What is known about a network apart from its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The families of DeepLabv3+ checkpoints: told apart by their keys, rebuilt as ours."""
+"""The families of DeepLabv3+ checkpoints: recognised by their keys, rebuilt as our network."""
 
 from __future__ import annotations
 

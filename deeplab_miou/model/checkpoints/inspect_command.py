@@ -1,4 +1,4 @@
-"""``deeplab-miou inspect``: what a checkpoint is."""
+"""``deeplab-miou inspect``: shows what a checkpoint holds."""
 
 from __future__ import annotations
 

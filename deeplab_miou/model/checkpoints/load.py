@@ -1,4 +1,4 @@
-"""Checkpoints: whatever a training left behind, read into one record; and our own format, written.
+"""Loads checkpoints of any supported kind into one record, and writes our own format.
 
 A file is recognised by its content, never by its name: some ``.pth.tar`` files are no archives.
 """
@@ -175,7 +175,7 @@ def atrous_rates(checkpoint: Checkpoint) -> list[int] | None:
 
 
 def describe(checkpoint: Checkpoint) -> str:
-    """Return one line that says what a file was taken for."""
+    """Return one line that describes how a file is used."""
     options = getattr(checkpoint.network, "architecture", None)
     details = (
         ""
@@ -211,7 +211,7 @@ def file_digest(path: Path) -> str:
 
 
 def _digest_with_data(path: Path, digest: str) -> str:
-    """Return the digest of an ONNX file and of its weights, where these are beside it."""
+    """Return the digest of an ONNX file and of its external weights."""
     files = external_files(path)
     if not files:
         return digest

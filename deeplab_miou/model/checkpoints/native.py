@@ -1,4 +1,4 @@
-"""Our own checkpoint format: safetensors with everything needed to use the weights inside."""
+"""Our own checkpoint format: safetensors with everything needed to use the weights."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read(path: Path, overrides: Mapping[str, object]) -> Checkpoint | dict[str, 
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
     except (safetensors.SafetensorError, OSError) as error:
         raise ConfigurationError(
-            f"checkpoint {path}: no readable safetensors file ({error})"
+            f"checkpoint {path}: not a readable safetensors file ({error})"
         ) from error
     if _METADATA not in metadata:
         return tensors
@@ -128,7 +128,7 @@ def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, object]:
     except (ValueError, RecursionError) as error:
         # Also numbers of too many digits, and brackets in brackets without end.
         raise ConfigurationError(
-            f"checkpoint {path}: its metadata is no readable JSON ({error})"
+            f"checkpoint {path}: its metadata is not readable JSON ({error})"
         ) from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""ONNX files: run by ONNX Runtime on the CPU, with the data that lies beside them."""
+"""ONNX files, run by ONNX Runtime on the CPU, with their external weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ERRORS_ONLY = 3
 
 
 def external_files(path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that hold its weights, in the order of their names.
+    """Return the external weight files of an ONNX file, in the order of their names.
 
     Raises:
         ConfigurationError: one of them is not there, or not below the file's own folder.
@@ -44,12 +44,12 @@ def external_files(path: Path) -> list[Path]:
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts:
             raise ConfigurationError(
-                f"checkpoint {path}: its weights are in {name!r}, expected a file beside it; "
+                f"checkpoint {path}: its weights are in {name!r}, expected a file next to it; "
                 "export it again into one folder"
             )
         if not (path.parent / place).is_file():
             raise ConfigurationError(
-                f"checkpoint {path}: its weights are in {name!r}, which is not beside it; copy "
+                f"checkpoint {path}: its weights are in {name!r}, which is not next to it; copy "
                 "both files into one folder"
             )
         files.append(path.parent / place)

@@ -1,4 +1,4 @@
-"""What a foreign program's output means: found once on a probe image, then applied to every image.
+"""What a program's output means: determined once on a probe image, then applied to all.
 
 Programs return tensors, tuples, lists, named tuples or dictionaries; channels first or last; one
 channel for a class and its background; or label maps, where the argmax is inside.

@@ -1,4 +1,4 @@
-"""Networks that come as programs: TorchScript, torch.export and ONNX files, run as they are.
+"""Networks stored as programs: TorchScript, torch.export and ONNX files, run unchanged.
 
 Such a file decides what is computed: load only files that you trust.
 """

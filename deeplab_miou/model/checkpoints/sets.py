@@ -1,4 +1,4 @@
-"""The sets of weights in what a training saved, found by a family's signature."""
+"""Finds the sets of weights in a training's checkpoint, by a family's signature."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
 
 
 def normalisation(found: WeightSet, default: Preprocessing, source: str) -> Preprocessing:
-    """Return the mean and standard deviation that stand beside a network's weights.
+    """Return the mean and standard deviation stored with a network's weights.
 
     Buffers ``mean`` and ``std`` are in 0..1; Detectron2's ``pixel_mean`` and ``pixel_std`` in
     0..255. Without any they are `default`'s.

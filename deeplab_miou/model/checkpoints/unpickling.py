@@ -1,4 +1,4 @@
-"""Pickles read without running anything that they ask for.
+"""Reads pickles without running any code that they ask for.
 
 A pickle names classes and functions and has them called. Here only those that build tensors and
 arrays are real, with their arguments checked; whatever else a file names becomes an `Inert`. The

@@ -1,4 +1,4 @@
-"""What a device is asked beside computing: copies, marks in its queue of work, recordings of it.
+"""Device operations other than computing: copies, events in its queue, recordings of work.
 
 All that only CUDA has is in `CudaAccelerator`. `CpuAccelerator` does the same steps at once, so
 that whatever uses them runs on a CPU too. Calls come from one thread at a time, with one current
@@ -28,7 +28,7 @@ class Mark(Protocol):
 
 
 class Recording(Protocol):
-    """Work that a device does again without being told step by step.
+    """Recorded work that a device can repeat without step-by-step launches.
 
     Attributes:
         output: what the function returned; every `replay` writes it anew.

@@ -1,4 +1,4 @@
-"""Images to counts on a GPU: only these leave it, and label maps while somebody watches.
+"""From images to counts on a GPU; only counts come back, and label maps if subscribed to.
 
 Frames are copied to the device beside its work, and what was started is waited for only when its
 result is asked for. Large frames of a batch are run one after another, so that the next is copied
@@ -142,7 +142,7 @@ class DeviceScorer:
             self.check_counting(image, size)
 
     def close(self) -> None:
-        """Wait for what is under way; it could not be taken any more."""
+        """Wait for work in progress; its result is discarded."""
         for slot in self._slots:
             slot.settle()
 
@@ -238,7 +238,7 @@ class DeviceScorer:
             spared |= slot.busy
             slot.settle()
         if isinstance(self.engine, RecordedEngine) and self.engine.recorded:
-            self.engine.stop("the device's memory is short")
+            self.engine.stop("the device is out of memory")
             spared = True
         self._accelerator.release()
         return spared
@@ -246,9 +246,9 @@ class DeviceScorer:
     def _does_not_fit(self, size: Size) -> str:
         """Return a line that says so of an image's size."""
         fits = (
-            "none has fitted so far"
+            "none has fit so far"
             if self._fitted is None
-            else f"the largest that fitted is {self._fitted[1]}x{self._fitted[0]}"
+            else f"the largest that did fit is {self._fitted[1]}x{self._fitted[0]}"
         )
         return (
             f"an image of {size[1]}x{size[0]} pixels does not fit into the memory of "

@@ -1,4 +1,4 @@
-"""An engine whose work is recorded for each shape of its input, and replayed from then on."""
+"""An engine whose work is recorded once per input shape and then replayed."""
 
 from __future__ import annotations
 

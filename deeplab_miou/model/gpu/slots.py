@@ -1,4 +1,4 @@
-"""Memory that batches go through on their way to a device and back, one batch after another."""
+"""Staging memory that batches pass through on their way to a device and back."""
 
 from __future__ import annotations
 

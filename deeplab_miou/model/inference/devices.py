@@ -1,4 +1,4 @@
-"""Which device and precision a network runs in; whatever is not there is one clear line."""
+"""Which device and precision a network runs on, with a clear error if one is not available."""
 
 from __future__ import annotations
 

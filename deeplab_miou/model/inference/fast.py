@@ -1,4 +1,4 @@
-"""The same network, computed in fewer steps: folded norms and a decoder that mixes before it grows.
+"""The same network in fewer operations: folded normalisation and a reordered decoder.
 
 Both rewrites are exact in real arithmetic; in float32 they differ from the plain network by
 rounding alone, which `deeplab_miou.model.segmenter` checks once at warm-up.

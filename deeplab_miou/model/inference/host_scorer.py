@@ -1,4 +1,4 @@
-"""Images to label maps one by one, and these to counts on the CPU."""
+"""Turns images into label maps one by one, and counts them on the CPU."""
 
 from __future__ import annotations
 

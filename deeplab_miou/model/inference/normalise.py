@@ -1,4 +1,4 @@
-"""Images as a network wants them."""
+"""Normalises images for the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WITH_ALPHA = 4
 
 
 class Stored(NamedTuple):
-    """An image the way it lies in memory, so that copying it is one move of bytes.
+    """An image as it is laid out in memory, so that copying it is a single memory move.
 
     Attributes:
         pixels: ``(H, W, c)`` uint8: c is 1 for gray, 3, or 4 where the last is of no interest.
@@ -34,7 +34,7 @@ class Stored(NamedTuple):
 
 
 def as_stored(image: NDArray[np.uint8]) -> Stored:
-    """Return an RGB image ``(H, W, 3)`` of any strides the way it lies in memory."""
+    """Return an RGB image ``(H, W, 3)`` of any strides as it is laid out in memory."""
     if image.strides[2] == 0:
         return Stored(image[..., :1], is_bgr=False)
     is_bgr = image.strides[2] < 0

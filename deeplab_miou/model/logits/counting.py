@@ -1,4 +1,4 @@
-"""Confusion matrices of logits where the logits are: only counts leave the device.
+"""Counts confusion matrices where the logits are, so that only counts leave the device.
 
 The labels that are counted are those of `Segmenter.predict`: the argmax of the bilinearly
 resampled logits, the first of equals. On a GPU one Triton kernel does it all
@@ -181,7 +181,7 @@ def pick_method(device: torch.device, num_classes: int) -> Method:
         _logger.warning("counting without Triton's kernel on %s: %s", device, reason)
         return count_in_bands
     if not agrees:
-        _logger.warning("counting without Triton's kernel on %s: it counts wrongly", device)
+        _logger.warning("counting without Triton's kernel on %s: its counts are wrong", device)
         return count_in_bands
     return method
 

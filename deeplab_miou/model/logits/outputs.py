@@ -1,4 +1,4 @@
-"""What becomes of coarse logits: label maps on the CPU, or counts where the logits are."""
+"""Turns coarse logits into label maps on the CPU, or into counts where the logits are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fully describes a DeepLabv3+: every fact in which the known implementations differ."""
+"""A full description of a DeepLabv3+: everything in which the known implementations differ."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class XceptionSeparable(nn.Module):
 
 
 class XceptionBlock(nn.Module):
-    """Separable convolutions with a ReLU between them, beside a shortcut."""
+    """Separable convolutions with a ReLU between them, and a parallel shortcut."""
 
     def __init__(self, stage: XceptionStage) -> None:
         super().__init__()

@@ -276,7 +276,7 @@ class Inputs:
             self._receiver = receive(self._node, callbacks, self._on_error, between=self._between)
 
     def stop(self) -> None:
-        """Unsubscribe for good; messages in hand are still handed on."""
+        """Unsubscribe for good; messages already received are still passed on."""
         with self._lock:
             self._is_open = False
             self._stop_receiver()

@@ -163,7 +163,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._pipeline.interrupt(on=True)
 
     def deactivate(self) -> None:
-        """Unsubscribe and finish the frame in hand; counts and what waits are kept."""
+        """Unsubscribe and finish the current frame; keep counts and waiting messages."""
         for timer in self._periodic:
             self.destroy_timer(timer)
         self._periodic = []
@@ -204,12 +204,12 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         )
 
     def give_up(self) -> str:
-        """Publish the counts without the frames in hand, which nothing can interrupt."""
+        """Publish the counts without the frames in progress, which cannot be interrupted."""
         if self._state_timer is not None or not hasattr(self, "_outputs"):
             return ""
         self._publish_state()
         self._outputs.wait_for_readers(_LAST_STATE_S)
-        return "the frames in hand are given up and not counted"
+        return "frames being processed were dropped and not counted"
 
     def settings_changed(self, settings: EvaluatorOptions) -> None:
         """Take over what can change while running."""

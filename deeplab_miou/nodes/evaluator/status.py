@@ -1,4 +1,4 @@
-"""What ``deeplab_evaluator`` says of itself in ``/diagnostics``."""
+"""What ``deeplab_evaluator`` reports in ``/diagnostics``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EvaluatorStatus:
     """Rates, latencies and the health that follows from them; thread-safe.
 
     Levels: ERROR when inference failed since the last report; WARN when frames were lost
-    for a reason that a user can mend, when an input is not published, when labels find no image, or
+    for a reason that a user can fix, when an input is not published, when labels find no image, or
     when both inputs arrive and nothing pairs; OK otherwise.
 
     Args:
@@ -177,7 +177,7 @@ class UnknownLabelsLog:
             return ""
         return (
             f"label of {self._topic} at {label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
-            f"pixels count nowhere, label map {self._label_map.name} does not know "
+            f"pixels are not scored, label map {self._label_map.name} does not know "
             f"{unknown_labels(label.image, self._label_map)}"
         )
 

@@ -35,7 +35,7 @@ class Gate:
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[bool]:
-        """Go in, if it is open, until the end of the block; the value tells whether it was."""
+        """Enter if the gate is open, until the end of the block; yield whether it was."""
         with self._changed:
             is_open = self._is_open
             self._inside += is_open

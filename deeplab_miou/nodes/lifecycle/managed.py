@@ -124,7 +124,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """
 
     def deactivate(self) -> None:
-        """Finish the work in hand and stop; keep all state."""
+        """Finish the current work and stop; keep all state."""
 
     def cleanup(self) -> None:
         """Give up all that `configure` made."""
@@ -334,7 +334,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
                 if step() in (FAILURE, ERROR):
                     result = FAILURE
             except Exception as error:  # noqa: BLE001  the steps that follow must still run
-                self.get_logger().error(f"while going down: {error!r}\n" + _trace(error))
+                self.get_logger().error(f"while shutting down: {error!r}\n" + _trace(error))
                 result = FAILURE
         return result
 
@@ -351,9 +351,9 @@ class ManagedNode(LifecycleNode, Generic[Options]):
             if trigger() != SUCCESS:
                 ends = self.get_parameter("autostart_exit_on_failure").value is True
                 then = (
-                    "ends; mend what the line above says and start it again"
+                    "stops; fix what the line above says and start it again"
                     if ends
-                    else f"stays {self.state_label}; mend what the line above says, then "
+                    else f"stays {self.state_label}; fix what the line above says, then "
                     f"`ros2 lifecycle set {self.get_fully_qualified_name()} {name}`"
                 )
                 self.get_logger().error(f"autostart: {name} failed, the node {then}")

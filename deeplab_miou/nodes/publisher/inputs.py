@@ -1,4 +1,4 @@
-"""What ``miou_publisher`` takes from evaluators: states and outcomes of frames."""
+"""What ``miou_publisher`` receives from evaluators: states and frame outcomes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _resolve(node: Node, topic: str) -> str:
         return str(node.resolve_topic_name(topic))
     except Exception as error:  # noqa: BLE001  rclpy's name errors have no common base
         reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{topic!r} is no topic name: {reason}") from None
+        raise ConfigurationError(f"{topic!r} is not a topic name: {reason}") from None
 
 
 class PublisherInputs:
@@ -101,7 +101,7 @@ class PublisherInputs:
             self._subscribe(FrameScore, topic, self._on_frame, _FRAMES)
 
     def close(self) -> None:
-        """Unsubscribe; messages in hand are still added."""
+        """Unsubscribe; messages already received are still added."""
         while self._inputs:
             receiver, subscription = self._inputs.pop()
             receiver.stop()

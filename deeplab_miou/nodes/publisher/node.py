@@ -126,7 +126,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if totals.class_names:
             self.get_logger().info(self._write_report())
         else:
-            self.get_logger().warning("nothing was counted: no report is written")
+            self.get_logger().warning("nothing was counted, so no report is written")
 
     def may_stop(self) -> bool:
         """Wait for the last states of evaluators that end at the same time."""

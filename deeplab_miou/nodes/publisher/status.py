@@ -1,4 +1,4 @@
-"""What ``miou_publisher`` says of itself in ``/diagnostics``."""
+"""What ``miou_publisher`` reports in ``/diagnostics``."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ exit status:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the command line that is left without ROS arguments."""
+    """Return the parser for the command line without ROS arguments."""
     options = options_of(ReplayerOptions)
     width = max(len(option.name) for option in options)
     lines = [

@@ -1,4 +1,4 @@
-"""What a paced replay has to do with its evaluators."""
+"""How a paced replay works with its evaluators."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class EvaluatorLinks:
                 return
             if time.monotonic() >= deadline_s:
                 told = "; ".join(f"{name}: {flow.describe(name)}" for name in self.names)
-                raise StallError(f"frames still wait after flushing: {told}")
+                raise StallError(f"frames are still waiting after a flush: {told}")
 
     def gone(self) -> list[str]:
         """Return the evaluators that are not in the graph (any more)."""

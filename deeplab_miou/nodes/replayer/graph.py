@@ -1,4 +1,4 @@
-"""Other nodes in the graph: their names, and services of theirs that a replay calls."""
+"""Other nodes in the graph: their names, and the services that a replay calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LinkError(DeeplabMiouError):
 
 
 class TriggerClient:
-    """Calls one `std_srvs/srv/Trigger` service that may be called twice without harm.
+    """Calls a `std_srvs/srv/Trigger` service that can safely be called twice.
 
     Args:
         node: the node that calls; somebody else spins it.
@@ -41,7 +41,7 @@ class TriggerClient:
         """
         deadline_s = time.monotonic() + timeout_s
         if not self._client.wait_for_service(timeout_s):
-            raise LinkError(f"service {self._service} is not there after {timeout_s:g} s")
+            raise LinkError(f"service {self._service} is not available after {timeout_s:g} s")
         answers: SimpleQueue[Future] = SimpleQueue()
         while True:
             self._client.call_async(Trigger.Request()).add_done_callback(answers.put)
@@ -52,7 +52,7 @@ class TriggerClient:
             except Empty:
                 # An answer is lost if the server does not know yet where to send it.
                 if remaining_s <= _CALL_AGAIN_S:
-                    problem = f"service {self._service} gave no answer within {timeout_s:g} s"
+                    problem = f"service {self._service} did not answer within {timeout_s:g} s"
                     raise LinkError(problem) from None
         if not response.success:
             raise LinkError(f"service {self._service} failed: {response.message}")

@@ -26,7 +26,7 @@ class Interrupts:
 
     @staticmethod
     def ignore() -> None:
-        """Interrupt no more: the end is under way."""
+        """Stop interrupting: the process is already ending."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

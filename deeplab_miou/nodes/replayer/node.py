@@ -194,7 +194,7 @@ class BagReplayer(Node):
                 )
             while not self._player.offers[topic].get_subscription_count():
                 if time.monotonic() >= deadline_s:
-                    raise LinkError(f"nobody subscribes to {topic} after {timeout_s:g} s")
+                    raise LinkError(f"nothing subscribes to {topic} after {timeout_s:g} s")
                 time.sleep(_POLL_S)
         if self._player.flow is not None or self._settings.wait_for_subscribers:
             time.sleep(_SETTLE_S)

@@ -1,4 +1,4 @@
-"""How recorded topics are offered again: which can be, and with what quality of service."""
+"""How recorded topics are republished: which can be, and with what quality of service."""
 
 from __future__ import annotations
 

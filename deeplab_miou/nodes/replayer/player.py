@@ -1,4 +1,4 @@
-"""Publishes recorded messages, each when it is its turn, and the clock that goes with them."""
+"""Publishes recorded messages, each in its turn, and the matching clock."""
 
 from __future__ import annotations
 

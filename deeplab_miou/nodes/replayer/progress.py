@@ -1,4 +1,4 @@
-"""How far a replay is: a bar for people, a line every ten seconds for logs."""
+"""Shows the progress of a replay: a bar on terminals, a line every ten seconds in logs."""
 
 from __future__ import annotations
 

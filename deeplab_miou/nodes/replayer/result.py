@@ -1,4 +1,4 @@
-"""What a replay has to do with the publisher of the result."""
+"""How a replay works with the publisher of the result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PublisherLink:
                 )
 
     def save_report(self, timeout_s: float) -> str:
-        """Have the report written; return what the publisher says of it.
+        """Have the report written; return the publisher's answer.
 
         Raises:
             LinkError: it does not answer or cannot.

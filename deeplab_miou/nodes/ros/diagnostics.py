@@ -1,4 +1,4 @@
-"""What nodes say of themselves in ``/diagnostics``, as a message."""
+"""Builds the messages that nodes publish on ``/diagnostics``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a node's callbacks in threads, and tells our own exceptions from rclpy's."""
+"""Runs a node's callbacks in threads, and distinguishes our own exceptions from rclpy's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class NodeExecutor(Executor):
         self._spinner.start()
 
     def stop(self) -> None:
-        """Begin no more callbacks and wait for those in hand."""
+        """Start no more callbacks and wait for running ones."""
         self._stopping.set()
         self.create_task(lambda: None)  # wake() alone does not end the wait
         self._spinner.join()
@@ -102,7 +102,7 @@ class NodeExecutor(Executor):
         if held_back is not None:
             more = f" ({held_back} more like it since the last such line)" if held_back else ""
             self._spun_node.get_logger().warning(
-                f"{name}: rclpy cannot use what came, it is ignored: {error!r}{more}"
+                f"{name}: ignored, because rclpy could not process it: {error!r}{more}"
             )
 
 

@@ -76,7 +76,7 @@ def declare(
 ) -> None:
     """Declare the options of a dataclass; nothing that a user gave makes this raise.
 
-    A bad override is kept as given, so that `read` can report it and ``ros2 param set`` can mend
+    A bad override is kept as given, so that `read` can report it and ``ros2 param set`` can fix
     it. Later changes are checked before they are stored. An override that nobody knows is
     warned of.
 

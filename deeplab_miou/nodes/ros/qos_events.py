@@ -1,4 +1,4 @@
-"""What is said when a publisher and we disagree on quality of service."""
+"""Warns when a publisher's quality of service does not match ours."""
 
 from __future__ import annotations
 

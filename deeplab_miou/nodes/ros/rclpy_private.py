@@ -1,4 +1,4 @@
-"""All that we use of rclpy beyond its public API: a new distribution is this one file to look at.
+"""Everything we use of rclpy beyond its public API; check this file for each new distribution.
 
 | name | jazzy (7.1) | kilted (9.1) | where it is not so |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Takes the messages of some subscriptions one after the other, past the executor where it can.
+"""Takes messages of some subscriptions one by one, bypassing the executor where possible.
 
 rclpy's executors build a new wait set of everything in the node for every message, several times
 over with several threads: many times the work of taking a small image. Here a thread takes them
@@ -33,7 +33,7 @@ class Receiver(Protocol):
     """Hands on the messages of some subscriptions until it is stopped."""
 
     def stop(self) -> None:
-        """Finish what is in hand and end; the subscriptions may then be destroyed."""
+        """Finish the current message and stop; then the subscriptions may be destroyed."""
 
 
 def receiving_group(node: Node) -> CallbackGroup:
@@ -93,7 +93,7 @@ class DirectReceiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what is in hand and end; the subscriptions may then be destroyed."""
+        """Finish the current message and stop; then the subscriptions may be destroyed."""
         self._stopping.set()
         self._stop.trigger()
         if self._thread is not threading.current_thread():
@@ -163,7 +163,7 @@ class ExecutedReceiver:
             node.executor.wake()
 
     def stop(self) -> None:
-        """Finish what is in hand and end; the subscriptions may then be destroyed."""
+        """Finish the current message and stop; then the subscriptions may be destroyed."""
         with self._lock:
             if self._is_open:
                 while self._between():

@@ -1,1 +1,1 @@
-"""``miou_watch``: a page in the browser that shows the scores while they come."""
+"""``miou_watch``: a page in the browser that shows the scores as they come in."""

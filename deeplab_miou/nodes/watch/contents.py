@@ -87,7 +87,7 @@ def check_scores(message: MeanIoU) -> None:
 
 
 def account_content(message: MeanIoU) -> dict[str, object]:
-    """Return what became of all images and labels.
+    """Return what happened to all images and labels.
 
     Raises:
         RefusedError: as `stream_counts`.
@@ -116,7 +116,7 @@ def confusion_content(totals: Totals) -> dict[str, object]:
 
 
 def status_content(status: DiagnosticStatus, time_s: float) -> dict[str, object]:
-    """Return what a node says of itself; ``time_s`` as for `scores_content`."""
+    """Return what a node reports; ``time_s`` as for `scores_content`."""
     return {
         "t": time_s,
         "name": _text(status.name),

@@ -207,16 +207,16 @@ def test_recordings_give_way_to_work(late, caplog):
     assert recorded.recorded
     assert (scorer.predict([image, image], [(48, 64)] * 2)[1] != before).mean() < 1e-3
     assert not recorded.recorded
-    assert caplog.messages == ["a repeated call is not used: the device's memory is short"]
+    assert caplog.messages == ["a repeated call is not used: the device is out of memory"]
 
 
 def test_frame_that_never_fits_is_failed_with_the_size_that_did(accelerator):
     scorer, engine = make_scorer(accelerator, pixels=48 * 64)
     large, small = make_pixels(64, 80, 3), make_pixels(48, 64, 3)
-    with pytest.raises(FrameError, match=r"80x64 pixels does not fit .* none has fitted so far"):
+    with pytest.raises(FrameError, match=r"80x64 pixels does not fit .* none has fit so far"):
         scorer.score([large], [make_truth(64, 80)], 255, watched=False)
     scorer.predict([small[:32], small], [(32, 64), (48, 64)])
-    with pytest.raises(FrameError, match="the largest that fitted is 64x48: set a") as caught:
+    with pytest.raises(FrameError, match="the largest that did fit is 64x48: set a") as caught:
         scorer.score([large] * 2, [make_truth(64, 80)] * 2, 255, watched=False)
     assert caught.value.reason is Reason.INFERENCE_FAILED
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What makes a family of checkpoints."""
+"""What defines a family of checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where several families keep the weights of our layers in the same way.
+"""How several families name the weights of our layers.
 
 A layout maps the name of a convolution or norm of `DeepLabV3Plus` to the name that the same layer
 has in a family's files, both without the trailing ``.weight``, ``.bias`` and so on.
@@ -19,7 +19,7 @@ Layout = dict[str, str]
 
 
 def pair(ours: str, conv: str, norm: str) -> Layout:
-    """Map a block to a convolution and to the norm beside it (`norm` replaces the last part)."""
+    """Map a block to a convolution and its norm (`norm` replaces the last part)."""
     return {f"{ours}.conv": conv, f"{ours}.norm": conv.rpartition(".")[0] + norm}
 
 

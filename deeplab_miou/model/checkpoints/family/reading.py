@@ -1,4 +1,4 @@
-"""What the weights of several families say of their network in the same way.
+"""Facts about a network that several families store in the same way.
 
 What a file cannot say (output stride, atrous rates, `align_corners`) has the default that the
 family documents. A missing key is a `KeyError`, an encoder or width that is not known a

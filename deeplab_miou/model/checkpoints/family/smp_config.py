@@ -1,4 +1,4 @@
-"""What segmentation_models_pytorch's ``save_pretrained`` writes beside the weights."""
+"""The config.json that segmentation_models_pytorch's ``save_pretrained`` writes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _RATES = 3
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Return the configuration beside a file of weights, if there is one."""
+    """Return the configuration next to a file of weights, if there is one."""
     beside = path.parent / _NAME
     return (beside,) if beside.is_file() else ()
 
 
 def read(path: Path) -> dict[str, object]:
-    """Return the fields of `Architecture` that the configuration beside a file of weights states.
+    """Return the fields of `Architecture` from the configuration next to a file of weights.
 
     Raises:
         ConfigurationError: it is of smp, but does not say what it should.
