@@ -418,7 +418,11 @@ def test_an_inactive_evaluator_is_no_audience(replay, evaluator, graph, tmp_path
 def offline_report(bag, image=IMAGE, label=LABEL):
     engine = EngineOptions(source="topic", labels=LABELS)
     options = OfflineOptions(
-        str(bag), engine, label_topic=label, image_topic=image, prediction_topic=image
+        bag=str(bag),
+        engine=engine,
+        label_topic=label,
+        image_topic=image,
+        prediction_topic=image,
     )
     return evaluate(options).report
 
