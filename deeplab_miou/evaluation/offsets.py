@@ -95,7 +95,13 @@ def find_lost(
         return [*lines, f"{count}, as there are no images with a stamp"]
     apart = distances(stamps, lost_ns)
     step = float(np.median(np.diff(stamps))) if stamps.size > 1 else math.inf
-    near = apart[apart <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS)]
+    near = apart[(apart > 0) & (apart <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS))]
+    taken = int(np.count_nonzero(apart == 0))
+    if taken:
+        lines.append(
+            f"{taken} of {labels_ns.size} labels found no image, as another label has the same "
+            "stamp and took it"
+        )
     if near.size:
         tolerance = _rounded_up(float(near.max()) / _NS)
         middle = format_span(float(np.median(near)))
@@ -103,12 +109,12 @@ def find_lost(
             f"{count}, though one lies near {near.size} of them ({middle} away in the "
             f"median, {format_span(near.max())} at most): {option} {tolerance} would pair these"
         )
-    if near.size < lost_ns.size:
-        far = np.setdiff1d(apart, near)
-        rest = lost_ns.size - near.size
+    rest = lost_ns.size - near.size - taken
+    if rest:
+        far = apart[(apart > 0) & ~np.isin(apart, near)]
         lines.append(
             f"{rest} of {labels_ns.size} labels found no image; the nearest lies "
-            f"{format_span(far.min())} away or more: are images missing?"
+            f"{format_span(far.min())} away or more: are images missing, or is a clock off?"
         )
     return lines
 
@@ -131,7 +137,7 @@ def _rounded_up(value: float) -> str:
 
 def format_span(span_ns: float) -> str:
     """Return a span of time in the unit that suits it."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+    for unit, size in (("h", 3.6e12), ("min", 6e10), ("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         if span_ns >= size:
             return f"{span_ns / size:.3g} {unit}"
     return f"{span_ns:.3g} ns"

@@ -52,13 +52,24 @@ def test_labels_of_images_that_are_missing():
     first, second = lost([IMAGES[0] + MS, IMAGES[-1] + 5000 * MS])
     assert "near 1 of them" in first
     assert second == (
-        "1 of 2 labels found no image; the nearest lies 5 s away or more: are images missing?"
+        "1 of 2 labels found no image; the nearest lies 5 s away or more: are images missing, or "
+        "is a clock off?"
     )
 
 
 def test_stamps_that_were_never_set():
     (line,) = lost([0] * 30)
     assert line.startswith("30 of 30 labels have the stamp 0: whoever publishes them")
+
+
+def test_labels_whose_image_another_one_took():
+    (line,) = lost([IMAGES[0], IMAGES[0]], [IMAGES[0]])
+    assert line == ("1 of 2 labels found no image, as another label has the same stamp and took it")
+
+
+def test_a_clock_that_is_hours_off():
+    (line,) = lost(IMAGES + 3 * 3600 * 1000 * MS)
+    assert "the nearest lies 3 h away or more: are images missing, or is a clock off?" in line
 
 
 def test_nothing_lost_is_nothing_said():
