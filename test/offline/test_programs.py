@@ -25,6 +25,8 @@ from network_drives import (
     write_drive,
 )
 
+from deeplab_miou import cli
+from deeplab_miou.exit_codes import USAGE
 from deeplab_miou.model.checkpoints.load import Preprocessing, save
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import build
@@ -283,8 +285,6 @@ def test_a_network_whose_output_overflows_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("option", "values", "said"),
     [
-        ("--mean", "nan,0,0", "mean (nan, 0.0, 0.0)"),
-        ("--std", "inf,1,1", "std (inf, 1.0, 1.0)"),
         ("--std", "0,1,1", "above 0"),
         ("--std", "-1,1,1", "above 0"),
         ("--mean", "123.675,116.28,103.53", "divide both by 255"),
@@ -297,6 +297,16 @@ def test_preprocessing_that_cannot_be_meant_is_refused(tmp_path, capsys, option,
     trace(network, tmp_path / "net.pt")
     error = refused(tmp_path, "net.pt", capsys, f"{option}={values}")
     assert said in error.replace("[", "(").replace("]", ")")
+
+
+@pytest.mark.parametrize("value", ["--mean=nan,0,0", "--std=inf,1,1"])
+def test_preprocessing_that_is_no_number_is_wrong_usage(tmp_path, capsys, value):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(tmp_path), "--checkpoint", "net.pt", value])
+    assert ended.value.code == USAGE
+    assert (
+        f"expected R,G,B, each a number, got {value.partition('=')[2]}" in capsys.readouterr().err
+    )
 
 
 def test_the_ordinary_calls_of_pytorch_count_the_same(tmp_path):
