@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deeplab_miou.comparison.report import to_json
 from deeplab_miou.report import files
 from deeplab_miou.report.course import moment
 from deeplab_miou.report.table import format_score
+from deeplab_miou.report.templates import page_template
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -78,16 +78,8 @@ def _criteria_lines(judgements: Sequence[Judgement]) -> list[str]:
 
 def render_page(comparison: Comparison) -> str:
     """Return a comparison as one HTML page that needs nothing else."""
-    here = Path(__file__).parent
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader([here, Path(files.__file__).parent]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     difference = comparison.difference
-    return environment.get_template("compare.html").render(
+    return page_template(Path(__file__).with_name("compare.html")).render(
         sentence=comparison.sentence,
         verdict=difference.verdict(),
         value=format_signed(difference.value[0]),

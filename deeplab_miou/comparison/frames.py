@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.scores import frame_miou
 from deeplab_miou.report.course import seconds
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def changed_frames(frames: CommonFrames, most: int = 5) -> tuple[list[ChangedFra
         frames: of both runs.
         most: how many of each.
     """
-    a, b = _frame_miou(frames.a), _frame_miou(frames.b)
+    a, b = (frame_miou(each.overlaps, each.labelled > 0) for each in (frames.a, frames.b))
     change = b - a
     order = np.argsort(change, kind="stable")
     found: list[list[ChangedFrame]] = []
@@ -140,15 +140,3 @@ def changed_frames(frames: CommonFrames, most: int = 5) -> tuple[list[ChangedFra
             chosen.setdefault(stamp // _NS, each)
         found.append(list(chosen.values()))
     return tuple(found)
-
-
-def _frame_miou(table: FrameTable) -> NDArray[np.float64]:
-    """Return (k,) float64 mIoU of each frame over the classes in its ground truth."""
-    present = table.labelled > 0
-    intersection, union = table.overlaps[:, 0], table.overlaps[:, 1]
-    iou = np.where(present, intersection / np.maximum(union, 1), 0.0)
-    count = present.sum(axis=1)
-    found: NDArray[np.float64] = np.where(
-        count > 0, iou.sum(axis=1) / np.maximum(count, 1), math.nan
-    )
-    return found

@@ -212,6 +212,24 @@ def class_counts(matrices: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack((intersection, union), axis=-2)
 
 
+def frame_miou(overlaps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each frame's mean IoU over the classes in its ground truth; NaN if there is none.
+
+    Classes that are only predicted are left out: a handful of stray pixels would rank a good frame
+    among the worst.
+
+    Args:
+        overlaps: (..., 2, n) int64 intersection and union.
+        present: (..., n) whether the ground truth has pixels of a class.
+
+    Returns:
+        (...) float64.
+    """
+    intersection, union = np.moveaxis(overlaps, -2, 0)
+    iou = np.where(present, divide(intersection, union), 0.0)
+    return divide(iou.sum(axis=-1), present.sum(axis=-1))
+
+
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """Return the float64 quotient, NaN where the denominator is zero."""
     bottom = np.asarray(denominator, np.float64)

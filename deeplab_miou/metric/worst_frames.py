@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from deeplab_miou.metric.scores import class_counts, divide
+from deeplab_miou.metric.scores import class_counts, frame_miou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,12 +115,5 @@ def _frame(
 
 
 def _frame_mious(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return each frame's mean over the classes in its ground truth; NaN if there is none.
-
-    Classes that are only predicted are left out: a handful of stray pixels would rank a good frame
-    among the worst.
-    """
-    intersection, union = np.moveaxis(class_counts(matrices), -2, 0)
-    present = matrices.any(axis=-1)
-    iou = np.where(present, divide(intersection, union), 0.0)
-    return divide(iou.sum(axis=-1), present.sum(axis=-1))
+    """Return the mIoU of each of (k, n, n + 1) counts, see `frame_miou`."""
+    return frame_miou(class_counts(matrices), matrices.sum(axis=-1) > 0)

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
 from deeplab_miou.report.report import STREAMS
 from deeplab_miou.report.table import accounting_lines, format_interval, format_score, resampled
+from deeplab_miou.report.templates import page_template
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -107,18 +107,10 @@ def render_page(report: Report, digest: str = "") -> str:
         report: what to show.
         digest: SHA-256 of the JSON file that it belongs to; empty if there is none.
     """
-    # The suffix does not matter: everything is escaped.
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names = [printable(name) for name in report.class_names]
     drawn = len(names) <= _MOST_DRAWN_CLASSES
     weakest, strongest = _extremes(report, names)
-    return environment.get_template("page.html").render(
+    return page_template(Path(__file__).with_name("page.html")).render(
         miou=format_score(report.scores.miou),
         interval=format_interval(*report.miou_interval),
         interval_reason=report.intervals.reason if report.intervals is not None else None,

@@ -53,10 +53,7 @@ def layout(_options: Architecture) -> Layout:
     found |= pair("backbone.stem", "backbone.features.0.0", ".1")
     for index in range(4):
         found |= pair(f"aspp.branches.{index}", f"aspp.branch{index + 1}.0", ".1")
-    found |= {
-        "aspp.pooling.mix.conv": "aspp.branch5_conv",
-        "aspp.pooling.mix.norm": "aspp.branch5_bn",
-    }
+    found |= pair("aspp.pooling.mix", "aspp.branch5_conv", ".branch5_bn")
     found |= pair("aspp.project", "aspp.conv_cat.0", ".1")
     found |= pair("decoder.low", "shortcut_conv.0", ".1")
     found |= pair("decoder.convolutions.0", "cat_conv.0", ".1")

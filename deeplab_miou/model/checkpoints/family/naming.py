@@ -60,6 +60,13 @@ def sequential_aspp(options: Architecture, theirs: str, body: str) -> Layout:
     return layout | pair("aspp.project", f"{theirs}.project.0", ".1")
 
 
+def sequential_head(options: Architecture, theirs: str) -> Layout:
+    """Map the head of a DeepLabv3, one sequence: ASPP, convolution, norm, ReLU, classifier."""
+    layout = sequential_aspp(options, f"{theirs}.0", body="")
+    layout |= pair("decoder.convolutions.0", f"{theirs}.1", ".2")
+    return layout | {"decoder.classify": f"{theirs}.4"}
+
+
 def resnet_blocks(
     options: Architecture, stage_name: Callable[[int], str]
 ) -> Iterator[tuple[str, str, int]]:

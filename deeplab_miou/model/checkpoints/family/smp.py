@@ -94,8 +94,7 @@ def layout(options: Architecture) -> Layout:
 def layout_v3(options: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of segmentation_models_pytorch."""
     found = _encoder_layout(options) | sequential_aspp(options, "decoder.aspp", body="")
-    found |= {"decoder.convolutions.0.conv": "decoder.conv"}
-    found |= {"decoder.convolutions.0.norm": "decoder.bn"}
+    found |= pair("decoder.convolutions.0", "decoder.conv", ".bn")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.model.checkpoints.family.base import Family
-from deeplab_miou.model.checkpoints.family.naming import resnet, sequential_aspp
+from deeplab_miou.model.checkpoints.family.naming import resnet, sequential_head
 from deeplab_miou.model.checkpoints.family.reading import RATES, columns, rows, with_resnet
 from deeplab_miou.model.network.architecture import Architecture
 
@@ -33,10 +33,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
 
 def layout(options: Architecture) -> Layout:
     """Return the layout of torchvision."""
-    found = resnet(options, "backbone") | sequential_aspp(options, "classifier.0", body="")
-    found |= {"decoder.convolutions.0.conv": "classifier.1"}
-    found |= {"decoder.convolutions.0.norm": "classifier.2"}
-    return found | {"decoder.classify": "classifier.4"}
+    return resnet(options, "backbone") | sequential_head(options, "classifier")
 
 
 FAMILY = Family(

@@ -13,6 +13,7 @@ from deeplab_miou.model.checkpoints.family.naming import (
     pair,
     resnet,
     sequential_aspp,
+    sequential_head,
     split_feature,
 )
 from deeplab_miou.model.checkpoints.family.reading import (
@@ -93,10 +94,7 @@ def layout(options: Architecture) -> Layout:
 
 def layout_v3(options: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of VainF/DeepLabV3Plus-Pytorch."""
-    head = "classifier.classifier"
-    found = _backbone_layout(options) | sequential_aspp(options, f"{head}.0", body="")
-    found |= pair("decoder.convolutions.0", f"{head}.1", ".2")
-    return found | {"decoder.classify": f"{head}.4"}
+    return _backbone_layout(options) | sequential_head(options, "classifier.classifier")
 
 
 def _backbone_layout(options: Architecture) -> Layout:
