@@ -9,11 +9,12 @@ import numpy as np
 
 from deeplab_miou.metric.bootstrap import IouStatistics
 from deeplab_miou.metric.drives import DriveSums
-from deeplab_miou.metric.resampling import Resampling, find_bounds
+from deeplab_miou.metric.resampling import Resampling, find_anytime, find_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from deeplab_miou.metric.blocks import TimeBlocks
     from deeplab_miou.metric.resampling import Bounds
     from deeplab_miou.metric.scores import AbsentClasses
     from deeplab_miou.report.frame_table import FrameTable
@@ -22,6 +23,7 @@ Verdict = Literal["better", "worse", "equivalent", "no evidence"]
 _BLOCK_S = 1.0
 _MAX_BLOCKS = 64
 _CONFIDENCE = 0.95
+_LIMITS = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +60,12 @@ class Difference:
         a: (1 + n,) float64 scores of A; NaN for absent classes.
         b: (1 + n,) float64 scores of B.
         bounds: of B - A, 95 %.
-        one_sided: (1 + n, 2) float64: each bound alone holds in 95 % of streams; what two one-sided
-            tests of equivalence go by (Schuirmann 1987).
         margin: differences within it do not matter.
     """
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
     bounds: Bounds
-    one_sided: NDArray[np.float64]
     margin: float
 
     @property
@@ -76,21 +75,15 @@ class Difference:
 
     def verdict(self, index: int = 0) -> Verdict:
         """Return what the bounds of mIoU (0) or of a class (1 + id) decide."""
-        lower, upper = self.bounds.fixed[index]
-        if lower > 0:
-            return "better"
-        if upper < 0:
-            return "worse"
-        lower, upper = self.one_sided[index]
-        return "equivalent" if -self.margin < lower and upper < self.margin else "no evidence"
+        return _verdict(self.bounds.fixed[index], self.bounds.one_sided[index], self.margin)
 
     def worse_by(self, margin: float) -> bool:
         """Return whether B is shown to be worse than A by more than a margin (one-sided, 5 %)."""
-        return bool(self.one_sided[0, 1] < -margin)
+        return bool(self.bounds.one_sided[0, 1] < -margin)
 
     def not_worse_by(self, margin: float) -> bool:
         """Return whether B is shown not to be worse than A by a margin (one-sided, 5 %)."""
-        return bool(self.one_sided[0, 0] > -margin)
+        return bool(self.bounds.one_sided[0, 0] > -margin)
 
 
 def compare(
@@ -112,7 +105,7 @@ def compare(
     """
     sums = paired_sums(len(a.class_names))
     add_pair(sums, a, b)
-    return compare_sums(sums, margin=margin, absent_classes=absent_classes, seed=seed)
+    return compare_blocks(sums.read(), margin=margin, absent_classes=absent_classes, seed=seed)
 
 
 def paired_sums(num_classes: int) -> DriveSums:
@@ -125,28 +118,54 @@ def add_pair(sums: DriveSums, a: FrameTable, b: FrameTable) -> None:
     sums.add(np.stack((a.overlaps, b.overlaps), axis=1), a.stamps_ns)
 
 
-def compare_sums(
-    sums: DriveSums, *, margin: float, absent_classes: AbsentClasses = "exclude", seed: int = 0
+def compare_blocks(
+    blocks: TimeBlocks,
+    *,
+    margin: float,
+    absent_classes: AbsentClasses = "exclude",
+    seed: int = 0,
 ) -> Difference:
-    """Compare two networks on the same drives: drives are resampled, or blocks of time in them.
+    """Compare two networks by blocks of time, or by drives.
 
     Args:
-        sums: what `add_pair` added.
+        blocks: what `paired_sums` holds, counts (k, 2, 2, n).
         margin: differences within it do not matter.
         absent_classes: as in `compute_scores`.
         seed: of the resampling.
     """
-    total = sums.total.astype(np.float64)
+    total = blocks.counts.sum(axis=0).astype(np.float64)
     each = IouStatistics(np.ones(total.shape[-1]), absent_classes)
-    statistics = DifferenceStatistics(each)
-    blocks = sums.read()
-    limits = (-1.0, 1.0)
-    both = Resampling(confidence=_CONFIDENCE, seed=seed)
-    one = Resampling(confidence=1 - 2 * (1 - _CONFIDENCE), seed=seed)
+    resampling = Resampling(confidence=_CONFIDENCE, seed=seed)
     return Difference(
         each.values(total[0]),
         each.values(total[1]),
-        find_bounds(blocks, statistics, both, limits),
-        find_bounds(blocks, statistics, one, limits).fixed,
+        find_bounds(blocks, DifferenceStatistics(each), resampling, _LIMITS),
         margin,
     )
+
+
+def decide(
+    blocks: TimeBlocks, *, margin: float, absent_classes: AbsentClasses = "exclude"
+) -> Verdict:
+    """Return what the bounds that hold at every moment decide of mIoU.
+
+    Whoever asks after every frame and stops at the first verdict is wrong in at most 5 % of
+    streams.
+
+    Args:
+        blocks: as of `compare_blocks`, of time.
+        margin: differences within it do not matter.
+        absent_classes: as in `compute_scores`.
+    """
+    each = IouStatistics(np.ones(blocks.counts.shape[-1]), absent_classes)
+    bounds, _ = find_anytime(blocks, DifferenceStatistics(each), _CONFIDENCE, _LIMITS)
+    return _verdict(bounds[0], bounds[0], margin)
+
+
+def _verdict(bounds: NDArray[np.float64], narrow: NDArray[np.float64], margin: float) -> Verdict:
+    """Return what bounds decide; those of two one-sided tests may be narrower."""
+    if bounds[0] > 0:
+        return "better"
+    if bounds[1] < 0:
+        return "worse"
+    return "equivalent" if -margin < narrow[0] and narrow[1] < margin else "no evidence"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deeplab_miou import exit_codes
 from deeplab_miou.comparison.common import find_common
-from deeplab_miou.comparison.difference import compare_sums
+from deeplab_miou.comparison.difference import compare_blocks
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     a, b = read_run(arguments.a), read_run(arguments.b)
     check_classes(criteria, b.report.class_names)
     common = find_common(a, b)
-    difference = compare_sums(
-        common.sums, margin=arguments.margin, absent_classes=arguments.absent_classes
+    difference = compare_blocks(
+        common.sums.read(), margin=arguments.margin, absent_classes=arguments.absent_classes
     )
     comparison = Comparison(a, b, common, difference)
     judgements = judge(criteria, b.report.content, comparison.to_dict())

@@ -31,7 +31,6 @@ class DriveSums:
     def __init__(
         self, shape: tuple[int, ...], *, block_s: float = 1.0, max_blocks: int = 64
     ) -> None:
-        self._shape = shape
         self._apart_ns = _APART * round(block_s * 1_000_000_000)
         self._within = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
         self._drives: list[NDArray[np.int64]] = []
@@ -54,14 +53,6 @@ class DriveSums:
             stamps = (begin_ns + stamp for stamp in stamps_ns[labelled].tolist())
             self._within.add(zip(counts[labelled], stamps, strict=True))
         self._drives.append(counts.sum(axis=0))
-
-    @property
-    def total(self) -> NDArray[np.int64]:
-        """The counts of all drives, of one frame's shape."""
-        total: NDArray[np.int64] = np.zeros(self._shape, np.int64)
-        for counts in self._drives:
-            total += counts
-        return total
 
     def read(self) -> TimeBlocks:
         """Return what to resample: drives where there are 16 or more, else blocks of time."""

@@ -77,6 +77,8 @@ class Bounds:
     Attributes:
         fixed: (m, 2) float64, lower and upper bound for one look at the stream; NaN for statistics
             of which fewer than 8 blocks say something.
+        one_sided: (m, 2) float64: each of the two bounds alone holds with the same confidence; what
+            two one-sided tests go by (Schuirmann 1987).
         anytime: (m, 2) float64, bounds that hold at every moment of the stream together; NaN with
             fewer than 16 blocks.
         blocks: how many blocks of time were resampled.
@@ -86,6 +88,7 @@ class Bounds:
     """
 
     fixed: NDArray[np.float64]
+    one_sided: NDArray[np.float64]
     anytime: NDArray[np.float64]
     blocks: int
     reason: str | None
@@ -115,38 +118,48 @@ def find_bounds(
     nothing = np.full((width, 2), np.nan)
     if len(held) < MIN_BLOCKS:
         reason = _too_few("an interval takes", MIN_BLOCKS, held)
-        return Bounds(nothing, nothing, len(held), reason, reason)
+        return Bounds(nothing, nothing, nothing, len(held), reason, reason)
     blocks = held if held.are_drives else decorrelated(held, statistics.terms)
     # float64 sums of integers are exact to 2^53: the result is the same on every machine.
     counts = blocks.counts.astype(np.float64)
     estimate = statistics.values(counts.sum(axis=0))[:, np.newaxis]
-    found = _percentiles(
-        _replicate(counts, statistics, resampling),
-        statistics.occurs(blocks.counts).sum(axis=0),
-        resampling.confidence,
-    )
+    replicates = np.sort(_replicate(counts, statistics, resampling).T, axis=1)
+    speaking = statistics.occurs(blocks.counts).sum(axis=0)
+    # That which leaves twice as much out leaves as much out at either end alone.
+    confidences = (resampling.confidence, 2 * resampling.confidence - 1)
+    found = [_percentiles(replicates, speaking, each) for each in confidences]
     if held.are_drives:
-        return Bounds(
-            np.clip(found, *limits), nothing, len(blocks), None, _NO_MOMENTS, are_drives=True
-        )
+        fixed, one_sided = (np.clip(each, *limits) for each in found)
+        return Bounds(fixed, one_sided, nothing, len(blocks), None, _NO_MOMENTS, are_drives=True)
     wide = widening(statistics.terms(counts))[:, np.newaxis]
+    fixed, one_sided = (np.clip(estimate + (each - estimate) * wide, *limits) for each in found)
+    anytime_bounds, anytime_reason = find_anytime(held, statistics, resampling.confidence, limits)
+    return Bounds(fixed, one_sided, anytime_bounds, len(blocks), None, anytime_reason)
+
+
+def find_anytime(
+    held: TimeBlocks, statistics: Statistics, confidence: float, limits: tuple[float, float]
+) -> tuple[NDArray[np.float64], str | None]:
+    """Return the bounds that hold at every moment, (m, 2) float64, and why there are none.
+
+    Costs far less than `find_bounds`, as nothing is resampled.
+
+    Args:
+        held: blocks of time of the stream.
+        statistics: what to bound.
+        confidence: share of streams in which the bounds hold at every moment.
+        limits: least and greatest value that a statistic can have.
+    """
     longest = held.longest(anytime.MIN_BLOCKS)
-    radius = anytime.anytime_radius(
-        statistics.terms(longest.counts.astype(np.float64)),
-        longest.observed_s,
-        resampling.confidence,
-    )
-    radius[statistics.occurs(longest.counts).sum(axis=0) < anytime.MIN_BLOCKS] = np.nan
-    anytime_reason = None
+    counts = longest.counts.astype(np.float64)
+    estimate = statistics.values(counts.sum(axis=0))[:, np.newaxis]
     if len(longest) < anytime.MIN_BLOCKS:
-        anytime_reason = _too_few("bounds for every moment take", anytime.MIN_BLOCKS, longest)
-    return Bounds(
-        np.clip(estimate + (found - estimate) * wide, *limits),
-        np.clip(estimate + radius[:, np.newaxis] * (-1.0, 1.0), *limits),
-        len(blocks),
-        None,
-        anytime_reason,
-    )
+        reason = _too_few("bounds for every moment take", anytime.MIN_BLOCKS, longest)
+        return np.full((len(estimate), 2), np.nan), reason
+    terms = statistics.terms(counts)
+    radius = anytime.anytime_radius(terms, longest.observed_s, confidence)
+    radius[statistics.occurs(longest.counts).sum(axis=0) < anytime.MIN_BLOCKS] = np.nan
+    return np.clip(estimate + radius[:, np.newaxis] * (-1.0, 1.0), *limits), None
 
 
 def _too_few(what: str, needed: int, blocks: TimeBlocks) -> str:
@@ -179,14 +192,13 @@ def _draw(random: np.random.Generator, replicates: int, blocks: int) -> NDArray[
 
 
 def _percentiles(
-    replicates: NDArray[np.float64], blocks: NDArray[np.int64], confidence: float
+    ascending: NDArray[np.float64], blocks: NDArray[np.int64], confidence: float
 ) -> NDArray[np.float64]:
-    """Return the expanded percentile intervals of (replicates, m) statistics as (m, 2).
+    """Return the expanded percentile intervals of (m, replicates) sorted statistics as (m, 2).
 
     NaN replicates are left out: those without a pixel of a class say nothing of its IoU. A
     statistic of which fewer than `MIN_BLOCKS` of the ``blocks`` say something has no interval.
     """
-    ascending = np.sort(replicates.T, axis=1)
     bounds = np.full((len(blocks), 2), np.nan)
     for k, size in enumerate(blocks):
         last = np.count_nonzero(~np.isnan(ascending[k])) - 1

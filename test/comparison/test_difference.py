@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from deeplab_miou.comparison.difference import compare
+from deeplab_miou.comparison.difference import (
+    DifferenceStatistics,
+    add_pair,
+    compare,
+    decide,
+    paired_sums,
+)
+from deeplab_miou.metric.bootstrap import IouStatistics
+from deeplab_miou.metric.resampling import Resampling, find_bounds
 from deeplab_miou.report.frame_table import FrameTable
 
 SECOND = 1_000_000_000
@@ -102,3 +110,36 @@ def test_false_alarms_and_power():
     assert alarms <= 11
     seen = sum(compare(*tables(300 + k, 0.01), margin=0).verdict() == "better" for k in range(30))
     assert seen >= 25
+
+
+def test_one_sided_bounds_are_those_of_a_ninety_percent_interval():
+    a, b = tables(7, 0.01)
+    sums = paired_sums(3)
+    add_pair(sums, a, b)
+    statistics = DifferenceStatistics(IouStatistics(np.ones(3), "exclude"))
+    wide, narrow = (
+        find_bounds(sums.read(), statistics, Resampling(confidence=each), (-1.0, 1.0))
+        for each in (0.95, 0.9)
+    )
+    assert wide.one_sided[:3] == pytest.approx(narrow.fixed[:3])
+    assert (wide.fixed[:3, 0] < wide.one_sided[:3, 0]).all()
+    assert compare(a, b, margin=0).bounds.one_sided[0] == pytest.approx(narrow.fixed[0])
+
+
+def test_what_is_decided_at_every_moment_lies_behind_what_one_look_decides():
+    decided = {}
+    for seconds in range(10, 125, 5):
+        a, b = tables(4, 0.05, seconds=seconds)
+        sums = paired_sums(3)
+        add_pair(sums, a, b)
+        decided[seconds] = (
+            compare(a, b, margin=0.005).verdict(),
+            decide(sums.read(), margin=0.005),
+        )
+    first = [min(s for s, each in decided.items() if each[k] == "better") for k in (0, 1)]
+    assert first[0] < first[1] <= 60
+    assert set(decided.values()) <= {
+        ("no evidence", "no evidence"),
+        ("better", "no evidence"),
+        ("better", "better"),
+    }

@@ -50,7 +50,8 @@ def test_frames_and_drives_without_labels_make_no_block():
     assert blocks.are_drives
     assert len(blocks) == MIN_DRIVES
     assert np.array_equal(blocks.counts, [each.sum(axis=0) for each in drives])
-    assert np.array_equal(sums_of(padded).total, np.concatenate(drives).sum(axis=0))
+    summed = sums_of(padded).read().counts.sum(axis=0)
+    assert np.array_equal(summed, np.concatenate(drives).sum(axis=0))
 
 
 def test_an_interval_over_drives_does_not_narrow_with_their_length():
