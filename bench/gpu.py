@@ -45,8 +45,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedEngine
-from deeplab_miou.model.inference.backends import TorchEngine
+from deeplab_miou.model.gpu.recorded import RecordedBackend
+from deeplab_miou.model.inference.backends import TorchBackend
 from deeplab_miou.model.inference.normalise import make_probe
 from deeplab_miou.model.logits.counting import add_counts, cells, pick_method
 from deeplab_miou.model.segmenter import Segmenter
@@ -145,10 +145,10 @@ def make_scorer(network: DeepLabV3Plus, device: torch.device, size: Size) -> tup
     checkpoint = Checkpoint(network.cpu(), "ours", CLASSES, 16, Preprocessing(), None)
     if device.type == "cpu":
         accelerator = LateAccelerator()
-        engine = RecordedEngine(TorchEngine(network, device, "fp32"), accelerator)
-        scorer = DeviceScorer(engine, checkpoint, accelerator)
+        backend = RecordedBackend(TorchBackend(network, device, "fp32"), accelerator)
+        scorer = DeviceScorer(backend, checkpoint, accelerator)
         scorer.check_counting(make_probe(size), size)
-        print(f"network on cpu by {engine.name}")
+        print(f"network on cpu by {backend.name}")
         return scorer, "fp32"
     segmenter = Segmenter(checkpoint, device=str(device))
     segmenter.warm_up(size)
@@ -167,12 +167,12 @@ def time_network(
     eager = median(functools.partial(Peer(network, device).frame, images[0], truths[0]), device, 7)
     with torch.inference_mode():
         half = torch.float32 if device.type == "cpu" else torch.float16
-        engine = TorchEngine(network, device, "fp32" if device.type == "cpu" else "fp16")
+        backend = TorchBackend(network, device, "fp32" if device.type == "cpu" else "fp16")
         batch = torch.ones(1, 3, *size, dtype=half, device=device)
         with Roofline(peaks) as roofline:
-            engine.coarse_logits(batch)
+            backend.coarse_logits(batch)
     floor = roofline.milliseconds
-    del engine
+    del backend
     scorer, precision = make_scorer(network, device, size)
     for number in BATCHES:
         check_scores(scorer, list(zip(images, truths, expected, strict=True)), number, device)
@@ -198,7 +198,7 @@ def time_network(
 
 def exhaust(way: Way, scorer: Scorer, frames: list[Frames]) -> list[Scored]:
     """Score frames while nobody watches."""
-    return list(way(scorer, frames, watched=False))
+    return list(way(scorer, frames, keep_predictions=False))
 
 
 def run(device: torch.device, size: Size, networks: list[str], runs: int, deadline: float) -> bool:
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=240, help="start no network after these")
     arguments = parser.parse_args()
     deadline = time.monotonic() + arguments.seconds
-    # Engine, precision and recording are in the package's own lines, and why a faster one is not.
+    # Backend, precision and recording are in the package's own lines, and why a faster one is not.
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("deeplab_miou").setLevel(logging.INFO)
     if torch.cuda.is_available():

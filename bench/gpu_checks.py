@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.metric.frame_scores import Scored, Scoring
+    from deeplab_miou.metric.frame_scores import PendingScores, Scored
     from deeplab_miou.model.gpu.accelerator import Mark
 
     Size = tuple[int, int]
@@ -48,8 +48,8 @@ class Scorer(Protocol):
         ground_truths: Sequence[Ids],
         ignore_index: int,
         *,
-        watched: bool,
-    ) -> Scoring:
+        keep_predictions: bool,
+    ) -> PendingScores:
         """Start to score a batch."""
 
 
@@ -57,7 +57,7 @@ class Way(Protocol):
     """`one_by_one` or `pipelined`."""
 
     def __call__(
-        self, scorer: Scorer, batches: Iterable[Frames], *, watched: bool
+        self, scorer: Scorer, batches: Iterable[Frames], *, keep_predictions: bool
     ) -> Iterator[Scored]:
         """Score batches."""
 
@@ -164,17 +164,21 @@ def check_counting(device: torch.device, cases: list[Case]) -> None:
         print(f"check: {name}: {len(cases)} cases, {pixels} pixels, exact counts, {ties} ties")
 
 
-def one_by_one(scorer: Scorer, batches: Iterable[Frames], *, watched: bool) -> Iterator[Scored]:
+def one_by_one(
+    scorer: Scorer, batches: Iterable[Frames], *, keep_predictions: bool
+) -> Iterator[Scored]:
     """Score batches, each when the one before is done."""
     for images, truths in batches:
-        yield from scorer.score(images, truths, IGNORE, watched=watched).result()
+        yield from scorer.score(images, truths, IGNORE, keep_predictions=keep_predictions).result()
 
 
-def pipelined(scorer: Scorer, batches: Iterable[Frames], *, watched: bool) -> Iterator[Scored]:
+def pipelined(
+    scorer: Scorer, batches: Iterable[Frames], *, keep_predictions: bool
+) -> Iterator[Scored]:
     """Score batches as the live worker does: the next is started before the last is asked for."""
-    earlier: Scoring | None = None
+    earlier: PendingScores | None = None
     for images, truths in batches:
-        scoring = scorer.score(images, truths, IGNORE, watched=watched)
+        scoring = scorer.score(images, truths, IGNORE, keep_predictions=keep_predictions)
         if earlier is not None:
             yield from earlier.result()
         earlier = scoring
@@ -204,14 +208,14 @@ def check_scores(
     least = 1.0
     for way in (one_by_one, pipelined):
         poison(device, truths[0].shape)
-        seen = list(way(scorer, batches, watched=True))
+        seen = list(way(scorer, batches, keep_predictions=True))
         poison(device, truths[0].shape)
         with no_waiting(device):
-            unseen = list(way(scorer, batches, watched=False))
+            unseen = list(way(scorer, batches, keep_predictions=False))
         assert len(seen) == len(unseen) == len(order), "frames are missing"
         for index, with_labels, without in zip(order, seen, unseen, strict=True):
             labels = with_labels.prediction
-            assert labels is not None, "watched, but without labels"
+            assert labels is not None, "labels were to be kept"
             assert without.prediction is None, "labels that nobody wanted"
             right = confusion_matrix(truths[index], labels, CLASSES)
             assert np.array_equal(with_labels.matrix, right), "counts are not those of the labels"
@@ -219,8 +223,8 @@ def check_scores(
             least = min(least, float((labels == expected[index]).mean()))
     assert least >= AGREEMENT, f"only {100 * least:.3f} % of float32's labels"
     print(
-        f"check: batches of {batch}, one by one and pipelined, watched and not: exact counts, "
-        f"{100 * least:.3f} % of float32's labels or more"
+        f"check: batches of {batch}, one by one and pipelined, with and without labels: exact "
+        f"counts, {100 * least:.3f} % of float32's labels or more"
     )
 
 

@@ -11,7 +11,7 @@ from network import randomize
 from torch.nn import functional as F  # noqa: N812
 
 from deeplab_miou.model.checkpoints.load import Preprocessing
-from deeplab_miou.model.inference.backends import PlainEngine
+from deeplab_miou.model.inference.backends import PlainBackend
 from deeplab_miou.model.inference.normalise import Normalizer
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import build
@@ -62,7 +62,7 @@ def make_network(backbone: str, image: Ids) -> DeepLabV3Plus:
 def coarse_logits(network: DeepLabV3Plus, image: Ids, device: torch.device) -> Tensor:
     """Return what the plain network computes in float32 of one image."""
     pixels = torch.from_numpy(image)[None].to(device)
-    return PlainEngine(network, device).coarse_logits(Normalizer(Preprocessing(), device)(pixels))
+    return PlainBackend(network, device).coarse_logits(Normalizer(Preprocessing(), device)(pixels))
 
 
 def float32_labels(network: DeepLabV3Plus, image: Ids, device: torch.device) -> Ids:

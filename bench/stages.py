@@ -83,7 +83,7 @@ def measure(bag: Path, checkpoint: str, threads: int) -> Stages:
         (scored,) = stages.time(
             network,
             lambda i=image, k=labels: predictor.score(
-                [i], [k.ids], label_map, watched=False
+                [i], [k.ids], keep_predictions=False
             ).result(),
         )
         # On a CPU the one call does both.

@@ -8,7 +8,7 @@ from pathlib import Path
 def share_directory() -> Path:
     """Return the folder that holds ``config/`` and ``launch/``.
 
-    Found without the ament index, so that nothing needs to be sourced: beside the package in a
+    Found without the ament index, so that nothing needs to be sourced: next to the package in a
     source tree (or a symlink install), else ``share/deeplab_miou`` of the prefix that the package
     is installed in.
 

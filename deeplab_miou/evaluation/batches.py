@@ -12,10 +12,10 @@ import numpy as np
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.decoding import decode_labels
-from deeplab_miou.metric.frame_scores import Finished, Scoring
+from deeplab_miou.metric.frame_scores import FinishedScores, PendingScores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -59,13 +59,13 @@ class Batch:
     Attributes:
         pending: pairs that are not accounted for yet.
         frames: those of them that could be decoded, by the same keys.
-        scoring: of the frames, in their order.
+        scores: of the frames, in their order.
         started_s: when scoring began, seconds of the monotonic clock.
     """
 
     pending: dict[int, Pair[Message]]
     frames: dict[int, Frame] = field(default_factory=dict)
-    scoring: Scoring = field(default_factory=lambda: Finished([]))
+    scores: PendingScores = field(default_factory=lambda: FinishedScores([]))
     started_s: float = 0.0
 
 
@@ -76,7 +76,7 @@ class BatchScorer:
         predictor: where predictions come from.
         label_map: what the labels mean.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
-        watched: whether somebody wants to see predictions; asked for each batch.
+        wants_predictions: whether somebody wants to see predictions; asked for each batch.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class BatchScorer:
         predictor: Predictor,
         label_map: LabelMap,
         score_at: Literal["label", "prediction"],
-        watched: Callable[[], bool],
+        wants_predictions: Callable[[], bool],
     ) -> None:
         self._predictor = predictor
         self._label_map = label_map
         self._score_at = score_at
-        self._watched = watched
+        self._wants_predictions = wants_predictions
 
     def decode(self, pair: Pair[Message]) -> Frame:
         """Return a pair's arrays.
@@ -107,8 +107,17 @@ class BatchScorer:
     def start(self, batch: Batch) -> None:
         """Start scoring the frames of a batch; `collect` waits for it and reports failures."""
         batch.started_s = time.monotonic()
-        if batch.frames:
-            batch.scoring = self._score(batch.frames.values())
+        if not batch.frames:
+            return
+        images, ground_truths = zip(
+            *((each.image, each.ground_truth) for each in batch.frames.values()), strict=True
+        )
+        try:
+            batch.scores = self._predictor.score(
+                images, ground_truths, keep_predictions=self._wants_predictions()
+            )
+        except FrameError as error:
+            batch.scores = FinishedScores(error)
 
     def collect(self, batch: Batch) -> Iterator[tuple[int, Scored | FrameError, float]]:
         """Yield each frame's key, score or failure, and share of the seconds it took.
@@ -117,7 +126,7 @@ class BatchScorer:
         bad frame or a lack of memory costs no other frame.
         """
         try:
-            scored = batch.scoring.result()
+            scored = batch.scores.result()
         except FrameError as error:
             if len(batch.frames) == 1:
                 yield next(iter(batch.frames)), error, 0.0
@@ -131,15 +140,6 @@ class BatchScorer:
         took_s = time.monotonic() - batch.started_s - counting_s
         for key, score in zip(batch.frames, scored, strict=True):
             yield key, score, took_s / len(scored)
-
-    def _score(self, frames: Iterable[Frame]) -> Scoring:
-        images, ground_truths = zip(*((f.image, f.ground_truth) for f in frames), strict=True)
-        try:
-            return self._predictor.score(
-                images, ground_truths, self._label_map, watched=self._watched()
-            )
-        except FrameError as error:
-            return Finished(error)
 
     def _at_scored_size(self, ground_truth: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         label_size = (ground_truth.shape[0], ground_truth.shape[1])

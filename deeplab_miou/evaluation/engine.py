@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
+from deeplab_miou.evaluation.predictors import network_predictor, topic_predictor
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import warm_up
 
@@ -82,7 +82,7 @@ def _from_topic(options: EngineOptions) -> Engine:
     return _engine(
         options,
         label_map,
-        TopicPredictor(prediction_map, label_map),
+        topic_predictor(label_map, prediction_map),
         facts,
         device="none",
         summary=f"predictions of a topic, label map {label_map.name}",
@@ -138,7 +138,7 @@ def _from_network(options: EngineOptions) -> Engine:
     return _engine(
         options,
         label_map,
-        NetworkPredictor(segmenter),
+        network_predictor(segmenter, label_map),
         facts,
         device=segmenter.device,
         summary=f"{checkpoints.describe(checkpoint)}; {segmenter.device}, {segmenter.precision}"

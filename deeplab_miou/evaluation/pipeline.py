@@ -52,7 +52,7 @@ class Pipeline:
         score_at: whose resolution is scored: the ``label``'s, or the ``prediction``'s (the image's,
             with a network), to which labels are then resized by nearest neighbour.
         on_clock_jump: what to do when time goes back.
-        watched: whether somebody wants to see predictions; asked for each batch.
+        wants_predictions: whether somebody wants to see predictions; asked for each batch.
         on_outcome: told what became of each frame.
     """
 
@@ -67,10 +67,10 @@ class Pipeline:
         batch_size: int = 1,
         score_at: Literal["label", "prediction"] = "label",
         on_clock_jump: ClockJump = ClockJump.CONTINUE,
-        watched: Callable[[], bool] = lambda: True,
+        wants_predictions: Callable[[], bool] = lambda: True,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
     ) -> None:
-        self._scorer = BatchScorer(predictor, label_map, score_at, watched)
+        self._scorer = BatchScorer(predictor, label_map, score_at, wants_predictions)
         self._underway: Batch | None = None
         self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
         self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
@@ -143,7 +143,7 @@ class Pipeline:
             self._start(batch)
             if earlier is not None:
                 self._finish(earlier)
-            if batch.scoring.done() or not self.queued:
+            if batch.scores.done() or not self.queued:
                 self._finish(batch)
             else:
                 self._underway = batch
@@ -153,7 +153,7 @@ class Pipeline:
                     self._abandon(stranded)
         return len(pairs)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Finish what `work` left to a device; no thread may still be working.
 
         Raises:

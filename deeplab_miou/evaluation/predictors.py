@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -10,141 +12,114 @@ from deeplab_miou.images.decoding import decode_color, decode_ids, decode_labels
 from deeplab_miou.metric.frame_scores import score_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
-    from deeplab_miou.metric.frame_scores import Scoring
+    from deeplab_miou.metric.frame_scores import PendingScores
+    from deeplab_miou.model.segmenter import Segmenter
 
 _INVALID = 255
 
 
-class Predictor(Protocol):
-    """What the pipeline asks of a source of predictions.
+class ScoreBatch(Protocol):
+    """Starts to predict images at the sizes of their ground truth and to count the result."""
 
-    Attributes:
-        any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
-        needs_worker: scoring takes so long that messages pile up meanwhile, and belongs into a
-            thread of its own; otherwise handing a frame over would cost more than scoring it.
-    """
-
-    any_size: bool
-    needs_worker: bool
-
-    def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
-        """Return the array that `score` wants for one image message.
-
-        Raises:
-            FrameError: the message cannot be used.
-        """
-
-    def score(
+    def __call__(
         self,
         images: Sequence[NDArray[np.uint8]],
         ground_truths: Sequence[NDArray[np.uint8]],
-        label_map: LabelMap,
         *,
-        watched: bool,
-    ) -> Scoring:
-        """Start to predict images at the sizes of their ground truth and to count the result.
+        keep_predictions: bool,
+    ) -> PendingScores:
+        """Start to score a batch.
 
         Args:
-            images: from `prepare`.
+            images: from `Predictor.prepare`.
             ground_truths: train ids ``(h, w)`` uint8, one map an image.
-            label_map: classes and ignore index of the ground truth.
-            watched: whether the scores hold the predictions too.
+            keep_predictions: whether the scores hold the predicted label maps too.
 
         Raises:
             FrameError: the device could not do it for this batch; a smaller one may work.
         """
 
 
-class NetworkPredictor:
-    """Predictions of a network.
+@dataclass(frozen=True)
+class Predictor:
+    """A source of predictions for the ground truth of one label map.
 
-    Args:
-        segmenter: runs the network, see `deeplab_miou.model.segmenter`.
+    Attributes:
+        prepare: returns the array that `score` wants for one image message, or raises FrameError if
+            the message cannot be used.
+        score: starts to score a batch.
+        any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
+        needs_worker: scoring takes so long that messages pile up meanwhile, so it belongs into a
+            thread of its own; otherwise handing a frame over would cost more than scoring it.
     """
 
-    any_size = True
-    needs_worker = True
-
-    def __init__(self, segmenter: Segmenting) -> None:
-        self._segmenter = segmenter
-
-    def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
-        """Return the image, (H, W, 3) uint8 RGB."""
-        return decode_color(message)
-
-    def score(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        ground_truths: Sequence[NDArray[np.uint8]],
-        label_map: LabelMap,
-        *,
-        watched: bool,
-    ) -> Scoring:
-        """Run the network; logits are resized to the ground truth's size, then argmax."""
-        return self._segmenter.score(images, ground_truths, label_map.ignore_index, watched=watched)
+    prepare: Callable[[ImageMessage], NDArray[np.uint8]]
+    score: ScoreBatch
+    any_size: bool
+    needs_worker: bool
 
 
-class Segmenting(Protocol):
-    """The part of a `Segmenter` that is used here."""
-
-    def score(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        ground_truths: Sequence[NDArray[np.uint8]],
-        ignore_index: int,
-        *,
-        watched: bool,
-    ) -> Scoring:
-        """Start to segment images and to count the result against ground truth."""
-
-
-class TopicPredictor:
-    """Predictions that arrive as label images of train ids; unknown ids are invalid predictions.
+def network_predictor(segmenter: Segmenter, label_map: LabelMap) -> Predictor:
+    """Return the predictions of a network; its logits are resized to the ground truth, then argmax.
 
     Args:
-        label_map: how to read the prediction images, when they hold raw ids or colours of a label
-            map instead of train ids. Its classes must be those of the labels.
-        truth_map: the labels' own map; indexed PNGs whose colours are its classes' may not hold
-            train ids, and are refused.
+        segmenter: runs the network.
+        label_map: of the ground truth.
+    """
+    score = functools.partial(segmenter.score, ignore_index=label_map.ignore_index)
+    return Predictor(prepare=decode_color, score=score, any_size=True, needs_worker=True)
+
+
+def topic_predictor(label_map: LabelMap, prediction_map: LabelMap | None = None) -> Predictor:
+    """Return predictions that arrive as label images; unknown ids are invalid predictions.
+
+    Args:
+        label_map: of the ground truth. Indexed PNGs whose colours are those of its classes may not
+            hold train ids, and are refused.
+        prediction_map: how to read the prediction images, when they hold raw ids or colours of a
+            label map instead of train ids. Its classes must be those of the labels.
     """
 
-    any_size = False
-    needs_worker = False
-
-    def __init__(
-        self, label_map: LabelMap | None = None, truth_map: LabelMap | None = None
-    ) -> None:
-        self._label_map = label_map
-        self._train_ids = truth_map.of_train_ids() if truth_map else None
-
-    def prepare(self, message: ImageMessage) -> NDArray[np.uint8]:
-        """Return the predicted ids, (H, W) uint8; what is no class id is 255."""
-        if self._label_map is not None:
-            ids = decode_labels(message, self._label_map).ids
-            if self._label_map.ignore_index == _INVALID:
-                return ids
-            return np.where(ids == self._label_map.ignore_index, np.uint8(_INVALID), ids)
-        raw = decode_ids(message, self._train_ids)
-        if raw.dtype == np.uint8:
-            return raw.view(np.uint8)
-        outside = (raw < 0) | (raw > _INVALID)
-        return np.where(outside, _INVALID, raw).astype(np.uint8)
-
     def score(
-        self,
         images: Sequence[NDArray[np.uint8]],
         ground_truths: Sequence[NDArray[np.uint8]],
-        label_map: LabelMap,
         *,
-        watched: bool,
-    ) -> Scoring:
-        """Count the predictions that arrived."""
+        keep_predictions: bool,
+    ) -> PendingScores:
         return score_labels(
-            ground_truths, images, label_map.num_classes, label_map.ignore_index, watched=watched
+            ground_truths,
+            images,
+            label_map.num_classes,
+            label_map.ignore_index,
+            keep_predictions=keep_predictions,
         )
+
+    prepare = (
+        functools.partial(_read_train_ids, train_ids=label_map.of_train_ids())
+        if prediction_map is None
+        else functools.partial(_read_mapped, prediction_map=prediction_map)
+    )
+    return Predictor(prepare=prepare, score=score, any_size=False, needs_worker=False)
+
+
+def _read_train_ids(message: ImageMessage, train_ids: LabelMap) -> NDArray[np.uint8]:
+    """Return the predicted ids, (H, W) uint8; what does not fit into 8 bits is 255."""
+    raw = decode_ids(message, train_ids)
+    if raw.dtype == np.uint8:
+        return raw.view(np.uint8)
+    outside = (raw < 0) | (raw > _INVALID)
+    return np.where(outside, _INVALID, raw).astype(np.uint8)
+
+
+def _read_mapped(message: ImageMessage, prediction_map: LabelMap) -> NDArray[np.uint8]:
+    """Return the predicted ids, (H, W) uint8; what is no class is 255."""
+    ids = decode_labels(message, prediction_map).ids
+    if prediction_map.ignore_index == _INVALID:
+        return ids
+    return np.where(ids == prediction_map.ignore_index, np.uint8(_INVALID), ids)

@@ -30,7 +30,7 @@ class Scored(NamedTuple):
     counting_s: float = 0.0
 
 
-class Scoring(Protocol):
+class PendingScores(Protocol):
     """A batch that is being scored."""
 
     def done(self) -> bool:
@@ -44,7 +44,7 @@ class Scoring(Protocol):
         """
 
 
-class Finished:
+class FinishedScores:
     """A batch that was scored at once.
 
     Args:
@@ -75,8 +75,8 @@ def score_labels(
     num_classes: int,
     ignore_index: int,
     *,
-    watched: bool,
-) -> Finished:
+    keep_predictions: bool,
+) -> FinishedScores:
     """Count label maps on the CPU.
 
     Args:
@@ -84,7 +84,7 @@ def score_labels(
         predictions: predicted ids of the same shapes.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
-        watched: whether the scores hold the predictions too.
+        keep_predictions: whether the scores hold the predicted label maps too.
 
     Raises:
         ValueError: ground truth has ids that are neither below n nor the ignore index.
@@ -94,5 +94,5 @@ def score_labels(
         started_s = time.monotonic()
         matrix = confusion_matrix(ground_truth, prediction, num_classes, ignore_index)
         counting_s = time.monotonic() - started_s
-        scored.append(Scored(matrix, prediction if watched else None, counting_s))
-    return Finished(scored)
+        scored.append(Scored(matrix, prediction if keep_predictions else None, counting_s))
+    return FinishedScores(scored)

@@ -12,11 +12,11 @@ from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.memory import keep_freed_memory
 from deeplab_miou.model.gpu.accelerator import CudaAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedEngine
+from deeplab_miou.model.gpu.recorded import RecordedBackend
 from deeplab_miou.model.inference.backends import (
-    Engine,
-    PlainEngine,
-    TorchEngine,
+    Backend,
+    PlainBackend,
+    TorchBackend,
     candidates,
     check_backend,
 )
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.metric.frame_scores import Scoring
+    from deeplab_miou.metric.frame_scores import PendingScores
     from deeplab_miou.model.checkpoints.load import Checkpoint
     from deeplab_miou.model.gpu.accelerator import Accelerator
 
@@ -134,7 +134,7 @@ class Segmenter:
                 agreement = self._prepare(image, size)
         if self.backend == "auto":
             self.backend = "torch"
-        _logger.info("network on %s by %s%s", self.device, self._scorer.engine.name, agreement)
+        _logger.info("network on %s by %s%s", self.device, self._scorer.backend.name, agreement)
 
     def predict(
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
@@ -162,8 +162,8 @@ class Segmenter:
         ground_truths: Sequence[NDArray[np.uint8]],
         ignore_index: int = 255,
         *,
-        watched: bool = False,
-    ) -> Scoring:
+        keep_predictions: bool = False,
+    ) -> PendingScores:
         """Start to segment images and to count the result against ground truth.
 
         On a GPU the predicted labels stay there, and the next images may be given to it before the
@@ -173,7 +173,7 @@ class Segmenter:
             images: as for `predict`.
             ground_truths: train ids ``(height, width)``, one map an image.
             ignore_index: ground truth id that counts nowhere.
-            watched: whether the scores hold the label maps too.
+            keep_predictions: whether the scores hold the label maps too.
 
         Returns:
             A score for each image, when its result is asked for; that raises ValueError where
@@ -185,7 +185,9 @@ class Segmenter:
         """
         _check(images, ground_truths)
         with torch.inference_mode():
-            return self._scorer.score(images, ground_truths, ignore_index, watched=watched)
+            return self._scorer.score(
+                images, ground_truths, ignore_index, keep_predictions=keep_predictions
+            )
 
     def count(
         self,
@@ -213,7 +215,7 @@ class Segmenter:
         if self._accelerator is not None:
             self._accelerator.release()
 
-    def _candidates(self) -> Iterator[Engine]:
+    def _candidates(self) -> Iterator[Backend]:
         return candidates(
             self.checkpoint.network,
             self._device,
@@ -222,17 +224,17 @@ class Segmenter:
             rewrite=self._rewrite,
         )
 
-    def _make_scorer(self, engine: Engine) -> HostScorer | DeviceScorer:
+    def _make_scorer(self, backend: Backend) -> HostScorer | DeviceScorer:
         if self._accelerator is None:
-            return HostScorer(engine, self.checkpoint, self._device)
-        return DeviceScorer(engine, self.checkpoint, self._accelerator)
+            return HostScorer(backend, self.checkpoint, self._device)
+        return DeviceScorer(backend, self.checkpoint, self._accelerator)
 
     def _prepare(self, image: NDArray[np.uint8], size: Size) -> str:
-        """Pick an engine and score the probe image once; say how well the engine agrees."""
-        agreement = self._pick_engine(image)
+        """Pick a backend and score the probe image once; say how well the backend agrees."""
+        agreement = self._pick_backend(image)
         if isinstance(self._scorer, DeviceScorer):
-            if not isinstance(self._scorer.engine, PlainEngine):
-                # Only the copy that an engine made of it stays in the device's memory.
+            if not isinstance(self._scorer.backend, PlainBackend):
+                # Only the copy that a backend made of it stays in the device's memory.
                 self.checkpoint.network.cpu()
             self._scorer.check_counting(image, size)
         else:
@@ -250,19 +252,19 @@ class Segmenter:
         self.backend, self.precision, self._accelerator = "eager", "fp32", None
         self._scorer = self._make_scorer(next(self._candidates()))
 
-    def _pick_engine(self, image: NDArray[np.uint8]) -> str:
+    def _pick_backend(self, image: NDArray[np.uint8]) -> str:
         """Take the first way of computing that agrees with the plain network; say how well."""
         pixels = torch.from_numpy(image)[None].to(self._device)
         batch = Normalizer(self.checkpoint.preprocessing, self._device)(pixels)
-        expected = self._run(PlainEngine(self.checkpoint.network, self._device), batch)
+        expected = self._run(PlainBackend(self.checkpoint.network, self._device), batch)
         self._check_finite(expected)
         text = ", as it was loaded"
-        for engine in self._candidates():
-            self._scorer.engine = engine
-            if isinstance(engine, PlainEngine):
+        for backend in self._candidates():
+            self._scorer.backend = backend
+            if isinstance(backend, PlainBackend):
                 self.precision = getattr(self.checkpoint.network, "precision", "fp32")
                 break
-            agreement = self._agreement(engine, batch, expected)
+            agreement = self._agreement(backend, batch, expected)
             if agreement is not None:
                 text = f", which labels a probe image like the plain network ({agreement})"
                 break
@@ -286,40 +288,40 @@ class Segmenter:
             "diverged, or mean and std are not the ones that it was trained with"
         )
 
-    def _agreement(self, engine: Engine, batch: Tensor, expected: Tensor) -> str | None:
-        """Return how well an engine agrees with the plain network; None if not well enough."""
-        found = self._run(engine, batch)
+    def _agreement(self, backend: Backend, batch: Tensor, expected: Tensor) -> str | None:
+        """Return how well a backend agrees with the plain network; None if not well enough."""
+        found = self._run(backend, batch)
         equal = float((expected.argmax(1) == found.argmax(1)).float().mean())
         error = float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-6))
         text = f"{100 * equal:.3f} % equal, largest relative error {error:.1e}"
         if equal >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
             return text
         _logger.warning(
-            "%s is not used: it disagrees with the plain network (%s)", engine.name, text
+            "%s is not used: it disagrees with the plain network (%s)", backend.name, text
         )
         return None
 
     def _try_recording(self, batch: Tensor, expected: Tensor) -> None:
-        """Record the engine's work on a device, where that can be done and a replay agrees."""
-        engine = self._scorer.engine
-        if self._accelerator is None or not isinstance(engine, TorchEngine):
+        """Record the backend's work on a device, where that can be done and a replay agrees."""
+        backend = self._scorer.backend
+        if self._accelerator is None or not isinstance(backend, TorchBackend):
             return
-        recorded = RecordedEngine(engine, self._accelerator)
-        images = batch.to(engine.dtype)
+        recorded = RecordedBackend(backend, self._accelerator)
+        images = batch.to(backend.dtype)
         self._run(recorded, images)
         if not recorded.recorded or self._agreement(recorded, images, expected) is not None:
-            self._scorer.engine = recorded
+            self._scorer.backend = recorded
 
-    def _run(self, engine: Engine, batch: Tensor) -> Tensor:
+    def _run(self, backend: Backend, batch: Tensor) -> Tensor:
         try:
-            return run(engine, batch)
+            return run(backend, batch)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             height, width = batch.shape[-2:]
             raise FrameError(
                 Reason.INFERENCE_FAILED,
-                f"{engine.name} does not fit into the memory of {self.device} with an image of "
+                f"{backend.name} does not fit into the memory of {self.device} with an image of "
                 f"{width}x{height} pixels: set a smaller input size",
             ) from error
 

@@ -75,7 +75,7 @@ class Run:
             score_at=options.engine.score_at,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
-            watched=lambda: False,
+            wants_predictions=lambda: False,
         )
 
     def read(
@@ -158,9 +158,9 @@ class Run:
         assert outcome.ground_truth is not None  # noqa: S101
         given = self._predictor.prepare(outcome.image.image)
         (scored,) = self._predictor.score(
-            [given], [outcome.ground_truth], self._label_map, watched=True
+            [given], [outcome.ground_truth], keep_predictions=True
         ).result()
-        assert scored.prediction is not None  # noqa: S101  (watched)
+        assert scored.prediction is not None  # noqa: S101  (kept)
         image = None if self._options.prediction_topic else given
         return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
 

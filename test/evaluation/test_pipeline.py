@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
-from deeplab_miou.evaluation.predictors import NetworkPredictor, TopicPredictor
+from deeplab_miou.evaluation.predictors import Predictor, network_predictor, topic_predictor
 from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap
@@ -34,7 +35,7 @@ class Run:
         self.outcomes = []
         options.setdefault("queue", WorkQueue(100))
         self.pipeline = Pipeline(
-            predictor or TopicPredictor(),
+            predictor or topic_predictor(label_map(mapping)),
             label_map(mapping),
             on_outcome=self.outcomes.append,
             **options,
@@ -157,13 +158,14 @@ def test_full_queue_drops_whole_pairs():
 def test_reset_discards_what_waits_and_what_is_in_work():
     started, release = threading.Event(), threading.Event()
 
-    class Slow(TopicPredictor):
-        def score(self, images, *others, **options):
-            started.set()
-            assert release.wait(10)
-            return super().score(images, *others, **options)
+    at_once = topic_predictor(label_map())
 
-    run = Run(predictor=Slow())
+    def score(images, *others, **options):
+        started.set()
+        assert release.wait(10)
+        return at_once.score(images, *others, **options)
+
+    run = Run(predictor=replace(at_once, score=score))
     run.pair(1, [[0]], [[0]])
     run.add(IMAGE, 2, mono8([[0]]))
     worker = threading.Thread(target=run.pipeline.work, args=(10,))
@@ -230,17 +232,19 @@ class Fussy:
         self.bad = bad
         self.batches = []
 
-    def score(self, images, ground_truths, ignore_index, *, watched):
+    def score(self, images, ground_truths, ignore_index, keep_predictions):
         self.batches.append(len(images))
         if len(images) > self.most or any(image[0, 0, 0] in self.bad for image in images):
             raise FrameError(Reason.INFERENCE_FAILED, "out of memory")
         predictions = [np.zeros_like(ground_truth) for ground_truth in ground_truths]
-        return score_labels(ground_truths, predictions, 3, ignore_index, watched=watched)
+        return score_labels(
+            ground_truths, predictions, 3, ignore_index, keep_predictions=keep_predictions
+        )
 
 
 def test_a_batch_too_large_for_the_device_costs_no_frame():
     fussy = Fussy(most=1)
-    run = Run(predictor=NetworkPredictor(fussy), batch_size=4)
+    run = Run(predictor=network_predictor(fussy, label_map()), batch_size=4)
     for stamp in range(4):
         run.pair(stamp, [[stamp]], [[0]])
     run.work()
@@ -250,7 +254,7 @@ def test_a_batch_too_large_for_the_device_costs_no_frame():
 
 
 def test_only_the_frame_that_fails_is_lost():
-    run = Run(predictor=NetworkPredictor(Fussy(most=9, bad=(2,))), batch_size=4)
+    run = Run(predictor=network_predictor(Fussy(most=9, bad=(2,)), label_map()), batch_size=4)
     for stamp in range(4):
         run.pair(stamp, [[stamp]], [[0]])
     run.work()
@@ -263,7 +267,7 @@ def test_a_dead_device_is_loud_and_its_frames_are_counted():
         def score(self, images, *others, **options):  # noqa: ARG002
             raise RuntimeError("device lost")
 
-    run = Run(predictor=NetworkPredictor(Dead()), batch_size=2)
+    run = Run(predictor=network_predictor(Dead(), label_map()), batch_size=2)
     run.pair(1, [[0]], [[0]])
     run.pair(2, [[0]], [[0]])
     with pytest.raises(RuntimeError, match="device lost"):
@@ -300,28 +304,26 @@ def test_many_threads_lose_nothing():
 
 
 class Device:
-    """A predictor that works beside the CPU: a batch is done when its result is asked for."""
-
-    any_size = True
-    needs_worker = True
+    """Predicts while the CPU goes on: a batch is done when its result is asked for."""
 
     def __init__(self, fails=()):
         self.fails = fails
         self.events = []
+        self.at_once = topic_predictor(label_map())
+        self.predictor = Predictor(
+            self.at_once.prepare, self.score, any_size=True, needs_worker=True
+        )
 
-    def prepare(self, message):
-        return TopicPredictor().prepare(message)
-
-    def score(self, images, ground_truths, label_map, *, watched):
+    def score(self, images, ground_truths, *, keep_predictions):
         batch = [int(image[0, 0]) for image in images]
         self.events.append(("start", *batch))
-        finished = score_labels(ground_truths, images, 3, label_map.ignore_index, watched=watched)
-        return UnderWay(self, batch, finished)
+        scores = self.at_once.score(images, ground_truths, keep_predictions=keep_predictions)
+        return UnderWay(self, batch, scores)
 
 
 class UnderWay:
-    def __init__(self, device, batch, finished):
-        self.device, self.batch, self.finished = device, batch, finished
+    def __init__(self, device, batch, scores):
+        self.device, self.batch, self.scores = device, batch, scores
 
     def done(self):
         return False
@@ -331,12 +333,12 @@ class UnderWay:
         for error in self.device.fails:
             if error.args[0] in self.batch:
                 raise error.args[1]
-        return self.finished.result()
+        return self.scores.result()
 
 
 def test_the_next_batch_is_started_before_the_last_is_waited_for():
     device = Device()
-    run = Run(predictor=device)
+    run = Run(predictor=device.predictor)
     for stamp in range(3):
         run.pair(stamp, [[stamp]], [[stamp]])
     assert run.pipeline.work(0) == 1
@@ -351,18 +353,18 @@ def test_the_next_batch_is_started_before_the_last_is_waited_for():
 
 
 def test_a_lone_frame_is_finished_at_once():
-    run = Run(predictor=Device())
+    run = Run(predictor=Device().predictor)
     run.pair(1, [[0]], [[0]])
     assert run.pipeline.work(0) == 1
     assert run.reasons() == {None: 1}
 
 
-def test_what_is_under_way_is_settled_when_the_worker_stops():
-    run = Run(predictor=Device())
+def test_what_is_under_way_is_finished_when_the_worker_stops():
+    run = Run(predictor=Device().predictor)
     run.pair(1, [[0]], [[0]])
     run.pair(2, [[1]], [[1]])
     run.pipeline.work(0)
-    run.pipeline.settle()
+    run.pipeline.finish()
     assert run.reasons() == {None: 1}
     run.check()
     run.work()
@@ -372,7 +374,7 @@ def test_what_is_under_way_is_settled_when_the_worker_stops():
 def test_a_failure_that_shows_late_costs_its_frame_only():
     late = Exception(1, FrameError(Reason.INFERENCE_FAILED, "late"))
     device = Device(fails=[late])
-    run = Run(predictor=device, batch_size=2)
+    run = Run(predictor=device.predictor, batch_size=2)
     for stamp in range(4):
         run.pair(stamp, [[stamp % 3]], [[0]])
     run.work()
@@ -382,7 +384,7 @@ def test_a_failure_that_shows_late_costs_its_frame_only():
 
 
 def test_a_device_that_dies_late_is_loud_and_all_frames_in_hand_are_counted():
-    run = Run(predictor=Device(fails=[Exception(1, RuntimeError("device lost"))]))
+    run = Run(predictor=Device(fails=[Exception(1, RuntimeError("device lost"))]).predictor)
     for stamp in range(4):
         run.pair(stamp, [[stamp % 3]], [[0]])
     assert run.pipeline.work(0) == 1
@@ -394,12 +396,12 @@ def test_a_device_that_dies_late_is_loud_and_all_frames_in_hand_are_counted():
     run.check()
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_predictions_are_kept_only_while_somebody_watches(watched):
-    run = Run(watched=lambda: watched)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_predictions_are_kept_only_while_somebody_watches(wanted):
+    run = Run(wants_predictions=lambda: wanted)
     run.pair(1, [[0, 2]], [[0, 1]])
     run.work()
     (outcome,) = run.outcomes
     assert outcome.counts.matrix.sum() == 2
-    assert (outcome.prediction is not None) is watched
+    assert (outcome.prediction is not None) is wanted
     assert outcome.ground_truth.tolist() == [[0, 1]]

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeplab_miou.evaluation.predictors import TopicPredictor
+from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap
+
+CLASSES = [
+    {"name": "road", "color": [128, 64, 128], "ids": [7]},
+    {"name": "car", "color": [0, 0, 142], "ids": [26]},
+]
+TWO = LabelMap.from_dict({"name": "two", "classes": CLASSES}, "test")
 
 
 def image(array, encoding):
@@ -17,23 +23,18 @@ def image(array, encoding):
 
 def test_ids_of_eight_bits_are_taken_as_they_are():
     ids = np.array([[0, 5, 255]], np.uint8)
-    assert TopicPredictor().prepare(image(ids, "mono8")).tolist() == [[0, 5, 255]]
+    assert topic_predictor(TWO).prepare(image(ids, "mono8")).tolist() == [[0, 5, 255]]
 
 
 def test_ids_beyond_eight_bits_become_invalid_and_alias_nothing():
     wide = np.array([[1, 256, 257, 65535]], np.uint16)
-    assert TopicPredictor().prepare(image(wide, "16UC1")).tolist() == [[1, 255, 255, 255]]
+    assert topic_predictor(TWO).prepare(image(wide, "16UC1")).tolist() == [[1, 255, 255, 255]]
     signed = np.array([[-1, 2, 1 << 20]], np.int32)
-    assert TopicPredictor().prepare(image(signed, "32SC1")).tolist() == [[255, 2, 255]]
+    assert topic_predictor(TWO).prepare(image(signed, "32SC1")).tolist() == [[255, 2, 255]]
 
 
 def test_raw_ids_and_colors_go_through_a_label_map():
-    classes = [
-        {"name": "road", "color": [128, 64, 128], "ids": [7]},
-        {"name": "car", "color": [0, 0, 142], "ids": [26]},
-    ]
-    label_map = LabelMap.from_dict({"name": "two", "classes": classes}, "test")
-    predictor = TopicPredictor(label_map)
+    predictor = topic_predictor(TWO, TWO)
     ids = np.array([[7, 26, 99]], np.uint8)
     assert predictor.prepare(image(ids, "mono8")).tolist() == [[0, 1, 255]]
     colors = np.array([[[128, 64, 128], [0, 0, 142], [1, 2, 3]]], np.uint8)
@@ -42,5 +43,5 @@ def test_raw_ids_and_colors_go_through_a_label_map():
 
 def test_another_ignore_index_is_an_invalid_prediction_too():
     mapping = {"name": "one", "ignore_index": 200, "classes": [{"name": "a", "ids": [1]}]}
-    predictor = TopicPredictor(LabelMap.from_dict(mapping, "test"))
+    predictor = topic_predictor(TWO, LabelMap.from_dict(mapping, "test"))
     assert predictor.prepare(image(np.array([[1, 9]], np.uint8), "mono8")).tolist() == [[0, 255]]

@@ -120,21 +120,14 @@ from deeplab_miou.nodes.evaluator import node as evaluator
 
 build = evaluator.build_engine
 
-class Predictor:
-    any_size = False
-    needs_worker = True
-
-    def __init__(self, predictor):
-        self.prepare = predictor.prepare
-        self._score = predictor.score
-
-    def score(self, images, *others, **options):
-{body}
-        return self._score(images, *others, **options)
-
 def build_engine(options):
     engine = build(options)
-    return replace(engine, predictor=Predictor(engine.predictor))
+
+    def score(images, *others, **options):
+{body}
+        return engine.predictor.score(images, *others, **options)
+
+    return replace(engine, predictor=replace(engine.predictor, score=score, needs_worker=True))
 
 evaluator.build_engine = build_engine
 evaluator.main()

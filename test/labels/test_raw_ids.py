@@ -13,7 +13,7 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.cli import main
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.evaluation.predictors import TopicPredictor
+from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.images.decoding import decode_labels, unknown_labels
 from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.labels.label_map import LabelMap, load_label_map
@@ -169,14 +169,14 @@ def test_an_index_beyond_the_palette_is_no_colour():
 
 
 def test_predictions_in_indexed_pngs_are_doubted_alike():
-    predictor = TopicPredictor(None, label_map())
+    predictor = topic_predictor(label_map())
     palette = np.stack([np.arange(256)] * 2 + [np.full(256, 99)], -1)
     assert predictor.prepare(indexed([[1, 0, 255]], palette)).tolist() == [[1, 0, 255]]
     for indices in ([[1, 0]], [[2, 0, 1]]):
         with pytest.raises(FrameError) as caught:
             predictor.prepare(indexed(indices, OWN))
         assert caught.value.reason == Reason.BAD_ENCODING
-    said = TopicPredictor(label_map(indexed_png="color"), label_map())
+    said = topic_predictor(label_map(), label_map(indexed_png="color"))
     assert said.prepare(indexed([[1, 0, 2]], OWN)).tolist() == [[0, 1, 255]]
 
 

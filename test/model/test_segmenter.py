@@ -11,7 +11,7 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
-from deeplab_miou.model.inference import backends as engines
+from deeplab_miou.model.inference import backends
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.model.segmenter import Segmenter
@@ -71,7 +71,7 @@ def test_labels_do_not_depend_on_the_batch_or_on_strides():
         assert np.array_equal(alone, labels)
 
 
-class FakeEngine:
+class FakeBackend:
     """Logits of a constant class."""
 
     name = "fake"
@@ -89,9 +89,9 @@ class FakeEngine:
 
 def test_input_size_of_the_network_is_honoured():
     segmenter = Segmenter(make_checkpoint(size=(32, 48)), device="cpu")
-    segmenter._scorer.engine = engine = FakeEngine()
+    segmenter._scorer.backend = backend = FakeBackend()
     (labels,) = segmenter.predict([make_image(64, 96)], [(64, 96)])
-    assert engine.seen == [(1, 3, 32, 48)]
+    assert backend.seen == [(1, 3, 32, 48)]
     assert labels.shape == (64, 96)
     assert (labels == 3).all()
 
@@ -108,7 +108,7 @@ def test_image_too_small_for_the_network_is_failed():
 def on_accelerator(segmenter, accelerator):
     """Have a segmenter take the way of a GPU."""
     segmenter._accelerator = accelerator
-    segmenter._scorer = segmenter._make_scorer(segmenter._scorer.engine)
+    segmenter._scorer = segmenter._make_scorer(segmenter._scorer.backend)
     return segmenter
 
 
@@ -196,7 +196,7 @@ def test_deeplabv3_classifies_at_the_output_stride(caplog):
 
 
 def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
-    honest = engines.accelerate
+    honest = backends.accelerate
 
     def broken(network, *, rewrite=True, fuse=True):
         fast = honest(network, rewrite=rewrite, fuse=fuse)
@@ -204,7 +204,7 @@ def test_warm_up_refuses_a_computation_that_disagrees(caplog, monkeypatch):
             fast.decoder.classify.bias += torch.arange(5.0)
         return fast
 
-    monkeypatch.setattr(engines, "accelerate", broken)
+    monkeypatch.setattr(backends, "accelerate", broken)
     segmenter = Segmenter(make_checkpoint(), device="cpu")
     with caplog.at_level("INFO"):
         segmenter.warm_up((64, 96))

@@ -116,7 +116,7 @@ class Checkpoint:
         label_map: what the classes mean, where the file or the caller said so.
         provenance: free facts on the training, as written into the file.
         path: the file.
-        digest: sha256 of the file, hexadecimal; with the files beside it that hold its weights.
+        digest: sha256 of the file, hexadecimal; with the files next to it that hold its weights.
         output: what the network puts out. One channel, a ``one logit`` or a ``one probability``,
             is made into the logits of two classes before anybody sees it; a ``label map``
             ``(N, 1, H, W)`` uint8 is taken as it is, and `num_classes` is then 0 until a label map

@@ -170,19 +170,19 @@ def is_program(kind: str) -> bool:
 
 def atrous_rates(checkpoint: Checkpoint) -> list[int] | None:
     """Return the dilations of a network's ASPP; None of a program, which does not say."""
-    options = getattr(checkpoint.network, "architecture", None)
-    return None if options is None else list(options.atrous_rates)
+    architecture = getattr(checkpoint.network, "architecture", None)
+    return None if architecture is None else list(architecture.atrous_rates)
 
 
 def describe(checkpoint: Checkpoint) -> str:
     """Return one line that describes how a file is used."""
-    options = getattr(checkpoint.network, "architecture", None)
+    architecture = getattr(checkpoint.network, "architecture", None)
     details = (
         ""
-        if options is None
+        if architecture is None
         else (
-            f", {options.backbone}, output stride {options.output_stride}, "
-            f"atrous rates {options.atrous_rates}, align_corners {options.align_corners}"
+            f", {architecture.backbone}, output stride {architecture.output_stride}, "
+            f"atrous rates {architecture.atrous_rates}, align_corners {architecture.align_corners}"
         )
     )
     labels = "none" if checkpoint.label_map is None else checkpoint.label_map.name

@@ -39,12 +39,12 @@ class WeightSet:
     Attributes:
         name: where in the file they stand; empty at its top.
         weights: by the family's own names.
-        beside: what the same dictionary holds under other names.
+        others: what the same dictionary holds under other names.
     """
 
     name: str
     weights: dict[str, Tensor]
-    beside: dict[str, Tensor]
+    others: dict[str, Tensor]
 
 
 def choose(content: object, wanted: str, source: str) -> WeightSet:
@@ -102,7 +102,7 @@ def normalisation(found: WeightSet, default: Preprocessing, source: str) -> Prep
     Raises:
         ConfigurationError: they are something else than three values each.
     """
-    buffers = found.beside | found.weights
+    buffers = found.others | found.weights
     for names, scale in ((("mean", "std"), 1.0), (("pixel_mean", "pixel_std"), 255.0)):
         if all(name in buffers for name in names):
             values = {}
@@ -137,9 +137,9 @@ def _split(name: str, tensors: dict[str, Tensor]) -> Iterator[WeightSet]:
             for key, value in tensors.items()
             if key.startswith(prefix) and not key.endswith(_COUNTERS)
         }
-        beside = {key: value for key, value in tensors.items() if not key.startswith(prefix)}
+        others = {key: value for key, value in tensors.items() if not key.startswith(prefix)}
         where = ".".join(part for part in (name, prefix.rstrip(".")) if part)
-        yield WeightSet(where, weights, beside)
+        yield WeightSet(where, weights, others)
 
 
 def _dictionaries(

@@ -219,7 +219,7 @@ def _rebuild_subclass(
 
 def _dtype(code: object, *_rest: object) -> _Dtype:
     text = code.decode("latin1") if isinstance(code, bytes) else code
-    # Arrays of objects and of text stand beside weights, but hold none.
+    # Arrays of objects and of text are stored with weights, but hold none.
     known = isinstance(text, str) and _DTYPE.fullmatch(text)
     return _Dtype(str(text) if known else "u1")
 

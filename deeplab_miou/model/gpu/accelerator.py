@@ -52,10 +52,10 @@ class Accelerator(Protocol):
     recording: str
 
     def host_memory(self, size: int) -> Tensor:
-        """Return ``(size,)`` uint8 on the host, which copies can go on beside the work with."""
+        """Return ``(size,)`` uint8 on the host that copies can use while the device works."""
 
     def upload(self, target: Tensor, source: Tensor, after: Mark | None) -> Mark:
-        """Copy host memory to the device beside its work; work queued from now on waits for that.
+        """Copy host memory to the device while it works; work queued from now on waits for that.
 
         Args:
             target: on the device, contiguous.
@@ -69,12 +69,12 @@ class Accelerator(Protocol):
     def mark(self) -> Mark:
         """Return a mark behind all that was queued so far."""
 
-    def record(self, run: Callable[[], Tensor], beside: Recording | None) -> Recording:
+    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:
         """Record what a function queues; nothing is computed.
 
         Args:
             run: has run before on tensors of the same shapes; its inputs stay where they are.
-            beside: an earlier recording, whose memory may be used too: the two take turns, and
+            sharing: an earlier recording, whose memory may be shared: the two take turns, and
                 the output of one is used before the other is replayed.
 
         Raises:
@@ -128,7 +128,7 @@ class CpuAccelerator:
         """Return a mark that is reached."""
         return Reached()
 
-    def record(self, run: Callable[[], Tensor], beside: Recording | None) -> Recording:  # noqa: ARG002
+    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:  # noqa: ARG002
         """Keep the function, to be called again."""
         return _Repeated(run)
 
@@ -186,12 +186,12 @@ class CudaAccelerator:
         event.record(torch.cuda.current_stream(self.device))
         return event
 
-    def record(self, run: Callable[[], Tensor], beside: Recording | None) -> Recording:
+    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:
         """Capture a CUDA graph."""
         if self._broken:
             raise RuntimeError("an earlier capture failed")
         recording = _Graph(torch.cuda.CUDAGraph())
-        pool = beside.graph.pool() if isinstance(beside, _Graph) else None
+        pool = sharing.graph.pool() if isinstance(sharing, _Graph) else None
         own = torch.cuda.current_stream(self.device)
         try:
             # The outer context brings the current stream back where the inner one fails to. Other

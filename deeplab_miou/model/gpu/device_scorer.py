@@ -1,6 +1,6 @@
 """From images to counts on a GPU; only counts come back, and label maps if subscribed to.
 
-Frames are copied to the device beside its work, and what was started is waited for only when its
+Frames are copied to the device while it works, and what was started is waited for only when its
 result is asked for. Large frames of a batch are run one after another, so that the next is copied
 while one is computed; small ones are run together.
 """
@@ -18,7 +18,7 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.metric.frame_scores import Scored
-from deeplab_miou.model.gpu.recorded import RecordedEngine
+from deeplab_miou.model.gpu.recorded import RecordedBackend
 from deeplab_miou.model.gpu.slots import Slot
 from deeplab_miou.model.inference.devices import is_out_of_memory
 from deeplab_miou.model.inference.host_scorer import run
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deeplab_miou.metric.frame_scores import PendingScores
     from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
     from deeplab_miou.model.gpu.accelerator import Accelerator
     from deeplab_miou.model.gpu.slots import Results
-    from deeplab_miou.model.inference.backends import Engine
+    from deeplab_miou.model.inference.backends import Backend
 
     Size = tuple[int, int]
     Ids = NDArray[np.uint8]
@@ -58,14 +59,14 @@ class _Job:
         ground_truths: of one size; None where only labels are wanted.
         size: (height, width) of the labels.
         ignore_index: ground truth id that counts nowhere.
-        watched: whether labels are wanted.
+        keep_predictions: whether labels are wanted.
     """
 
     images: Sequence[Stored]
     ground_truths: Sequence[Ids] | None
     size: Size
     ignore_index: int
-    watched: bool
+    keep_predictions: bool
 
     @property
     def image_size(self) -> Size:
@@ -84,22 +85,22 @@ class _Job:
 
 
 class DeviceScorer:
-    """Runs an engine on a GPU and counts there.
+    """Runs a backend on a GPU and counts there.
 
     Args:
-        engine: computes coarse logits on the accelerator's device.
+        backend: computes coarse logits on the accelerator's device.
         checkpoint: whose network that is.
         accelerator: the device.
 
     Attributes:
-        engine: as given; may be replaced between calls.
+        backend: as given; may be replaced between calls.
     """
 
-    def __init__(self, engine: Engine, checkpoint: Checkpoint, accelerator: Accelerator) -> None:
-        self.engine = engine
+    def __init__(self, backend: Backend, checkpoint: Checkpoint, accelerator: Accelerator) -> None:
+        self.backend = backend
         self._accelerator = accelerator
         self._checkpoint = checkpoint
-        self._options = getattr(checkpoint.network, "architecture", None)
+        self._architecture = getattr(checkpoint.network, "architecture", None)
         self._normalize = Normalizer(checkpoint.preprocessing, accelerator.device)
         self._method = pick_method(accelerator.device, checkpoint.num_classes)
         self._slots = [Slot(accelerator) for _ in range(_SLOTS)]
@@ -107,8 +108,7 @@ class DeviceScorer:
 
     def predict(self, images: Sequence[Ids], sizes: Sequence[Size]) -> list[Ids]:
         """See `deeplab_miou.model.segmenter.Segmenter.predict`."""
-        jobs = self._jobs(images, None, sizes, _NOWHERE, watched=True)
-        scored = self._start_all(jobs, _NOWHERE).result()
+        scored = self._begin(images, None, sizes, _NOWHERE, keep_predictions=True).result()
         return [score.prediction for score in scored if score.prediction is not None]
 
     def score(
@@ -117,19 +117,20 @@ class DeviceScorer:
         ground_truths: Sequence[Ids],
         ignore_index: int,
         *,
-        watched: bool,
-    ) -> UnderWay:
+        keep_predictions: bool,
+    ) -> PendingScores:
         """See `deeplab_miou.model.segmenter.Segmenter.score`."""
         sizes = [(ids.shape[0], ids.shape[1]) for ids in ground_truths]
-        jobs = self._jobs(images, ground_truths, sizes, ignore_index, watched=watched)
-        return self._start_all(jobs, ignore_index)
+        return self._begin(
+            images, ground_truths, sizes, ignore_index, keep_predictions=keep_predictions
+        )
 
     def check_counting(self, image: Ids, size: Size) -> None:
         """Count once with and without labels; do it in another way where the fast one fails."""
         truth = torch.full(size, _NOWHERE, dtype=torch.uint8).numpy()
         try:
-            for watched in (True, False):
-                self.score([image], [truth], _NOWHERE, watched=watched).result()
+            for keep in (True, False):
+                self.score([image], [truth], _NOWHERE, keep_predictions=keep).result()
         except FrameError:
             raise
         except Exception as error:
@@ -144,39 +145,23 @@ class DeviceScorer:
     def close(self) -> None:
         """Wait for work in progress; its result is discarded."""
         for slot in self._slots:
-            slot.settle()
+            slot.finish()
 
-    def _jobs(
+    def _begin(
         self,
         images: Sequence[Ids],
         ground_truths: Sequence[Ids] | None,
         sizes: Sequence[Size],
         ignore_index: int,
         *,
-        watched: bool,
-    ) -> Iterator[_Job]:
-        """Split a batch into what is run together: neighbours of one kind, by powers of two.
-
-        These are few different shapes, each of which takes a recording of its own.
-        """
+        keep_predictions: bool,
+    ) -> _ScoresOnDevice:
+        """Start a batch, split into jobs; without ground truth, for the labels alone."""
         stored = [as_stored(image) for image in images]
-        kinds = [
-            (each.pixels.shape, each.is_bgr, size) for each, size in zip(stored, sizes, strict=True)
-        ]
-        whole = _Job(stored, ground_truths, (0, 0), ignore_index, watched)
-        start = 0
-        for (shape, _, size), group in itertools.groupby(kinds):
-            stop = start + len(list(group))
-            most = max(_PLENTY // (shape[0] * shape[1]), 1)
-            while start < stop:
-                count = 1 << (min(stop - start, most).bit_length() - 1)
-                yield replace(whole.part(start, start + count), size=size)
-                start += count
-
-    def _start_all(self, jobs: Iterator[_Job], ignore_index: int) -> UnderWay:
+        batch = _Job(stored, ground_truths, (0, 0), ignore_index, keep_predictions)
         with torch.inference_mode():
-            started = [results for job in jobs for results in self._start(job)]
-        return UnderWay(started, self._checkpoint.num_classes, ignore_index)
+            started = [part for job in _split(batch, sizes) for part in self._start(job)]
+        return _ScoresOnDevice(started, self._checkpoint.num_classes, ignore_index)
 
     def _start(self, job: _Job) -> list[Results]:
         """Start a job; where memory does not suffice, by halves.
@@ -211,15 +196,15 @@ class DeviceScorer:
             truths = torch.full(shape, job.ignore_index, dtype=torch.uint8, device=device)
         else:
             frames, truths = slot.upload([pixels, job.ground_truths])
-        batch = self._normalize(frames, is_bgr=job.images[0].is_bgr, dtype=self.engine.dtype)
+        batch = self._normalize(frames, is_bgr=job.images[0].is_bgr, dtype=self.backend.dtype)
         # ONNX files run on the CPU whatever the device.
-        logits = run(self.engine, batch).to(device)
-        labels = torch.empty_like(truths) if job.watched else None
+        logits = run(self.backend, batch).to(device)
+        labels = torch.empty_like(truths) if job.keep_predictions else None
         tables = to_tables(
             logits,
             (batch.shape[2], batch.shape[3]),
             truths,
-            self._options,
+            self._architecture,
             num_classes=self._checkpoint.num_classes,
             ignore_index=job.ignore_index,
             method=self._method,
@@ -236,9 +221,9 @@ class DeviceScorer:
         spared = False
         for slot in self._slots:
             spared |= slot.busy
-            slot.settle()
-        if isinstance(self.engine, RecordedEngine) and self.engine.recorded:
-            self.engine.stop("the device is out of memory")
+            slot.finish()
+        if isinstance(self.backend, RecordedBackend) and self.backend.recorded:
+            self.backend.stop("the device is out of memory")
             spared = True
         self._accelerator.release()
         return spared
@@ -256,11 +241,34 @@ class DeviceScorer:
         )
 
 
-class UnderWay:
+def _split(batch: _Job, sizes: Sequence[Size]) -> Iterator[_Job]:
+    """Split a batch into what is run together: neighbours of one kind, by powers of two.
+
+    These are few different shapes, each of which takes a recording of its own.
+
+    Args:
+        batch: images of any sizes.
+        sizes: (height, width) of the labels, one an image.
+    """
+    kinds = [
+        (each.pixels.shape, each.is_bgr, size)
+        for each, size in zip(batch.images, sizes, strict=True)
+    ]
+    start = 0
+    for (shape, _, size), group in itertools.groupby(kinds):
+        stop = start + len(list(group))
+        most = max(_PLENTY // (shape[0] * shape[1]), 1)
+        while start < stop:
+            count = 1 << (min(stop - start, most).bit_length() - 1)
+            yield replace(batch.part(start, start + count), size=size)
+            start += count
+
+
+class _ScoresOnDevice:
     """Scores on their way from a device.
 
     Args:
-        results: of the jobs, in their order: tables, and labels where somebody watches.
+        results: of the jobs, in their order: tables, and labels where they are kept.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
     """

@@ -1,4 +1,4 @@
-"""An engine whose work is recorded once per input shape and then replayed."""
+"""A backend whose work is recorded once per input shape and then replayed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from deeplab_miou.model.gpu.accelerator import Accelerator, Recording
-    from deeplab_miou.model.inference.backends import Engine
+    from deeplab_miou.model.inference.backends import Backend
 
 _MOST = 4
 # Runs after which a recording that was not replayed may give way to another.
@@ -28,25 +28,25 @@ class _Entry(NamedTuple):
     last_run: int
 
 
-class RecordedEngine:
-    """Runs an engine; its steps are replayed where it has run on a shape before.
+class RecordedBackend:
+    """Runs a backend; its steps are replayed where it has run on a shape before.
 
     A recording is made after the first run on a shape, while there is room for one; a failure ends
-    recording for good, and the engine goes on without.
+    recording for good, and the backend goes on without.
 
     Args:
-        engine: what is recorded; it never waits for the device, but in its first run on a shape.
-        accelerator: the engine's device.
+        backend: what is recorded; it never waits for the device, but in its first run on a shape.
+        accelerator: the backend's device.
 
     Attributes:
-        name: as the engine's, and that it is recorded.
-        dtype: as the engine's.
+        name: as the backend's, and that it is recorded.
+        dtype: as the backend's.
     """
 
-    def __init__(self, engine: Engine, accelerator: Accelerator) -> None:
-        self.name = f"{engine.name}, recorded as {accelerator.recording}"
-        self.dtype: torch.dtype = engine.dtype
-        self._engine = engine
+    def __init__(self, backend: Backend, accelerator: Accelerator) -> None:
+        self.name = f"{backend.name}, recorded as {accelerator.recording}"
+        self.dtype: torch.dtype = backend.dtype
+        self._backend = backend
         self._accelerator = accelerator
         self._entries: OrderedDict[tuple[int, ...], _Entry] = OrderedDict()
         self._runs = 0
@@ -58,7 +58,7 @@ class RecordedEngine:
         shape = tuple(images.shape)
         entry = self._entries.get(shape)
         if entry is None:
-            logits = self._engine.coarse_logits(images)
+            logits = self._backend.coarse_logits(images)
             if not self._stopped and self._has_room():
                 self._record(shape, images, logits)
             return logits
@@ -82,7 +82,7 @@ class RecordedEngine:
         if not self._stopped:
             _logger.warning("%s is not used: %s", self._accelerator.recording, reason)
         self._stopped = True
-        self.name = self._engine.name
+        self.name = self._backend.name
         if self._entries:
             # A recording must not lose its memory while the device is at it.
             self._accelerator.mark().synchronize()
@@ -99,10 +99,10 @@ class RecordedEngine:
         if len(self._entries) == _MOST:
             self._accelerator.mark().synchronize()
             self._entries.popitem(last=False)
-        beside = next((entry.recording for entry in self._entries.values()), None)
+        sharing = next((entry.recording for entry in self._entries.values()), None)
         try:
             own = images.clone()
-            recording = self._accelerator.record(lambda: self._engine.coarse_logits(own), beside)
+            recording = self._accelerator.record(lambda: self._backend.coarse_logits(own), sharing)
             recording.replay()
             same = float((recording.output.argmax(1) == logits.argmax(1)).float().mean())
         except Exception as error:  # noqa: BLE001 - drivers and libraries fail in ways of their own

@@ -45,7 +45,7 @@ class Slot:
         Returns:
             A tensor ``(len(group), *shape)`` for each group, good until the next upload.
         """
-        self.settle()
+        self.finish()
         ends = []
         size = 0
         for group in groups:
@@ -101,7 +101,7 @@ class Slot:
         """Whether results of the last batch are still on their way."""
         return self._last is not None and not self._last.taken
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Wait for the last batch and keep its results apart from the slot's memory."""
         if self._last is not None:
             self._last.take()

@@ -11,7 +11,7 @@ from torch import nn
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.programs import Program
 from deeplab_miou.model.inference.fast import accelerate, can_rewrite
-from deeplab_miou.model.inference.onnx_backend import OnnxEngine
+from deeplab_miou.model.inference.onnx_backend import OnnxBackend
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.model.inference.devices import Precision
 
-Backend = Literal["auto", "torch", "onnxruntime", "eager"]
+BackendName = Literal["auto", "torch", "onnxruntime", "eager"]
 
 _DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -30,7 +30,7 @@ _DTYPES: dict[Precision, torch.dtype] = {
 }
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """Runs one network.
 
     Attributes:
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Map normalised images ``(N, 3, H, W)`` to logits ``(N, n, h, w)`` of any float type."""
 
 
-class PlainEngine:
+class PlainBackend:
     """The network as it was loaded: what the others are measured by.
 
     Args:
@@ -71,7 +71,7 @@ class PlainEngine:
         return logits
 
 
-class TorchEngine:
+class TorchBackend:
     """PyTorch with folded norms, the rewritten decoder and pixels laid out channels last.
 
     It never waits for the device, but in its first run on a size.
@@ -108,7 +108,7 @@ def check_backend(backend: str) -> None:
     Raises:
         ConfigurationError: it is not known.
     """
-    choices = get_args(Backend)
+    choices = get_args(BackendName)
     if backend not in choices:
         raise ConfigurationError(
             f"backend is {backend!r}, expected {', '.join(choices[:-1])} or {choices[-1]}"
@@ -117,7 +117,7 @@ def check_backend(backend: str) -> None:
 
 def candidates(
     network: nn.Module, device: torch.device, precision: Precision, backend: str, *, rewrite: bool
-) -> Iterator[Engine]:
+) -> Iterator[Backend]:
     """Yield the ways to run a network, the preferred first; the last is beyond doubt.
 
     Raises:
@@ -126,10 +126,10 @@ def candidates(
     if isinstance(network, DeepLabV3Plus) and backend != "eager":
         rewrite = rewrite and can_rewrite(network.architecture)
         if backend == "onnxruntime":
-            yield OnnxEngine(network, device, half=precision == "fp16", rewrite=rewrite)
+            yield OnnxBackend(network, device, half=precision == "fp16", rewrite=rewrite)
         if precision != "fp32":
-            yield TorchEngine(network, device, precision, rewrite=rewrite)
+            yield TorchBackend(network, device, precision, rewrite=rewrite)
         if rewrite:
-            yield TorchEngine(network, device, "fp32")
-        yield TorchEngine(network, device, "fp32", rewrite=False)
-    yield PlainEngine(network, device)
+            yield TorchBackend(network, device, "fp32")
+        yield TorchBackend(network, device, "fp32", rewrite=False)
+    yield PlainBackend(network, device)

@@ -45,10 +45,12 @@ def accelerate(network: DeepLabV3Plus, *, rewrite: bool = True, fuse: bool = Tru
     return fast.requires_grad_(requires_grad=False).eval()
 
 
-def can_rewrite(options: Architecture) -> bool:
+def can_rewrite(architecture: Architecture) -> bool:
     """Return whether a decoder begins with what the rewrite is for, a dense 3x3 convolution."""
-    first_is_dense = options.decoder_convolution == "dense" and options.decoder_kernel == _TAPS
-    return first_is_dense and options.low_width > 0
+    first_is_dense = (
+        architecture.decoder_convolution == "dense" and architecture.decoder_kernel == _TAPS
+    )
+    return first_is_dense and architecture.low_width > 0
 
 
 class RewrittenDecoder(nn.Module):

@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.metric.frame_scores import Scoring
+    from deeplab_miou.metric.frame_scores import PendingScores
     from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
-    from deeplab_miou.model.inference.backends import Engine
+    from deeplab_miou.model.inference.backends import Backend
 
     Size = tuple[int, int]
 
 
 class HostScorer:
-    """Runs an engine and takes its logits to the CPU.
+    """Runs a backend and takes its logits to the CPU.
 
     The images of a batch are run one by one, so that the labels of an image do not depend on its
     neighbours.
 
     Args:
-        engine: computes coarse logits.
+        backend: computes coarse logits.
         checkpoint: whose network that is.
         device: where it runs.
     """
 
-    def __init__(self, engine: Engine, checkpoint: Checkpoint, device: torch.device) -> None:
-        self.engine = engine
+    def __init__(self, backend: Backend, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.backend = backend
         self._device = device
         self._checkpoint = checkpoint
-        self._options = getattr(checkpoint.network, "architecture", None)
+        self._architecture = getattr(checkpoint.network, "architecture", None)
         self._normalize = Normalizer(checkpoint.preprocessing, device)
 
     def predict(
@@ -58,12 +58,14 @@ class HostScorer:
         ground_truths: Sequence[NDArray[np.uint8]],
         ignore_index: int,
         *,
-        watched: bool,
-    ) -> Scoring:
+        keep_predictions: bool,
+    ) -> PendingScores:
         """See `deeplab_miou.model.segmenter.Segmenter.score`."""
         predictions = self.predict(images, [(i.shape[0], i.shape[1]) for i in ground_truths])
         n = self._checkpoint.num_classes
-        return score_labels(ground_truths, predictions, n, ignore_index, watched=watched)
+        return score_labels(
+            ground_truths, predictions, n, ignore_index, keep_predictions=keep_predictions
+        )
 
     def close(self) -> None:
         """Nothing is held."""
@@ -73,23 +75,23 @@ class HostScorer:
         # takes neither.
         pixels = torch.from_numpy(np.array(image, order="C"))[None].to(self._device)
         seen = self._checkpoint.preprocessing.size or (image.shape[0], image.shape[1])
-        logits = run(self.engine, self._normalize(pixels)).cpu()
+        logits = run(self.backend, self._normalize(pixels)).cpu()
         if not bool(logits.amax(1).isfinite().all()):
             raise FrameError(
                 Reason.INFERENCE_FAILED, "the network's output is not finite (NaN or infinity)"
             )
-        return to_labels(logits[0], seen, size, self._options)
+        return to_labels(logits[0], seen, size, self._architecture)
 
 
-def run(engine: Engine, batch: Tensor) -> Tensor:
-    """Run an engine; one channel becomes two classes, of which the first has the logit 0.
+def run(backend: Backend, batch: Tensor) -> Tensor:
+    """Run a backend; one channel becomes two classes, of which the first has the logit 0.
 
     Raises:
         FrameError: it fails on images like these.
         RuntimeError: memory did not suffice, or the device is dead.
     """
     try:
-        found = engine.coarse_logits(batch)
+        found = backend.coarse_logits(batch)
     except RuntimeError as error:
         if is_out_of_memory(error) or "CUDA error" in str(error):
             raise

@@ -71,7 +71,7 @@ def pick_providers(device: torch.device, *, half: bool) -> Providers:
     return found
 
 
-class OnnxEngine:
+class OnnxBackend:
     """ONNX Runtime on the CPU or a GPU, which it waits for.
 
     Args:

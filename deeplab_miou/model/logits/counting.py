@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from deeplab_miou.model.logits.resampling import make_resampling
+from deeplab_miou.model.logits.interpolation import make_interpolation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from deeplab_miou.model.logits.resampling import Resampling, Size
+    from deeplab_miou.model.logits.interpolation import Interpolation, Size
 
 TIE = 1e-6
 MAX_CLASSES = 255
@@ -50,7 +50,7 @@ class Method(Protocol):
         *,
         num_classes: int,
         ignore_index: int,
-        resampling: Resampling,
+        interpolation: Interpolation,
     ) -> None:
         """Count."""
 
@@ -84,7 +84,7 @@ def add_counts(
     num_classes: int,
     ignore_index: int = 255,
     align_corners: bool = False,
-    covered: Size | None = None,
+    stretched_size: Size | None = None,
     labels: Tensor | None = None,
     method: Method | None = None,
 ) -> None:
@@ -98,7 +98,7 @@ def add_counts(
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
         align_corners: convention of the resampling from ``(h, w)`` to ``(H, W)``.
-        covered: size that the logits are stretched to, of which the first (H, W) are kept
+        stretched_size: size that the logits are stretched to, of which the first (H, W) are kept
             (``resize: crop``); None for (H, W).
         labels: ``(N, H, W)`` uint8, contiguous, to write the predicted ids to; None for not.
         method: from `pick_method`; None for the fallback.
@@ -109,12 +109,12 @@ def add_counts(
     _validate(logits, ground_truth, labels)
     if not ground_truth.numel():
         return
-    resampling = make_resampling(
+    interpolation = make_interpolation(
         (logits.shape[2], logits.shape[3]),
         (ground_truth.shape[1], ground_truth.shape[2]),
         logits.device,
         align_corners=align_corners,
-        covered=covered,
+        stretched_size=stretched_size,
     )
     with torch.no_grad():
         (method or count_in_bands)(
@@ -124,7 +124,7 @@ def add_counts(
             labels,
             num_classes=num_classes,
             ignore_index=ignore_index,
-            resampling=resampling,
+            interpolation=interpolation,
         )
 
 
@@ -136,23 +136,25 @@ def count_in_bands(
     *,
     num_classes: int,
     ignore_index: int,
-    resampling: Resampling,
+    interpolation: Interpolation,
 ) -> None:
     """Do what `deeplab_miou.model.logits.fused.count_fused` does, with PyTorch alone."""
     n = num_classes
     channels, height, width = logits.shape[1:]
     rows, columns = ground_truth.shape[1:]
     band = max(_BAND // max(channels * columns, 1), 1)
-    lefts = resampling.lefts.long()
+    lefts = interpolation.lefts.long()
     rights = (lefts + 1).clamp_(max=width - 1)
-    right, down = resampling.column_shares, resampling.row_shares[:, None]
-    tops = resampling.tops
+    right, down = interpolation.column_shares, interpolation.row_shares[:, None]
+    tops = interpolation.tops
     bottoms = (tops + 1).clamp_(max=height - 1)
     for image, table in enumerate(tables):
         for start in range(0, rows, band):
             part = slice(start, min(start + band, rows))
-            lowest = int(resampling.host_tops[start])
-            coarse = logits[image, :, lowest : int(resampling.host_tops[part.stop - 1]) + 2].float()
+            lowest = int(interpolation.host_tops[start])
+            coarse = logits[
+                image, :, lowest : int(interpolation.host_tops[part.stop - 1]) + 2
+            ].float()
             wide = (1 - right) * coarse[..., lefts] + right * coarse[..., rights]
             above, below = wide[:, tops[part] - lowest], wide[:, bottoms[part] - lowest]
             winner = ((1 - down[part]) * above + down[part] * below).argmax(0)

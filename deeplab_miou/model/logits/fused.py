@@ -19,7 +19,7 @@ import triton.language as tl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from deeplab_miou.model.logits.resampling import Resampling
+    from deeplab_miou.model.logits.interpolation import Interpolation
 
 _COLUMNS = 128
 _PEELS = 6
@@ -35,8 +35,8 @@ def interpolate_argmax(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
     upper,  # noqa: ANN001 - address of a row of logits
     lower,  # noqa: ANN001 - address of the next
     left,  # noqa: ANN001 - (COLUMNS,) offsets into both
-    beside,  # noqa: ANN001
-    to_right,  # noqa: ANN001 - (COLUMNS,) float32, the share of `beside`
+    right,  # noqa: ANN001
+    to_right,  # noqa: ANN001 - (COLUMNS,) float32, the share of `right`
     down,  # noqa: ANN001 - (ROWS,) float32, the share of `lower`
     stride,  # noqa: ANN001 - between channels
     CHANNELS: tl.constexpr,  # noqa: N803
@@ -51,9 +51,9 @@ def interpolate_argmax(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
     winner = tl.zeros((ROWS, COLUMNS), tl.int32)
     for channel in range(CHANNELS):
         top = to_left * tl.load(upper + left).to(tl.float32)
-        top += to_right * tl.load(upper + beside).to(tl.float32)
+        top += to_right * tl.load(upper + right).to(tl.float32)
         bottom = to_left * tl.load(lower + left).to(tl.float32)
-        bottom += to_right * tl.load(lower + beside).to(tl.float32)
+        bottom += to_right * tl.load(lower + right).to(tl.float32)
         value = up * top[None, :] + down * bottom[None, :]
         # As in PyTorch: the first of equals, and the first that is not a number before all others.
         better = (best == best) & ((value <= best) == 0)  # noqa: PLR0124
@@ -146,13 +146,13 @@ def count_kernel(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
 
     # Columns beyond the image read the first logit, which is there, and are not counted.
     left = tl.load(lefts + x, mask=column_used, other=0)
-    beside = tl.minimum(left + 1, width - 1) * logits_w
+    right = tl.minimum(left + 1, width - 1) * logits_w
     left *= logits_w
     winner = interpolate_argmax(
         logits + image * logits_n + above.to(tl.int64) * logits_h,
         logits + image * logits_n + below.to(tl.int64) * logits_h,
         left,
-        beside,
+        right,
         tl.load(column_shares + x, mask=column_used, other=0.0),
         tl.load(row_shares + y, mask=row_used, other=0.0),
         logits_c,
@@ -182,7 +182,7 @@ def count_fused(
     *,
     num_classes: int,
     ignore_index: int,
-    resampling: Resampling,
+    interpolation: Interpolation,
 ) -> None:
     """Add the counts of images to tables; starts one kernel and does not wait.
 
@@ -194,11 +194,11 @@ def count_fused(
         labels: ``(N, H, W)`` uint8, contiguous, to write the argmax to; None for not.
         num_classes: n; channels from n on are invalid predictions.
         ignore_index: ground truth id that counts nowhere.
-        resampling: from ``(h, w)`` to ``(H, W)``.
+        interpolation: from ``(h, w)`` to ``(H, W)``.
     """
     images, channels, height, width = logits.shape
     _, rows, columns = ground_truth.shape
-    grid = (triton.cdiv(columns, _COLUMNS), len(resampling.blocks), images)
+    grid = (triton.cdiv(columns, _COLUMNS), len(interpolation.blocks), images)
     # Triton starts kernels on the current device, whatever device the tensors are on.
     with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]
         count_kernel[grid](
@@ -206,10 +206,10 @@ def count_fused(
             ground_truth,
             tables,
             tables if labels is None else labels,
-            resampling.blocks,
-            resampling.row_shares,
-            resampling.lefts,
-            resampling.column_shares,
+            interpolation.blocks,
+            interpolation.row_shares,
+            interpolation.lefts,
+            interpolation.column_shares,
             height,
             width,
             rows,
@@ -220,7 +220,7 @@ def count_fused(
             num_classes,
             ignore_index,
             CHANNELS=channels,
-            ROWS=resampling.block_rows,
+            ROWS=interpolation.block_rows,
             COLUMNS=_COLUMNS,
             PEELS=_PEELS,
             LABELS=labels is not None,

@@ -25,7 +25,7 @@ _INVALID = 255
 
 
 def to_labels(
-    logits: Tensor, image_size: Size, size: Size, options: Architecture | None
+    logits: Tensor, image_size: Size, size: Size, architecture: Architecture | None
 ) -> NDArray[np.uint8]:
     """Return the class of the largest resampled logit of each pixel, the first of equals.
 
@@ -34,19 +34,19 @@ def to_labels(
             are resampled to the nearest.
         image_size: (H, W) that the network saw.
         size: (height, width) of the label map.
-        options: the network's; None for a program, whose logits cover the image.
+        architecture: the network's; None for a program, whose logits cover the image.
 
     Returns:
         ``(height, width)`` uint8.
     """
     if not logits.is_floating_point():
         return _nearest(logits[0].numpy(), size)
-    cropped = _is_cropped(options)
-    if options is not None and cropped and size != image_size:
-        full = resize_logits(logits[None], image_size, size, options)
+    cropped = _is_cropped(architecture)
+    if architecture is not None and cropped and size != image_size:
+        full = resize_logits(logits[None], image_size, size, architecture)
         labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).numpy()
         return labels
-    align = options is not None and options.align_corners
+    align = architecture is not None and architecture.align_corners
     axes = []
     for inputs, outputs in zip(logits.shape[1:], size, strict=True):
         stretched = LOGIT_STRIDE * inputs if cropped else outputs
@@ -58,7 +58,7 @@ def to_tables(
     logits: Tensor,
     image_size: Size,
     ground_truths: Tensor,
-    options: Architecture | None,
+    architecture: Architecture | None,
     *,
     num_classes: int,
     ignore_index: int,
@@ -71,7 +71,7 @@ def to_tables(
         logits: ``(N, channels, h, w)``, any float type, on any device.
         image_size: (H, W) that the network saw.
         ground_truths: ``(N, height, width)`` uint8 train ids on the device.
-        options: the network's; None for a program.
+        architecture: the network's; None for a program.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
         method: from `deeplab_miou.model.logits.counting.pick_method`.
@@ -80,14 +80,14 @@ def to_tables(
     Returns:
         ``(N, cells(n))`` int64 on the device, see `deeplab_miou.model.logits.counting.to_matrix`.
     """
-    covered = None
+    stretched_size = None
     size = (ground_truths.shape[1], ground_truths.shape[2])
-    if options is not None and _is_cropped(options):
+    if architecture is not None and _is_cropped(architecture):
         if size == image_size:
-            covered = (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
+            stretched_size = (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
         else:
             # Cut to the image first, then stretched: two steps, which no single resampling does.
-            logits = resize_logits(logits.float(), image_size, size, options)
+            logits = resize_logits(logits.float(), image_size, size, architecture)
     tables = torch.zeros(len(logits), cells(num_classes), dtype=torch.int64, device=logits.device)
     add_counts(
         logits,
@@ -95,8 +95,8 @@ def to_tables(
         tables,
         num_classes=num_classes,
         ignore_index=ignore_index,
-        align_corners=options is not None and options.align_corners,
-        covered=covered,
+        align_corners=architecture is not None and architecture.align_corners,
+        stretched_size=stretched_size,
         labels=labels,
         method=method,
     )
@@ -112,5 +112,5 @@ def _nearest(labels: NDArray[Any], size: Size) -> NDArray[np.uint8]:
     return resized.view(np.uint8)
 
 
-def _is_cropped(options: Architecture | None) -> bool:
-    return options is not None and options.resize == "crop"
+def _is_cropped(architecture: Architecture | None) -> bool:
+    return architecture is not None and architecture.resize == "crop"

@@ -101,13 +101,18 @@ def _fill(  # type: ignore[no-untyped-def] # noqa: ANN202, PLR0917
         below = min(i + 1, height - 1)
         top, bottom = row_starts[i], row_starts[i + 1]
         for j in range(width):
-            beside = min(j + 1, width - 1)
+            next_column = min(j + 1, width - 1)
             left, right = column_starts[j], column_starts[j + 1]
             winner = best[i, j]
-            if winner == best[i, beside] == best[below, j] == best[below, beside]:
+            if winner == best[i, next_column] == best[below, j] == best[below, next_column]:
                 labels[top:bottom, left:right] = winner
             elif top < bottom and left < right:
-                corners = (logits[i, j], logits[i, beside], logits[below, j], logits[below, beside])
+                corners = (
+                    logits[i, j],
+                    logits[i, next_column],
+                    logits[below, j],
+                    logits[below, next_column],
+                )
                 count = _candidates(corners, candidates)
                 for y in range(top, bottom):
                     for x in range(left, right):

@@ -105,21 +105,21 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """MobileNetV2 without its classifier, with dilation in place of the last strides."""
 
-    def __init__(self, options: Architecture) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        channels = mobilenet_channels(options.width)
+        channels = mobilenet_channels(architecture.width)
         self.stem = ConvBlock(
-            3, channels[0], 3, stride=2, padding=options.stem_padding, activation="relu6"
+            3, channels[0], 3, stride=2, padding=architecture.stem_padding, activation="relu6"
         )
         self.stages = nn.ModuleList()
         current, dilation = 2, 1
         for index, (expansion, _, blocks, stride) in enumerate(MOBILENET_STAGES):
             before = dilation
-            if current == options.output_stride:
+            if current == architecture.output_stride:
                 dilation *= stride
                 stride = 1  # noqa: PLW2901 - the stride is given up here
             current *= stride
-            dilations = stage_dilations(options, blocks, before, dilation)
+            dilations = stage_dilations(architecture, blocks, before, dilation)
             self.stages.append(
                 nn.Sequential(
                     *(
@@ -129,17 +129,17 @@ class MobileNetV2(nn.Module):
                             expansion=expansion,
                             stride=stride if block == 0 else 1,
                             dilation=dilations[block],
-                            pad_before=options.pad_before_expansion,
+                            pad_before=architecture.pad_before_expansion,
                         )
                         for block in range(blocks)
                     )
                 )
             )
         self.low_channels = channels[_MOBILENET_LOW_STAGES]
-        self.high_channels = options.head_channels or channels[-1]
+        self.high_channels = architecture.head_channels or channels[-1]
         self.head: nn.Module = (
-            ConvBlock(channels[-1], options.head_channels, activation="relu6")
-            if options.head_channels
+            ConvBlock(channels[-1], architecture.head_channels, activation="relu6")
+            if architecture.head_channels
             else nn.Identity()
         )
 
@@ -195,11 +195,11 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """ResNet-18 to 152 with a plain or deep stem, dilated at the end."""
 
-    def __init__(self, options: Architecture) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        blocks, bottleneck = RESNET_BLOCKS[options.backbone]
-        channels = options.stem_width
-        if options.stem == "plain":
+        blocks, bottleneck = RESNET_BLOCKS[architecture.backbone]
+        channels = architecture.stem_width
+        if architecture.stem == "plain":
             stem: list[nn.Module] = [ConvBlock(3, channels, 7, stride=2)]
         else:
             half = channels // 2
@@ -212,13 +212,13 @@ class ResNet(nn.Module):
         for index, (width, count) in enumerate(zip(_RESNET_WIDTHS, blocks, strict=True)):
             stride = 1 if index == 0 else 2
             before = dilation
-            if current == options.output_stride:
+            if current == architecture.output_stride:
                 dilation *= stride
                 stride = 1
             current *= stride
-            dilations = stage_dilations(options, count, before, dilation)
-            if index == len(blocks) - 1 and options.multi_grid:
-                grid = options.multi_grid
+            dilations = stage_dilations(architecture, count, before, dilation)
+            if index == len(blocks) - 1 and architecture.multi_grid:
+                grid = architecture.multi_grid
                 dilations = [grid[block % len(grid)] for block in range(count)]
             stage: list[nn.Module] = []
             for block in range(count):
@@ -228,7 +228,11 @@ class ResNet(nn.Module):
                 else:
                     stage.append(
                         BasicBlock(
-                            channels, width, step, dilations[block], dilate_both=options.dilate_both
+                            channels,
+                            width,
+                            step,
+                            dilations[block],
+                            dilate_both=architecture.dilate_both,
                         )
                     )
                 channels = width * (Bottleneck if bottleneck else BasicBlock).expansion
@@ -245,31 +249,31 @@ class ResNet(nn.Module):
         return low, x
 
 
-def stage_dilations(options: Architecture, blocks: int, before: int, after: int) -> list[int]:
+def stage_dilations(architecture: Architecture, blocks: int, before: int, after: int) -> list[int]:
     """Return the dilation of each block of a stage.
 
     Args:
-        options: whose `dilation_rule` decides.
+        architecture: whose `dilation_rule` decides.
         blocks: number of blocks.
         before: dilation that the stages before have brought about.
         after: the same once this stage's stride is given up.
     """
-    if options.dilation_rule == "delayed":
+    if architecture.dilation_rule == "delayed":
         return [before] * blocks
-    if options.dilation_rule == "contracted":
+    if architecture.dilation_rule == "contracted":
         return [before, *[after] * (blocks - 1)]
-    if options.dilation_rule == "first":
+    if architecture.dilation_rule == "first":
         return [after, *[1] * (blocks - 1)]
     return [after] * blocks
 
 
-def build_backbone(options: Architecture) -> MobileNetV2 | ResNet | Xception:
-    """Return the encoder that the options ask for, with random weights."""
-    if options.backbone == "mobilenet_v2":
-        return MobileNetV2(options)
-    if options.backbone == "xception65":
-        return Xception(options)
-    return ResNet(options)
+def build_backbone(architecture: Architecture) -> MobileNetV2 | ResNet | Xception:
+    """Return the encoder that an architecture asks for, with random weights."""
+    if architecture.backbone == "mobilenet_v2":
+        return MobileNetV2(architecture)
+    if architecture.backbone == "xception65":
+        return Xception(architecture)
+    return ResNet(architecture)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

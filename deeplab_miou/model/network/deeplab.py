@@ -28,11 +28,14 @@ class PoolingBranch(nn.Module):
     A window larger than the map is cut to it, which makes the pooling global.
     """
 
-    def __init__(self, in_channels: int, options: Architecture) -> None:
+    def __init__(self, in_channels: int, architecture: Architecture) -> None:
         super().__init__()
-        self.window = options.pool_window
+        self.window = architecture.pool_window
         self.mix = ConvBlock(
-            in_channels, options.aspp_width, norm=options.pool_norm, bias=not options.pool_norm
+            in_channels,
+            architecture.aspp_width,
+            norm=architecture.pool_norm,
+            bias=not architecture.pool_norm,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,20 +55,22 @@ class PoolingBranch(nn.Module):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: five views of the deep features, mixed into one."""
 
-    def __init__(self, in_channels: int, options: Architecture) -> None:
+    def __init__(self, in_channels: int, architecture: Architecture) -> None:
         super().__init__()
-        width = options.aspp_width
-        self.pool_first = options.aspp_pool_first
+        width = architecture.aspp_width
+        self.pool_first = architecture.aspp_pool_first
         self.branches = nn.ModuleList([ConvBlock(in_channels, width)])
-        for rate in options.atrous_rates:
+        for rate in architecture.atrous_rates:
             self.branches.append(
-                make_convolution(options.aspp_convolution, in_channels, width, 3, rate)
+                make_convolution(architecture.aspp_convolution, in_channels, width, 3, rate)
             )
-        self.pooling = PoolingBranch(in_channels, options)
+        self.pooling = PoolingBranch(in_channels, architecture)
         views = len(self.branches) + 1
-        self.project = ConvBlock(views * width, width, options.aspp_project_kernel)
+        self.project = ConvBlock(views * width, width, architecture.aspp_project_kernel)
         self.refine: nn.Module = (
-            make_convolution("separable", width, width, 3) if options.aspp_refine else nn.Identity()
+            make_convolution("separable", width, width, 3)
+            if architecture.aspp_refine
+            else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,24 +91,24 @@ class Decoder(nn.Module):
     DeepLabv3 has no low-level features (`low_width` 0) and classifies at the output stride.
     """
 
-    def __init__(self, low_channels: int, options: Architecture) -> None:
+    def __init__(self, low_channels: int, architecture: Architecture) -> None:
         super().__init__()
-        self.low_first = options.concatenation == "low_first"
-        self.align_corners = options.align_corners
+        self.low_first = architecture.concatenation == "low_first"
+        self.align_corners = architecture.align_corners
         self.low: nn.Module | None = (
-            ConvBlock(low_channels, options.low_width) if options.low_width else None
+            ConvBlock(low_channels, architecture.low_width) if architecture.low_width else None
         )
-        width = options.decoder_width
+        width = architecture.decoder_width
         self.convolutions = nn.Sequential()
-        channels = options.low_width + options.aspp_width
-        for _ in range(options.decoder_layers):
+        channels = architecture.low_width + architecture.aspp_width
+        for _ in range(architecture.decoder_layers):
             self.convolutions.append(
                 make_convolution(
-                    options.decoder_convolution, channels, width, options.decoder_kernel
+                    architecture.decoder_convolution, channels, width, architecture.decoder_kernel
                 )
             )
             channels = width
-        self.classify = nn.Conv2d(width, options.num_classes, 1)
+        self.classify = nn.Conv2d(width, architecture.num_classes, 1)
 
     def forward(self, low: Tensor, deep: Tensor) -> Tensor:
         """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``.
@@ -152,7 +157,7 @@ class DeepLabV3Plus(nn.Module):
 
 
 def resize_logits(
-    logits: Tensor, image_size: tuple[int, int], size: tuple[int, int], options: Architecture
+    logits: Tensor, image_size: tuple[int, int], size: tuple[int, int], architecture: Architecture
 ) -> Tensor:
     """Resample coarse logits bilinearly, as the network was trained to have it done.
 
@@ -160,19 +165,21 @@ def resize_logits(
         logits: ``(N, n, h, w)`` from `DeepLabV3Plus.coarse_logits`.
         image_size: (H, W) of the images that went in.
         size: (height, width) wanted.
-        options: the network's architecture (`align_corners`, `resize`).
+        architecture: the network's (`align_corners`, `resize`).
 
     Returns:
         ``(N, n, *size)``.
     """
-    if options.resize == "crop":
-        covered = (LOGIT_STRIDE * logits.shape[-2], LOGIT_STRIDE * logits.shape[-1])
+    if architecture.resize == "crop":
+        stretched_size = (LOGIT_STRIDE * logits.shape[-2], LOGIT_STRIDE * logits.shape[-1])
         logits = F.interpolate(
-            logits, size=covered, mode="bilinear", align_corners=options.align_corners
+            logits, size=stretched_size, mode="bilinear", align_corners=architecture.align_corners
         )[:, :, : image_size[0], : image_size[1]]
         if size == image_size:
             return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=options.align_corners)
+    return F.interpolate(
+        logits, size=size, mode="bilinear", align_corners=architecture.align_corners
+    )
 
 
 def build(architecture: Architecture) -> DeepLabV3Plus:

@@ -106,9 +106,9 @@ class XceptionBlock(nn.Module):
 class Xception(nn.Module):
     """Xception-65 without its classifier."""
 
-    def __init__(self, options: Architecture) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        stages = xception_stages(options.output_stride)
+        stages = xception_stages(architecture.output_stride)
         self.stem = nn.Sequential(
             ConvBlock(3, _STEM[0], 3, stride=2), ConvBlock(_STEM[0], _STEM[1], 3)
         )

@@ -100,7 +100,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             batch_size=options.batch_size,
             score_at=options.score_at,
             on_clock_jump=ClockJump(options.on_clock_jump),
-            watched=lambda: self._outputs.wants_pictures,
+            wants_predictions=lambda: self._outputs.wants_pictures,
             on_outcome=self._on_outcome,
         )
         self._status = EvaluatorStatus(round(options.sync_tolerance * 1e9))
@@ -176,7 +176,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._worker.stop()
             self._worker = None
         if hasattr(self, "_outputs"):
-            self._pipeline.settle()
+            self._pipeline.finish()
             self._publish_state()
 
     def cleanup(self) -> None:

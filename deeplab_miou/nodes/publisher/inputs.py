@@ -42,7 +42,7 @@ def resolve_topics(
     Args:
         node: the node that subscribes.
         states: the parameter `confusion_topics`.
-        frames: the parameter `frame_topics`; if empty, those beside the states.
+        frames: the parameter `frame_topics`; if empty, those next to the states.
 
     Raises:
         ConfigurationError: there are no states, or a name is no topic's.

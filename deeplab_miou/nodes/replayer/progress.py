@@ -63,7 +63,7 @@ class ReplayProgress:
 
         Args:
             played_s: recorded seconds played so far.
-            text: makes what to show beside it.
+            text: returns the text to show next to it.
         """
         now_s = time.monotonic()
         if now_s < self._next_s:

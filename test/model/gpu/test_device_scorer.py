@@ -13,8 +13,8 @@ from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
 from deeplab_miou.model.gpu import device_scorer
 from deeplab_miou.model.gpu.accelerator import CpuAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedEngine
-from deeplab_miou.model.inference.backends import TorchEngine
+from deeplab_miou.model.gpu.recorded import RecordedBackend
+from deeplab_miou.model.inference.backends import TorchBackend
 from deeplab_miou.model.inference.host_scorer import HostScorer
 from deeplab_miou.model.logits.counting import count_in_bands
 from deeplab_miou.model.network.architecture import Architecture
@@ -37,8 +37,8 @@ def make_checkpoint(architecture=SMALL, size=None):
     return Checkpoint(network, "test", 5, 16, Preprocessing(size=size), None)
 
 
-def make_engine(checkpoint, device="cpu"):
-    return TorchEngine(checkpoint.network, torch.device(device), "fp32")
+def make_backend(checkpoint, device="cpu"):
+    return TorchBackend(checkpoint.network, torch.device(device), "fp32")
 
 
 def make_pixels(*shape, seed=0):
@@ -67,13 +67,13 @@ def make_batch():
 
 
 class Watching:
-    """An engine that keeps what it ran on, and may be short of memory."""
+    """A backend that keeps what it ran on, and may be short of memory."""
 
-    name = "watched"
+    name = "watching"
     dtype = torch.float32
 
-    def __init__(self, engine, frames=99, pixels=1 << 40, error=OUT_OF_MEMORY):
-        self.engine = engine
+    def __init__(self, backend, frames=99, pixels=1 << 40, error=OUT_OF_MEMORY):
+        self.backend = backend
         self.frames = frames
         self.pixels = pixels
         self.error = error
@@ -83,15 +83,15 @@ class Watching:
         self.seen.append(len(images))
         if len(images) > self.frames or images[0, 0].numel() > self.pixels:
             raise self.error
-        return self.engine.coarse_logits(images)
+        return self.backend.coarse_logits(images)
 
 
 CHECKPOINT = make_checkpoint()
 
 
 def make_scorer(accelerator, **limits):
-    engine = Watching(make_engine(CHECKPOINT, accelerator.device), **limits)
-    return DeviceScorer(engine, CHECKPOINT, accelerator), engine
+    backend = Watching(make_backend(CHECKPOINT, accelerator.device), **limits)
+    return DeviceScorer(backend, CHECKPOINT, accelerator), backend
 
 
 @pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
@@ -106,29 +106,29 @@ def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, rec
     images, truths = make_batch()
     sizes = [truth.shape for truth in truths]
     with torch.inference_mode():
-        host = HostScorer(make_engine(checkpoint), checkpoint, torch.device("cpu"))
+        host = HostScorer(make_backend(checkpoint), checkpoint, torch.device("cpu"))
         expected = host.predict(images, sizes)
-    engine = make_engine(checkpoint, accelerator.device)
+    backend = make_backend(checkpoint, accelerator.device)
     if recorded:
-        engine = RecordedEngine(engine, accelerator)
-    scorer = DeviceScorer(engine, checkpoint, accelerator)
+        backend = RecordedBackend(backend, accelerator)
+    scorer = DeviceScorer(backend, checkpoint, accelerator)
     for _ in range(2):  # the second time, what was recorded is replayed
-        watched = scorer.score(images, truths, 255, watched=True).result()
-        unwatched = scorer.score(images, truths, 255, watched=False).result()
+        kept = scorer.score(images, truths, 255, keep_predictions=True).result()
+        counted = scorer.score(images, truths, 255, keep_predictions=False).result()
         predicted = scorer.predict(images, sizes)
         for i, truth in enumerate(truths):
-            labels = watched[i].prediction
+            labels = kept[i].prediction
             assert labels.dtype == np.uint8
             # A batch may round in another way than its images one by one.
             assert (labels != expected[i]).mean() < 1e-3
             assert len(np.unique(labels)) > 1
             np.testing.assert_array_equal(predicted[i], labels)
             matrix = confusion_matrix(truth, labels, 5)
-            np.testing.assert_array_equal(watched[i].matrix, matrix)
-            np.testing.assert_array_equal(unwatched[i].matrix, matrix)
-            assert unwatched[i].prediction is None
+            np.testing.assert_array_equal(kept[i].matrix, matrix)
+            np.testing.assert_array_equal(counted[i].matrix, matrix)
+            assert counted[i].prediction is None
     if recorded:
-        assert engine.recorded
+        assert backend.recorded
 
 
 @pytest.mark.parametrize("ignore_index", [255, 3, 0])
@@ -136,7 +136,7 @@ def test_ignored_pixels_count_nowhere(accelerator, ignore_index):
     scorer, _ = make_scorer(accelerator)
     image, truth = make_pixels(48, 64, 3), make_truth(48, 64).copy()
     truth[:7] = ignore_index
-    (scored,) = scorer.score([image], [truth], ignore_index, watched=True).result()
+    (scored,) = scorer.score([image], [truth], ignore_index, keep_predictions=True).result()
     expected = confusion_matrix(truth, scored.prediction, 5, ignore_index)
     np.testing.assert_array_equal(scored.matrix, expected)
     assert scored.matrix.sum() == (truth != ignore_index).sum()
@@ -148,11 +148,11 @@ def test_several_batches_are_under_way(late):
         ([make_pixels(h, 64, 3, seed=i)] * k, [make_truth(h, 64, seed=i)] * k)
         for i, (h, k) in enumerate([(48, 2), (48, 2), (64, 3), (32, 1), (48, 2), (80, 2)])
     ]
-    started = [scorer.score(*batch, 255, watched=True) for batch in batches]
+    started = [scorer.score(*batch, 255, keep_predictions=True) for batch in batches]
     assert [each.done() for each in started][-2:] == [False, False]
     assert started[0].done(), "its memory was needed again"
     for (images, truths), under_way in reversed(list(zip(batches, started, strict=True))):
-        alone = scorer.score(images, truths, 255, watched=True).result()
+        alone = scorer.score(images, truths, 255, keep_predictions=True).result()
         for one, other, truth in zip(under_way.result(), alone, truths, strict=True):
             np.testing.assert_array_equal(one.prediction, other.prediction)
             np.testing.assert_array_equal(one.matrix, other.matrix)
@@ -162,17 +162,17 @@ def test_several_batches_are_under_way(late):
 
 
 def test_neighbours_of_one_kind_run_together(monkeypatch):
-    scorer, engine = make_scorer(CpuAccelerator())
+    scorer, backend = make_scorer(CpuAccelerator())
     images, truths = make_batch()
-    scorer.score(images, truths, 255, watched=False).result()
-    assert engine.seen == [1] * 7, "each differs from the one before it"
-    engine.seen.clear()
+    scorer.score(images, truths, 255, keep_predictions=False).result()
+    assert backend.seen == [1] * 7, "each differs from the one before it"
+    backend.seen.clear()
     scorer.predict([images[0]] * 7, [(48, 64)] * 7)
-    assert engine.seen == [4, 2, 1], "few different shapes, each of which takes a recording"
-    engine.seen.clear()
+    assert backend.seen == [4, 2, 1], "few different shapes, each of which takes a recording"
+    backend.seen.clear()
     monkeypatch.setattr(device_scorer, "_PLENTY", 3 * 48 * 64)
     scorer.predict([images[0]] * 5, [(48, 64)] * 5)
-    assert engine.seen == [2, 2, 1], "no more at a time than keep a GPU busy"
+    assert backend.seen == [2, 2, 1], "no more at a time than keep a GPU busy"
     assert scorer.predict([], []) == []
 
 
@@ -188,19 +188,21 @@ def test_neighbours_of_one_kind_run_together(monkeypatch):
 def test_batch_is_halved_until_it_fits(accelerator, error):
     images = [make_pixels(48, 64, 3, seed=i) for i in range(7)]
     truths = [make_truth(48, 64, seed=i) for i in range(7)]
-    scorer, engine = make_scorer(accelerator, frames=1, error=error)
-    found = scorer.score(images, truths, 255, watched=True).result()
+    scorer, backend = make_scorer(accelerator, frames=1, error=error)
+    found = scorer.score(images, truths, 255, keep_predictions=True).result()
     # Once something is under way, it is waited for and the same tried again.
-    assert engine.seen == [4, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 1]
-    expected = make_scorer(accelerator)[0].score(images, truths, 255, watched=True).result()
+    assert backend.seen == [4, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 1]
+    expected = (
+        make_scorer(accelerator)[0].score(images, truths, 255, keep_predictions=True).result()
+    )
     for one, other, truth in zip(found, expected, truths, strict=True):
         assert (one.prediction != other.prediction).mean() < 1e-3
         np.testing.assert_array_equal(one.matrix, confusion_matrix(truth, one.prediction, 5))
 
 
 def test_recordings_give_way_to_work(late, caplog):
-    engine = Watching(make_engine(CHECKPOINT), frames=1)
-    recorded = RecordedEngine(engine, late)
+    backend = Watching(make_backend(CHECKPOINT), frames=1)
+    recorded = RecordedBackend(backend, late)
     scorer = DeviceScorer(recorded, CHECKPOINT, late)
     image = make_pixels(48, 64, 3)
     (before,) = scorer.predict([image], [(48, 64)])
@@ -211,26 +213,26 @@ def test_recordings_give_way_to_work(late, caplog):
 
 
 def test_frame_that_never_fits_is_failed_with_the_size_that_did(accelerator):
-    scorer, engine = make_scorer(accelerator, pixels=48 * 64)
+    scorer, backend = make_scorer(accelerator, pixels=48 * 64)
     large, small = make_pixels(64, 80, 3), make_pixels(48, 64, 3)
     with pytest.raises(FrameError, match=r"80x64 pixels does not fit .* none has fit so far"):
-        scorer.score([large], [make_truth(64, 80)], 255, watched=False)
+        scorer.score([large], [make_truth(64, 80)], 255, keep_predictions=False)
     scorer.predict([small[:32], small], [(32, 64), (48, 64)])
     with pytest.raises(FrameError, match="the largest that did fit is 64x48: set a") as caught:
-        scorer.score([large] * 2, [make_truth(64, 80)] * 2, 255, watched=False)
+        scorer.score([large] * 2, [make_truth(64, 80)] * 2, 255, keep_predictions=False)
     assert caught.value.reason is Reason.INFERENCE_FAILED
     assert "\n" not in str(caught.value)
-    engine.seen.clear()
+    backend.seen.clear()
     truth = make_truth(48, 64)
-    (scored,) = scorer.score([small], [truth], 255, watched=True).result()
+    (scored,) = scorer.score([small], [truth], 255, keep_predictions=True).result()
     np.testing.assert_array_equal(scored.matrix, confusion_matrix(truth, scored.prediction, 5))
-    assert engine.seen == [1], "a failure leaves nothing behind"
+    assert backend.seen == [1], "a failure leaves nothing behind"
 
 
 def test_image_too_small_for_the_network_is_failed(accelerator):
     checkpoint = make_checkpoint(dataclasses.replace(SMALL, stem_padding=0))
-    engine = make_engine(checkpoint, accelerator.device)
-    scorer = DeviceScorer(engine, checkpoint, accelerator)
+    backend = make_backend(checkpoint, accelerator.device)
+    scorer = DeviceScorer(backend, checkpoint, accelerator)
     with pytest.raises(FrameError, match="fails on an image of 1x1 pixels"):
         scorer.predict([make_pixels(1, 1, 3)], [(1, 1)])
 
@@ -253,7 +255,7 @@ def test_ground_truth_that_is_no_class_is_refused(accelerator):
     scorer, _ = make_scorer(accelerator)
     truths = [make_truth(48, 64).copy(), make_truth(48, 64).copy()]
     truths[1][0] = 77
-    scoring = scorer.score([make_pixels(48, 64, 3)] * 2, truths, 255, watched=False)
+    scoring = scorer.score([make_pixels(48, 64, 3)] * 2, truths, 255, keep_predictions=False)
     with pytest.raises(ValueError, match="ids below 5 or the ignore index 255, but 64 pixels have"):
         scoring.result()
 
@@ -274,7 +276,7 @@ def test_counting_falls_back_where_the_kernel_fails(accelerator, caplog):
     assert scorer._method is count_in_bands
     reason = "no kernel image for this device"
     assert caplog.messages == [f"counting without Triton's kernel: {reason}"]
-    (scored,) = scorer.score([image], [truth], 255, watched=True).result()
+    (scored,) = scorer.score([image], [truth], 255, keep_predictions=True).result()
     np.testing.assert_array_equal(scored.matrix, confusion_matrix(truth, scored.prediction, 5))
 
 
@@ -286,8 +288,8 @@ def test_what_fails_without_the_kernel_too_is_told():
 
 def test_a_frame_whose_logits_are_nan_is_failed(accelerator):
     """Half precision overflows on some images only; argmax would take NaN for the best class."""
-    scorer, engine = make_scorer(accelerator)
-    honest = engine.coarse_logits
+    scorer, backend = make_scorer(accelerator)
+    honest = backend.coarse_logits
 
     def spoil(images):
         logits = honest(images).clone()
@@ -295,11 +297,11 @@ def test_a_frame_whose_logits_are_nan_is_failed(accelerator):
         return logits
 
     images, truths = [make_pixels(48, 64, 3)], [make_truth(48, 64)]
-    (expected,) = scorer.score(images, truths, 255, watched=False).result()
-    engine.coarse_logits = spoil
-    for watched in (False, True):
+    (expected,) = scorer.score(images, truths, 255, keep_predictions=False).result()
+    backend.coarse_logits = spoil
+    for keep in (False, True):
         with pytest.raises(FrameError, match="is not finite"):
-            scorer.score(images * 2, truths * 2, 255, watched=watched).result()
-    engine.coarse_logits = honest
-    (again,) = scorer.score(images, truths, 255, watched=False).result()
+            scorer.score(images * 2, truths * 2, 255, keep_predictions=keep).result()
+    backend.coarse_logits = honest
+    (again,) = scorer.score(images, truths, 255, keep_predictions=False).result()
     np.testing.assert_array_equal(again.matrix, expected.matrix)

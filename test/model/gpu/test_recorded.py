@@ -7,7 +7,7 @@ import torch
 
 from deeplab_miou.model.gpu import recorded
 from deeplab_miou.model.gpu.accelerator import CpuAccelerator
-from deeplab_miou.model.gpu.recorded import RecordedEngine
+from deeplab_miou.model.gpu.recorded import RecordedBackend
 
 
 class Convolution:
@@ -34,9 +34,9 @@ def _inference():
         yield
 
 
-def test_replays_give_what_the_engine_gives(accelerator):
-    engine = Convolution(accelerator.device)
-    replayed = RecordedEngine(engine, accelerator)
+def test_replays_give_what_the_backend_gives(accelerator):
+    backend = Convolution(accelerator.device)
+    replayed = RecordedBackend(backend, accelerator)
     assert replayed.name == f"convolution, recorded as {accelerator.recording}"
     given = []
     for seed in range(6):
@@ -46,14 +46,14 @@ def test_replays_give_what_the_engine_gives(accelerator):
                 images = images.contiguous(memory_format=torch.channels_last)
             given.append((images, images.clone()))
             found = replayed.coarse_logits(images)
-            torch.testing.assert_close(found, engine.coarse_logits(images))
+            torch.testing.assert_close(found, backend.coarse_logits(images))
     assert replayed.recorded
     assert len(replayed._entries) == 3
     assert all(torch.equal(images, before) for images, before in given), "the caller's are his own"
 
 
-def test_first_run_on_a_shape_is_the_engines(accelerator):
-    replayed = RecordedEngine(Convolution(accelerator.device), accelerator)
+def test_first_run_on_a_shape_is_the_backends(accelerator):
+    replayed = RecordedBackend(Convolution(accelerator.device), accelerator)
     first = replayed.coarse_logits(make_images(1, 3, 16, 20, device=accelerator.device))
     kept = first.clone()
     replayed.coarse_logits(make_images(1, 3, 16, 20, seed=1, device=accelerator.device))
@@ -62,12 +62,12 @@ def test_first_run_on_a_shape_is_the_engines(accelerator):
 
 def test_four_shapes_at_most_and_the_stale_one_gives_way(accelerator, monkeypatch):
     monkeypatch.setattr(recorded, "_STALE", 6)
-    engine = Convolution(accelerator.device)
-    replayed = RecordedEngine(engine, accelerator)
+    backend = Convolution(accelerator.device)
+    replayed = RecordedBackend(backend, accelerator)
 
     def step(width):
         images = make_images(1, 3, 16, width, seed=width, device=accelerator.device)
-        torch.testing.assert_close(replayed.coarse_logits(images), engine.coarse_logits(images))
+        torch.testing.assert_close(replayed.coarse_logits(images), backend.coarse_logits(images))
         return {shape[3] for shape in replayed._entries}
 
     for width in (20, 24, 28, 32):
@@ -81,26 +81,26 @@ def test_four_shapes_at_most_and_the_stale_one_gives_way(accelerator, monkeypatc
 
 
 class Asked(CpuAccelerator):
-    """Keeps what recordings are to be made beside of, or refuses to make them."""
+    """Keeps what recordings are to be made to share memory with, or refuses to make them."""
 
     def __init__(self, error=None):
         self.error = error
-        self.beside = []
+        self.shared_with = []
 
-    def record(self, run, beside):
-        self.beside.append(beside)
+    def record(self, run, sharing):
+        self.shared_with.append(sharing)
         if self.error is not None:
             raise self.error
-        return super().record(run, beside)
+        return super().record(run, sharing)
 
 
 def test_recordings_share_their_memory():
     accelerator = Asked()
-    replayed = RecordedEngine(Convolution(), accelerator)
+    replayed = RecordedBackend(Convolution(), accelerator)
     for width in (20, 24, 28):
         replayed.coarse_logits(make_images(1, 3, 16, width))
     first = next(iter(replayed._entries.values())).recording
-    assert accelerator.beside == [None, first, first]
+    assert accelerator.shared_with == [None, first, first]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_recordings_share_their_memory():
     ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_be_recorded_runs_without(caplog, error, reason):
-    engine, accelerator = Convolution(), Asked(error)
-    replayed = RecordedEngine(engine, accelerator)
+    backend, accelerator = Convolution(), Asked(error)
+    replayed = RecordedBackend(backend, accelerator)
     for seed in range(3):
         for width in (20, 24):
             images = make_images(1, 3, 16, width, seed=seed)
-            assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
-    assert len(accelerator.beside) == 1
+            assert torch.equal(replayed.coarse_logits(images), backend.coarse_logits(images))
+    assert len(accelerator.shared_with) == 1
     assert caplog.messages == [f"a repeated call is not used: {reason}"]
     assert replayed.name == "convolution"
     assert not replayed.recorded
@@ -136,7 +136,7 @@ class Unsteady(Convolution):
 
 
 def test_replay_that_labels_otherwise_is_not_used(accelerator, caplog):
-    replayed = RecordedEngine(Unsteady(accelerator.device), accelerator)
+    replayed = RecordedBackend(Unsteady(accelerator.device), accelerator)
     for _ in range(3):
         replayed.coarse_logits(make_images(1, 3, 64, 64, device=accelerator.device))
     (message,) = caplog.messages
@@ -145,8 +145,8 @@ def test_replay_that_labels_otherwise_is_not_used(accelerator, caplog):
 
 
 def test_stopping_frees_the_recordings(accelerator, caplog):
-    engine = Convolution(accelerator.device)
-    replayed = RecordedEngine(engine, accelerator)
+    backend = Convolution(accelerator.device)
+    replayed = RecordedBackend(backend, accelerator)
     images = make_images(1, 3, 16, 20, device=accelerator.device)
     replayed.coarse_logits(images)
     (entry,) = replayed._entries.values()
@@ -156,5 +156,5 @@ def test_stopping_frees_the_recordings(accelerator, caplog):
     replayed.stop("of nothing new")
     assert [reference() for reference in memory] == [None, None]
     assert caplog.messages == [f"{accelerator.recording} is not used: of the test"]
-    assert torch.equal(replayed.coarse_logits(images), engine.coarse_logits(images))
+    assert torch.equal(replayed.coarse_logits(images), backend.coarse_logits(images))
     assert not replayed.recorded

@@ -67,7 +67,7 @@ def test_nothing_is_waited_for_before_the_slot_is_needed(late):
     assert late.reached == 0
     assert slot.busy
     assert not results.done()
-    slot.settle()
+    slot.finish()
     assert not slot.busy
     assert results.done()
     check(results, expected)

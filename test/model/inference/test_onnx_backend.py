@@ -10,10 +10,10 @@ import torch
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
-from deeplab_miou.model.inference import onnx_backend as onnx_engine
+from deeplab_miou.model.inference import onnx_backend
 from deeplab_miou.model.inference.onnx_backend import (
     GPU_PROVIDERS,
-    OnnxEngine,
+    OnnxBackend,
     missing_packages,
     pick_providers,
 )
@@ -31,7 +31,7 @@ def make_checkpoint(**options):
 
 
 def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(onnx_engine, "missing_packages", lambda: ["onnxscript"])
+    monkeypatch.setattr(onnx_backend, "missing_packages", lambda: ["onnxscript"])
     with pytest.raises(ConfigurationError, match="needs onnxscript; install onnxruntime onnx"):
         Segmenter(make_checkpoint(), device="cpu", backend="onnxruntime")
 
@@ -46,14 +46,14 @@ CUDA = torch.device("cuda:1")
 
 def installed(monkeypatch, *providers):
     runtime = SimpleNamespace(get_available_providers=lambda: list(providers))
-    monkeypatch.setattr(onnx_engine.importlib, "import_module", lambda _: runtime)
+    monkeypatch.setattr(onnx_backend.importlib, "import_module", lambda _: runtime)
 
 
 def test_a_runtime_for_cpus_is_refused_on_a_gpu(monkeypatch):
     installed(monkeypatch, "CPUExecutionProvider")
-    monkeypatch.setattr(onnx_engine, "missing_packages", list)
+    monkeypatch.setattr(onnx_backend, "missing_packages", list)
     with pytest.raises(ConfigurationError, match="on cuda:1 needs Tensorrt") as caught:
-        OnnxEngine(make_checkpoint().network, CUDA)
+        OnnxBackend(make_checkpoint().network, CUDA)
     assert "has CPUExecutionProvider; install onnxruntime-gpu" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -71,10 +71,10 @@ def test_tensorrt_is_preferred_and_told_the_device_and_precision(monkeypatch):
 @needs_packages
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_does_not_load_is_an_error():
-    engine = OnnxEngine(make_checkpoint().network)
-    engine._providers = {"CUDAExecutionProvider": {"device_id": "0"}}
+    backend = OnnxBackend(make_checkpoint().network)
+    backend._providers = {"CUDAExecutionProvider": {"device_id": "0"}}
     with pytest.raises(ConfigurationError, match=re.escape("would run on CPUExecutionProvider")):
-        engine.coarse_logits(torch.zeros(1, 3, 32, 48))
+        backend.coarse_logits(torch.zeros(1, 3, 32, 48))
 
 
 @needs_packages
@@ -96,9 +96,9 @@ def test_labels_are_those_of_pytorch(options):
 @needs_packages
 def test_onnx_files_run(tmp_path):
     checkpoint = make_checkpoint()
-    engine = OnnxEngine(checkpoint.network)
+    backend = OnnxBackend(checkpoint.network)
     with pytest.warns(), torch.no_grad():
-        program = torch.onnx.export(engine._network, (torch.zeros(1, 3, 32, 48),), dynamo=True)
+        program = torch.onnx.export(backend._network, (torch.zeros(1, 3, 32, 48),), dynamo=True)
     path = tmp_path / "net.onnx"
     path.write_bytes(program.model_proto.SerializeToString())
     loaded = checkpoints.load(path)

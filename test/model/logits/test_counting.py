@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.model.logits import counting
 from deeplab_miou.model.logits.counting import TIE, add_counts, cells, pick_method, to_matrix
-from deeplab_miou.model.logits.resampling import make_resampling
+from deeplab_miou.model.logits.interpolation import make_interpolation
 from deeplab_miou.model.logits.upsampling import label_map, make_axis
 
 
@@ -61,7 +61,7 @@ def test_counts_and_labels_are_those_of_the_full_tensor(n, more, sizes, align_co
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_labels_are_those_of_the_cpu_path(align_corners):
     logits, truth = random_frames(19, (17, 23), (70, 91))
-    _, labels = count(logits, truth, 19, align_corners=align_corners, covered=(71, 92))
+    _, labels = count(logits, truth, 19, align_corners=align_corners, stretched_size=(71, 92))
     axes = [
         make_axis(17, 71, align_corners=align_corners, kept=70),
         make_axis(23, 92, align_corners=align_corners, kept=91),
@@ -192,15 +192,16 @@ def test_probe_tells_right_from_wrong():
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(
-    ("height", "rows", "covered"), [(5, 20, 20), (5, 18, 20), (1, 9, 9), (9, 4, 4), (3, 50, 50)]
+    ("height", "rows", "stretched_size"),
+    [(5, 20, 20), (5, 18, 20), (1, 9, 9), (9, 4, 4), (3, 50, 50)],
 )
-def test_blocks_hold_every_row_once(height, rows, covered, align_corners):
-    found = make_resampling(
+def test_blocks_hold_every_row_once(height, rows, stretched_size, align_corners):
+    found = make_interpolation(
         (height, 4),
         (rows, 16),
         torch.device("cpu"),
         align_corners=align_corners,
-        covered=(covered, 16),
+        stretched_size=(stretched_size, 16),
     )
     seen = []
     for first, count_, top in found.blocks.tolist():

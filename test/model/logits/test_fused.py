@@ -75,7 +75,7 @@ CASES = {
     "smaller": case(noise(5, (13, 17)), 5, (6, 7)),
     "much larger": case(noise(5, (2, 2)), 5, (31, 37)),
     "one pixel": case(noise(5, (1, 1)), 5, (9, 7)),
-    "cropped": case(noise(5, (6, 7)), 5, (21, 26), covered=(24, 28), align_corners=True),
+    "cropped": case(noise(5, (6, 7)), 5, (21, 26), stretched_size=(24, 28), align_corners=True),
     "batch": case(noise(5, (4, 5), images=3), 5, (16, 20)),
     "invalid": case(noise(5, (5, 6), channels=9), 5, (20, 24)),
     "ties": case(integers(6, (6, 7)), 6, (24, 28)),
@@ -118,10 +118,10 @@ def python_path():
     return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def reference(logits, size, *, align_corners=False, covered=None):
+def reference(logits, size, *, align_corners=False, stretched_size=None):
     """Return PyTorch's labels, and which of them are beyond a tie."""
     full = torch.nn.functional.interpolate(
-        logits.float(), size=covered or size, mode="bilinear", align_corners=align_corners
+        logits.float(), size=stretched_size or size, mode="bilinear", align_corners=align_corners
     )[:, :, : size[0], : size[1]]
     labels = full.argmax(1)
     if full.shape[1] == 1:
@@ -132,7 +132,7 @@ def reference(logits, size, *, align_corners=False, covered=None):
 
 @pytest.mark.parametrize("name", CASES)
 def test_labels_are_those_of_the_full_tensor(found, name):
-    sizes = {k: v for k, v in CASES[name].items() if k in {"align_corners", "covered"}}
+    sizes = {k: v for k, v in CASES[name].items() if k in {"align_corners", "stretched_size"}}
     logits, truth = CASES[name]["logits"], CASES[name]["truth"]
     expected, clear = reference(logits, tuple(truth.shape[1:]), **sizes)
     labels = found[name]["labels"]

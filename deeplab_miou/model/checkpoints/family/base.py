@@ -27,7 +27,7 @@ class Family:
         describe: architecture from weights and output stride.
         layout: our layer names to the family's.
         ignored: beginnings of keys that evaluation has no use for.
-        preprocessing: what its images need where nothing beside the weights says so; ImageNet's
+        preprocessing: what its images need where no other file says so; ImageNet's
             mean and standard deviation unless its code has its own.
     """
 

@@ -53,12 +53,12 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     )
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of Detectron2's DeepLab project."""
     found: Layout = {}
     for index in range(3):
         found |= normed(f"backbone.stem.{index}", f"backbone.stem.conv{index + 1}")
-    for ours, theirs, parts in resnet_blocks(options, lambda n: f"backbone.res{n + 2}"):
+    for ours, theirs, parts in resnet_blocks(architecture, lambda n: f"backbone.res{n + 2}"):
         for part in range(1, parts + 1):
             found |= normed(f"{ours}.conv{part}", f"{theirs}.conv{part}")
         found |= normed(f"{ours}.shortcut", f"{theirs}.shortcut")
@@ -66,16 +66,16 @@ def layout(options: Architecture) -> Layout:
     found |= normed("aspp.branches.0", f"{aspp}.convs.0")
     for index in range(1, 4):
         found |= _detectron2_convolution(
-            options.aspp_convolution, f"aspp.branches.{index}", f"{aspp}.convs.{index}"
+            architecture.aspp_convolution, f"aspp.branches.{index}", f"{aspp}.convs.{index}"
         )
     found |= {"aspp.pooling.mix.conv": f"{aspp}.convs.4.1"}
     found |= normed("aspp.project", f"{aspp}.project")
     low = "sem_seg_head.decoder.res2"
     found |= normed("decoder.low", f"{low}.project_conv")
-    for index in range(options.decoder_layers):
-        dense = options.decoder_convolution == "dense"
+    for index in range(architecture.decoder_layers):
+        dense = architecture.decoder_convolution == "dense"
         found |= _detectron2_convolution(
-            options.decoder_convolution,
+            architecture.decoder_convolution,
             f"decoder.convolutions.{index}",
             f"{low}.fuse_conv.{index}" if dense else f"{low}.fuse_conv",
         )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     """Describe a network of jfzhang95/pytorch-deeplab-xception."""
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, "decoder.last_conv.8"),
         output_stride=stride,
         atrous_rates=RATES[stride],
@@ -49,26 +49,26 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     if "backbone.low_level_features.0.0.weight" in tensors:
         last = rows(tensors, f"backbone.high_level_features.{LAST_FEATURE}.conv.6")
         return dataclasses.replace(
-            options,
+            architecture,
             width=mobilenet_width(last),
             pad_before_expansion=True,
             dilation_rule="delayed",
         )
     if "backbone.conv5.pointwise.weight" in tensors:
-        return dataclasses.replace(options, backbone="xception65")
-    options = dataclasses.replace(options, multi_grid=multi_grid(stride))
-    return with_resnet(options, tensors, "backbone")
+        return dataclasses.replace(architecture, backbone="xception65")
+    architecture = dataclasses.replace(architecture, multi_grid=multi_grid(stride))
+    return with_resnet(architecture, tensors, "backbone")
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of jfzhang95/pytorch-deeplab-xception."""
-    if options.backbone == "mobilenet_v2":
+    if architecture.backbone == "mobilenet_v2":
         found = mobilenet(flat_block, split_feature)
         found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
-    elif options.backbone == "xception65":
+    elif architecture.backbone == "xception65":
         found = _xception()
     else:
-        found = resnet(options, "backbone")
+        found = resnet(architecture, "backbone")
     for index in range(4):
         ours, theirs = f"aspp.branches.{index}", f"aspp.aspp{index + 1}"
         found |= {f"{ours}.conv": f"{theirs}.atrous_conv", f"{ours}.norm": f"{theirs}.bn"}

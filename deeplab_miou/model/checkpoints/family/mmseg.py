@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     """Describe a network of mmsegmentation 1.x."""
     head = "decode_head"
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, f"{head}.conv_seg"),
         output_stride=stride,
         atrous_rates=RATES[stride],
@@ -44,21 +44,21 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     )
     if "backbone.layer1.0.conv.1.conv.weight" in tensors:
         last = rows(tensors, "backbone.layer7.0.conv.2.conv")
-        return dataclasses.replace(options, width=mobilenet_width(last), dilation_rule="first")
-    options = dataclasses.replace(
-        options,
+        return dataclasses.replace(architecture, width=mobilenet_width(last), dilation_rule="first")
+    architecture = dataclasses.replace(
+        architecture,
         dilation_rule="contracted",
         dilate_both=False,
         # Its only configuration at stride 16 is "d16-mg124".
         multi_grid=(1, 2, 4) if stride == 16 else (),  # noqa: PLR2004
     )
-    return with_resnet(options, tensors, "backbone")
+    return with_resnet(architecture, tensors, "backbone")
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of mmsegmentation's DepthwiseSeparableASPPHead."""
     head = "decode_head"
-    if options.backbone == "mobilenet_v2":
+    if architecture.backbone == "mobilenet_v2":
         found = module("backbone.stem", "backbone.conv1")
         for stage, (expansion, _, blocks, _) in enumerate(MOBILENET_STAGES):
             parts = block_parts(expands=expansion != 1)
@@ -67,8 +67,8 @@ def layout(options: Architecture) -> Layout:
                 for index, part in enumerate(parts):
                     found |= module(f"{ours}.{part}", f"backbone.{theirs}.conv.{index}")
     else:
-        found = resnet(options, "backbone")
-        if options.stem == "deep":
+        found = resnet(architecture, "backbone")
+        if architecture.stem == "deep":
             for index in range(3):
                 found |= pair(
                     f"backbone.stem.{index}", f"backbone.stem.{3 * index}", f".{3 * index + 1}"
@@ -79,7 +79,7 @@ def layout(options: Architecture) -> Layout:
     found |= module("decoder.low", f"{head}.c1_bottleneck")
     for index in range(1, 4):
         found |= _separable_module(f"aspp.branches.{index}", f"{head}.aspp_modules.{index}")
-    for index in range(options.decoder_layers):
+    for index in range(architecture.decoder_layers):
         found |= _separable_module(
             f"decoder.convolutions.{index}", f"{head}.sep_bottleneck.{index}"
         )

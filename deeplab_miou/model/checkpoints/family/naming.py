@@ -49,39 +49,39 @@ def head_convolution(kind: str, ours: str, theirs: str, body: str) -> Layout:
     return separable(ours, f"{theirs}.0{body}.0", f"{theirs}.0{body}.1", f"{theirs}.1")
 
 
-def sequential_aspp(options: Architecture, theirs: str, body: str) -> Layout:
+def sequential_aspp(architecture: Architecture, theirs: str, body: str) -> Layout:
     """Map the ASPP of torchvision's descendants, made of numbered sequences."""
     layout = pair("aspp.branches.0", f"{theirs}.convs.0.0", ".1")
     for index in range(1, 4):
         layout |= head_convolution(
-            options.aspp_convolution, f"aspp.branches.{index}", f"{theirs}.convs.{index}", body
+            architecture.aspp_convolution, f"aspp.branches.{index}", f"{theirs}.convs.{index}", body
         )
     layout |= pair("aspp.pooling.mix", f"{theirs}.convs.4.1", ".2")
     return layout | pair("aspp.project", f"{theirs}.project.0", ".1")
 
 
-def sequential_head(options: Architecture, theirs: str) -> Layout:
+def sequential_head(architecture: Architecture, theirs: str) -> Layout:
     """Map the head of a DeepLabv3, one sequence: ASPP, convolution, norm, ReLU, classifier."""
-    layout = sequential_aspp(options, f"{theirs}.0", body="")
+    layout = sequential_aspp(architecture, f"{theirs}.0", body="")
     layout |= pair("decoder.convolutions.0", f"{theirs}.1", ".2")
     return layout | {"decoder.classify": f"{theirs}.4"}
 
 
 def resnet_blocks(
-    options: Architecture, stage_name: Callable[[int], str]
+    architecture: Architecture, stage_name: Callable[[int], str]
 ) -> Iterator[tuple[str, str, int]]:
     """Yield our block, their block and its number of convolutions."""
-    counts, bottleneck = RESNET_BLOCKS[options.backbone]
+    counts, bottleneck = RESNET_BLOCKS[architecture.backbone]
     for stage, count in enumerate(counts):
         for block in range(count):
             ours = f"backbone.stages.{stage}.{block}"
             yield ours, f"{stage_name(stage)}.{block}", 3 if bottleneck else 2
 
 
-def resnet(options: Architecture, theirs: str) -> Layout:
+def resnet(architecture: Architecture, theirs: str) -> Layout:
     """Map a ResNet named as in torchvision, which all but Detectron2 do."""
     layout = pair("backbone.stem.0", f"{theirs}.conv1", ".bn1")
-    for ours, block, parts in resnet_blocks(options, lambda n: f"{theirs}.layer{n + 1}"):
+    for ours, block, parts in resnet_blocks(architecture, lambda n: f"{theirs}.layer{n + 1}"):
         for part in range(1, parts + 1):
             layout |= pair(f"{ours}.conv{part}", f"{block}.conv{part}", f".bn{part}")
         layout |= pair(f"{ours}.shortcut", f"{block}.downsample.0", ".1")

@@ -32,12 +32,12 @@ def enumerate_keys(keys: Sequence[str]) -> str:
 
 
 def with_resnet(
-    options: Architecture, tensors: Mapping[str, Tensor], backbone: str
+    architecture: Architecture, tensors: Mapping[str, Tensor], backbone: str
 ) -> Architecture:
     """Add what a ResNet named as in torchvision decides."""
     deep = f"{backbone}.stem.0.weight" in tensors
     return dataclasses.replace(
-        options,
+        architecture,
         backbone=resnet_kind(tensors, lambda n: f"{backbone}.layer{n + 1}"),
         stem="deep" if deep else "plain",
         stem_width=rows(tensors, f"{backbone}.stem.6" if deep else f"{backbone}.conv1"),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     """Describe a network of segmentation_models_pytorch."""
     separable = "decoder.aspp.0.convs.1.0.1.weight" in tensors
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, "segmentation_head.0"),
         output_stride=stride,
         atrous_rates=RATES[8],
@@ -50,7 +50,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         concatenation="aspp_first",
         align_corners=True,
     )
-    return _with_encoder(options, tensors)
+    return _with_encoder(architecture, tensors)
 
 
 def describe_v3(
@@ -58,7 +58,7 @@ def describe_v3(
 ) -> Architecture:
     """Describe a DeepLabv3 of segmentation_models_pytorch."""
     separable = f"{aspp}.convs.1.0.1.weight" in tensors
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, "segmentation_head.0"),
         output_stride=stride,
         atrous_rates=RATES[8],
@@ -68,49 +68,49 @@ def describe_v3(
         decoder_width=columns(tensors, "segmentation_head.0"),
         align_corners=True,
     )
-    return _with_encoder(options, tensors)
+    return _with_encoder(architecture, tensors)
 
 
-def _with_encoder(options: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
+def _with_encoder(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     if "encoder.features.0.0.weight" in tensors:
         last = rows(tensors, f"encoder.features.{LAST_FEATURE}.conv.2")
         return dataclasses.replace(
-            options,
+            architecture,
             width=mobilenet_width(last),
             head_channels=rows(tensors, f"encoder.features.{LAST_FEATURE + 1}.0"),
         )
-    return with_resnet(options, tensors, "encoder")
+    return with_resnet(architecture, tensors, "encoder")
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of segmentation_models_pytorch."""
-    found = _encoder_layout(options) | sequential_aspp(options, "decoder.aspp.0", body="")
+    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp.0", body="")
     found |= separable("aspp.refine", "decoder.aspp.1.0", "decoder.aspp.1.1", "decoder.aspp.2")
     found |= pair("decoder.low", "decoder.block1.0", ".1")
     found |= head_convolution("separable", "decoder.convolutions.0", "decoder.block2", "")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
-def layout_v3(options: Architecture) -> Layout:
+def layout_v3(architecture: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of segmentation_models_pytorch."""
-    found = _encoder_layout(options) | sequential_aspp(options, "decoder.aspp", body="")
+    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp", body="")
     found |= pair("decoder.convolutions.0", "decoder.conv", ".bn")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
-def layout_v3_older(options: Architecture) -> Layout:
+def layout_v3_older(architecture: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of segmentation_models_pytorch up to 0.3, a sequence."""
-    found = _encoder_layout(options) | sequential_aspp(options, "decoder.0", body="")
+    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.0", body="")
     found |= pair("decoder.convolutions.0", "decoder.1", ".2")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
-def _encoder_layout(options: Architecture) -> Layout:
-    if options.backbone == "mobilenet_v2":
+def _encoder_layout(architecture: Architecture) -> Layout:
+    if architecture.backbone == "mobilenet_v2":
         found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
         found |= pair("backbone.stem", "encoder.features.0.0", ".1")
         return found | pair("backbone.head", "encoder.features.18.0", ".1")
-    return resnet(options, "encoder")
+    return resnet(architecture, "encoder")
 
 
 FAMILY = Family(

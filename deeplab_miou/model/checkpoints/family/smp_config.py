@@ -17,8 +17,8 @@ _RATES = 3
 
 def files(path: Path) -> tuple[Path, ...]:
     """Return the configuration next to a file of weights, if there is one."""
-    beside = path.parent / _NAME
-    return (beside,) if beside.is_file() else ()
+    config = path.parent / _NAME
+    return (config,) if config.is_file() else ()
 
 
 def read(path: Path) -> dict[str, object]:
@@ -27,31 +27,31 @@ def read(path: Path) -> dict[str, object]:
     Raises:
         ConfigurationError: it is of smp, but does not say what it should.
     """
-    for beside in files(path):
+    for config in files(path):
         try:
-            with beside.open(encoding="utf-8") as file:
+            with config.open(encoding="utf-8") as file:
                 content = json.loads(file.read(_MOST_BYTES))
         except (OSError, ValueError, RecursionError):
             return {}
         # Other tools write a file of this name too.
         if isinstance(content, dict) and "encoder_name" in content:
-            return _stated(content, beside)
+            return _stated(content, config)
     return {}
 
 
-def _stated(content: dict[str, object], beside: Path) -> dict[str, object]:
+def _stated(content: dict[str, object], config: Path) -> dict[str, object]:
     stated: dict[str, object] = {}
     if "decoder_atrous_rates" in content:
         rates = content["decoder_atrous_rates"]
         if not isinstance(rates, list) or len(rates) != _RATES:
             raise ConfigurationError(
-                f"{beside}: decoder_atrous_rates is {rates!r:.80}, expected three numbers"
+                f"{config}: decoder_atrous_rates is {rates!r:.80}, expected three numbers"
             )
         stated["atrous_rates"] = tuple(rates)
     if "encoder_output_stride" in content:
         stated["output_stride"] = content["encoder_output_stride"]
     if content.get("in_channels", 3) != 3:  # noqa: PLR2004 - red, green and blue
         raise ConfigurationError(
-            f"{beside}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
+            f"{config}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
         )
     return stated

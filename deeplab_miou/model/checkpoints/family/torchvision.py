@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     """Describe a network of torchvision, whose rates are those of stride 8 at any stride."""
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, "classifier.4"),
         output_stride=stride,
         atrous_rates=RATES[8],
@@ -28,12 +28,12 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         decoder_width=columns(tensors, "classifier.4"),
         dilation_rule="contracted",
     )
-    return with_resnet(options, tensors, "backbone")
+    return with_resnet(architecture, tensors, "backbone")
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of torchvision."""
-    return resnet(options, "backbone") | sequential_head(options, "classifier")
+    return resnet(architecture, "backbone") | sequential_head(architecture, "classifier")
 
 
 FAMILY = Family(

@@ -40,7 +40,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     head = "classifier.classifier"
     separable = f"{head}.0.body.0.weight" in tensors
     kind: Convolution = "separable" if separable else "dense"
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, f"{head}.3"),
         output_stride=stride,
         atrous_rates=RATES[stride],
@@ -51,13 +51,13 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         decoder_convolution=kind,
         dilation_rule="contracted",
     )
-    return _with_backbone(options, tensors)
+    return _with_backbone(architecture, tensors)
 
 
 def describe_v3(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     """Describe a DeepLabv3 of VainF/DeepLabV3Plus-Pytorch."""
     head = "classifier.classifier"
-    options = Architecture(
+    architecture = Architecture(
         num_classes=rows(tensors, f"{head}.4"),
         output_stride=stride,
         atrous_rates=RATES[stride],
@@ -66,42 +66,42 @@ def describe_v3(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         decoder_width=columns(tensors, f"{head}.4"),
         dilation_rule="contracted",
     )
-    return _with_backbone(options, tensors)
+    return _with_backbone(architecture, tensors)
 
 
-def _with_backbone(options: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
+def _with_backbone(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     if "backbone.low_level_features.0.0.weight" in tensors:
         last = rows(tensors, f"backbone.high_level_features.{LAST_FEATURE}.conv.2")
         return dataclasses.replace(
-            options,
+            architecture,
             width=mobilenet_width(last),
             pad_before_expansion=True,
             stem_padding=0,
         )
-    return with_resnet(options, tensors, "backbone")
+    return with_resnet(architecture, tensors, "backbone")
 
 
-def layout(options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of VainF/DeepLabV3Plus-Pytorch."""
-    found = _backbone_layout(options)
-    found |= sequential_aspp(options, "classifier.aspp", body=".body")
+    found = _backbone_layout(architecture)
+    found |= sequential_aspp(architecture, "classifier.aspp", body=".body")
     found |= pair("decoder.low", "classifier.project.0", ".1")
     found |= head_convolution(
-        options.decoder_convolution, "decoder.convolutions.0", "classifier.classifier", ".body"
+        architecture.decoder_convolution, "decoder.convolutions.0", "classifier.classifier", ".body"
     )
     return found | {"decoder.classify": "classifier.classifier.3"}
 
 
-def layout_v3(options: Architecture) -> Layout:
+def layout_v3(architecture: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of VainF/DeepLabV3Plus-Pytorch."""
-    return _backbone_layout(options) | sequential_head(options, "classifier.classifier")
+    return _backbone_layout(architecture) | sequential_head(architecture, "classifier.classifier")
 
 
-def _backbone_layout(options: Architecture) -> Layout:
-    if options.backbone == "mobilenet_v2":
+def _backbone_layout(architecture: Architecture) -> Layout:
+    if architecture.backbone == "mobilenet_v2":
         found = mobilenet(nested_block, split_feature)
         return found | pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
-    return resnet(options, "backbone")
+    return resnet(architecture, "backbone")
 
 
 FAMILY = Family(

@@ -22,8 +22,8 @@ _MAX_BLOCK_ROWS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Resampling:
-    """Bilinear resampling of two axes, ready for use on a device.
+class Interpolation:
+    """Bilinear interpolation along both axes, as tables on a device.
 
     Attributes:
         host_tops: ``(H,)`` int64 on the host, the row of logits above each output row.
@@ -46,25 +46,25 @@ class Resampling:
 
 
 @functools.lru_cache(maxsize=16)
-def make_resampling(
+def make_interpolation(
     inputs: Size,
     outputs: Size,
     device: torch.device,
     *,
     align_corners: bool,
-    covered: Size | None = None,
-) -> Resampling:
-    """Return the resampling by PyTorch's rule; the first call for a size copies to the device.
+    stretched_size: Size | None = None,
+) -> Interpolation:
+    """Return the interpolation by PyTorch's rule; the first call for a size copies to the device.
 
     Args:
         inputs: (h, w) of the logits.
         outputs: (H, W) of the labels.
         device: where it is used.
         align_corners: whether the outermost logits lie on the outermost pixels' centres.
-        covered: size that the logits are stretched to, of which the first (H, W) are kept; None
+        stretched_size: what the logits are stretched to, of which the first (H, W) are kept; None
             for ``outputs``.
     """
-    stretched = covered or outputs
+    stretched = stretched_size or outputs
     rows, columns = (
         make_axis(inputs[k], stretched[k], align_corners=align_corners, kept=outputs[k])
         for k in range(2)
@@ -72,7 +72,7 @@ def make_resampling(
     tops, lefts = _lower(rows.starts), _lower(columns.starts)
     most = int(np.diff(rows.starts).max(initial=1))
     block_rows = min(1 << (most - 1).bit_length(), _MAX_BLOCK_ROWS)
-    return Resampling(
+    return Interpolation(
         host_tops=tops,
         tops=_upload(tops, device),
         row_shares=_upload(rows.weights, device),
