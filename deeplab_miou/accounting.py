@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,20 +110,51 @@ class StreamCounts:
             "dropped": dict(self.dropped),
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StreamCounts:
+        """Return what `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        dropped = {str(reason): int(count) for reason, count in dict(data["dropped"]).items()}
+        return cls(int(data["received"]), int(data["evaluated"]), int(data["waiting"]), dropped)
+
 
 @dataclass(frozen=True)
-class AccountSnapshot:
-    """Both streams at one instant."""
+class Account:
+    """What became of every image and every label: of a run, or of several added up."""
 
-    images: StreamCounts
-    labels: StreamCounts
+    images: StreamCounts = StreamCounts()
+    labels: StreamCounts = StreamCounts()
+
+    @property
+    def streams(self) -> dict[str, StreamCounts]:
+        """Both streams by name."""
+        return {"images": self.images, "labels": self.labels}
+
+    def __add__(self, other: Account) -> Account:
+        return Account(self.images + other.images, self.labels + other.labels)
+
+    def since(self, base: Account) -> Account:
+        """Return what has been counted after an earlier account, see `StreamCounts.since`."""
+        return Account(self.images.since(base.images), self.labels.since(base.labels))
 
     def to_dict(self) -> dict[str, object]:
         """Return ``{"images": …, "labels": …}`` as plain types for JSON."""
-        return {"images": self.images.to_dict(), "labels": self.labels.to_dict()}
+        return {name: counts.to_dict() for name, counts in self.streams.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Account:
+        """Return what `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        return cls(*(StreamCounts.from_dict(data[name]) for name in ("images", "labels")))
 
 
-class Account:
+class RunningAccount:
     """Thread-safe counters; a message is received once and then ends once.
 
     Ending more messages than were received is a programming error and raises `RuntimeError`.
@@ -155,10 +186,10 @@ class Account:
             self._dropped[stream, reason] += 1
             self._end(stream)
 
-    def snapshot(self) -> AccountSnapshot:
+    def snapshot(self) -> Account:
         """Return both streams' counts at one instant."""
         with self._lock:
-            return AccountSnapshot(self._counts(Stream.IMAGE), self._counts(Stream.LABEL))
+            return Account(self._counts(Stream.IMAGE), self._counts(Stream.LABEL))
 
     def reset(self) -> None:
         """Start from zero; what is waiting is forgotten too."""

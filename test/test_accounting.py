@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_miou.accounting import Account, Reason, Stream, StreamCounts
+from deeplab_miou.accounting import Reason, RunningAccount, Stream, StreamCounts
 
 
 def test_everything_received_is_evaluated_waiting_or_dropped():
-    account = Account()
+    account = RunningAccount()
     for _ in range(5):
         account.received(Stream.IMAGE)
     for _ in range(3):
@@ -32,20 +32,20 @@ def test_everything_received_is_evaluated_waiting_or_dropped():
 
 
 def test_ending_what_was_never_received_is_a_programming_error():
-    account = Account()
+    account = RunningAccount()
     with pytest.raises(RuntimeError, match="more images ended"):
         account.dropped(Stream.IMAGE, Reason.BAD_SIZE)
 
 
 def test_reset_forgets_all():
-    account = Account()
+    account = RunningAccount()
     account.received(Stream.LABEL)
     account.reset()
     assert account.snapshot().labels.received == 0
 
 
 def test_counts_from_many_threads_add_up():
-    account = Account()
+    account = RunningAccount()
 
     def count():
         for _ in range(500):

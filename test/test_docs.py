@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from deeplab_miou import cli
-from deeplab_miou.accounting import Reason
+from deeplab_miou.accounting import Account, Reason
 from deeplab_miou.bags import pack_command
 from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 from deeplab_miou.metric.counts import Counts
@@ -201,7 +201,9 @@ def test_topics_and_services_are_those_of_the_nodes():
 
 def test_every_key_of_a_report_is_explained():
     scores = compute_scores(np.eye(2, 3, dtype=np.int64))
-    report = Report(("a", "b"), Counts(np.eye(2, 3, dtype=np.int64), 1), scores, {}).to_dict()
+    report = Report(
+        ("a", "b"), Counts(np.eye(2, 3, dtype=np.int64), 1), scores, Account()
+    ).to_dict()
     rows = table(PAGES["docs/report.md"], "Key of `report.json`")
     named = [key for row in rows for key in re.findall(r"`(\w+)`", row[0])]
     assert sorted(named) == sorted(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import from_cells
 
@@ -57,8 +57,7 @@ class EvaluatorState:
         class_names: n names in id order.
         frame_sequence: sequence of the newest frame outcome.
         stamp_ns: stamp of the newest frame counted, nanoseconds; 0 before the first.
-        images: account of the images.
-        labels: account of the labels.
+        account: what became of every message.
         configuration: digest of all that decides the score; runs of a source that differ in it do
             not add up.
         provenance: JSON text about checkpoint, label map and device.
@@ -72,8 +71,7 @@ class EvaluatorState:
     class_names: tuple[str, ...]
     frame_sequence: int = 0
     stamp_ns: int = 0
-    images: StreamCounts = field(default_factory=StreamCounts)
-    labels: StreamCounts = field(default_factory=StreamCounts)
+    account: Account = field(default_factory=Account)
     configuration: str = ""
     provenance: str = ""
 

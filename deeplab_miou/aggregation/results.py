@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.doubts import find_doubts
@@ -57,8 +57,7 @@ class Totals:
             intervals only.
         stamp_ns: newest stamp counted, nanoseconds; 0 before the first.
         sources: the evaluators, by name.
-        images: account of the images.
-        labels: account of the labels.
+        account: what became of every message.
     """
 
     class_names: tuple[str, ...]
@@ -66,8 +65,7 @@ class Totals:
     missing_frames: int = 0
     stamp_ns: int = 0
     sources: tuple[str, ...] = ()
-    images: StreamCounts = field(default_factory=StreamCounts)
-    labels: StreamCounts = field(default_factory=StreamCounts)
+    account: Account = field(default_factory=Account)
 
     @property
     def doubts(self) -> list[str]:
@@ -77,7 +75,7 @@ class Totals:
     @property
     def most(self) -> int:
         """The largest of all counts; sums of it bound each of theirs."""
-        streams = (self.images, self.labels)
+        streams = self.account.streams.values()
         return max(
             self.counts.pixels,
             self.counts.frames,
@@ -96,16 +94,15 @@ class Totals:
     @classmethod
     def of(cls, state: EvaluatorState, base: EvaluatorState | None = None) -> Totals:
         """Return what a run has counted, or has counted since an earlier state of it."""
-        counts, images, labels = state.counts, state.images, state.labels
+        counts, account = state.counts, state.account
         if base is not None and base.reset_count == state.reset_count:
             counts = counts - base.counts
-            images, labels = images.since(base.images), labels.since(base.labels)
+            account = account.since(base.account)
         return cls(
             class_names=state.class_names,
             counts=counts,
             stamp_ns=state.stamp_ns if counts.frames else 0,
-            images=images,
-            labels=labels,
+            account=account,
         )
 
     def __add__(self, other: Totals) -> Totals:
@@ -115,8 +112,7 @@ class Totals:
             missing_frames=self.missing_frames + other.missing_frames,
             stamp_ns=max(self.stamp_ns, other.stamp_ns),
             sources=tuple(sorted({*self.sources, *other.sources})),
-            images=self.images + other.images,
-            labels=self.labels + other.labels,
+            account=self.account + other.account,
         )
 
 

@@ -24,7 +24,7 @@ from deeplab_miou.metric.counts import Counts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deeplab_miou.accounting import AccountSnapshot
+    from deeplab_miou.accounting import Account
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.images.messages import ImageMessage
@@ -189,7 +189,7 @@ class Pipeline:
         return self._run.snapshot()
 
     @property
-    def account(self) -> AccountSnapshot:
+    def account(self) -> Account:
         """What happened to every message so far."""
         return self._run.account
 

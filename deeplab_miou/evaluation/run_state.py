@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from deeplab_miou.accounting import Account, AccountSnapshot, Reason, Stream
+from deeplab_miou.accounting import Account, Reason, RunningAccount, Stream
 from deeplab_miou.metric.counts import Counts
 
 
@@ -36,7 +36,7 @@ class RunSnapshot:
     sequence: int
     counts: Counts
     newest_stamp_ns: int | None
-    account: AccountSnapshot
+    account: Account
 
 
 class RunState:
@@ -55,7 +55,7 @@ class RunState:
         self.run_id = run_id or uuid.uuid4().hex
         self._lock = threading.Lock()
         self._zero = self._counts = Counts.zero(num_classes)
-        self._account = Account()
+        self._account = RunningAccount()
         self._reset_count = reset_count
         self._sequence = 0
         self._newest_stamp_ns: int | None = None
@@ -107,7 +107,7 @@ class RunState:
             )
 
     @property
-    def account(self) -> AccountSnapshot:
+    def account(self) -> Account:
         """What happened to every message so far."""
         return self._account.snapshot()
 

@@ -137,10 +137,7 @@ class Run:
                 absent_classes=absent,
                 class_weights=self._options.class_weights or None,
             ),
-            accounting={
-                "images": snapshot.account.images.to_dict(),
-                "labels": snapshot.account.labels.to_dict(),
-            },
+            account=snapshot.account,
             provenance=provenance,
             intervals=self._bootstrap.intervals(absent_classes=absent),
             timeline=self._bootstrap.timeline(absent_classes=absent),

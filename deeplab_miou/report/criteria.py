@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deeplab_miou import strict_yaml
-from deeplab_miou.accounting import Reason
+from deeplab_miou.accounting import Account, Reason
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.strict_yaml import Checker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from deeplab_miou.accounting import StreamCounts
     from deeplab_miou.strict_yaml import KeyPath
 
 _WHAT = "criteria file"
@@ -204,16 +205,17 @@ def _value(
         return of_class
     if of == "account":
         stream, _, what = score.partition("_")
-        return _of_account(report["accounting"][stream], what, asked.reason)
+        return _of_account(
+            Account.from_dict(report["accounting"]).streams[stream], what, asked.reason
+        )
     value = report[score]
     return len(value) if score == "doubts" else value
 
 
-def _of_account(counts: Mapping[str, Any], what: str, reason: str) -> float | None:
+def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
     if what == "dropped":
-        dropped = counts["dropped"]
-        return float(dropped.get(reason, 0) if reason else sum(dropped.values()))
-    return counts["evaluated"] / counts["received"] if counts["received"] else None
+        return float(counts.dropped.get(reason, 0) if reason else sum(counts.dropped.values()))
+    return counts.evaluated / counts.received if counts.received else None
 
 
 def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         class_names=totals.class_names,
         counts=totals.counts,
         scores=result.scores,
-        accounting={"images": totals.images.to_dict(), "labels": totals.labels.to_dict()},
+        account=totals.account,
         provenance=_provenance(run),
         intervals=result.intervals,
         timeline=result.timeline,

@@ -14,7 +14,6 @@ import numpy as np
 
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
-from deeplab_miou.report.report import STREAMS
 from deeplab_miou.report.table import accounting_lines, format_interval, format_score, resampled
 from deeplab_miou.report.templates import page_template
 from deeplab_miou.text import printable
@@ -142,7 +141,7 @@ def render_page(report: Report, digest: str = "") -> str:
 
 def _other_lines(report: Report) -> list[str]:
     """Return the lines of the account that the page has no table for."""
-    return accounting_lines(report)[len(STREAMS) + bool(report.bags) :]
+    return accounting_lines(report)[len(report.account.streams) + bool(report.bags) :]
 
 
 def _bags(report: Report) -> list[_Bag]:
@@ -290,15 +289,20 @@ def _shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.nan_to_num(divide(matrix, matrix.sum(axis=1, keepdims=True)))
 
 
-def _streams(report: Report) -> list[tuple[str, dict[str, object]]]:
+def _streams(report: Report) -> list[tuple[str, dict[str, int]]]:
     """Return for each stream its counts in one flat mapping."""
-    rows = []
-    for name in STREAMS:
-        counts = dict(report.accounting.get(name, {}))
-        dropped = counts.pop("dropped", {})
-        counts |= dropped if isinstance(dropped, dict) else {}
-        rows.append((name, {printable(key): value for key, value in counts.items()}))
-    return rows
+    return [
+        (
+            name,
+            {
+                "received": counts.received,
+                "evaluated": counts.evaluated,
+                "waiting": counts.waiting,
+                **{printable(reason): number for reason, number in counts.dropped.items()},
+            },
+        )
+        for name, counts in report.account.streams.items()
+    ]
 
 
 def _provenance(report: Report, digest: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.accounting import Account
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.counts import Counts
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 Status = Literal["evaluated", "damaged", "nothing evaluated", "failed"]
-# What the accounting mapping holds of each of its two streams.
-STREAMS = ("images", "labels")
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ class Report:
         class_names: n names in id order.
         counts: pixels and frames.
         scores: of the counts.
-        accounting: ``images`` and ``labels``, each with ``received``, ``evaluated``, ``waiting``
-            and ``dropped`` by reason, as `AccountSnapshot.to_dict` returns them.
+        account: what became of every message.
         provenance: what was evaluated, with what, where and when; JSON types.
         intervals: error bars, where they were computed.
         window: the newest frames, where a window is kept.
@@ -106,7 +104,7 @@ class Report:
     class_names: tuple[str, ...]
     counts: Counts
     scores: Scores
-    accounting: Mapping[str, Mapping[str, object]]
+    account: Account
     provenance: Mapping[str, object] = field(default_factory=dict)
     intervals: Intervals | None = None
     window: Window | None = None
@@ -176,7 +174,7 @@ class Report:
                 "confusion": self.counts.matrix.tolist(),
                 "ignored_pixels": self.counts.ignored,
                 "unmapped_pixels": self.counts.unmapped,
-                "accounting": self.accounting,
+                "accounting": self.account.to_dict(),
                 "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
                 "damaged": self.damaged,
                 "problems": self.problems,

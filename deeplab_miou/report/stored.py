@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME
@@ -31,6 +32,7 @@ class StoredReport:
         content: all of it.
         class_names: n names in id order.
         counts: pixels and frames.
+        account: what became of every message.
         provenance: what was evaluated, with what.
         doubts: of its score.
         bags: names of the bags that have a report of their own, of many; None for a single one.
@@ -40,6 +42,7 @@ class StoredReport:
     content: dict[str, Any]
     class_names: tuple[str, ...]
     counts: Counts
+    account: Account
     provenance: dict[str, Any]
     doubts: list[str]
     bags: list[str] | None
@@ -88,6 +91,7 @@ def read_report(folder: Path) -> StoredReport:
                 int(content["ignored_pixels"]),
                 int(content["unmapped_pixels"]),
             ),
+            Account.from_dict(content["accounting"]),
             dict(content["provenance"]),
             [str(each) for each in content["doubts"]],
             bags if content.get("bags") else None,

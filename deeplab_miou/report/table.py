@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from deeplab_miou.evaluation.offsets import format_span
-from deeplab_miou.report.report import STREAMS
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
 
+    from deeplab_miou.accounting import StreamCounts
     from deeplab_miou.metric.bootstrap import Intervals
     from deeplab_miou.report.criteria import Judgement
     from deeplab_miou.report.report import BagResult, Report
@@ -73,7 +73,7 @@ def complain(judgements: Sequence[Judgement], errors: Console) -> None:
 def accounting_lines(report: Report) -> list[str]:
     """Return one line for each stream, and one for pixels that were not scored."""
     lines = [_bags_line(report.bags)] if report.bags else []
-    lines += [_stream_line(name, report.accounting.get(name, {})) for name in STREAMS]
+    lines += [_stream_line(name, counts) for name, counts in report.account.streams.items()]
     offsets = report.offsets
     if offsets is not None and offsets.pairs and offsets.largest_s:
         median, largest = (
@@ -149,11 +149,9 @@ def _bags_line(bags: Sequence[BagResult]) -> str:
     return f"bags: {len(bags)} = {' + '.join(f'{n} {status}' for status, n in counts.items())}"
 
 
-def _stream_line(name: str, counts: Mapping[str, object]) -> str:
-    dropped = counts.get("dropped")
-    parts = [f"{counts.get('evaluated', 0)} evaluated"]
-    if counts.get("waiting"):
-        parts.append(f"{counts['waiting']} waiting")
-    if isinstance(dropped, dict):
-        parts += [f"{count} {printable(str(reason))}" for reason, count in dropped.items()]
-    return f"{name}: {counts.get('received', 0)} received = {' + '.join(parts)}"
+def _stream_line(name: str, counts: StreamCounts) -> str:
+    parts = [f"{counts.evaluated} evaluated"]
+    if counts.waiting:
+        parts.append(f"{counts.waiting} waiting")
+    parts += [f"{count} {printable(reason)}" for reason, count in counts.dropped.items()]
+    return f"{name}: {counts.received} received = {' + '.join(parts)}"

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrame
-from deeplab_miou.report.report import STREAMS, BagResult, Report, Status
+from deeplab_miou.report.report import BagResult, Report, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Total:
         self._options = options
         self._counts = Counts.zero(size)
         self._sums = DriveSums((2, size), block_s=options.bootstrap_block_s)
-        self._accounting = dict.fromkeys(STREAMS, StreamCounts())
+        self._account = Account()
         self._results: list[BagResult] = []
         self._worst: list[WorstFrame[object]] = []
         self._doubtful: list[str] = []
@@ -64,8 +64,7 @@ class Total:
         content, table = stored.content, stored.table()
         self._counts += stored.counts
         self._sums.add(table.overlaps, table.stamps_ns)
-        for stream in STREAMS:
-            self._accounting[stream] += StreamCounts(**content["accounting"][stream])
+        self._account += stored.account
         self._worst += [self._worst_frame(name, each) for each in content["worst_frames"]]
         self._doubtful += [name] if stored.doubts else []
         status: Status = "damaged" if content["damaged"] else "evaluated"
@@ -102,7 +101,7 @@ class Total:
                 absent_classes=options.absent_classes,
                 class_weights=options.class_weights or None,
             ),
-            accounting={stream: each.to_dict() for stream, each in self._accounting.items()},
+            account=self._account,
             provenance=provenance,
             intervals=find_intervals(self._sums.read(), statistics, Resampling()),
             worst_frames=worst[:_MOST_WORST],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.aggregation import aggregate, runs
 from deeplab_miou.aggregation.aggregate import Aggregate, News
 from deeplab_miou.aggregation.messages import (
@@ -68,7 +68,7 @@ def history(draw, source, run):
                 ignored=2 * frames,
                 unmapped=frames,
                 stamp_ns=10 * frames,
-                images=StreamCounts(frames + waiting, frames, waiting),
+                account=Account(StreamCounts(frames + waiting, frames, waiting)),
             )
         )
     return states
@@ -100,8 +100,8 @@ def assert_sum(totals, states):
     assert totals.counts.frames == sum(s.counts.frames for s in states)
     assert totals.counts.ignored == sum(s.counts.ignored for s in states)
     assert totals.counts.unmapped == sum(s.counts.unmapped for s in states)
-    assert totals.images.received == sum(s.images.received for s in states)
-    assert totals.images.waiting == sum(s.images.waiting for s in states)
+    assert totals.account.images.received == sum(s.account.images.received for s in states)
+    assert totals.account.images.waiting == sum(s.account.images.waiting for s in states)
 
 
 @given(deliveries())
@@ -140,7 +140,7 @@ def test_after_a_reset_only_what_is_new_counts(delivery, data):
     totals = sums.totals(0.0)
     if totals.class_names:
         assert totals.counts.matrix.tolist() == expected.tolist()
-        images = totals.images
+        images = totals.account.images
         assert images.received == images.evaluated + images.waiting
     assert totals.counts.frames == frames
 

@@ -8,6 +8,7 @@ import pytest
 from image_files import mono8
 from sklearn.metrics import confusion_matrix as reference_matrix
 
+from deeplab_miou.accounting import StreamCounts
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
@@ -58,12 +59,7 @@ def test_known_predictions_give_the_known_matrix(tmp_path, storage):
     report = evaluation.report
     assert np.array_equal(report.counts.matrix, expected)
     assert report.counts.frames == 20
-    assert report.accounting["images"] == {
-        "received": 20,
-        "evaluated": 20,
-        "waiting": 0,
-        "dropped": {},
-    }
+    assert report.account.images == StreamCounts(20, 20)
     assert seen[-1] == (40, 40)
     assert not evaluation.damaged
     assert report.provenance["mode"] == "offline"
@@ -76,9 +72,9 @@ def test_frames_without_labels_are_accounted_for(tmp_path):
     expected = write_bag(tmp_path / "bag", labelled=range(0, 20, 5))
     evaluation = evaluate(options(tmp_path / "bag"))
     assert np.array_equal(evaluation.report.counts.matrix, expected)
-    images = evaluation.report.accounting["images"]
-    assert images["evaluated"] == 4
-    assert images["dropped"] == {"unmatched_image": 16}
+    images = evaluation.report.account.images
+    assert images.evaluated == 4
+    assert images.dropped == {"unmatched_image": 16}
     assert "no label with its stamp" in evaluation.first_drops["unmatched_image"]
 
 
@@ -93,7 +89,7 @@ def test_start_and_duration_choose_frames(tmp_path):
     write_bag(tmp_path / "bag")
     report = evaluate(options(tmp_path / "bag", start=5, duration=3)).report
     assert report.counts.frames == 3
-    assert report.accounting["images"]["received"] == 3
+    assert report.account.images.received == 3
 
 
 def test_absent_classes_change_the_mean_only(tmp_path):
@@ -116,9 +112,9 @@ def test_garbage_is_counted_and_the_rest_scored(tmp_path):
         writer.write("/prediction", "sensor_msgs/msg/Image", 5 * SECOND, b"\x00\x01\x00\x00oh")
     report = evaluate(options(tmp_path / "bag")).report
     assert report.counts.frames == 2
-    assert report.accounting["images"]["dropped"] == {"truncated_data": 2}
-    assert report.accounting["images"]["received"] == 4
-    assert report.accounting["labels"]["dropped"] == {"unmatched_label": 1}
+    assert report.account.images.dropped == {"truncated_data": 2}
+    assert report.account.images.received == 4
+    assert report.account.labels.dropped == {"unmatched_label": 1}
 
 
 def test_a_truncated_bag_is_scored_as_far_as_it_goes(tmp_path):

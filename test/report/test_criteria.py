@@ -13,8 +13,13 @@ REPORT = {
         {"name": "pole", "iou": None, "iou_lower": None},
     ],
     "accounting": {
-        "images": {"received": 20, "evaluated": 15, "dropped": {"unmatched_image": 5}},
-        "labels": {"received": 0, "evaluated": 0, "dropped": {}},
+        "images": {
+            "received": 20,
+            "evaluated": 15,
+            "waiting": 0,
+            "dropped": {"unmatched_image": 5},
+        },
+        "labels": {"received": 0, "evaluated": 0, "waiting": 0, "dropped": {}},
     },
 }
 COMPARISON = {

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.aggregation.aggregate import Aggregate
 from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
 from deeplab_miou.aggregation.results import Scoring
@@ -25,8 +25,8 @@ def facts(evaluators, refused=None):
 def counted(*sources):
     sums = Aggregate(window_frames=5)
     for source in sources:
-        accounts = StreamCounts(3, 1, 0, {"queue_full": 2})
-        state = EvaluatorState(source, "r", 0, 1, Counts(EXAMPLE, 1), NAMES, images=accounts)
+        account = Account(StreamCounts(3, 1, 0, {"queue_full": 2}))
+        state = EvaluatorState(source, "r", 0, 1, Counts(EXAMPLE, 1), NAMES, account=account)
         sums.add_state(state, 0.0)
         cells, counts = to_cells(EXAMPLE)
         sums.add_frame(

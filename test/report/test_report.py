@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deeplab_miou.accounting import Account, Reason, Stream
+from deeplab_miou.accounting import Account, Reason, RunningAccount, Stream, StreamCounts
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.bootstrap import Intervals, Timeline
 from deeplab_miou.metric.counts import Counts
@@ -31,13 +31,13 @@ EVIL = "<script>alert(1)</script>[red]\x1b[31m\"'&"
 
 
 def account():
-    counts = Account()
+    counts = RunningAccount()
     for _ in range(3):
         counts.received(Stream.IMAGE)
     counts.received(Stream.LABEL)
     counts.evaluated()
     counts.dropped(Stream.IMAGE, Reason.UNMATCHED_IMAGE)
-    return counts.snapshot().to_dict()
+    return counts.snapshot()
 
 
 def make_report(names=("road", "car", "pole"), **changes):
@@ -54,7 +54,7 @@ def make_report(names=("road", "car", "pole"), **changes):
         "class_names": names,
         "counts": Counts(MATRIX, frames=1, ignored=4, unmapped=2),
         "scores": compute_scores(MATRIX),
-        "accounting": account(),
+        "account": account(),
         "provenance": {"checkpoint": "net.safetensors", "nested": {"a": [1, math.nan]}},
         "intervals": intervals,
     }
@@ -346,7 +346,7 @@ def test_the_page_escapes_what_comes_from_outside(place):
         "name": {"class_names": (EVIL, "b", "c")},
         "provenance": {"provenance": {"bag": EVIL, "list": [EVIL]}},
         "problem": {"problems": [EVIL]},
-        "reason": {"accounting": {"images": {"received": 1, "dropped": {EVIL: 1}}, "labels": {}}},
+        "reason": {"account": Account(StreamCounts(1, dropped={EVIL: 1}))},
         "key": {"provenance": {EVIL: 1}},
         "source": {"worst_frames": pictured(EVIL).worst_frames, "pictures": ()},
     }[place]

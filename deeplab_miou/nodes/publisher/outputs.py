@@ -69,8 +69,8 @@ def mean_iou_message(result: Result) -> MeanIoU:
         ignored_pixels=totals.counts.ignored,
         unmapped_pixels=totals.counts.unmapped,
         sources=list(totals.sources),
-        images=stream_account(totals.images),
-        labels=stream_account(totals.labels),
+        images=stream_account(totals.account.images),
+        labels=stream_account(totals.account.labels),
     )
     message.header.stamp = ns_to_time(totals.stamp_ns)
     for name in (

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import sensor_msgs.msg
 from builtin_interfaces.msg import Time
-from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore, StreamAccount
+from deeplab_miou_msgs.msg import Account as AccountMessage
+from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 
-from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.aggregation.messages import (
     MAX_CLASSES,
     MAX_NAME,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.accounting import AccountSnapshot
     from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _NS = 1_000_000_000
@@ -126,10 +126,10 @@ def stream_counts(message: StreamAccount) -> StreamCounts:
 
 
 def account_message(
-    account: AccountSnapshot, *, source: str, run_id: str, reset_count: int, now: Time
-) -> Account:
+    account: Account, *, source: str, run_id: str, reset_count: int, now: Time
+) -> AccountMessage:
     """Return the account of an evaluator."""
-    message = Account(
+    message = AccountMessage(
         source=source,
         run_id=run_id,
         reset_count=reset_count,
@@ -212,8 +212,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
             class_names=tuple(message.class_names),
             frame_sequence=message.frame_sequence,
             stamp_ns=time_to_ns(message.header.stamp),
-            images=stream_counts(message.images),
-            labels=stream_counts(message.labels),
+            account=Account(stream_counts(message.images), stream_counts(message.labels)),
             configuration=message.configuration,
             provenance=message.provenance,
         )

@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 from rclpy.serialization import serialize_message
 
-from deeplab_miou.accounting import AccountSnapshot, StreamCounts
+from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.evaluation.run_state import RunSnapshot
 from deeplab_miou.images.cdr import RAW_TYPE, read_image
@@ -65,7 +65,7 @@ def snapshot(matrix):
         sequence=9,
         counts=Counts(matrix, frames=4, ignored=7, unmapped=3),
         newest_stamp_ns=1_500_000_000,
-        account=AccountSnapshot(counts(6, 4, 1, queue_full=1), counts(5, 4, 1)),
+        account=Account(counts(6, 4, 1, queue_full=1), counts(5, 4, 1)),
     )
 
 
@@ -80,8 +80,8 @@ def test_confusion_round_trip():
     assert (state.source, state.run_id, state.class_names) == ("/e", "r", ("a", "b"))
     assert (state.counts.frames, state.counts.ignored, state.counts.unmapped) == (4, 7, 3)
     assert (state.frame_sequence, state.stamp_ns) == (9, 1_500_000_000)
-    assert state.images == StreamCounts(6, 4, 1, {"queue_full": 1})
-    assert state.labels == StreamCounts(5, 4, 1)
+    assert state.account.images == StreamCounts(6, 4, 1, {"queue_full": 1})
+    assert state.account.labels == StreamCounts(5, 4, 1)
 
 
 @pytest.mark.parametrize(
