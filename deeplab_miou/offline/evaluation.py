@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.metric.scores import check_weights
-from deeplab_miou.offline.plan import plan
+from deeplab_miou.offline.plan import plan, read_stamps
+from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.run import Run
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.report.criteria import check_classes, judge
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
@@ -52,6 +54,23 @@ class Evaluation:
     unknown_labels: str
 
 
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the evaluations for which a bag is read.
+
+    Attributes:
+        options: what and how; the bag and the label topic are the same for all.
+        engine: what `build_engine` made of ``options.engine``.
+        frame_table: where to write the counts of each frame; None for nowhere.
+        on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
+    """
+
+    options: OfflineOptions
+    engine: Engine
+    frame_table: Path | None = None
+    on_frame: Callable[[FrameOutcome], None] | None = None
+
+
 def evaluate(
     options: OfflineOptions,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -73,27 +92,75 @@ def evaluate(
         ConfigurationError: a topic, checkpoint, label map or device cannot be used.
         BagError: nothing of the bag can be read.
     """
+    if engine is None:
+        check_topics(options)
+        with closing(build_engine(options.engine)) as built:
+            return evaluate(options, on_progress, frame_table, built, criteria)
+    check_classes(criteria, engine.label_map.class_names)
+    (found,) = evaluate_together([Side(options, engine, frame_table)], on_progress)
+    report = replace(found.report, criteria=judge(criteria, found.report.to_dict()))
+    return replace(found, report=report)
+
+
+def evaluate_together(
+    sides: Sequence[Side], on_progress: Callable[[int, int], None]
+) -> list[Evaluation]:
+    """Evaluate a bag in several ways, reading it once.
+
+    Args:
+        sides: the ways.
+        on_progress: called after each message with how many were read, and how many there are.
+
+    Raises:
+        ConfigurationError: a topic cannot be used, or weights do not fit the classes.
+        BagError: nothing of the bag can be read.
+    """
     started_s = time.time()
-    with BagReader(options.bag) as reader, ExitStack() as stack:
+    topics = [topic for side in sides for topic in side.options.topics]
+    with BagReader(sides[0].options.bag) as reader, ExitStack() as stack:
+        for side in sides:
+            _check(side.options, reader)
+            check_class_weights(side.options, side.engine)
+        stamps = read_stamps(reader, topics)
+        plans = [plan(stamps, side.options) for side in sides]
+        runs = [_make_run(side, stack) for side in sides]
+        taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
+        problem = read_bag(reader, stamps.topics, taken, on_progress)
+        for run in runs:
+            run.finish()
+    return [
+        Evaluation(
+            run.report(
+                provenance(side.options, side.engine, [side.options.bag], started_s),
+                problem,
+                planned.findings,
+                planned.offsets,
+            ),
+            bool(problem),
+            run.first_drops,
+            run.unknown_labels,
+        )
+        for side, run, planned in zip(sides, runs, plans, strict=True)
+    ]
+
+
+def _make_run(side: Side, stack: ExitStack) -> Run:
+    frames = None
+    if side.frame_table is not None:
+        names = side.engine.label_map.class_names
+        frames = stack.enter_context(FrameTableWriter(side.frame_table, names))
+    return Run(side.options, side.engine, frames, side.on_frame)
+
+
+def check_topics(options: OfflineOptions) -> None:
+    """Complain about a bag or its topics before a network is loaded.
+
+    Raises:
+        ConfigurationError: a topic cannot be used.
+        BagError: nothing of the bag can be read.
+    """
+    with BagReader(options.bag) as reader:
         _check(options, reader)
-        planned = plan(reader, options)
-        if engine is None:
-            engine = build_engine(options.engine)
-            stack.callback(engine.close)
-        check_class_weights(options, engine)
-        names = engine.label_map.class_names
-        check_classes(criteria, names)
-        with FrameTableWriter(frame_table, names) if frame_table else nullcontext() as frames:
-            run = Run(options, engine, frames)
-            problem = run.read(reader, planned.partners, on_progress)
-    report = run.report(
-        provenance(options, engine, [options.bag], started_s),
-        problem,
-        planned.findings,
-        planned.offsets,
-    )
-    report = replace(report, criteria=judge(criteria, report.to_dict()))
-    return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
 def provenance(

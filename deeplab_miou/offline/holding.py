@@ -81,7 +81,3 @@ class HeldMessages:
         message, place, size = self._on_disk.pop(number)
         self._file.seek(place)
         return message._replace(data=self._file.read(size))
-
-    def rest(self) -> list[BagMessage]:
-        """Return what nobody took, without payload where that is on disk."""
-        return [*self._in_memory.values(), *(message for message, _, _ in self._on_disk.values())]

@@ -21,7 +21,7 @@ from deeplab_miou.evaluation.offsets import Offsets, find_lost, summarise
 from deeplab_miou.images.decoding import check_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,9 +51,9 @@ class Plan:
     """What belongs together in a bag.
 
     Attributes:
-        partners: for each message of the two topics, in the order that the reader gives them, the
-            number of its partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`,
-            or `OUTSIDE` (not in the section), int64 ``(messages,)``.
+        partners: for each message, in the order that the reader gives them, the number of its
+            partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
+            (not in the section, or of a topic that is not used), int64 ``(messages,)``.
         offsets: by how much the stamps of labels follow those of their images.
         findings: what the stamps of labels without an image suggest, a line each.
     """
@@ -63,21 +63,66 @@ class Plan:
     findings: list[str]
 
 
-def plan(reader: BagReader, options: OfflineOptions) -> Plan:
-    """Read a bag's stamps and decide what belongs together.
+@dataclass(frozen=True, eq=False)
+class Stamps:
+    """The messages of some topics, in the order that the reader gives them.
+
+    Attributes:
+        topics: their names.
+        topic: index of each message's topic, int64 ``(messages,)``.
+        stamps_ns: stamp of each; when it was recorded if it is not readable, int64.
+        is_readable: whether it can be an image of its type at all, bool.
+    """
+
+    topics: tuple[str, ...]
+    topic: NDArray[np.int64]
+    stamps_ns: NDArray[np.int64]
+    is_readable: NDArray[np.bool_]
+
+
+def read_stamps(reader: BagReader, topics: Sequence[str]) -> Stamps:
+    """Read the stamps of all messages of some topics."""
+    names = tuple(dict.fromkeys(topics))
+    number = {name: k for k, name in enumerate(names)}
+    topic, stamps, is_readable = array("q"), array("q"), bytearray()
+    # What is damaged is told when the messages are read to be scored.
+    with suppress(BagError):
+        for message in reader.messages(names):
+            try:
+                stamp_ns = read_image(message).stamp_ns
+                is_readable.append(1)
+            except FrameError:
+                # The time of recording is the best there is.
+                stamp_ns = message.timestamp_ns
+                is_readable.append(0)
+            stamps.append(stamp_ns)
+            topic.append(number[message.topic])
+    return Stamps(
+        names,
+        np.array(topic, np.int64),
+        np.array(stamps, np.int64),
+        np.frombuffer(bytes(is_readable), np.bool_),
+    )
+
+
+def plan(read: Stamps, options: OfflineOptions) -> Plan:
+    """Decide what belongs together.
 
     Equal stamps come first, then the nearest within the tolerance. Where stamps come again, as in
     the recording of a bag that was played in a loop, the second message with a stamp belongs to the
     second one of the other topic with it, and so on.
 
     Args:
-        reader: the open bag.
+        read: the bag's messages, of the two topics and perhaps of others.
         options: topics, tolerance and section.
 
     Raises:
         ConfigurationError: the section begins after the last image.
     """
-    stamps, is_label, is_readable = _read_stamps(reader, options)
+    wanted = [read.topics.index(name) for name in options.topics]
+    used = np.flatnonzero(np.isin(read.topic, wanted))
+    stamps, is_readable = read.stamps_ns[used], read.is_readable[used]
+    is_label = read.topic[used] == wanted[1]
     partner = np.full(stamps.size, UNREADABLE, np.int64)
     images = np.flatnonzero(~is_label & is_readable)
     labels = np.flatnonzero(is_label & is_readable)
@@ -96,8 +141,10 @@ def plan(reader: BagReader, options: OfflineOptions) -> Plan:
     _cut(partner, stamps, is_label, options)
     paired = labels[partner[labels] >= 0]
     inside = np.flatnonzero(is_readable & (partner != OUTSIDE))
+    partners = np.full(len(read.topic), OUTSIDE, np.int64)
+    partners[used] = np.where(partner >= 0, used[partner], partner)
     return Plan(
-        partner,
+        partners,
         summarise(stamps[paired] - stamps[partner[paired]]),
         find_lost(
             stamps[images],
@@ -119,30 +166,6 @@ def _match(
     label_at = dict(zip(stamps[labels].tolist(), labels.tolist(), strict=True))
     for image_ns, label_ns in match(list(image_at), list(label_at), tolerance_ns):
         yield image_at[image_ns], label_at[label_ns]
-
-
-def _read_stamps(
-    reader: BagReader, options: OfflineOptions
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return stamp, kind and soundness of each message."""
-    stamps, is_label, is_readable = array("q"), bytearray(), bytearray()
-    # What is damaged is told when the messages are read to be scored.
-    with suppress(BagError):
-        for message in reader.messages(options.topics):
-            try:
-                stamp_ns = read_image(message).stamp_ns
-                is_readable.append(1)
-            except FrameError:
-                # The time of recording is the best there is.
-                stamp_ns = message.timestamp_ns
-                is_readable.append(0)
-            stamps.append(stamp_ns)
-            is_label.append(message.topic == options.label_topic)
-    return (
-        np.array(stamps, np.int64),
-        np.frombuffer(bytes(is_label), np.bool_),
-        np.frombuffer(bytes(is_readable), np.bool_),
-    )
 
 
 def _rounds(stamps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,14 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.errors import BagError, FrameError
+from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrames
-from deeplab_miou.offline.holding import HeldMessages
-from deeplab_miou.offline.plan import NONE, OUTSIDE, REPEATED, read_image, stream_of
+from deeplab_miou.offline.plan import NONE, REPEATED, read_image, stream_of
 from deeplab_miou.pictures.segmentation import comparison
 from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
@@ -42,12 +41,13 @@ _REJECTED = {
 
 
 class Run:
-    """One evaluation: feeds the pipeline and works it off message by message.
+    """One evaluation: feeds the pipeline and works it off frame by frame.
 
     Args:
         options: what and how.
         engine: label map and predictions.
         frames: takes the counts of each frame; None if nobody wants them.
+        on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
@@ -56,12 +56,17 @@ class Run:
     """
 
     def __init__(
-        self, options: OfflineOptions, engine: Engine, frames: FrameTableWriter | None = None
+        self,
+        options: OfflineOptions,
+        engine: Engine,
+        frames: FrameTableWriter | None = None,
+        on_frame: Callable[[FrameOutcome], None] | None = None,
     ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self._options = options
         self._frames = frames
+        self._on_frame = on_frame
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(
             engine.label_map.num_classes, block_s=options.bootstrap_block_s
@@ -75,46 +80,40 @@ class Run:
             score_at=options.engine.score_at,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
-            wants_predictions=lambda: False,
+            wants_predictions=lambda: on_frame is not None,
         )
 
-    def read(
-        self,
-        reader: BagReader,
-        partners: NDArray[np.int64],
-        on_progress: Callable[[int, int], None],
-    ) -> str:
-        """Evaluate a bag.
+    def is_label(self, message: BagMessage) -> bool:
+        """Return whether a message is of the label topic."""
+        return stream_of(message, self._options) is Stream.LABEL
+
+    def take(self, image: StampedImage, label: StampedImage) -> None:
+        """Score an image with its label."""
+        self._pipeline.add_pair(image, label)
+        while self._pipeline.queued:
+            self._pipeline.work(0.0)
+
+    def reject(self, message: BagMessage, partner: int) -> None:
+        """Count a message that has no partner.
 
         Args:
-            reader: the open bag.
-            partners: for each message its partner's number, as `plan` found it.
-            on_progress: called after each message with how many were read, and how many there are.
-
-        Returns:
-            What could not be read of it, empty if nothing.
+            message: an image or a label.
+            partner: why: a number below 0 of `plan`.
         """
-        problem = ""
-        with HeldMessages() as held:
-            try:
-                messages = reader.messages(self._options.topics)
-                for number, (message, partner) in enumerate(
-                    zip(messages, partners.tolist(), strict=False)
-                ):
-                    self._take_message(held, number, message, partner)
-                    on_progress(number + 1, partners.size)
-            except BagError as error:
-                problem = str(error)
-            except OSError as error:
-                raise BagError(
-                    f"messages that wait for their partner cannot be kept: {error}"
-                ) from None
-            for message in held.rest():
-                self._reject(message, NONE)
+        stream = stream_of(message, self._options)
+        stamp_ns, frame_id = message.timestamp_ns, ""
+        try:
+            stamp_ns, frame_id, _ = read_image(message)
+            error = FrameError(*_REJECTED[stream, partner])
+        except FrameError as unreadable:
+            error = unreadable
+        self._pipeline.reject(stream, stamp_ns, frame_id, error)
+
+    def finish(self) -> None:
+        """Draw the worst frames: all messages have been taken."""
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
             self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
-        return problem
 
     def report(
         self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets
@@ -161,33 +160,6 @@ class Run:
         image = None if self._options.prediction_topic else given
         return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
 
-    def _take_message(
-        self, held: HeldMessages, number: int, message: BagMessage, partner: int
-    ) -> None:
-        """Score a message with its partner, keep it until that one comes, or say why not."""
-        if partner == OUTSIDE:
-            return
-        if partner < 0:
-            self._reject(message, partner)
-        elif partner > number:
-            held.put(number, message)
-        elif (earlier := held.take(partner)) is not None:
-            is_label = stream_of(message, self._options) is Stream.LABEL
-            image, label = (earlier, message) if is_label else (message, earlier)
-            self._pipeline.add_pair(read_image(image), read_image(label))
-            while self._pipeline.queued:
-                self._pipeline.work(0.0)
-
-    def _reject(self, message: BagMessage, partner: int) -> None:
-        stream = stream_of(message, self._options)
-        stamp_ns, frame_id = message.timestamp_ns, ""
-        try:
-            stamp_ns, frame_id, _ = read_image(message)
-            error = FrameError(*_REJECTED[stream, partner])
-        except FrameError as unreadable:
-            error = unreadable
-        self._pipeline.reject(stream, stamp_ns, frame_id, error)
-
     def _take(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label
         if outcome.reason is not None:
@@ -201,3 +173,5 @@ class Run:
             self._worst.update(matrix, image.stamp_ns, outcome)
             if self._frames is not None:
                 self._frames.add(image.stamp_ns, matrix)
+            if self._on_frame is not None:
+                self._on_frame(outcome)

@@ -10,7 +10,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from deeplab_miou import cli, exit_codes
-from deeplab_miou.offline import holding, run
+from deeplab_miou.offline import holding, reading
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 TYPE = "sensor_msgs/msg/Image"
@@ -115,7 +115,7 @@ def test_what_exceeds_memory_is_kept_in_a_file(tmp_path, capsys, monkeypatch):
             super().__init__(memory_bytes=3 * 24 * 32)
             kept.append(self)
 
-    monkeypatch.setattr(run, "HeldMessages", Little)
+    monkeypatch.setattr(reading, "HeldMessages", Little)
     rounds = [
         (topic, recorded_ns + hour * 7200 * SECOND, stamp_ns + hour * 7200 * SECOND, array)
         for hour in (0, 1)
@@ -128,7 +128,7 @@ def test_what_exceeds_memory_is_kept_in_a_file(tmp_path, capsys, monkeypatch):
     assert np.array_equal(report["confusion"], 2 * expected)
     (held,) = kept
     assert held.spilled_bytes > 10 * 24 * 32
-    assert held.rest() == []
+    assert all(held.take(number) is None for number in range(8 * COUNT))
 
 
 def test_each_round_of_a_recorded_loop_pairs_with_itself(tmp_path, capsys):

@@ -1,0 +1,113 @@
+"""Reads a bag once for one or more evaluations, handing on what belongs together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deeplab_miou.errors import BagError
+from deeplab_miou.offline.holding import HeldMessages
+from deeplab_miou.offline.plan import NONE, OUTSIDE, read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.bags.reader import BagReader
+    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.offline.run import Run
+
+
+def read_bag(
+    reader: BagReader,
+    topics: Sequence[str],
+    runs: Sequence[tuple[Run, NDArray[np.int64]]],
+    on_progress: Callable[[int, int], None],
+) -> str:
+    """Evaluate a bag.
+
+    A label and the images that belong to it go to all runs one after the other, as soon as the last
+    of them has been read.
+
+    Args:
+        reader: the open bag.
+        topics: all that the runs use.
+        runs: with the partner's number of each message, as `plan` found it for this run.
+        on_progress: called after each message with how many were read, and how many there are.
+
+    Returns:
+        What could not be read of it, empty if nothing.
+    """
+    problem = ""
+    groups = _Groups(runs)
+    total = len(runs[0][1])
+    with HeldMessages() as held:
+        try:
+            # Messages first: what ends a damaged bag is only known by asking for one more.
+            for message, number in zip(reader.messages(topics), range(total), strict=False):
+                groups.take(held, number, message)
+                on_progress(number + 1, total)
+        except BagError as error:
+            problem = str(error)
+        except OSError as error:
+            raise BagError(
+                f"messages that wait for their partner cannot be kept: {error}"
+            ) from None
+        groups.close(held)
+    return problem
+
+
+class _Groups:
+    """Labels, each with the images that belong to it.
+
+    Args:
+        runs: as of `read_bag`.
+    """
+
+    def __init__(self, runs: Sequence[tuple[Run, NDArray[np.int64]]]) -> None:
+        self._runs = [(run, partners.tolist()) for run, partners in runs]
+        self._open: set[int] = set()
+
+    def take(self, held: HeldMessages, number: int, message: BagMessage) -> None:
+        """Hand a message on with those that belong to it, keep it until they come, or reject it."""
+        label = NONE
+        for run, partners in self._runs:
+            partner = partners[number]
+            if partner >= 0:
+                label = number if run.is_label(message) else partner
+            elif partner != OUTSIDE:
+                run.reject(message, partner)
+        if label < 0:
+            return
+        if number < max(self._members(label)):
+            self._open.add(label)
+            held.put(number, message)
+        else:
+            self._hand_on(held, label, {number: message})
+
+    def close(self, held: HeldMessages) -> None:
+        """Hand on what is there of groups that lack a message, as at the end of a damaged bag."""
+        for label in sorted(self._open):
+            self._hand_on(held, label, {})
+
+    def _members(self, label: int) -> set[int]:
+        return {label, *(partners[label] for _, partners in self._runs if partners[label] >= 0)}
+
+    def _hand_on(self, held: HeldMessages, label: int, found: dict[int, BagMessage]) -> None:
+        self._open.discard(label)
+        for number in self._members(label) - found.keys():
+            message = held.take(number)
+            if message is not None:
+                found[number] = message
+        # Read once: it is the same ground truth for all runs.
+        truth = read_image(found[label]) if label in found else None
+        for run, partners in self._runs:
+            image = partners[label]
+            if image < 0:
+                continue
+            if truth is not None and image in found:
+                run.take(read_image(found[image]), truth)
+                continue
+            for number in {image, label} & found.keys():
+                run.reject(found[number], NONE)
