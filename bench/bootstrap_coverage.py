@@ -121,7 +121,8 @@ def anytime_row(phi: float, streams: int) -> str:
     """Return the table's row of one correlation: streams of an hour, looked at again and again."""
     truth = np.concatenate(([true_iou().mean()], true_iou()))
     random = np.random.default_rng([round(phi * 100), HOUR_S])
-    fixed, anytime = np.zeros(1 + CLASSES), np.zeros(1 + CLASSES)
+    fixed: Floats = np.zeros(1 + CLASSES)
+    anytime: Floats = np.zeros(1 + CLASSES)
     widths, began = [], []
     for _ in range(streams):
         found = list(watch(make_streams(random, 1, HOUR_S * RATE_HZ, phi)[0]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from machine import describe
@@ -18,6 +19,9 @@ from simulation import CLASSES, PIXELS, QUALITY, Floats, ar1
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RATE_HZ = 2
 CORRELATION_S = 1.0
@@ -35,7 +39,7 @@ def true_iou() -> Floats:
     return found
 
 
-def drive(random: np.random.Generator, spread: float) -> np.ndarray:
+def drive(random: np.random.Generator, spread: float) -> NDArray[np.int64]:
     """Return (frames, 2, classes) int64: intersection and union of each class."""
     frames = max(round(RATE_HZ * MEDIAN_S * math.exp(spread * random.standard_normal())), 2)
     phi = math.exp(-1 / RATE_HZ / CORRELATION_S)
@@ -43,7 +47,8 @@ def drive(random: np.random.Generator, spread: float) -> np.ndarray:
     quality = quality + WITHIN * ar1(random, (CLASSES, frames), phi)
     union = np.repeat(PIXELS[:, np.newaxis], frames, axis=1)
     counts = np.stack((union / (1 + np.exp(-quality)), union))
-    return np.rint(counts).astype(np.int64).transpose(2, 0, 1)
+    whole: NDArray[np.int64] = np.rint(counts).astype(np.int64).transpose(2, 0, 1)
+    return whole
 
 
 def row(drives: int, spread: float, sets: int) -> str:

@@ -49,8 +49,9 @@ from deeplab_miou.nodes.ros.rclpy_private import take
 from deeplab_miou.nodes.ros.receiver import receiving_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
@@ -87,11 +88,12 @@ class Arrivals:
 
     def frames(self) -> int:
         """Return how many frames have arrived whole; frames arrive in order."""
-        return min(struct.unpack_from("qq", self._map, 0))
+        return int(min(struct.unpack_from("qq", self._map, 0)))
 
     def time_of(self, stamp: int) -> float:
         """Return when a frame's last message arrived."""
-        return struct.unpack_from("d", self._map, 16 + 8 * (stamp % _RING))[0]
+        (arrived_s,) = struct.unpack_from("d", self._map, 16 + 8 * (stamp % _RING))
+        return float(arrived_s)
 
 
 def bare(path: str) -> None:
@@ -150,6 +152,7 @@ def restamp(data: bytes, stamp: int) -> None:
     need.
     """
     address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
+    assert address is not None
     ctypes.memmove(address + _STAMP_OFFSET, struct.pack("<i", stamp), 4)
 
 
@@ -165,11 +168,11 @@ def frame(size: tuple[int, int], seed: int) -> tuple[bytes, bytes]:
     return serialized(guess.astype(np.uint8)), serialized(truth)
 
 
-def serialized(ids: np.ndarray) -> bytes:
+def serialized(ids: NDArray[np.uint8]) -> bytes:
     """Return a mono8 image message as bytes."""
     message = Image(height=ids.shape[0], width=ids.shape[1], step=ids.shape[1], encoding="mono8")
     message.data.frombytes(ids.tobytes())
-    return serialize_message(message)
+    return bytes(serialize_message(message))
 
 
 @dataclass(frozen=True)
@@ -294,7 +297,7 @@ def use_profile() -> None:
         os.environ.setdefault(variable, str(profile))
 
 
-def wait_for(condition: object, what: str) -> None:
+def wait_for(condition: Callable[[], object], what: str) -> None:
     """Wait for something that must come."""
     deadline_s = time.monotonic() + TIMEOUT_S
     while not condition():
@@ -364,7 +367,7 @@ def run_size(
 
         def alternate(last: str) -> list[dict[str, Round]]:
             turns = receivers | {last: (to_evaluator, scores)}
-            rounds = []
+            rounds: list[dict[str, Round]] = []
             for _ in range(options.rounds):
                 rounds.append({})
                 for name, (source, received) in turns.items():

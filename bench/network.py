@@ -61,7 +61,8 @@ def scene(size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     row = (y + 9 * np.sin(x / 31)).astype(int) % height // 48
     column = (x + 9 * np.sin(y / 27)).astype(int) % width // 48
     colors = random.integers(0, 224, (height // 48 + 1, width // 48 + 1, 3), dtype=np.uint8)
-    return colors[row, column] + random.integers(0, 32, (height, width, 3), dtype=np.uint8)
+    noise = random.integers(0, 32, (height, width, 3), dtype=np.uint8)
+    return np.asarray(colors[row, column] + noise, np.uint8)
 
 
 def randomize(network: nn.Module) -> nn.Module:
@@ -70,6 +71,7 @@ def randomize(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.uniform_(-0.3, 0.3)
+            assert module.running_var is not None
             module.running_var.uniform_(0.5, 1.5)
             module.weight.data.uniform_(0.4, 1.1)
             module.bias.data.uniform_(-0.4, 0.4)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,7 +147,8 @@ def soak(graph: Graph, source: Source, pids: dict[str, int], frames: int) -> boo
     wait_for(lambda: graph.settled(frames), "the account of all frames")
     took_s = time.monotonic() - began_s
     print(f"{frames} frames in {took_s:.0f} s, {frames / took_s:.0f} frames/s")
-    fine = show_account(graph.state, frames) and graph.result.frames == frames
+    fine = show_account(graph.state, frames)
+    fine &= graph.result is not None and graph.result.frames == frames
     outcomes = {outcome for _, outcome, _, _ in graph.scores}
     fine &= outcomes == {"evaluated"} and len(graph.scores) == frames
     for name in ("evaluator", "publisher"):
@@ -205,6 +207,11 @@ def overload(
     return fine and queue_s < 1.5 * bound_s and p95_s < ANSWER_S
 
 
+def has_subscribers(node: Node, topic: str, least: int) -> bool:
+    """Return whether so many listen to a topic."""
+    return int(node.count_subscribers(topic)) >= least
+
+
 def main() -> int:
     """Run; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -247,8 +254,8 @@ def main() -> int:
         source = Source(node, "/camera", (width, height))
         wait_for(source.connected, "the evaluator")
         for topic in (f"{NODE}/frame", f"{NODE}/confusion"):
-            wait_for(lambda topic=topic: node.count_publishers(topic), topic)
-            wait_for(lambda topic=topic: node.count_subscribers(topic) > 1, "the publisher")
+            wait_for(partial(node.count_publishers, topic), topic)
+            wait_for(partial(has_subscribers, node, topic, 2), "the publisher")
         pids = {"evaluator": evaluator, "publisher": publisher, "source": os.getpid()}
         print(f"{CLASSES} classes, {options.size}", flush=True)
         if options.overload:

@@ -4,7 +4,7 @@
 
 Every frame is read from a bag, decoded, segmented, counted and turned into its message; each
 stage is timed by itself on the same frames, after a warm-up. The last rows are the whole path
-offline, and live over DDS with three processes (the replay alone, without start and end).
+offline, and live over DDS with four processes (the replay alone, without start and end).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from machine import describe
 
@@ -35,6 +35,18 @@ from deeplab_miou.options.scoring import EngineOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.images.cdr import StampedImage
+    from deeplab_miou.metric.frame_scores import Scored
+
+    Pair = tuple[BagMessage, BagMessage]
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 _WARM_UP = 5
 
 
@@ -44,19 +56,21 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
 
-    def time(self, name: str, function: Callable[[], object]) -> object:
+    def time(
+        self, name: str, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs
+    ) -> Result:
         """Call a function and note how long it took."""
         began = time.perf_counter()
-        result = function()
+        result = function(*args, **kwargs)
         self.seconds.setdefault(name, []).append(time.perf_counter() - began)
         return result
 
 
-def frames(bag: Path) -> list[tuple[object, object]]:
+def frames(bag: Path) -> list[Pair]:
     """Return the labelled frames of a bag as it stores them."""
     with BagReader(bag) as reader:
         messages = list(reader.messages([IMAGE_TOPIC, LABEL_TOPIC]))
-    stored: dict[int, dict[str, object]] = {}
+    stored: dict[int, dict[str, BagMessage]] = {}
     for message in messages:
         stored.setdefault(message.timestamp_ns, {})[message.topic] = message
     both = [pair for pair in stored.values() if len(pair) == 2]  # noqa: PLR2004
@@ -69,32 +83,38 @@ def measure(bag: Path, checkpoint: str, threads: int) -> Stages:
     label_map, predictor = engine.label_map, engine.predictor
     bootstrap = BlockBootstrap(label_map.num_classes)
     warm, timed = Stages(), Stages()
-    for index, (image_message, label_message) in enumerate(frames(bag)):
+    for index, pair in enumerate(frames(bag)):
         stages = warm if index < _WARM_UP else timed
-        stamped, labelled = stages.time(
-            "CDR to image and label",
-            lambda i=image_message, k=label_message: (decode_image(i), decode_image(k)),
-        )
-        image = stages.time("image to array", lambda s=stamped: decode_color(s.image))
-        labels = stages.time(
-            "label to train ids", lambda s=labelled: decode_labels(s.image, label_map)
-        )
+        stamped, labelled = stages.time("CDR to image and label", decode_pair, pair)
+        image = stages.time("image to array", decode_color, stamped.image)
+        labels = stages.time("label to train ids", decode_labels, labelled.image, label_map)
         network = "network, resize, argmax"
-        (scored,) = stages.time(
-            network,
-            lambda i=image, k=labels: predictor.score(
-                [i], [k.ids], keep_predictions=False
-            ).result(),
-        )
+        (scored,) = stages.time(network, score, predictor, image, labels.ids)
         # On a CPU the one call does both.
         stages.seconds[network][-1] -= scored.counting_s
         stages.seconds.setdefault("confusion matrix", []).append(scored.counting_s)
-        stages.time(
-            "interval and cells",
-            lambda m=scored.matrix, s=stamped: (bootstrap.update(m, s.stamp_ns), to_cells(m)),
-        )
+        stages.time("interval and cells", add_up, bootstrap, scored.matrix, stamped.stamp_ns)
     engine.close()
     return timed
+
+
+def decode_pair(pair: Pair) -> tuple[StampedImage, StampedImage]:
+    """Read image and label from their messages."""
+    image, label = pair
+    return decode_image(image), decode_image(label)
+
+
+def score(
+    predictor: Predictor, image: NDArray[np.uint8], ground_truth: NDArray[np.uint8]
+) -> list[Scored]:
+    """Segment an image and count it."""
+    return predictor.score([image], [ground_truth], keep_predictions=False).result()
+
+
+def add_up(bootstrap: BlockBootstrap, matrix: NDArray[np.int64], stamp_ns: int) -> None:
+    """Do what is done with a frame's counts."""
+    bootstrap.update(matrix, stamp_ns)
+    to_cells(matrix)
 
 
 def main() -> None:
@@ -117,18 +137,25 @@ def main() -> None:
         )
         evaluate(options)
         began = time.perf_counter()
-        offline = evaluate(options).report
+        labelled = evaluate(options).report.counts.frames
         offline_s = time.perf_counter() - began
 
         live = run_live(
-            bag, Path(folder), checkpoint=arguments.checkpoint, environment=ros_environment()
+            bag,
+            Path(folder),
+            checkpoint=arguments.checkpoint,
+            environment=ros_environment(),
+            on_page=lambda _address: None,
         )
         counted = json.loads((Path(folder) / "report.json").read_text())["frames"]
-        replay_s = float(re.search(r" in ([0-9.]+) s", live.summary)[1])
+        replayed = re.search(r" in ([0-9.]+) s", live.summary)
+        if replayed is None:
+            raise SystemExit(f"no duration in the replay's summary: {live.summary!r}")
+        replay_s = float(replayed[1])
 
     total_s = sum(statistics.median(values) for values in stages.seconds.values())
     size = "640x480"
-    print(f"{describe()}; {size}, {offline.frames} labelled of {arguments.frames} images\n")
+    print(f"{describe()}; {size}, {labelled} labelled of {arguments.frames} images\n")
     print("| stage | median ms | min ms | share |")
     print("| --- | ---: | ---: | ---: |")
     for name, values in stages.seconds.items():
@@ -140,8 +167,8 @@ def main() -> None:
     print("| path | labelled frames | s | frames/s |")
     print("| --- | ---: | ---: | ---: |")
     print(
-        f"| offline, with start and report | {offline.frames} | {offline_s:.2f} "
-        f"| {offline.frames / offline_s:.1f} |"
+        f"| offline, with start and report | {labelled} | {offline_s:.2f} "
+        f"| {labelled / offline_s:.1f} |"
     )
     print(
         f"| live, paced replay over DDS | {counted} | {replay_s:.2f} | {counted / replay_s:.1f} |"
