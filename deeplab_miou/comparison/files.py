@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deeplab_miou.comparison.report import to_json
-from deeplab_miou.report import files
+from deeplab_miou.report import files, markdown
 from deeplab_miou.report.course import moment
 from deeplab_miou.report.table import format_score
 from deeplab_miou.report.templates import page_template
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.frames import ChangedFrame
     from deeplab_miou.comparison.report import Comparison
-    from deeplab_miou.report.criteria import Judgement
 
 JSON_NAME = "compare.json"
 MARKDOWN_NAME = "compare.md"
@@ -49,31 +48,27 @@ def to_markdown(comparison: Comparison) -> str:
     difference = comparison.difference
     before, after = (format_score(float(each[0])) for each in (difference.a, difference.b))
     gap = f"{format_signed(difference.value[0])} {format_bounds(difference.bounds.fixed[0])}"
-    lines = [
-        f"**{comparison.sentence}.**",
-        "",
-        f"mIoU {before} → {after}, difference {gap}",
-        "",
-        f"A: {_code(comparison.a.name)}, B: {_code(comparison.b.name)}",
-        *(f"\n> {_escape(caution)}" for caution in comparison.cautions),
-        *_criteria_lines(comparison.criteria),
-        "",
-        "| class | A | B | B - A | 95 % | |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in class_rows(comparison):
-        verdict = "" if row.verdict == "no evidence" else row.verdict
-        name = _escape(row.name)
-        lines.append(
-            f"| {name} | {row.a} | {row.b} | {row.difference} | {row.bounds} | {verdict} |"
+    rows = (
+        (
+            markdown.name(row.name),
+            row.a,
+            row.b,
+            row.difference,
+            row.bounds,
+            "" if row.verdict == "no evidence" else row.verdict,
         )
-    return "\n".join(lines) + "\n"
-
-
-def _criteria_lines(judgements: Sequence[Judgement]) -> list[str]:
-    marks = {True: "passed", False: "**FAILED**", None: "not checked"}
-    lines = [f"- {marks[each.passed]}: {_escape(each.line)}" for each in judgements]
-    return ["", *lines] if lines else []
+        for row in class_rows(comparison)[: markdown.MOST_CLASSES]
+    )
+    a, b = (markdown.name(each.name) for each in (comparison.a, comparison.b))
+    blocks = [
+        f"**{comparison.sentence}.**",
+        f"mIoU {before} → {after}, difference {gap}",
+        f"A: {a}, B: {b}",
+        *markdown.quoted("", comparison.cautions),
+        markdown.bullets(markdown.criteria(comparison.criteria)),
+        markdown.table(("class", "A", "B", "B - A", "95 %", ""), rows),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def render_page(comparison: Comparison) -> str:
@@ -176,14 +171,3 @@ def format_bounds(bounds: Sequence[float]) -> str:
     """Return the bounds of a difference in brackets; empty where there are none."""
     lower, upper = bounds
     return "" if math.isnan(lower) else f"[{lower:+.4f}, {upper:+.4f}]"
-
-
-def _code(text: str) -> str:
-    return f"`{printable(text).replace('`', '')}`"
-
-
-def _escape(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return "".join(
-        f"\\{each}" if each in "\\`*_{}[]<>()#+-!|" else each for each in printable(text)
-    )

@@ -128,12 +128,14 @@ def _check_ros() -> None:
 
 
 def _clear(output: Path, bag: Path) -> None:
+    from deeplab_miou.report.files import REPORT_NAMES  # noqa: PLC0415
+
     try:
         output.mkdir(parents=True, exist_ok=True)
         for folder in (bag, output / "offline", output / "logs"):
             if folder.exists():
                 shutil.rmtree(folder)
-        for name in ("report.json", "report.html"):
+        for name in REPORT_NAMES:
             (output / name).unlink(missing_ok=True)
     except OSError as error:
         raise DeeplabMiouError(f"output folder {output} cannot be used: {error}") from error

@@ -70,7 +70,8 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     add(
         "--output",
         metavar="DIR",
-        help="write report.json, report.html and the counts of each frame to this folder; "
+        help="write report.json, report.html, report.md and the counts of each frame to this "
+        "folder; "
         "with several bags, also those of each bag to DIR/bags/NAME",
     )
     add(

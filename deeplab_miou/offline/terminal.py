@@ -19,7 +19,7 @@ from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.report.criteria import are_met, read_criteria
-from deeplab_miou.report.files import HTML_NAME, JSON_NAME, check_directory, to_json, write_report
+from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.junit import check_junit, write_junit
 from deeplab_miou.report.table import complain, print_table
@@ -65,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         evaluation = evaluate(options, frame_table=frames, criteria=criteria)
     if arguments.output:
-        data, page = write_report(evaluation.report, arguments.output)
+        written = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
-            errors.print(f"wrote {data} and {page}", markup=False)
+            _tell_files(written, errors)
     if not arguments.quiet:
         _print_report(evaluation.report, arguments.format)
         if arguments.format == "table":
@@ -89,7 +89,7 @@ def _run_many(
     with watching(len(bags), errors, quiet=arguments.quiet) as watcher:
         report = evaluate_many(bags, options, output, watcher, criteria)
     if not arguments.quiet:
-        errors.print(f"wrote {output / JSON_NAME} and {output / HTML_NAME}", markup=False)
+        _tell_files([output / name for name in REPORT_NAMES], errors)
         _print_report(report, arguments.format)
     return _conclude(report, arguments, errors)
 
@@ -113,6 +113,10 @@ def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _tell_files(paths: Sequence[Path], errors: Console) -> None:
+    errors.print(f"wrote {', '.join(map(str, paths))}", markup=False)
 
 
 def _print_report(report: Report, form: str) -> None:

@@ -143,7 +143,7 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
     )
     report_directory: str = option(
         "",
-        "folder for report.json and report.html; created if it does not exist",
+        "folder for report.json, report.html and report.md; created if it does not exist",
         live=True,
         unset="no report",
     )

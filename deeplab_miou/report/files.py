@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.report.markdown import to_markdown
 from deeplab_miou.report.page import render_page
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
+MARKDOWN_NAME = "report.md"
+REPORT_NAMES = (JSON_NAME, HTML_NAME, MARKDOWN_NAME)
 # Holds a folder for each of many bags.
 BAGS_NAME = "bags"
 
@@ -44,27 +47,31 @@ def check_directory(directory: str) -> None:
         ) from None
 
 
-def write_report(report: Report, folder: Path | str) -> tuple[Path, Path]:
-    """Write ``report.json`` and ``report.html``; the folder is made when missing.
+def write_report(report: Report, folder: Path | str) -> list[Path]:
+    """Write ``report.json``, ``report.html`` and ``report.md``; the folder is made when missing.
 
-    The page names the digest of its JSON file: a pair of which one was replaced shows.
+    Page and Markdown name the digest of their JSON file: files of different writes show.
 
     Args:
         report: what to write.
         folder: where to.
 
     Returns:
-        The paths of both files.
+        The paths of the files, JSON first.
 
     Raises:
         DeeplabMiouError: they cannot be written; a report that was there before is untouched.
     """
     folder = Path(folder).expanduser()
-    json_path, html_path = folder / JSON_NAME, folder / HTML_NAME
     data = to_json(report)
     digest = hashlib.sha256(data.encode()).hexdigest()
-    write_together({json_path: data, html_path: render_page(report, digest)})
-    return json_path, html_path
+    texts = {
+        folder / JSON_NAME: data,
+        folder / HTML_NAME: render_page(report, digest),
+        folder / MARKDOWN_NAME: to_markdown(report, digest),
+    }
+    write_together(texts)
+    return list(texts)
 
 
 def to_json(report: Report) -> str:

@@ -115,7 +115,7 @@ def render_page(report: Report, digest: str = "") -> str:
         interval_reason=report.intervals.reason if report.intervals is not None else None,
         frames=report.counts.frames,
         present=int(np.isfinite(report.scores.iou).sum()),
-        subject=_subject(report),
+        subject=subject(report),
         weakest=[_weak(report, names, each) for each in weakest],
         strongest=None if strongest is None else _weak(report, names, strongest),
         headlines=_headlines(report),
@@ -194,7 +194,7 @@ def _headlines(report: Report) -> list[tuple[str, str]]:
     return tiles
 
 
-def _subject(report: Report) -> str:
+def subject(report: Report) -> str:
     """Return what was scored, in a few words."""
     known = report.provenance
     checkpoint = str(known.get("checkpoint") or known.get("input_topic") or "")

@@ -13,7 +13,7 @@ import numpy as np
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.report.files import HTML_NAME, JSON_NAME
+from deeplab_miou.report.files import HTML_NAME, JSON_NAME, MARKDOWN_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
 
 if TYPE_CHECKING:
@@ -105,14 +105,15 @@ def read_report(folder: Path) -> StoredReport:
 def read_finished(folder: Path, facts: Mapping[str, object]) -> StoredReport | None:
     """Return the report of a folder if it is whole and its provenance has these facts, else None.
 
-    Whole means report, page and table of frames, all of the same evaluation.
+    Whole means report, page, Markdown and table of frames, all of the same evaluation.
     """
     try:
         stored = read_report(folder)
         if any(stored.provenance.get(key) != value for key, value in facts.items()):
             return None
         digest = hashlib.sha256((folder / JSON_NAME).read_bytes()).hexdigest()
-        if digest not in (folder / HTML_NAME).read_text(encoding="utf-8"):
+        texts = ((folder / name).read_text(encoding="utf-8") for name in (HTML_NAME, MARKDOWN_NAME))
+        if not all(digest in text for text in texts):
             return None
         stored.table()
     except (DeeplabMiouError, OSError, ValueError):

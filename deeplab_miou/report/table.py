@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deeplab_miou.report.report import BagResult, Report
 
 _BAR_WIDTH = 20
-_HEADLINES = {
+HEADLINES = {
     "weighted_miou": "weighted mIoU",
     "frequency_weighted_iou": "frequency-weighted IoU",
     "pixel_accuracy": "pixel accuracy",
@@ -43,7 +43,7 @@ def print_table(report: Report, console: Console) -> None:
     console.print(_class_table(report))
     console.print(_headline(report), soft_wrap=True)
     rest = [
-        f"{name} {format_score(getattr(report.scores, key))}" for key, name in _HEADLINES.items()
+        f"{name} {format_score(getattr(report.scores, key))}" for key, name in HEADLINES.items()
     ]
     console.print(Text(", ".join(rest)), soft_wrap=True)
     for line in accounting_lines(report):

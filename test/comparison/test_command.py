@@ -152,7 +152,7 @@ def test_page_and_markdown_show_names_as_they_are(drive, tmp_path):
     assert "<b>pole</b>" not in page
     assert "| &lt;b&gt;pole&lt;/b&gt; `x`" in page
     markdown = (tmp_path / "c" / "compare.md").read_text()
-    assert r"| \| \<b\>pole\</b\> \`x\` |" in markdown
+    assert r"| &#124; \<b\>pole\</b\> \`x\` |" in markdown
     assert markdown.startswith("**B is better than A on 80 common frames.**")
 
 

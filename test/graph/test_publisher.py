@@ -265,7 +265,11 @@ def test_report_is_saved_on_request(start, graph, result, evaluator, tmp_path):
     assert report["confusion"] == (2 * EXAMPLE).tolist()
     assert report["provenance"]["checkpoint"] == "x"
     assert report["provenance"]["mode"] == "live"
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
 
 
 def test_report_that_cannot_be_written_is_an_answer_and_an_error(

@@ -149,6 +149,7 @@ def test_one_bag_is_as_ever(drives, tmp_path):
         "frames.csv.gz",
         "report.html",
         "report.json",
+        "report.md",
     ]
 
 
@@ -260,7 +261,7 @@ def test_other_options_never_mix_in(drives, tmp_path):
     assert read(tmp_path / "out")["confusion"] == expected.tolist()
 
 
-@pytest.mark.parametrize("name", ["report.json", "report.html", "frames.csv.gz"])
+@pytest.mark.parametrize("name", ["report.json", "report.html", "report.md", "frames.csv.gz"])
 def test_a_bag_whose_files_do_not_belong_together_is_done_again(drives, tmp_path, name):
     folder, counts = drives
     assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK

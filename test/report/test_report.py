@@ -160,8 +160,8 @@ def test_a_device_that_is_full_is_one_line(tmp_path, monkeypatch):
     assert (tmp_path / "r.json").read_text() == "old"
 
 
-@pytest.mark.parametrize("step", [1, 2])
-def test_a_disk_that_fills_up_in_either_file_leaves_the_old_pair(tmp_path, monkeypatch, step):
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_disk_that_fills_up_in_any_file_leaves_the_old_ones(tmp_path, monkeypatch, step):
     paths = write_report(make_report(), tmp_path)
     before = [path.read_bytes() for path in paths]
     calls = []
@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up_in_either_file_leaves_the_old_pair(tmp_path, monke
     with pytest.raises(DeeplabMiouError, match="No space left on device; the one that was there"):
         write_report(make_report(counts=Counts(MATRIX, frames=9)), tmp_path)
     assert [path.read_bytes() for path in paths] == before
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert {each.name for each in tmp_path.iterdir()} == set(files.REPORT_NAMES)
 
 
 def test_a_folder_in_the_place_of_the_page_leaves_the_json(tmp_path):
@@ -186,9 +186,11 @@ def test_a_folder_in_the_place_of_the_page_leaves_the_json(tmp_path):
     assert (tmp_path / "report.json").read_text() == "old"
 
 
-def test_the_page_names_the_json_that_it_belongs_to(tmp_path):
-    json_path, html_path = write_report(make_report(), tmp_path)
-    assert hashlib.sha256(json_path.read_bytes()).hexdigest() in html_path.read_text()
+def test_page_and_markdown_name_the_json_that_they_belong_to(tmp_path):
+    json_path, *others = write_report(make_report(), tmp_path)
+    digest = hashlib.sha256(json_path.read_bytes()).hexdigest()
+    assert len(others) == 2
+    assert all(digest in path.read_text() for path in others)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -200,7 +202,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_folders_are_made_and_files_are_readable_by_others(tmp_path):
     paths = write_report(make_report(), tmp_path / "a" / "b")
-    assert [path.name for path in paths] == ["report.json", "report.html"]
+    assert [path.name for path in paths] == ["report.json", "report.html", "report.md"]
     umask = os.umask(0)
     os.umask(umask)
     assert paths[0].stat().st_mode & 0o777 == 0o666 & ~umask
