@@ -8,10 +8,14 @@ from typing import Any
 
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.criteria import CriteriaOptions
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 
 _MARGIN = 0.005
 _EPILOG = """\
-A and B are compared on the same frames, so what is hard for both cancels out.
+A and B are compared on the same frames, so what is hard for both cancels out. With BAG, both
+networks are run on each bag, which is read once; this also shows which pixels changed, and
+pictures.
 The verdict is about B:
   better       the 95 % interval of the difference lies above 0
   worse        it lies below 0
@@ -20,14 +24,17 @@ The verdict is about B:
 
 exit codes:
   0  compared
-  1  a folder cannot be used or the result cannot be written
+  1  a folder, checkpoint or topic cannot be used, or the result cannot be written
   2  wrong usage
+  3  a bag is damaged: what could be read was compared
   5  the condition of --fail-if-worse, --fail-unless-not-worse or --criteria is not met
 
 examples:
   deeplab-miou evaluate drive/ --checkpoint old.pth --output old
   deeplab-miou evaluate drive/ --checkpoint new.pth --output new
   deeplab-miou compare old new --output comparison --fail-if-worse
+  deeplab-miou compare old.pth new.pth drive/ --output comparison
+  deeplab-miou compare topic:/segmentation new.pth drive/ --output comparison
 """
 
 
@@ -39,24 +46,38 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         texts: help and description.
     """
     parser = subparsers.add_parser(
-        "compare", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
+        "compare",
+        usage="%(prog)s A B [BAG...] [options]",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **texts,
     )
     add = parser.add_argument
-    add("a", metavar="A", help="folder written by `evaluate --output` for the current network")
+    add(
+        "a",
+        metavar="A",
+        help="folder written by `evaluate --output` for the current network; with BAG, its "
+        "checkpoint, or topic:NAME for predictions that are already in the bag",
+    )
     add("b", metavar="B", help="the same for the network to be judged")
-    add("--output", metavar="DIR", help="write compare.json, compare.md and compare.html here")
+    add(
+        "bags",
+        metavar="BAG",
+        nargs="*",
+        help="bags on which to compare two checkpoints, as of `evaluate`; takes --output",
+    )
+    add(
+        "--output",
+        metavar="DIR",
+        help="write compare.json, compare.md and compare.html here; with BAG, also DIR/a and DIR/b "
+        "as `evaluate` would",
+    )
     add(
         "--margin",
         type=_margin,
         default=_MARGIN,
         metavar="IOU",
         help="treat smaller differences in mIoU as irrelevant (default: %(default)s)",
-    )
-    add(
-        "--absent-classes",
-        choices=("exclude", "zero"),
-        default="exclude",
-        help="classes without pixels: exclude from the mean, or count as zero (default: exclude)",
     )
     gate = parser.add_mutually_exclusive_group()
     gate.add_argument(
@@ -81,6 +102,8 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="what to print (default: %(default)s)",
     )
     add_arguments(parser, CriteriaOptions)
+    add_arguments(parser, EngineOptions, leave_out=("source", "checkpoint"))
+    add_arguments(parser, OfflineOptions)
     parser.set_defaults(run=run)
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deeplab_miou.comparison.changes import MostChanged
 from deeplab_miou.comparison.difference import add_pair, paired_sums
-from deeplab_miou.comparison.frames import changed_frames, common_frames, span
+from deeplab_miou.comparison.frames import common_frames, span
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from deeplab_miou.comparison.frames import ChangedFrame, CommonFrames
+    from deeplab_miou.comparison.changes import PixelChanges
+    from deeplab_miou.comparison.frames import CommonFrames
     from deeplab_miou.comparison.run import EvaluatedRun
     from deeplab_miou.metric.drives import DriveSums
-
-_MOST_CHANGED = 5
 
 
 @dataclass(eq=False)
@@ -29,8 +29,8 @@ class Common:
         bags: names of the bags that both have frames of; the only one's is empty.
         bags_only_a: names of those that B lacks.
         bags_only_b: names of those that A lacks.
-        worse: the frames that became worse the most.
-        better: the frames that became better the most.
+        changed: the frames that changed most.
+        pixels: what changed in each; None where the predictions of both are not known.
     """
 
     sums: DriveSums
@@ -40,8 +40,8 @@ class Common:
     bags: list[str] = field(default_factory=list)
     bags_only_a: list[str] = field(default_factory=list)
     bags_only_b: list[str] = field(default_factory=list)
-    worse: list[ChangedFrame] = field(default_factory=list)
-    better: list[ChangedFrame] = field(default_factory=list)
+    changed: MostChanged = field(default_factory=MostChanged)
+    pixels: PixelChanges | None = None
 
     def add(self, bag: str, frames: CommonFrames) -> None:
         """Add a bag."""
@@ -53,11 +53,7 @@ class Common:
             return
         self.bags.append(bag)
         add_pair(self.sums, frames.a, frames.b)
-        worse, better = (
-            [replace(each, bag=bag) for each in changed] for changed in changed_frames(frames)
-        )
-        self.worse = sorted([*self.worse, *worse], key=lambda each: each.change)[:_MOST_CHANGED]
-        self.better = sorted([*self.better, *better], key=lambda each: -each.change)[:_MOST_CHANGED]
+        self.changed.update_all(frames, bag)
 
 
 def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:

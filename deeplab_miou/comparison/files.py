@@ -11,6 +11,7 @@ import numpy as np
 from deeplab_miou.comparison.report import to_json
 from deeplab_miou.report import files, markdown
 from deeplab_miou.report.course import moment
+from deeplab_miou.report.page import jpeg_uri
 from deeplab_miou.report.table import format_score
 from deeplab_miou.report.templates import page_template
 from deeplab_miou.text import printable
@@ -18,8 +19,8 @@ from deeplab_miou.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.frames import ChangedFrame
     from deeplab_miou.comparison.report import Comparison
 
 JSON_NAME = "compare.json"
@@ -64,6 +65,7 @@ def to_markdown(comparison: Comparison) -> str:
         f"**{comparison.sentence}.**",
         f"mIoU {before} → {after}, difference {gap}",
         f"A: {a}, B: {b}",
+        comparison.pixel_line,
         *markdown.quoted("", comparison.cautions),
         markdown.bullets(markdown.criteria(comparison.criteria)),
         markdown.table(("class", "A", "B", "B - A", "95 %", ""), rows),
@@ -92,8 +94,9 @@ def render_page(comparison: Comparison) -> str:
         cautions=[printable(each) for each in comparison.cautions],
         rows=class_rows(comparison),
         scale=_scale(difference),
-        worse=[_frame(each) for each in comparison.common.worse],
-        better=[_frame(each) for each in comparison.common.better],
+        pixel_line=comparison.pixel_line,
+        worse=[_frame(each) for each in comparison.common.changed.worse],
+        better=[_frame(each) for each in comparison.common.changed.better],
     )
 
 
@@ -109,6 +112,8 @@ class ClassRow(NamedTuple):
     place: float | None
     lower: float | None
     upper: float | None
+    became_right: str
+    became_wrong: str
 
 
 class _Frame(NamedTuple):
@@ -119,12 +124,14 @@ class _Frame(NamedTuple):
     a: str
     b: str
     pixels: str
+    picture: str
 
 
 def class_rows(comparison: Comparison) -> list[ClassRow]:
     """Return the classes, those that lost most first and absent ones last."""
     difference = comparison.difference
     scale = _scale(difference)
+    pixels = comparison.common.pixels
     order = np.argsort(difference.value[1:], kind="stable")
 
     def place(value: float) -> float | None:
@@ -141,6 +148,8 @@ def class_rows(comparison: Comparison) -> list[ClassRow]:
             place(float(difference.value[1 + i])),
             place(float(difference.bounds.fixed[1 + i, 0])),
             place(float(difference.bounds.fixed[1 + i, 1])),
+            "" if pixels is None else f"{int(pixels.right[i]):,}",
+            "" if pixels is None else f"{int(pixels.wrong[i]):,}",
         )
         for i in order.tolist()
     ]
@@ -159,6 +168,7 @@ def _frame(frame: ChangedFrame) -> _Frame:
         format_score(frame.a),
         format_score(frame.b),
         f"{frame.pixels:+,}",
+        "" if frame.picture is None else jpeg_uri(frame.picture),
     )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.metric.scores import frame_miou
 from deeplab_miou.report.course import seconds
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from deeplab_miou.report.frame_table import FrameTable
 
-_NS = 1_000_000_000
 _SHOWN_NAMES = 4
 
 
@@ -92,51 +90,3 @@ def span(table: FrameTable) -> str:
         return "no frames"
     first, last = (seconds(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max()))
     return f"{len(table.stamps_ns)} frames, stamps {first} to {last}"
-
-
-@dataclass(frozen=True)
-class ChangedFrame:
-    """A frame that B predicts much better or worse than A.
-
-    Attributes:
-        stamp_ns: of its image.
-        a: mIoU of the frame alone over the classes in its ground truth, by A.
-        b: by B.
-        pixels: by how many more pixels are right with B.
-        bag: of many bags, the name of the one that it is of.
-    """
-
-    stamp_ns: int
-    a: float
-    b: float
-    pixels: int
-    bag: str = ""
-
-    @property
-    def change(self) -> float:
-        """B - A."""
-        return self.b - self.a
-
-
-def changed_frames(frames: CommonFrames, most: int = 5) -> tuple[list[ChangedFrame], ...]:
-    """Return the frames that became most worse and most better, at most one per second.
-
-    Args:
-        frames: of both runs.
-        most: how many of each.
-    """
-    a, b = (frame_miou(each.overlaps, each.labelled > 0) for each in (frames.a, frames.b))
-    change = b - a
-    order = np.argsort(change, kind="stable")
-    found: list[list[ChangedFrame]] = []
-    for sign, ranking in ((-1, order), (1, order[::-1])):
-        chosen: dict[int, ChangedFrame] = {}
-        for index in ranking.tolist():
-            if not sign * change[index] > 0 or len(chosen) == most:
-                break
-            stamp = int(frames.a.stamps_ns[index])
-            right = frames.b.counts[index, 0].sum() - frames.a.counts[index, 0].sum()
-            each = ChangedFrame(stamp, float(a[index]), float(b[index]), int(right))
-            chosen.setdefault(stamp // _NS, each)
-        found.append(list(chosen.values()))
-    return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.report.report import plain
@@ -11,6 +11,7 @@ from deeplab_miou.report.report import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.run import EvaluatedRun
@@ -58,6 +59,7 @@ class Comparison:
             if count
         ]
         for name, run in (("A", self.a), ("B", self.b)):
+            lines += [f"{name} is incomplete: {each}" for each in run.report.problems]
             lines += [f"{name} is doubtful: {doubt}" for doubt in run.report.doubts]
         return lines
 
@@ -76,9 +78,22 @@ class Comparison:
         }
         return texts[difference.verdict()]
 
+    @property
+    def pixel_line(self) -> str:
+        """What became of single pixels, in a line; empty if the predictions were not seen."""
+        pixels = self.common.pixels
+        if pixels is None:
+            return ""
+        right, wrong = int(pixels.right.sum()), int(pixels.wrong.sum())
+        return (
+            f"{right:,} pixels became right and {wrong:,} wrong; "
+            f"A and B disagree on {pixels.disagreement:.2%} of all pixels"
+        )
+
     def to_dict(self) -> dict[str, object]:
         """Return the comparison as plain JSON types; what is undefined (NaN) is None."""
         difference, common = self.difference, self.common
+        pixels = common.pixels
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -100,6 +115,9 @@ class Comparison:
                 "resampled": difference.bounds.unit,
                 "reason": difference.bounds.reason,
                 "anytime_reason": difference.bounds.anytime_reason,
+                "became_right": None if pixels is None else int(pixels.right.sum()),
+                "became_wrong": None if pixels is None else int(pixels.wrong.sum()),
+                "disagreement": None if pixels is None else pixels.disagreement,
                 "classes": [
                     {
                         "id": i,
@@ -107,15 +125,21 @@ class Comparison:
                         "iou_a": float(difference.a[1 + i]),
                         "iou_b": float(difference.b[1 + i]),
                         **_entry(difference, 1 + i),
+                        "became_right": None if pixels is None else int(pixels.right[i]),
+                        "became_wrong": None if pixels is None else int(pixels.wrong[i]),
                     }
                     for i, name in enumerate(self.class_names)
                 ],
-                "became_worse": [asdict(each) for each in common.worse],
-                "became_better": [asdict(each) for each in common.better],
+                "became_worse": [_frame_dict(each) for each in common.changed.worse],
+                "became_better": [_frame_dict(each) for each in common.changed.better],
                 "criteria": [each.to_dict() for each in self.criteria],
                 "cautions": self.cautions,
             }
         )
+
+
+def _frame_dict(frame: ChangedFrame) -> dict[str, object]:
+    return {key: value for key, value in vars(frame).items() if key != "picture"}
 
 
 def to_json(comparison: Comparison) -> str:

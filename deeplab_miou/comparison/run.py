@@ -79,5 +79,6 @@ def read_run(folder: str) -> EvaluatedRun:
             return run
     raise ConfigurationError(
         f"{folder!r} has no {' and no '.join(missing)}: give the folders of two "
-        "`deeplab-miou evaluate BAG --output FOLDER`"
+        "`deeplab-miou evaluate BAG --output FOLDER`, or two checkpoints and the bags to compare "
+        "them on"
     )

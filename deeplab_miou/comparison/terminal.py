@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +17,12 @@ from deeplab_miou.comparison.difference import compare_blocks
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
+from deeplab_miou.offline.bag_list import find_bags, is_single
+from deeplab_miou.offline.watching import watching
+from deeplab_miou.options.command_line import from_arguments
+from deeplab_miou.options.declaration import options_of
+from deeplab_miou.options.offline import OfflineOptions
+from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.report.criteria import are_met, check_classes, judge, read_criteria
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.junit import check_junit, write_junit
@@ -24,6 +31,11 @@ from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
+
+    from deeplab_miou.comparison.both import Changes
+
+# Before the name of a topic, in place of a checkpoint.
+_TOPIC = "topic:"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,13 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
         DeeplabMiouError: they cannot be compared, or nothing can be written.
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    problem = _usage(arguments)
+    if problem:
+        errors.print(f"deeplab-miou: {problem}", markup=False)
+        return exit_codes.USAGE
     if arguments.output:
         check_directory(arguments.output)
     criteria = read_criteria(arguments.criteria, differences=True)
     check_junit(arguments.junit)
+    changes = _evaluate(arguments, errors) if arguments.bags else None
     a, b = read_run(arguments.a), read_run(arguments.b)
     check_classes(criteria, b.report.class_names)
     common = find_common(a, b)
+    if changes is not None:
+        common.changed, common.pixels = changes.most, changes.pixels
     difference = compare_blocks(
         common.sums.read(), margin=arguments.margin, absent_classes=arguments.absent_classes
     )
@@ -62,6 +81,47 @@ def run(arguments: argparse.Namespace) -> int:
     write_junit(arguments.junit, "compare", judgements)
     complain(judgements, errors)
     return _exit_code(comparison, arguments)
+
+
+def _usage(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the options, in a line; empty if nothing is."""
+    if arguments.bags:
+        return "" if arguments.output else "comparing checkpoints on bags takes --output DIR"
+    useless = [
+        f"--{each.name.replace('_', '-')}"
+        for declared in (EngineOptions, OfflineOptions)
+        for each in options_of(declared)
+        if each.name != "absent_classes"
+        and getattr(arguments, each.name, each.default) != each.default
+    ]
+    if not useless:
+        return ""
+    return f"{', '.join(useless)} only matters for comparing checkpoints: give the bags too"
+
+
+def _evaluate(arguments: argparse.Namespace, errors: Console) -> Changes:
+    """Run both networks; their reports take the place of A and B in the arguments."""
+    from deeplab_miou.comparison.both import SIDES, evaluate_both  # noqa: PLC0415  (heavy)
+
+    options = [_side(arguments, word) for word in (arguments.a, arguments.b)]
+    output = Path(arguments.output).expanduser()
+    bags = find_bags(arguments.bags)
+    many = not is_single(arguments.bags)
+    with watching(len(bags), errors, quiet=False) as watcher:
+        changes = evaluate_both(bags, options, output, watcher, many=many)
+    arguments.a, arguments.b = (str(output / side) for side in SIDES)
+    return changes
+
+
+def _side(arguments: argparse.Namespace, word: str) -> OfflineOptions:
+    topic = word[len(_TOPIC) :] if word.startswith(_TOPIC) else ""
+    engine = from_arguments(
+        EngineOptions,
+        arguments,
+        source="topic" if topic else "network",
+        checkpoint="" if topic else word,
+    )
+    return from_arguments(OfflineOptions, arguments, engine=engine, prediction_topic=topic)
 
 
 def _print_table(comparison: Comparison) -> None:
@@ -85,6 +145,8 @@ def _print_table(comparison: Comparison) -> None:
     elif comparison.a.is_many:
         resampled = f"resampling {difference.bounds.blocks} {difference.bounds.unit}"
         console.print(Text(f"intervals by {resampled}"), soft_wrap=True)
+    if comparison.pixel_line:
+        console.print(Text(comparison.pixel_line), soft_wrap=True)
     print_criteria(comparison.criteria, console)
     for caution in comparison.cautions:
         console.print(Text(printable(caution), "bold yellow"), soft_wrap=True)
@@ -99,4 +161,6 @@ def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
     )
     if failed or not are_met(comparison.criteria):
         return exit_codes.NOT_GOOD_ENOUGH
+    if arguments.bags and (comparison.a.report.problems or comparison.b.report.problems):
+        return exit_codes.DAMAGED_BAG
     return exit_codes.OK

@@ -220,13 +220,14 @@ def _worst(report: Report, names: list[str]) -> list[_Worst]:
                 format_score(frame.miou),
                 f"{frame.wrong:.1%}",
                 f"{pixels:,} pixels of {names[truth]} taken for {instead}" if pixels else "",
-                _jpeg(report.pictures[index]) if index < len(report.pictures) else "",
+                jpeg_uri(report.pictures[index]) if index < len(report.pictures) else "",
             )
         )
     return rows
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> str:
+def jpeg_uri(picture: NDArray[np.uint8]) -> str:
+    """Return a uint8 RGB picture as a data URI."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

@@ -52,6 +52,11 @@ class StoredReport:
         value = self.content[key]
         return math.nan if value is None else float(value)
 
+    @property
+    def problems(self) -> list[str]:
+        """What of a damaged bag is missing, a line each; nothing if all was read."""
+        return [str(each) for each in self.content["problems"]] if self.content["damaged"] else []
+
     def table(self) -> FrameTable:
         """Return the counts of each frame.
 

@@ -1,8 +1,11 @@
 """The whole way: two networks' predictions in a bag, evaluated, compared, counted by NumPy."""
 
+import base64
 import json
+import re
 from xml.etree import ElementTree as ET
 
+import cv2
 import numpy as np
 import pytest
 from image_files import mono8
@@ -171,6 +174,117 @@ def test_mistakes_are_lines(drive, tmp_path, capsys):
     assert error.value.code == exit_codes.USAGE
 
 
+def compare_on(folder, bag, output, *options, topics=("old", "new")):
+    words = [f"topic:/{name}" for name in topics]
+    given = ("--label-topic", "/truth", "--labels", folder / "map.yaml", "--output", output)
+    return compare(*words, bag, *given, *options)
+
+
+def without_origin(found):
+    """What two comparisons have in common that were made in different ways."""
+    seen = ("became_right", "became_wrong", "disagreement")
+    classes = [{k: v for k, v in each.items() if k not in seen} for each in found["classes"]]
+    left_out = {*seen, "a", "b"}
+    return {k: v for k, v in found.items() if k not in left_out} | {"classes": classes}
+
+
+def test_two_on_a_bag_are_compared_as_their_folders_are(drive, tmp_path, capsys):
+    folder, maps = drive
+    truth, old, new = (maps[name] for name in ("truth", "old", "new"))
+    code = compare_on(folder, folder / "bag", tmp_path / "c", "--fail-if-worse")
+    assert code == exit_codes.OK
+    found = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert compare(folder / "old", folder / "new", "--output", tmp_path / "f") == exit_codes.OK
+    by_folders = json.loads((tmp_path / "f" / "compare.json").read_text())
+    assert without_origin(found) == without_origin(by_folders)
+    assert len(found["became_better"]) == 5
+    # Pixels, by NumPy; folders do not know them.
+    right = [int(np.sum((truth == c) & (old != c) & (new == c))) for c in range(3)]
+    wrong = [int(np.sum((truth == c) & (old == c) & (new != c))) for c in range(3)]
+    assert [each["became_right"] for each in found["classes"]] == right
+    assert [each["became_wrong"] for each in found["classes"]] == wrong
+    assert (found["became_right"], found["became_wrong"]) == (sum(right), sum(wrong))
+    assert found["disagreement"] == pytest.approx(np.mean(old != new))
+    assert by_folders["became_right"] is by_folders["classes"][0]["became_right"] is None
+    shown = capsys.readouterr().out
+    assert f"{sum(right):,} pixels became right and {sum(wrong):,} wrong" in shown
+    # What each evaluation alone would have left.
+    for side, name in (("a", "old"), ("b", "new")):
+        one, alone = (
+            json.loads((place / "report.json").read_text())
+            for place in (tmp_path / "c" / side, folder / name)
+        )
+        assert one["confusion"] == alone["confusion"]
+        assert one["accounting"] == alone["accounting"]
+    page = (tmp_path / "c" / "compare.html").read_text()
+    pictures = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(pictures) == len(found["became_better"]) + len(found["became_worse"])
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == (2 * 24, 2 * 32, 3)
+
+
+def test_a_frame_that_only_one_has_is_no_part_of_the_changes(drive, tmp_path):
+    folder, maps = drive
+    truth, old, new = (maps[name].copy() for name in ("truth", "old", "new"))
+    with BagWriter(tmp_path / "bag") as writer:
+        for k in range(40):
+            stamp = k * SECOND // 2
+            # B comes late, and for every fourth frame not at all; the labels are behind both.
+            writer.write_image("/old", stamp, "", mono8(old[k]), stamp)
+            if k % 4:
+                writer.write_image("/new", stamp, "", mono8(new[k]), stamp + 5 * SECOND)
+            writer.write_image("/truth", stamp, "", mono8(truth[k]), stamp + 60 * SECOND)
+    assert compare_on(folder, tmp_path / "bag", tmp_path / "c") == exit_codes.OK
+    found = json.loads((tmp_path / "c" / "compare.json").read_text())
+    both = np.arange(40) % 4 > 0
+    truth, old, new = (maps[name][:40][both] for name in ("truth", "old", "new"))
+    assert (found["frames"], found["only_a"], found["only_b"]) == (30, 10, 0)
+    assert found["miou_a"] == pytest.approx(iou_of(truth, old).mean())
+    assert found["became_right"] == np.sum((truth != old) & (truth == new))
+    assert found["disagreement"] == pytest.approx(np.mean(old != new))
+    alone = json.loads((tmp_path / "c" / "a" / "report.json").read_text())
+    assert alone["frames"] == 40
+
+
+def test_many_bags_are_read_for_both(many, tmp_path):
+    folder, maps = many
+    for name in ("old", "new"):
+        assert evaluate_many(folder, name) == exit_codes.OK
+    assert compare(folder / "old", folder / "new", "--output", tmp_path / "f") == exit_codes.OK
+    assert compare_on(folder, folder / "drives", tmp_path / "c") == exit_codes.OK
+    found, by_folders = (
+        json.loads((tmp_path / name / "compare.json").read_text()) for name in ("c", "f")
+    )
+    assert without_origin(found) == without_origin(by_folders)
+    truth, old, new = (np.concatenate(maps[name]) for name in ("truth", "old", "new"))
+    assert found["became_wrong"] == np.sum((truth == old) & (truth != new))
+
+
+def test_a_damaged_bag_is_compared_as_far_as_it_goes(many, tmp_path, capsys):
+    folder, _ = many
+    storage = next((folder / "drives" / "d5").glob("*.mcap"))
+    storage.write_bytes(b"poison")
+    assert compare_on(folder, folder / "drives", tmp_path / "c") == exit_codes.DAMAGED_BAG
+    found = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert len(found["bags"]) == 15
+    assert any(each.startswith("A is incomplete: d5: ") for each in found["cautions"])
+    assert compare_on(folder, storage, tmp_path / "d") == exit_codes.DAMAGED_BAG
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_mistakes_about_bags_are_lines(drive, tmp_path, capsys):
+    folder, _ = drive
+    assert compare("demo", "demo", folder / "bag") == exit_codes.USAGE
+    assert "takes --output DIR" in capsys.readouterr().err
+    assert compare(folder / "old", folder / "new", "--device", "cpu") == exit_codes.USAGE
+    assert "--device only matters for comparing checkpoints" in capsys.readouterr().err
+    assert compare("old.pth", "new.pth") == exit_codes.WRONG
+    assert "or two checkpoints and the bags" in capsys.readouterr().err
+    wrong = compare_on(folder, folder / "bag", tmp_path, topics=("old", "elsewhere"))
+    assert wrong == exit_codes.WRONG
+    assert "'/elsewhere'" in capsys.readouterr().err
+
+
 @pytest.fixture
 def many(tmp_path):
     """Sixteen drives that all begin at 0, by two networks; returns counts by network and drive."""
@@ -242,10 +356,12 @@ def test_drives_that_one_run_lacks_are_left_out_and_said(many, capsys):
     assert found["resampled"] == "blocks of time"
     assert found["bags_only_a"] == ["d3", "d5"]
     assert found["bags_only_b"] == ["e3"]
-    assert found["cautions"] == [
+    assert found["cautions"][:2] == [
         "bags that only A evaluated are left out (2): d3, d5",
         "bags that only B evaluated are left out (1): e3",
     ]
+    (incomplete,) = found["cautions"][2:]
+    assert incomplete.startswith("B is incomplete: d5: ")
     # One bag and many do not go together; a bag of the many does.
     assert compare(folder / "old", folder / "new" / "bags" / "d1") == exit_codes.WRONG
     assert "is of one bag and" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deeplab_miou.comparison.frames import changed_frames, common_frames
+from deeplab_miou.comparison.frames import common_frames
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.report.frame_table import FrameTable
 
@@ -52,19 +52,3 @@ def test_other_classes_are_refused():
 def test_runs_may_have_no_frame_in_common():
     found = common_frames(table([1], [1]), table([], []))
     assert (len(found.a.stamps_ns), found.only_a, found.only_b) == (0, 1, 0)
-
-
-def test_the_frames_that_changed_most_one_a_second():
-    stamps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0]
-    a = table(stamps, [50, 50, 50, 50, 50, 50])
-    b = table(stamps, [40, 30, 45, 50, 90, 60])
-    worse, better = changed_frames(common_frames(a, b))
-    assert [(each.stamp_ns, each.pixels) for each in worse] == [
-        (1_500_000_000, -20),
-        (2 * SECOND, -5),
-    ]
-    assert [(each.stamp_ns, each.pixels) for each in better] == [(4 * SECOND, 40), (5 * SECOND, 10)]
-    # By hand: road's IoU is 30 of 110 in place of 50 of 110, car's stays.
-    assert worse[0].change == pytest.approx(
-        (30 - 50) / 110 / 2 + ((50 / 220) - (50 / 200)) / 2, abs=0.02
-    )
