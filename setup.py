@@ -21,7 +21,7 @@ def share_files() -> list[tuple[str, list[str]]]:
             names = [
                 str(path)
                 for path in sorted(folder.iterdir())
-                if path.suffix in {".py", ".xml", ".yaml"}
+                if path.suffix in {".json", ".perspective", ".py", ".xml", ".yaml"}
             ]
             if names:
                 files.append((f"share/{PACKAGE}/{folder}", names))

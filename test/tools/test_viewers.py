@@ -1,0 +1,114 @@
+"""What ships for Foxglove shows fields and topics that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from viewers.fields import TOPICS, FieldError, definitions, type_of
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYOUT = ROOT / "config" / "foxglove_layout.json"
+NUMBERS = {"float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
+
+
+def panels():
+    return json.loads(LAYOUT.read_text(encoding="utf-8"))["configById"]
+
+
+def paths(panel):
+    """Return all paths and topics that a panel shows."""
+    found = [series["value"] for series in panel.get("paths", [])]
+    for key in ("topicPath", "topicToRender"):
+        found += [panel[key]] if panel.get(key) else []
+    found += [panel["imageMode"]["imageTopic"]] if "imageMode" in panel else []
+    return found
+
+
+def test_the_layout_that_ships_is_what_the_generator_makes():
+    pytest.importorskip("foxglove", reason="foxglove-sdk is not installed")
+    from viewers.foxglove_layout import layout  # noqa: PLC0415
+
+    fresh = "run `PYTHONPATH=tools python -m viewers`"
+    assert LAYOUT.read_text(encoding="utf-8") == layout(), fresh
+
+
+def test_every_path_of_the_layout_leads_to_what_its_panel_draws():
+    fields = definitions()
+    shown = []
+    for key, panel in panels().items():
+        kind = key.partition("!")[0]
+        for path in paths(panel):
+            found = type_of(path, fields, TOPICS)
+            shown.append(path)
+            if kind == "Plot":
+                assert found.removesuffix("[]") in NUMBERS, path
+                assert found.endswith("[]") == (panel["xAxisVal"] == "index"), path
+            elif kind == "Image":
+                assert found == "sensor_msgs/msg/Image", path
+            elif kind == "Table":
+                assert found == "deeplab_miou_msgs/msg/ClassIoU[]", path
+            elif kind == "StateTransitions":
+                assert found == "string", path
+            elif kind.startswith("Diagnostic"):
+                assert found == "diagnostic_msgs/msg/DiagnosticArray", path
+    # None was missed: whatever looks like a path is one of these.
+    text = LAYOUT.read_text(encoding="utf-8")
+    named = {each for each in re.findall(r'"(/[^"]*)"', text) if ": " not in each}
+    assert named == set(shown)
+    for each in ("miou", "miou_lower", "miou_upper", "miou_anytime_lower", "miou_anytime_upper"):
+        assert f"/miou_publisher/result.{each}" in shown
+
+
+def test_a_field_or_topic_that_is_gone_is_noticed():
+    fields = definitions()
+    constants, known = fields["deeplab_miou_msgs/msg/MeanIoU"]
+    gone = [each for each in known if each[0] != "miou_lower"]
+    with pytest.raises(FieldError, match="has no field miou_lower"):
+        type_of(
+            "/miou_publisher/result.miou_lower",
+            {**fields, "deeplab_miou_msgs/msg/MeanIoU": (constants, gone)},
+            TOPICS,
+        )
+    for path in (
+        "/publisher/result.miou",
+        "/miou_publisher/result.miou[0]",
+        "/miou_publisher/result.miou.x",
+        "/miou_publisher/result.classes[:].area",
+        '/miou_publisher/result.classes[:]{label=="car"}.iou',
+    ):
+        with pytest.raises(FieldError):
+            type_of(path, fields, TOPICS)
+
+
+def test_the_topics_are_those_that_the_nodes_publish():
+    types = {"image": "sensor_msgs/msg/Image", "diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
+    published = {
+        "/diagnostics": types["diagnostics"],
+        "/camera/image": types["image"],
+        "/camera/labels": types["image"],
+    }
+    for folder, node in (("evaluator", "/deeplab_evaluator"), ("publisher", "/miou_publisher")):
+        source = (ROOT / "deeplab_miou" / "nodes" / folder / "outputs.py").read_text()
+        for kind, name in re.findall(r'create_publisher\((\w+), "~/(\w+)"', source):
+            full = types["image"] if kind == "Image" else f"deeplab_miou_msgs/msg/{kind}"
+            published[f"{node}/{name}"] = full
+    assert TOPICS.items() <= published.items()
+    # A plot of one would draw the other: rqt_plot takes the first topic that a path begins with.
+    for one in published:
+        assert not [each for each in published if each.startswith(f"{one}/")]
+
+
+def test_panels_and_places_belong_together():
+    def places(tree):
+        if isinstance(tree, str):
+            return [tree]
+        return places(tree["first"]) + places(tree["second"])
+
+    tabs = panels()["Tab!tabs"]["tabs"]
+    placed = [key for tab in tabs for key in places(tab["layout"])]
+    assert sorted([*placed, "Tab!tabs"]) == sorted(panels())
+    assert json.loads(LAYOUT.read_text())["layout"] == "Tab!tabs"

@@ -1,0 +1,15 @@
+"""Writes the layouts that ship: ``PYTHONPATH=tools python -m viewers``."""
+
+from __future__ import annotations
+
+from viewers.fields import ROOT
+from viewers.foxglove_layout import layout
+
+
+def main() -> None:
+    """Write them."""
+    (ROOT / "config" / "foxglove_layout.json").write_text(layout(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

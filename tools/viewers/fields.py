@@ -1,0 +1,76 @@
+"""Topics and the fields of their messages, as the message definitions have them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+ROOT = Path(__file__).resolve().parents[2]
+MESSAGES = ROOT / "deeplab_miou_msgs" / "msg"
+
+# What one evaluator, the publisher and the replayer publish under their default names, and inputs.
+TOPICS = {
+    "/camera/image": "sensor_msgs/msg/Image",
+    "/camera/labels": "sensor_msgs/msg/Image",
+    "/deeplab_evaluator/frame": "deeplab_miou_msgs/msg/FrameScore",
+    "/deeplab_evaluator/overlay": "sensor_msgs/msg/Image",
+    "/miou_publisher/result": "deeplab_miou_msgs/msg/MeanIoU",
+    "/miou_publisher/window": "deeplab_miou_msgs/msg/MeanIoU",
+    "/miou_publisher/confusion_image": "sensor_msgs/msg/Image",
+    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+}
+_STEP = re.compile(r"(?P<name>\w+)(?P<index>\[[\d:]*\])?(?P<filter>\{[^}]*\})?")
+_ARRAY, _SEQUENCE, _NAMED = 3, 4, 2
+
+
+class FieldError(ValueError):
+    """A path leads to no field of a message."""
+
+
+def definitions() -> dict[str, Any]:
+    """Return the fields of every message type: ROS 2's own, and ours as the files are now."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for path in sorted(MESSAGES.glob("*.msg")):
+        name = f"deeplab_miou_msgs/msg/{path.stem}"
+        store.register(get_types_from_msg(path.read_text(encoding="utf-8"), name))
+    return dict(store.fielddefs)
+
+
+def type_of(path: str, fields: dict[str, Any], topics: dict[str, str]) -> str:
+    """Return the type at the end of a path in Foxglove's notation, such as ``/a/b.c[:].d``.
+
+    Args:
+        path: topic, then fields; an index or a filter may follow a field.
+        fields: of `definitions`.
+        topics: type of each topic.
+
+    Returns:
+        Name of a message or of a plain type, with ``[]`` for all elements of an array.
+
+    Raises:
+        FieldError: there is no such topic or field, or an index where there is no array.
+    """
+    topic, _, rest = path.partition(".")
+    if topic not in topics:
+        raise FieldError(f"{path}: there is no topic {topic}")
+    kind, is_list = topics[topic], False
+    # Names in a filter's text may have dots, fields have none.
+    for step in _STEP.finditer(rest):
+        if kind not in fields:
+            raise FieldError(f"{path}: {kind} has no field {step['name']}")
+        (node, detail) = dict(fields[kind][1]).get(step["name"], (None, None))
+        if node is None:
+            raise FieldError(f"{path}: {kind} has no field {step['name']}")
+        is_array = node in (_ARRAY, _SEQUENCE)
+        if step["index"] and not is_array:
+            raise FieldError(f"{path}: {step['name']} of {kind} is no array")
+        node, detail = detail[0] if is_array else (node, detail)
+        kind = detail if node == _NAMED else detail[0]
+        is_list |= is_array and (not step["index"] or ":" in step["index"])
+        for key in re.findall(r"(\w+)==", step["filter"] or ""):
+            if key not in dict(fields[kind][1]):
+                raise FieldError(f"{path}: {kind} has no field {key}")
+    return f"{kind}[]" if is_list else kind
