@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, Protocol
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -21,6 +22,21 @@ _LARGEST_FILE = 2**30
 _LARGEST_RATIO = 1000
 
 
+class Decompressor(Protocol):
+    """What unpacks a stream piece by piece, as the standard library's and lz4's objects do."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream is over."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes out without more input."""
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
+        """Take input, and return no more than so many bytes."""
+
+
 def is_compressed(data: bytes) -> bool:
     """Return whether bytes start a Zstandard frame (RFC 8878); no CDR message starts so."""
     return data[:4] == b"\x28\xb5\x2f\xfd"
@@ -33,24 +49,36 @@ def decompress(data: bytes) -> bytes:
         ValueError: the frame is damaged.
     """
     decompressor = zstd.ZstdDecompressor()
-    try:
-        content = check_size(decompressor.decompress(data, LARGEST_BYTES + 1))
-    except zstd.ZstdError as error:
-        raise ValueError(f"damaged Zstandard frame: {error}") from None
+    content = _unpack_zstd(decompressor, data)
     if not decompressor.eof:
         raise ValueError("damaged Zstandard frame: its end is missing")
     return content
 
 
-def check_size(content: bytes) -> bytes:
-    """Return what was unpacked.
+def unpack(decompressor: Decompressor, data: bytes | memoryview) -> bytes:
+    """Return what a decompressor makes of all its input.
+
+    Piece by piece: at once it would hold everything twice for a while.
 
     Raises:
         ValueError: it is more than `LARGEST_BYTES`.
     """
-    if len(content) > LARGEST_BYTES:
+    unpacked = BytesIO()
+    unpacked.write(decompressor.decompress(data, _COPY_BYTES))
+    while not (decompressor.eof or decompressor.needs_input):
+        unpacked.write(decompressor.decompress(b"", _COPY_BYTES))
+        if unpacked.tell() > LARGEST_BYTES:
+            break
+    if unpacked.tell() > LARGEST_BYTES:
         raise ValueError(f"it unpacks to more than {LARGEST_BYTES} bytes")
-    return content
+    return unpacked.getvalue()
+
+
+def _unpack_zstd(decompressor: zstd.ZstdDecompressor, data: bytes | memoryview) -> bytes:
+    try:
+        return unpack(decompressor, data)
+    except zstd.ZstdError as error:
+        raise ValueError(f"damaged Zstandard frame: {error}") from None
 
 
 def decompress_file(source: Path, target: Path, problems: list[str]) -> None:
@@ -90,7 +118,4 @@ def decompress_start(data: bytes | memoryview) -> bytes:
     Raises:
         ValueError: the frame is damaged.
     """
-    try:
-        return check_size(zstd.ZstdDecompressor().decompress(data, LARGEST_BYTES + 1))
-    except zstd.ZstdError as error:
-        raise ValueError(f"damaged Zstandard frame: {error}") from None
+    return _unpack_zstd(zstd.ZstdDecompressor(), data)

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import lz4.frame  # type: ignore[import-untyped]
 
-from deeplab_miou.bags.compression import LARGEST_BYTES, check_size, decompress_start
+from deeplab_miou.bags.compression import LARGEST_BYTES, decompress_start, unpack
 from deeplab_miou.bags.records import Channel, Record, read_qos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 MAGIC = b"\x89MCAP0\r\n"
+_MESSAGE_HEAD = 22  # channel, sequence and two times
 _SCHEMA, _CHANNEL, _MESSAGE, CHUNK, _DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 
 
@@ -91,14 +92,15 @@ class McapRecords:
                 topic, self._schemas.get(schema, ""), serialization, read_qos(qos)
             )
         elif opcode == _MESSAGE:
-            number, _, timestamp_ns, _ = struct.unpack_from("<HIQQ", body)
-            if number not in self.channels:
-                raise ValueError(f"message of the undeclared channel {number}")
-            return Record(self.channels[number], timestamp_ns, bytes(body[22:]))
+            channel, timestamp_ns = self._message(body)
+            return Record(channel, timestamp_ns, bytes(body[_MESSAGE_HEAD:]))
         return None
 
-    def chunk(self, body: bytes, *, whole: bool) -> tuple[list[Record], str]:
-        """Return the readable messages of a chunk in time order, and what is wrong with it."""
+    def chunk(self, body: bytes, *, whole: bool) -> tuple[Iterator[Record], str]:
+        """Return the readable messages of a chunk in time order, and what is wrong with it.
+
+        Messages are copied out of the chunk one by one, so that it is not held twice.
+        """
         _, _, size, crc = struct.unpack_from("<QQQI", body)
         compression, end = _string(body, 28)
         if whole and size > LARGEST_BYTES:
@@ -106,7 +108,7 @@ class McapRecords:
         content = _decompress_chunk(compression, memoryview(body)[end + 8 :])
         if whole and (len(content) != size or (crc and crc32(content) != crc)):
             raise ValueError("its content does not match its size and checksum")
-        found: list[Record] = []
+        found: list[tuple[int, Channel, memoryview]] = []
         wrong = ""
         position = 0
         while position < len(content):
@@ -116,19 +118,31 @@ class McapRecords:
                 wrong = f"its records break off at byte {position} of {len(content)}"
                 break
             position += 9
+            part = content[position : position + length]
             try:
-                message = self.record(opcode, content[position : position + length])
+                if opcode == _MESSAGE:
+                    channel, timestamp_ns = self._message(part)
+                    found.append((timestamp_ns, channel, part[_MESSAGE_HEAD:]))
+                else:
+                    self.record(opcode, part)
             except (ValueError, struct.error) as error:
-                wrong, message = str(error), None
-            if message is not None:
-                found.append(message)
+                wrong = str(error)
             position += length
-        return sorted(found, key=lambda message: message.timestamp_ns), wrong
+        found.sort(key=lambda message: message[0])
+        records = (Record(channel, time_ns, bytes(data)) for time_ns, channel, data in found)
+        return records, wrong
+
+    def _message(self, body: bytes | memoryview) -> tuple[Channel, int]:
+        """Return channel and recording time of a message."""
+        number, _, timestamp_ns, _ = struct.unpack_from("<HIQQ", body)
+        if number not in self.channels:
+            raise ValueError(f"message of the undeclared channel {number}")
+        return self.channels[number], timestamp_ns
 
 
 def _messages(
     state: McapRecords, opcode: int, body: bytes, *, whole: bool
-) -> tuple[list[Record], str]:
+) -> tuple[Iterable[Record], str]:
     """Return the messages of a record of the file, and what is wrong with it."""
     try:
         if opcode == CHUNK:
@@ -146,8 +160,7 @@ def _decompress_chunk(compression: str, data: memoryview) -> memoryview:
     if compression == "zstd":
         return memoryview(decompress_start(data))
     if compression == "lz4":
-        content = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=LARGEST_BYTES + 1)
-        return memoryview(check_size(content))
+        return memoryview(unpack(lz4.frame.LZ4FrameDecompressor(), data))
     raise ValueError(f"unknown chunk compression {compression!r}")
 
 

@@ -39,6 +39,39 @@ class _Chunk(NamedTuple):
     channels: frozenset[int]
 
 
+class _Pending:
+    """Messages that a later chunk may still hold earlier ones than; the earliest comes out first.
+
+    Attributes:
+        nbytes: what they hold.
+    """
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._heap: list[tuple[int, int, Record]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def first_ns(self) -> int:
+        """When the earliest of them was recorded, nanoseconds."""
+        return self._heap[0][0]
+
+    def push(self, record: Record) -> None:
+        """Add one; of one time the first added comes out first."""
+        heapq.heappush(self._heap, (record.timestamp_ns, self._count, record))
+        self._count += 1
+        self.nbytes += len(record.data)
+
+    def pop(self) -> Record:
+        """Return the earliest."""
+        record = heapq.heappop(self._heap)[2]
+        self.nbytes -= len(record.data)
+        return record
+
+
 class IndexedMcap:
     """An MCAP file with a usable index.
 
@@ -87,25 +120,20 @@ class IndexedMcap:
             yield from self._unchunked(topics, start_ns, stop_ns)
             return
         wanted = {number for number, channel in self.by_id.items() if channel.topic in topics}
-        pending: list[tuple[int, int, Record]] = []
-        count = pending_bytes = 0
+        pending = _Pending()
         for chunk in self._chunks:
-            while pending and (
-                pending[0][0] < chunk.start_ns or pending_bytes > _MOST_PENDING_BYTES
-            ):
-                record = heapq.heappop(pending)[2]
-                pending_bytes -= len(record.data)
-                yield record
+            while pending and pending.first_ns < chunk.start_ns:
+                yield pending.pop()
             is_wanted = not chunk.channels or chunk.channels & wanted
             if not is_wanted or chunk.end_ns < start_ns or chunk.start_ns >= stop_ns:
                 continue
             for record in self._load(chunk):
                 if record.channel.topic in topics and start_ns <= record.timestamp_ns < stop_ns:
-                    heapq.heappush(pending, (record.timestamp_ns, count, record))
-                    pending_bytes += len(record.data)
-                    count += 1
+                    pending.push(record)
+                while pending.nbytes > _MOST_PENDING_BYTES:
+                    yield pending.pop()
         while pending:
-            yield heapq.heappop(pending)[2]
+            yield pending.pop()
 
     def _unchunked(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Record]:
         problems: list[str] = []
@@ -115,7 +143,7 @@ class IndexedMcap:
         if problems:
             raise ValueError("; ".join(problems))
 
-    def _load(self, chunk: _Chunk) -> list[Record]:
+    def _load(self, chunk: _Chunk) -> Iterator[Record]:
         self._file.seek(chunk.offset)
         opcode, length = struct.unpack("<BQ", self._file.read(9))
         if opcode != CHUNK or length + 9 != chunk.length or length > self._size:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import tracemalloc
 
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
-from deeplab_miou.bags import compression, mcap
-from deeplab_miou.bags.compression import zstd
+from deeplab_miou.bags import compression, mcap, mcap_index
+from deeplab_miou.bags.compression import unpack, zstd
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.records import read_qos
 from deeplab_miou.errors import BagError, ConfigurationError
@@ -75,6 +78,42 @@ def test_a_message_unpacks_to_no_more_than_allowed(tmp_path, read_all):
         messages, problem = read_all(reader)
     assert [each.data for each in messages] == [bytes(LIMIT)]
     assert f"it unpacks to more than {LIMIT} bytes" in problem
+
+
+@pytest.mark.parametrize("method", ["zstd", "lz4"])
+def test_what_is_unpacked_is_held_once(method):
+    """A decompressor that returns everything at once holds it twice for a while."""
+    content = bytes(32 * 2**20)
+    packed = zstd.compress(content) if method == "zstd" else mcap.lz4.frame.compress(content)
+    make = zstd.ZstdDecompressor if method == "zstd" else mcap.lz4.frame.LZ4FrameDecompressor
+    tracemalloc.start()
+    try:
+        assert unpack(make(), packed) == content
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(content) < peak < 1.3 * len(content)
+
+
+def test_messages_of_a_large_chunk_come_out_in_order_and_are_not_all_copied(tmp_path, monkeypatch):
+    """Those that wait for what other chunks hold are bounded, too."""
+    monkeypatch.setattr(mcap_index, "_MOST_PENDING_BYTES", 50_000)
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(
+        tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP
+    ) as writer:  # one chunk
+        topic = writer.add_connection("/a", "std_msgs/msg/String", typestore=store)
+        for k in range(1000):
+            writer.write(topic, k, b"\0\1\0\0" + struct.pack("<I", k) + bytes(1000))
+    tracemalloc.start()
+    try:
+        with BagReader(tmp_path / "bag") as reader:
+            numbers = [struct.unpack_from("<I", m.data, 4)[0] for m in reader.messages()]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert numbers == [*range(1000)]
+    assert peak < 1_500_000  # the chunk of 1 MB and 50 messages; the reader of the index, too
 
 
 def test_a_file_unpacks_to_no_more_than_allowed(tmp_path, write_bag, monkeypatch):
