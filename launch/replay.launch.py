@@ -21,7 +21,7 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -55,15 +55,8 @@ ARGUMENTS = [
         description="YAML file with parameters for the replayer; other arguments override it",
     ),
 ]
-# What a replay does otherwise than a live run: wait instead of drop, and end instead of hang.
+# What a replay does otherwise than a live run: end instead of hang, and write a report.
 OVERRIDES = [
-    DeclareLaunchArgument(
-        "overflow",
-        default_value=PythonExpression(
-            ["'' if '", LaunchConfiguration("paced"), "' == 'false' else 'block'"]
-        ),
-        description="what to do when the queue is full: drop_oldest, drop_newest or block",
-    ),
     DeclareLaunchArgument(
         "exit_on_failure",
         default_value="true",

@@ -82,7 +82,7 @@ class Pipeline:
     def add(self, stream: Stream, stamp_ns: int, frame_id: str, image: ImageMessage) -> None:
         """Add a message that arrived; any thread.
 
-        Returns quickly unless the queue blocks: nothing is decoded here. Every message is counted.
+        Returns quickly: nothing is decoded here. Every message is counted.
 
         Args:
             stream: image or label.
@@ -179,6 +179,19 @@ class Pipeline:
         self._pairer.reset()
         self._queue.clear()
         self._run.reset()
+
+    def pace(self, *, on: bool) -> None:
+        """Drop nothing for a full queue (on), as the source can be held up; see `crowded`."""
+        self._queue.pace(on=on)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the queue is full, drops nothing, and no more messages should be added yet."""
+        return self._queue.crowded
+
+    def wait_for_room(self) -> None:
+        """Wait until the queue is not crowded; not by the thread that works."""
+        self._queue.wait_for_room()
 
     def interrupt(self, *, on: bool) -> None:
         """Let nobody wait on the queue (on), so that threads can be joined; or allow it (off)."""

@@ -22,9 +22,10 @@ class WorkQueue(Generic[T]):
     """A first-in first-out queue of bounded length.
 
     Args:
-        capacity: greatest number of items, at least 1.
-        overflow: what to do when it is full. ``BLOCK`` makes `put` wait, so it is for sources that
-            can be held up (a paced replay), not for a live camera.
+        capacity: number of items that make it full, at least 1.
+        overflow: what to do when it is full. With ``BLOCK`` it drops nothing: whoever takes what
+            becomes its items must not take more while it is `crowded`. That is for sources that can
+            be held up (a paced replay), not for a live camera.
     """
 
     def __init__(self, capacity: int, overflow: Overflow = Overflow.DROP_OLDEST) -> None:
@@ -35,22 +36,40 @@ class WorkQueue(Generic[T]):
         self._changed = threading.Condition()
         self._items: deque[T] = deque()
         self._interrupted = False
+        self._paced = False
 
     def put(self, item: T) -> list[T]:
-        """Add an item and return those that had to go for it (itself, perhaps)."""
+        """Add an item and return those that had to go for it (itself, perhaps); never waits.
+
+        One message may complete many pairs. With ``BLOCK`` all of them are added: they were held
+        before, so that together they take no more memory.
+        """
         with self._changed:
-            if self._overflow is Overflow.BLOCK:
-                self._changed.wait_for(
-                    lambda: len(self._items) < self._capacity or self._interrupted
-                )
             dropped: list[T] = []
-            if len(self._items) >= self._capacity:
-                if self._overflow is not Overflow.DROP_OLDEST:
+            if not self._holds_up and len(self._items) >= self._capacity:
+                if self._overflow is Overflow.DROP_NEWEST:
                     return [item]
                 dropped.append(self._items.popleft())
             self._items.append(item)
             self._changed.notify_all()
             return dropped
+
+    def pace(self, *, on: bool) -> None:
+        """Do as with ``BLOCK`` as long as the source is held up by a full queue, or no longer."""
+        with self._changed:
+            self._paced = on
+            self._changed.notify_all()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more may be taken that would be dropped otherwise."""
+        with self._changed:
+            return self._is_crowded
+
+    def wait_for_room(self) -> None:
+        """Wait until the queue is not crowded; not by the thread that empties it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_crowded)
 
     def take(self, most: int, timeout_s: float) -> list[T]:
         """Return up to `most` items, oldest first; wait for one, at most `timeout_s` seconds."""
@@ -74,6 +93,14 @@ class WorkQueue(Generic[T]):
         with self._changed:
             self._interrupted = on
             self._changed.notify_all()
+
+    @property
+    def _holds_up(self) -> bool:
+        return self._paced or self._overflow is Overflow.BLOCK
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self._holds_up and not self._interrupted and len(self._items) >= self._capacity
 
     def __len__(self) -> int:
         with self._changed:

@@ -45,7 +45,8 @@ class LivePairingOptions(PairingOptions):
     queue_size: int = option(8, "most pairs that wait for the network", minimum=1, maximum=10_000)
     overflow: Literal["drop_oldest", "drop_newest", "block"] = option(
         "drop_oldest",
-        "what to do when the queue is full; block is for paced replays only",
+        "what to do when the queue is full; block holds up whoever publishes, as a paced replay "
+        "is held up in any case",
     )
     batch_size: int = option(1, "most pairs in one batch of the network", minimum=1, maximum=256)
     on_clock_jump: Literal["continue", "reset"] = option(
@@ -201,8 +202,7 @@ class ReplayerOptions:
     )
     in_flight: int = option(
         8,
-        "if paced, most messages in transit to an evaluator plus pairs in its queue; must not "
-        "exceed its queue_size and input_depth",
+        "if paced, most messages in transit to an evaluator; must not exceed its input_depth",
         minimum=1,
         maximum=1000,
     )

@@ -16,12 +16,14 @@ class EvaluatorAccount(NamedTuple):
         reset_count: its resets so far.
         images: what became of its images.
         labels: what became of its labels.
+        paced: a full queue of it holds up the replay and drops nothing.
     """
 
     run_id: str
     reset_count: int
     images: StreamCounts
     labels: StreamCounts
+    paced: bool
 
     @property
     def counting(self) -> tuple[str, int]:
@@ -42,7 +44,11 @@ class EvaluatorAccount(NamedTuple):
         """Return whether this is news: accounts of several threads may overtake each other."""
         if self.counting != other.counting:
             return self.run_id != other.run_id or self.reset_count > other.reset_count
-        return (self.received, -self.waiting) > (other.received, -other.waiting)
+        return self._progress > other._progress
+
+    @property
+    def _progress(self) -> tuple[int, int, bool]:
+        return self.received, -self.waiting, self.paced
 
 
 class Tally(NamedTuple):

@@ -27,8 +27,13 @@ def describe_losses(tallies: Mapping[str, Tally]) -> list[str]:
         crowded_out = tally.images.dropped.get(Reason.QUEUE_FULL.value, 0)
         if crowded_out:
             losses.append(
-                f"{name} dropped {crowded_out} frames because its queue was full: set its "
-                "parameter overflow to block, or in_flight to less than its queue holds"
+                f"{name} dropped {crowded_out} frames because its queue was full: was it unpaced "
+                "for a while?"
+            )
+        if tally.surplus:
+            losses.append(
+                f"{name} received {tally.surplus} messages that other publishers sent, which its "
+                "score contains: stop them, and replay again"
             )
     return losses
 

@@ -290,6 +290,7 @@ def test_many_threads_lose_nothing():
     def feed(stream):
         for k in range(total):
             run.add(stream, k, mono8([[k % 3]]))
+            run.pipeline.wait_for_room()
 
     feeders = [threading.Thread(target=feed, args=(stream,)) for stream in Stream]
     for feeder in feeders:

@@ -30,35 +30,61 @@ def test_drop_newest_keeps_what_waits():
     assert queue.take(9, 0) == [0, 1]
 
 
-def test_block_waits_for_room_and_loses_nothing():
-    queue = WorkQueue(1, Overflow.BLOCK)
+def paced():
+    queue = WorkQueue(1)
+    queue.pace(on=True)
+    return queue
+
+
+@pytest.fixture(params=[lambda: WorkQueue(1, Overflow.BLOCK), paced], ids=["block", "paced"])
+def queue(request):
+    """A queue of one that drops nothing."""
+    return request.param()
+
+
+def test_a_source_that_waits_for_room_loses_nothing(queue):
     done = threading.Event()
+    most = []
 
     def produce():
-        for item in range(50):
-            assert queue.put(item) == []
+        for item in range(0, 60, 3):
+            for part in range(3):  # one message may complete several pairs
+                assert queue.put(item + part) == []
+            most.append(len(queue))
+            queue.wait_for_room()
         done.set()
 
     producer = threading.Thread(target=produce)
     producer.start()
     taken = []
-    while len(taken) < 50:
+    while len(taken) < 60:
         taken += queue.take(1, DEADLINE_S)
     producer.join(DEADLINE_S)
     assert done.is_set()
-    assert taken == list(range(50))
+    assert taken == list(range(60))
+    assert max(most) <= 3
+    assert not queue.crowded
 
 
-def test_interrupt_wakes_a_blocked_producer_which_gets_its_item_back():
-    queue = WorkQueue(1, Overflow.BLOCK)
+def test_interrupt_wakes_a_source_that_waits_for_room(queue):
     queue.put("first")
-    returned = []
-    producer = threading.Thread(target=lambda: returned.append(queue.put("second")))
+    assert queue.crowded
+    producer = threading.Thread(target=queue.wait_for_room)
     producer.start()
     queue.interrupt(on=True)
     producer.join(DEADLINE_S)
-    assert returned == [["second"]]
+    assert not producer.is_alive()
     assert queue.clear() == ["first"]
+
+
+def test_a_queue_that_is_paced_no_longer_drops_again():
+    queue = paced()
+    for item in range(3):
+        assert queue.put(item) == []
+    queue.pace(on=False)
+    assert not queue.crowded
+    queue.wait_for_room()
+    assert queue.put(3) == [0]
 
 
 def test_take_wakes_when_an_item_comes():

@@ -17,10 +17,11 @@ def test_a_replay_without_loss_has_nothing_to_tell():
 
 
 def test_each_loss_is_a_line():
-    lines = describe_losses({"/a": tally(queue_full=3), "/b": tally(restarts=1)})
-    assert len(lines) == 2
+    lines = describe_losses({"/a": tally(queue_full=3), "/b": tally(restarts=1, surplus=2)})
+    assert len(lines) == 3
     assert lines[0].startswith("/a dropped 3 frames because its queue was full")
     assert lines[1] == "/b was restarted: the frames that it held are lost"
+    assert lines[2].startswith("/b received 2 messages that other publishers sent")
 
 
 def test_summary_names_topics_evaluators_and_reasons():

@@ -91,7 +91,7 @@ class Input:
         self._callback = callback
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
-        self._publishers = 0
+        self._publishers: list[str] = []
         self._others: tuple[str, ...] = ()
         self._lost = 0
 
@@ -103,7 +103,7 @@ class Input:
         found = self._node.get_publishers_info_by_topic(self.options.topic)
         offers = {kind: [o for o in found if o.topic_type == kind] for kind in TYPES}
         kind = next((each for each in (self.kind, *TYPES) if offers.get(each)), None)
-        self._publishers = 0 if kind is None else len(offers[kind])
+        self._publishers = [] if kind is None else [node_of(offer) for offer in offers[kind]]
         if kind is None:
             return None
         others = [o for other, each in offers.items() if other != kind for o in each]
@@ -150,6 +150,11 @@ class Input:
     @property
     def publishers(self) -> int:
         """Publishers of an image type on the topic, as of the last look."""
+        return len(self._publishers)
+
+    @property
+    def publisher_names(self) -> list[str]:
+        """Fully qualified names of the nodes that these publishers belong to."""
         return self._publishers
 
     @property
@@ -170,7 +175,7 @@ class Input:
         kind, qos = profile
         return (
             f"{self.options.topic}: {kind}, {qos.reliability.name.lower()}, "
-            f"{qos.durability.name.lower()}, {self._publishers} publisher(s), "
+            f"{qos.durability.name.lower()}, {self.publishers} publisher(s), "
             f"{self._lost} message(s) lost in transport"
             + (f", not received from {', '.join(self._others)}" if self._others else "")
         )

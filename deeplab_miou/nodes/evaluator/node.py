@@ -245,8 +245,6 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def _receiver(self, stream: Stream) -> Callable[[str, memoryview | bytes], None]:
         pipeline, outputs = self._pipeline, self._outputs
-        # Whoever has to wait for the queue must not be the one who empties it.
-        works_at_once = self._worker is None and self.settings.overflow == "block"
 
         def receive(kind: str, data: memoryview | bytes) -> None:
             try:
@@ -258,18 +256,26 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             else:
                 self._status.arrived(stream, stamped.stamp_ns)
                 pipeline.add(stream, *stamped)
-            if works_at_once:
-                pipeline.work(0.0)
             if outputs.wants_accounts:
                 outputs.account(pipeline.snapshot())
+            self._make_room()
 
         return receive
+
+    def _make_room(self) -> None:
+        """Before more is received, let a queue that drops nothing become less than full."""
+        if self._worker is not None:
+            self._pipeline.wait_for_room()
+            return
+        while self._pipeline.crowded:
+            self._pipeline.work(0.0)
 
     def _follow(self) -> None:
         inputs = self._inputs
         if inputs is None:
             return
         inputs.follow()
+        self._follow_pace(inputs)
         for _, source in inputs:
             late = source.age_s > self.settings.startup_timeout and not source.publishers
             if late and self._throttle.admit(source.options.topic) is not None:
@@ -279,6 +285,19 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._follow_timer.timer_period_ns = round(period_s * 1e9)
         if self._account_timer.is_canceled() and self._outputs.wants_accounts:
             self._account_timer.reset()
+
+    def _follow_pace(self, inputs: Inputs) -> None:
+        """Drop no frame for a full queue while who publishes follows our account, and say so."""
+        listeners = self._outputs.account_listeners()
+        paced = any(not listeners.isdisjoint(source.publisher_names) for _, source in inputs)
+        if paced != self._outputs.paced:
+            self.get_logger().info(
+                "a paced replay publishes: a full queue holds it up, and drops no frame"
+                if paced
+                else f"no paced replay publishes: overflow is {self.settings.overflow}"
+            )
+        self._pipeline.pace(on=paced)
+        self._outputs.paced = paced
 
     def _clock_jumped(self, _jump: object) -> None:
         self.get_logger().warning(

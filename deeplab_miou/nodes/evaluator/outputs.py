@@ -18,6 +18,7 @@ from deeplab_miou.nodes.ros.conversions import (
     image_to_message,
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
+from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.pictures.segmentation import overlay
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class EvaluatorOutputs:
         engine: what the results are of.
         run_id: of the process.
         is_camera: whether the images are a camera's, to paint over; else they are predictions.
+
+    Attributes:
+        paced: whether a full queue holds up whoever publishes; the account says so.
     """
 
     def __init__(self, node: Node, engine: Engine, *, run_id: str, is_camera: bool) -> None:
@@ -55,6 +59,7 @@ class EvaluatorOutputs:
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
         self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
         self._diagnostics = Diagnostics(node, "evaluation", engine.device)
+        self.paced = False
         self._sequence = 0
         self._published: object = None
         self._settled: object = None
@@ -76,6 +81,13 @@ class EvaluatorOutputs:
         """Whether somebody listens to the account."""
         return bool(self._accounts.get_subscription_count())
 
+    def account_listeners(self) -> set[str]:
+        """Return the fully qualified names of the nodes that listen to the account."""
+        if not self.wants_accounts:
+            return set()
+        topic = self._accounts.topic_name
+        return {node_of(each) for each in self._node.get_subscriptions_info_by_topic(topic)}
+
     @property
     def wants_pictures(self) -> bool:
         """Whether somebody looks at predictions."""
@@ -92,24 +104,21 @@ class EvaluatorOutputs:
 
     def account(self, snapshot: RunSnapshot) -> None:
         """Publish the account."""
+        now = self._node.get_clock().now().to_msg()
         self._accounts.publish(
-            account_message(
-                snapshot.account,
-                source=self._source,
-                run_id=self._run_id,
-                reset_count=snapshot.reset_count,
-                now=self._node.get_clock().now().to_msg(),
-            )
+            account_message(snapshot, source=self._source, paced=self.paced, now=now)
         )
 
     def settle_account(self, snapshot: RunSnapshot) -> None:
-        """Publish the account if it is another than the last one settled.
+        """Publish the account if it is another than the last one settled, or has other listeners.
 
         Threads publish accounts as things happen, perhaps not in order: this is the last word.
         """
-        if snapshot.account != self._settled:
+        listeners = self._accounts.get_subscription_count()
+        state = (snapshot.reset_count, snapshot.account, self.paced, listeners)
+        if state != self._settled:
             self.account(snapshot)
-            self._settled = snapshot.account
+            self._settled = state
 
     def state(self, snapshot: RunSnapshot) -> None:
         """Publish the state of the run if it has changed; one thread at a time."""

@@ -16,7 +16,7 @@ EXIT_OK, EXIT_LOSS, EXIT_USAGE, EXIT_DAMAGED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_STATUS = """\
 exit status:
   0    everything was sent and, if paced, accounted for
-  1    an evaluator or the publisher was missing or stalled, or frames were lost
+  1    an evaluator or the publisher was missing or stalled, frames were lost, or others sent some
   2    a bad parameter, no such bag or topic
   3    the bag is damaged: what could be read was played (and scored, if paced)
   130  interrupted before the end (0 if it loops, which has no other end)

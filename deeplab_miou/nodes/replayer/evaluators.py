@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import Account, FrameScore
+from deeplab_miou_msgs.msg import Account
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from deeplab_miou.aggregation.messages import RefusedError
@@ -15,6 +15,7 @@ from deeplab_miou.nodes.ros.conversions import stream_counts
 from deeplab_miou.nodes.ros.node_names import node_of, qualified
 from deeplab_miou.pacing.accounts import EvaluatorAccount
 from deeplab_miou.pacing.flow import FlowControl, StallError
+from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,12 +31,15 @@ _FLUSH_AGAIN_S = 2.0
 
 
 class EvaluatorLinks:
-    """Follows evaluators through their accounts and outcomes; drives a `FlowControl`.
+    """Follows evaluators through their accounts; drives a `FlowControl`.
+
+    An evaluator that sees us publish what it subscribes to, and listen to its account, drops no
+    frame for a full queue any more, and says so in its account.
 
     Args:
         node: the node that plays; somebody else spins it.
         evaluators: fully qualified names of the evaluators.
-        in_flight: window of the flow control, in messages.
+        in_flight: most messages in transit to each of them.
         stall_timeout_s: seconds without progress after which an evaluator is given up.
 
     Attributes:
@@ -60,15 +64,9 @@ class EvaluatorLinks:
             )
             for name in evaluators
         }
-        self._scores = {
-            name: node.create_subscription(
-                FrameScore, f"{name}/frame", self._score_callback(name), qos
-            )
-            for name in evaluators
-        }
 
     def connect(self, publishers: Mapping[str, Publisher], timeout_s: float) -> FlowControl:
-        """Wait until each evaluator subscribes to two topics and can be heard.
+        """Wait until each evaluator subscribes to two topics and says that we pace it.
 
         Args:
             publishers: who publishes, by topic.
@@ -87,12 +85,14 @@ class EvaluatorLinks:
                 if time.monotonic() >= deadline_s:
                     raise LinkError(f"evaluator {name} is not ready after {timeout_s:g} s: {lack}")
                 time.sleep(_POLL_S)
-        flow = FlowControl(routes, in_flight=self._in_flight, stall_timeout_s=self._stall_timeout_s)
         with self._lock:
-            for name, account in self._early.items():
-                flow.account(name, account)
-            self._flow = flow
-        return flow
+            self._flow = FlowControl(
+                {name: (topics, self._early[name]) for name, topics in routes.items()},
+                in_flight=self._in_flight,
+                stall_timeout_s=self._stall_timeout_s,
+            )
+        self._warn_of_others({topic for topics in routes.values() for topic in topics})
+        return self._flow
 
     def finish(self, flow: FlowControl) -> None:
         """Wait until everything arrived, and let the evaluators finish what they hold.
@@ -142,12 +142,24 @@ class EvaluatorLinks:
                 f"its images and its labels; it also subscribes to {others or 'no image topic'} "
                 "(one that is not active subscribes to nothing)"
             )
-        if not (
-            self._accounts[name].get_publisher_count() and self._scores[name].get_publisher_count()
-        ):
-            return f"it does not publish {name}/account and {name}/frame"
+        if not self._accounts[name].get_publisher_count():
+            return f"it does not publish {name}/account"
+        with self._lock:
+            account = self._early.get(name)
+        if account is None or not account.paced:
+            return f"it has not said on {name}/account that it is paced, that is by this replay"
         routes[name] = topics
         return ""
+
+    def _warn_of_others(self, topics: Iterable[str]) -> None:
+        own = self._node.get_fully_qualified_name()
+        for topic in sorted(topics):
+            endpoints = self._node.get_publishers_info_by_topic(topic)
+            if others := sorted({printable(node_of(each)) for each in endpoints} - {own}):
+                self._node.get_logger().warning(
+                    f"{topic} is also published by {', '.join(others)}: what they send is scored "
+                    "too, and may crowd out what is replayed"
+                )
 
     def _image_topics_of(self, name: str) -> set[str]:
         namespace, _, base = name.rpartition("/")
@@ -166,22 +178,17 @@ class EvaluatorLinks:
                     message.reset_count,
                     stream_counts(message.images),
                     stream_counts(message.labels),
+                    message.paced,
                 )
             except RefusedError as error:
                 text = f"account of {name} refused: {error}"
                 self._node.get_logger().warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
                 return
             with self._lock:
-                if self._flow is None:
+                flow = self._flow
+                if flow is None:
                     self._early[name] = account
                     return
-            self._flow.account(name, account)
-
-        return take
-
-    def _score_callback(self, name: str) -> Callable[[FrameScore], None]:
-        def take(message: FrameScore) -> None:
-            if self._flow is not None:
-                self._flow.outcome(name, message.stream, message.run_id, message.reset_count)
+            flow.account(name, account)
 
         return take

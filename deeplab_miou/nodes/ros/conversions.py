@@ -126,15 +126,16 @@ def stream_counts(message: StreamAccount) -> StreamCounts:
 
 
 def account_message(
-    account: Account, *, source: str, run_id: str, reset_count: int, now: Time
+    snapshot: RunSnapshot, *, source: str, paced: bool, now: Time
 ) -> AccountMessage:
     """Return the account of an evaluator."""
     message = AccountMessage(
         source=source,
-        run_id=run_id,
-        reset_count=reset_count,
-        images=stream_account(account.images),
-        labels=stream_account(account.labels),
+        run_id=snapshot.run_id,
+        reset_count=snapshot.reset_count,
+        images=stream_account(snapshot.account.images),
+        labels=stream_account(snapshot.account.labels),
+        paced=paced,
     )
     message.header.stamp = now
     return message

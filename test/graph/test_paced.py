@@ -1,0 +1,154 @@
+"""Bags as an ordinary tool writes them, replayed with default parameters: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
+
+from graph_support import EVALUATOR, IMAGE, LABEL, PUBLISHER, Camera, evaluator_with, image
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from deeplab_miou.cli import main
+
+START_NS = 1_700_000_000_000_000_000
+STEP_NS = 100_000_000
+FRAMES = 60
+CLASSES = 19
+LABELS = "cityscapes_train_ids"
+SHAPE = (12, 16)
+
+
+class Drive:
+    """Predictions and labels of frames: when each is stamped and recorded.
+
+    Args:
+        images: numbers of the frames with an image.
+        labels: numbers of the frames with a label.
+        offset_ns: by how much labels are stamped later than images.
+        lag_ns: by how much labels are recorded later.
+        order: -1 if labels are recorded backwards.
+    """
+
+    def __init__(self, images, labels, *, offset_ns=0, lag_ns=0, order=1):
+        self.images, self.labels = images, labels
+        self.offset_ns, self.lag_ns, self.order = offset_ns, lag_ns, order
+        rng = np.random.default_rng(3)
+        self.truth = rng.integers(0, CLASSES + 1, (FRAMES, *SHAPE))
+        self.truth[self.truth == CLASSES] = 255
+        wrong = rng.integers(0, CLASSES + 1, (FRAMES, *SHAPE))
+        self.guess = np.where(rng.random(self.truth.shape) < 0.7, self.truth % 256, wrong)
+
+    @property
+    def paired(self):
+        return sorted(set(self.images) & set(self.labels))
+
+    def confusion(self):
+        """Count with NumPy: rows ground truth, columns prediction, the last one invalid."""
+        truth, guess = self.truth[self.paired], self.guess[self.paired]
+        cells = np.zeros((CLASSES, CLASSES + 1), np.int64)
+        known = truth < CLASSES
+        np.add.at(cells, (truth[known], np.minimum(guess[known], CLASSES)), 1)
+        return cells
+
+    def write(self, path):
+        store = get_typestore(Stores.ROS2_JAZZY)
+        kind = store.types["sensor_msgs/msg/Image"]
+        header, time = (
+            store.types[name] for name in ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+        )
+        messages = [(k * STEP_NS, IMAGE, k * STEP_NS, self.guess[k]) for k in self.images]
+        for k, slot in zip(self.labels, self.labels[:: self.order], strict=True):
+            recorded_ns = slot * STEP_NS + self.lag_ns + 1
+            messages.append((recorded_ns, LABEL, k * STEP_NS + self.offset_ns, self.truth[k]))
+        with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            topics = {
+                topic: writer.add_connection(topic, kind.__msgtype__, typestore=store)
+                for topic in (IMAGE, LABEL)
+            }
+            for recorded_ns, topic, stamp_ns, pixels in sorted(messages, key=lambda m: m[0]):
+                stamp = time(*divmod(START_NS + stamp_ns, 10**9))
+                data = pixels.astype(np.uint8).ravel()
+                message = kind(header(stamp, "camera"), *SHAPE, "mono8", 0, SHAPE[1], data)
+                writer.write(
+                    topics[topic],
+                    START_NS + max(recorded_ns, 0),
+                    store.serialize_cdr(message, kind.__msgtype__),
+                )
+        return path
+
+
+ALL = [*range(FRAMES)]
+DRIVES = {
+    "20 labels without an image": Drive([*range(20, FRAMES)], ALL),
+    "20 images without a label": Drive(ALL, [*range(20, FRAMES)]),
+    "every third image, every second label": Drive(ALL[::3], ALL[::2]),
+    "labels 3 s late": Drive(ALL, ALL[::2], lag_ns=3_000_000_000),
+    "labels 3 s early": Drive(ALL, ALL[::2], lag_ns=-3_000_000_000),
+    "labels backwards": Drive(ALL, ALL, order=-1),
+    "labels backwards, some without an image": Drive(ALL[::2], ALL, order=-1),
+    "labels stamped 7 ms late, some without an image": Drive(ALL[20:], ALL, offset_ns=7_000_000),
+    "labels stamped 7 ms early, images without one": Drive(ALL, ALL[25:], offset_ns=-7_000_000),
+}
+
+
+# With a thread that works, whose queue is always full, and without.
+@pytest.mark.parametrize(
+    ("name", "is_slow"),
+    [(name, number % 2 == 0) for number, name in enumerate(DRIVES)]
+    + [("20 labels without an image", False)],
+)
+def test_a_paced_replay_scores_every_pair(ros_process, tmp_path, name, is_slow):
+    drive = DRIVES[name]
+    bag = drive.write(tmp_path / "bag")
+    tolerance = {"sync_tolerance": 0.02} if drive.offset_ns else {}
+    module = (
+        evaluator_with(tmp_path, "time.sleep(0.02)") if is_slow else "deeplab_miou.nodes.evaluator"
+    )
+    ros_process(module, parameters={"source": "topic", "labels": LABELS, **tolerance})
+    ros_process(
+        "deeplab_miou.nodes.publisher",
+        parameters={"report_directory": str(tmp_path / "live")},
+    )
+    replay = {"paced": True, "publisher": PUBLISHER}
+    player = ros_process("deeplab_miou.nodes.replayer", str(bag), parameters=replay)
+    assert player.wait(90.0) == 0
+    live = json.loads((tmp_path / "live" / "report.json").read_text())
+    assert np.array_equal(live["confusion"], drive.confusion())
+    assert live["frames"] == len(drive.paired)
+    for stream, numbers in (("images", drive.images), ("labels", drive.labels)):
+        lost = len(numbers) - len(drive.paired)
+        assert live["accounting"][stream] == {
+            "received": len(numbers),
+            "evaluated": len(drive.paired),
+            "waiting": 0,
+            "dropped": {f"unmatched_{stream[:-1]}": lost} if lost else {},
+        }
+    command = ["evaluate", str(bag), "--prediction-topic", IMAGE, "--label-topic", LABEL]
+    command += ["--labels", LABELS, "--output", str(tmp_path / "offline")]
+    command += ["--sync-tolerance", "0.02"] if drive.offset_ns else []
+    assert main(command) == 0
+    offline = json.loads((tmp_path / "offline" / "report.json").read_text())
+    for key in ("confusion", "frames", "accounting", "miou"):
+        assert live[key] == offline[key]
+
+
+def test_what_somebody_else_sends_meanwhile_is_told(ros_process, graph, tmp_path):
+    drive = Drive(ALL, ALL)
+    bag = drive.write(tmp_path / "bag")
+    module = evaluator_with(tmp_path, "time.sleep(0.02)")
+    ros_process(module, parameters={"source": "topic", "labels": LABELS})
+    camera = Camera(graph).connect()
+    player = ros_process("deeplab_miou.nodes.replayer", str(bag), parameters={"paced": True})
+    camera.frames.wait(lambda score: score.outcome == "evaluated")
+    # They cannot be told from what was replayed until all of that has arrived.
+    for _ in range(3):
+        camera.images.publish(image([[0]], 1))
+    assert player.wait(60.0) == 1
+    assert player.lines(f"{IMAGE} is also published by /test_client")
+    assert player.lines(f"{EVALUATOR} received 3 messages that other publishers sent")
