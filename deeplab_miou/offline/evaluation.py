@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
+
+    OnProgress = Callable[[int, int, Callable[[], Result]], None]
 
 # Options that name files, of which the engine's own digest knows the content.
 _FILES = ("checkpoint", "labels", "prediction_labels")
@@ -73,7 +76,7 @@ class Side:
 
 def evaluate(
     options: OfflineOptions,
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_progress: OnProgress = lambda _done, _total, _result: None,
     frame_table: Path | None = None,
     engine: Engine | None = None,
     criteria: Sequence[Criterion] = (),
@@ -82,7 +85,8 @@ def evaluate(
 
     Args:
         options: what and how.
-        on_progress: called after each message with how many were read, and how many there are.
+        on_progress: called after each message with how many were read, how many there are, and
+            what returns the scores so far.
         frame_table: where to write the counts of each frame; nowhere by default.
         engine: what `build_engine` made of ``options.engine``, to be used again; made and closed
             here by default.
@@ -102,14 +106,12 @@ def evaluate(
     return replace(found, report=report)
 
 
-def evaluate_together(
-    sides: Sequence[Side], on_progress: Callable[[int, int], None]
-) -> list[Evaluation]:
+def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Evaluation]:
     """Evaluate a bag in several ways, reading it once.
 
     Args:
         sides: the ways.
-        on_progress: called after each message with how many were read, and how many there are.
+        on_progress: as of `evaluate`; the scores are those of the first.
 
     Raises:
         ConfigurationError: a topic cannot be used, or weights do not fit the classes.
@@ -125,7 +127,13 @@ def evaluate_together(
         plans = [plan(stamps, side.options) for side in sides]
         runs = [_make_run(side, stack) for side in sides]
         taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
-        problem = read_bag(reader, stamps.topics, taken, on_progress)
+        result = runs[0].result
+        problem = read_bag(
+            reader,
+            stamps.topics,
+            taken,
+            lambda done, total: on_progress(done, total, result),
+        )
         for run in runs:
             run.finish()
     return [

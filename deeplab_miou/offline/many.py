@@ -21,8 +21,9 @@ from deeplab_miou.report.stored import read_finished, read_report
 from deeplab_miou.report.total import Total
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.offline.bag_list import NamedBag
     from deeplab_miou.options.offline import OfflineOptions
@@ -37,8 +38,8 @@ class Watcher(Protocol):
     def begun(self, name: str) -> None:
         """A bag is being evaluated."""
 
-    def read(self, done: int, total: int) -> None:
-        """So many of its messages have been read."""
+    def read(self, done: int, total: int, result: Callable[[], Result]) -> None:
+        """So many of its messages have been read, and this returns its scores so far."""
 
     def ended(self, result: BagResult, *, earlier: bool) -> None:
         """A bag is finished, or was by an earlier run."""

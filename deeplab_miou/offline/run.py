@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
+from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.images.decoding import unknown_labels
@@ -114,6 +115,23 @@ class Run:
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
             self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
+
+    def result(self) -> Result:
+        """Return the scores of all that was counted so far; resampling takes a while."""
+        snapshot = self._pipeline.snapshot()
+        absent = self._options.absent_classes
+        totals = Totals(
+            self._label_map.class_names,
+            snapshot.counts,
+            stamp_ns=snapshot.newest_stamp_ns or 0,
+            account=snapshot.account,
+        )
+        scores = compute_scores(
+            snapshot.counts.matrix,
+            absent_classes=absent,
+            class_weights=self._options.class_weights or None,
+        )
+        return Result(totals, scores, self._bootstrap.intervals(absent_classes=absent))
 
     def report(
         self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets

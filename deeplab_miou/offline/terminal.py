@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deeplab_miou import exit_codes
 from deeplab_miou.offline.bag_list import find_bags, is_single
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.many import evaluate_many
+from deeplab_miou.offline.progress import showing
 from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
@@ -27,7 +26,7 @@ from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.report.criteria import Criterion
@@ -59,11 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
     frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
-    if errors.is_terminal and not arguments.quiet:
-        with _progress(errors) as on_progress:
-            evaluation = evaluate(options, on_progress, frames, criteria=criteria)
-    else:
-        evaluation = evaluate(options, frame_table=frames, criteria=criteria)
+    with showing(errors, quiet=_is_silent(arguments)) as on_progress:
+        evaluation = evaluate(options, on_progress, frames, criteria=criteria)
     if arguments.output:
         written = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
@@ -86,7 +82,7 @@ def _run_many(
         return exit_codes.USAGE
     output = Path(arguments.output).expanduser()
     bags = find_bags(arguments.bags)
-    with watching(len(bags), errors, quiet=arguments.quiet) as watcher:
+    with watching(len(bags), errors, quiet=_is_silent(arguments)) as watcher:
         report = evaluate_many(bags, options, output, watcher, criteria)
     if not arguments.quiet:
         _tell_files([output / name for name in REPORT_NAMES], errors)
@@ -107,12 +103,9 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
     )
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("messages"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def _is_silent(arguments: argparse.Namespace) -> bool:
+    """Return whether to say nothing while it runs: JSON is for programs."""
+    return bool(arguments.quiet) or arguments.format == "json"
 
 
 def _tell_files(paths: Sequence[Path], errors: Console) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+from deeplab_miou.offline.progress import LINE_PERIOD_S, Bar, Meter, bars, takes_bars
 from deeplab_miou.report.table import format_interval, format_score
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.offline.many import Watcher
     from deeplab_miou.report.report import BagResult
 
@@ -29,7 +29,7 @@ class _Silent:
     def begun(self, name: str) -> None:
         """Do nothing."""
 
-    def read(self, done: int, total: int) -> None:
+    def read(self, done: int, total: int, result: Callable[[], Result]) -> None:
         """Do nothing."""
 
     def ended(self, result: BagResult, *, earlier: bool) -> None:
@@ -37,37 +37,45 @@ class _Silent:
 
 
 class _Lines:
-    """A line for each bag, and a bar where there is a terminal.
+    """A line for each bag, with a bar where there is a terminal and lines in between elsewhere.
 
     Args:
         count: how many bags there are.
         console: where to.
-        progress: the bar; not started where there is no terminal.
+        bar: the bar; None where there is no terminal.
     """
 
-    def __init__(self, count: int, console: Console, progress: Progress) -> None:
+    def __init__(self, count: int, console: Console, bar: Bar | None) -> None:
         self._count = count
         self._console = console
-        self._progress = progress
-        self._task = progress.add_task("", total=count * _STEPS, name="")
+        self._bar = bar
+        self._meter = Meter(LINE_PERIOD_S)
         self._ended = 0
+        self._name = ""
         self._begun_s = 0.0
 
     def begun(self, name: str) -> None:
         """Show the name."""
         self._begun_s = time.monotonic()
-        self._progress.update(self._task, name=printable(name))
+        self._name = printable(name)
+        self._meter.restart()
+        if self._bar is not None:
+            self._bar.begin(self._name)
 
-    def read(self, done: int, total: int) -> None:
-        """Move the bar."""
-        place = self._ended * _STEPS + _STEPS * done // max(total, 1)
-        self._progress.update(self._task, completed=place)
+    def read(self, done: int, total: int, result: Callable[[], Result]) -> None:
+        """Move the bar, or add a line if the last one is old."""
+        share = done / max(total, 1)
+        if self._bar is not None:
+            self._bar.move(_STEPS * (self._ended + share), _STEPS * self._count, result)
+        elif done < total and (text := self._meter.read(result)):
+            place = f"[{self._ended + 1}/{self._count}] {self._name}"
+            self._console.print(f"{place}: {share:.0%} read, {text}", markup=False)
 
     def ended(self, result: BagResult, *, earlier: bool) -> None:
         """Report the outcome of a bag."""
         self._ended += 1
-        self._progress.update(self._task, completed=self._ended * _STEPS)
-        self._progress.refresh()
+        if self._bar is not None:
+            self._bar.move(_STEPS * self._ended, _STEPS * self._count)
         took_s = max(time.monotonic() - self._begun_s, 1e-9)
         what = f"mIoU {format_score(result.miou)}"
         if interval := format_interval(result.miou_lower, result.miou_upper):
@@ -93,8 +101,6 @@ def watching(count: int, console: Console, *, quiet: bool) -> Iterator[Watcher]:
     if quiet:
         yield _Silent()
         return
-    columns = (TextColumn("{task.fields[name]}"), BarColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        yield _Lines(count, console, progress)
+    with bars(console) if takes_bars(console) else nullcontext() as progress:
+        bar = None if progress is None else Bar(progress, count * _STEPS)
+        yield _Lines(count, console, bar)

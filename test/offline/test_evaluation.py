@@ -55,7 +55,7 @@ def options(bag, **changes):
 def test_known_predictions_give_the_known_matrix(tmp_path, storage):
     expected = write_bag(tmp_path / "bag", storage)
     seen = []
-    evaluation = evaluate(options(tmp_path / "bag"), lambda *counts: seen.append(counts))
+    evaluation = evaluate(options(tmp_path / "bag"), lambda *counts: seen.append(counts[:2]))
     report = evaluation.report
     assert np.array_equal(report.counts.matrix, expected)
     assert report.counts.frames == 20
