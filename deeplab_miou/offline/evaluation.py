@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.offline.plan import Plan
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
@@ -121,7 +122,7 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
     topics = [topic for side in sides for topic in side.options.topics]
     with BagReader(sides[0].options.bag) as reader, ExitStack() as stack:
         for side in sides:
-            _check(side.options, reader)
+            check_reader(side.options, reader)
             check_class_weights(side.options, side.engine)
         stamps = read_stamps(reader, topics)
         plans = [plan(stamps, side.options) for side in sides]
@@ -137,19 +138,24 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
         for run in runs:
             run.finish()
     return [
-        Evaluation(
-            run.report(
-                provenance(side.options, side.engine, [side.options.bag], started_s),
-                problem,
-                planned.findings,
-                planned.offsets,
-            ),
-            bool(problem),
-            run.first_drops,
-            run.unknown_labels,
+        conclude(
+            run, provenance(side.options, side.engine, [side.options.bag], started_s), each, problem
         )
-        for side, run, planned in zip(sides, runs, plans, strict=True)
+        for side, run, each in zip(sides, runs, plans, strict=True)
     ]
+
+
+def conclude(run: Run, facts: dict[str, object], planned: Plan, problem: str) -> Evaluation:
+    """Return what a run found that is over.
+
+    Args:
+        run: what was counted.
+        facts: of `provenance`.
+        planned: what belongs together.
+        problem: what could not be read, empty if nothing.
+    """
+    report = run.report(facts, problem, planned.findings, planned.offsets)
+    return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
 def _make_run(side: Side, stack: ExitStack) -> Run:
@@ -168,7 +174,7 @@ def check_topics(options: OfflineOptions) -> None:
         BagError: nothing of the bag can be read.
     """
     with BagReader(options.bag) as reader:
-        _check(options, reader)
+        check_reader(options, reader)
 
 
 def provenance(
@@ -230,8 +236,12 @@ def check_class_weights(options: OfflineOptions, engine: Engine) -> None:
         raise ConfigurationError(str(error)) from None
 
 
-def _check(options: OfflineOptions, reader: BagReader) -> None:
-    """Complain about topics before the network is loaded."""
+def check_reader(options: OfflineOptions, reader: BagReader) -> None:
+    """Complain about the topics of an open bag.
+
+    Raises:
+        ConfigurationError: one cannot be used.
+    """
     for topic in options.topics:
         info = reader.require(topic, IMAGE_TYPES)
         if info.serialization != "cdr":

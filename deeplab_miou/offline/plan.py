@@ -71,12 +71,14 @@ class Stamps:
         topics: their names.
         topic: index of each message's topic, int64 ``(messages,)``.
         stamps_ns: stamp of each; when it was recorded if it is not readable, int64.
+        recorded_ns: when each was recorded, int64.
         is_readable: whether it can be an image of its type at all, bool.
     """
 
     topics: tuple[str, ...]
     topic: NDArray[np.int64]
     stamps_ns: NDArray[np.int64]
+    recorded_ns: NDArray[np.int64]
     is_readable: NDArray[np.bool_]
 
 
@@ -84,7 +86,7 @@ def read_stamps(reader: BagReader, topics: Sequence[str]) -> Stamps:
     """Read the stamps of all messages of some topics."""
     names = tuple(dict.fromkeys(topics))
     number = {name: k for k, name in enumerate(names)}
-    topic, stamps, is_readable = array("q"), array("q"), bytearray()
+    topic, stamps, recorded, is_readable = array("q"), array("q"), array("q"), bytearray()
     # What is damaged is told when the messages are read to be scored.
     with suppress(BagError):
         for message in reader.messages(names):
@@ -96,11 +98,13 @@ def read_stamps(reader: BagReader, topics: Sequence[str]) -> Stamps:
                 stamp_ns = message.timestamp_ns
                 is_readable.append(0)
             stamps.append(stamp_ns)
+            recorded.append(message.timestamp_ns)
             topic.append(number[message.topic])
     return Stamps(
         names,
         np.array(topic, np.int64),
         np.array(stamps, np.int64),
+        np.array(recorded, np.int64),
         np.frombuffer(bytes(is_readable), np.bool_),
     )
 

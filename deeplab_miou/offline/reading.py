@@ -24,8 +24,9 @@ def read_bag(
     topics: Sequence[str],
     runs: Sequence[tuple[Run, NDArray[np.int64]]],
     on_progress: Callable[[int, int], None],
+    span: tuple[int, int] | None = None,
 ) -> str:
-    """Evaluate a bag.
+    """Evaluate a bag, or what was recorded in a span of time.
 
     A label and the images that belong to it go to all runs one after the other, as soon as the last
     of them has been read.
@@ -35,6 +36,8 @@ def read_bag(
         topics: all that the runs use.
         runs: with the partner's number of each message, as `plan` found it for this run.
         on_progress: called after each message with how many were read, and how many there are.
+        span: when to begin and to stop, recording time in nanoseconds; the runs' numbers count from
+            there. All of the bag by default.
 
     Returns:
         What could not be read of it, empty if nothing.
@@ -42,10 +45,12 @@ def read_bag(
     problem = ""
     groups = _Groups(runs)
     total = len(runs[0][1])
+    start_ns, stop_ns = span or (None, None)
     with HeldMessages() as held:
         try:
             # Messages first: what ends a damaged bag is only known by asking for one more.
-            for message, number in zip(reader.messages(topics), range(total), strict=False):
+            messages = reader.messages(topics, start_ns, stop_ns)
+            for message, number in zip(messages, range(total), strict=False):
                 groups.take(held, number, message)
                 on_progress(number + 1, total)
         except BagError as error:

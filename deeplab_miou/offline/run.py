@@ -9,6 +9,7 @@ from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
+from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.scores import compute_scores
@@ -19,7 +20,7 @@ from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -49,6 +50,7 @@ class Run:
         engine: label map and predictions.
         frames: takes the counts of each frame; None if nobody wants them.
         on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
+        on_outcome: told of each outcome; None if nobody is.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
@@ -62,12 +64,14 @@ class Run:
         engine: Engine,
         frames: FrameTableWriter | None = None,
         on_frame: Callable[[FrameOutcome], None] | None = None,
+        on_outcome: Callable[[FrameOutcome], None] | None = None,
     ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self._options = options
         self._frames = frames
         self._on_frame = on_frame
+        self._on_outcome = on_outcome
         self._label_map = engine.label_map
         self._bootstrap = BlockBootstrap(
             engine.label_map.num_classes, block_s=options.bootstrap_block_s
@@ -75,9 +79,11 @@ class Run:
         self._predictor = engine.predictor
         self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         self._pictures: list[NDArray[np.uint8]] = []
+        self._state = RunState(engine.label_map.num_classes)
         self._pipeline = Pipeline(
             engine.predictor,
             engine.label_map,
+            run=self._state,
             score_at=options.engine.score_at,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
@@ -109,6 +115,37 @@ class Run:
         except FrameError as unreadable:
             error = unreadable
         self._pipeline.reject(stream, stamp_ns, frame_id, error)
+
+    def replay(self, outcome: FrameOutcome) -> None:
+        """Count what another run has found out of the same bag.
+
+        Args:
+            outcome: its place in this run, after those before it, is in its ticket.
+        """
+        messages = ((Stream.IMAGE, outcome.image), (Stream.LABEL, outcome.label))
+        streams = tuple(stream for stream, message in messages if message is not None)
+        for stream in streams:
+            self._state.received(stream)
+        if outcome.reason is not None:
+            self._state.dropped(0, streams, outcome.reason)
+        elif outcome.counts is not None and outcome.image is not None:
+            self._state.evaluated(0, outcome.counts, outcome.image.stamp_ns)
+        self._count(outcome)
+
+    def pictures(self) -> dict[int, NDArray[np.uint8]]:
+        """Return those of the worst frames by the place of each in this run."""
+        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
+        return dict(zip(places, self._pictures, strict=False))
+
+    def finish_with(self, pictures: Mapping[int, NDArray[np.uint8]]) -> None:
+        """Take pictures of the worst frames that other runs have drawn.
+
+        Args:
+            pictures: by the place of the frame in this run.
+        """
+        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
+        if all(place in pictures for place in places):
+            self._pictures = [pictures[place] for place in places]
 
     def finish(self) -> None:
         """Draw the worst frames: all messages have been taken."""
@@ -179,14 +216,21 @@ class Run:
         return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
 
     def _take(self, outcome: FrameOutcome) -> None:
+        """Count an outcome of the pipeline, which still has its pictures."""
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
+        has_unknown = outcome.counts is not None and outcome.counts.unmapped > 0
+        if has_unknown and not self.unknown_labels and outcome.label is not None:
+            self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
+        self._count(outcome)
+
+    def _count(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label
         if outcome.reason is not None:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.counts is not None and image is not None:
             matrix = outcome.counts.matrix
-            if outcome.counts.unmapped and not self.unknown_labels and outcome.label is not None:
-                self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
             self._bootstrap.update(matrix, image.stamp_ns)
             self._worst.update(matrix, image.stamp_ns, outcome)
             if self._frames is not None:

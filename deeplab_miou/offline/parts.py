@@ -1,0 +1,224 @@
+"""A bag evaluated in parts, by processes that share nothing, and put together again.
+
+Each process sends what became of each frame, without pictures: its counts take about a kilobyte.
+What puts the parts together runs them through the same `Run`, in the order in which one process
+would have met them, so that all numbers are the same.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
+from deeplab_miou.evaluation.run_state import Ticket
+from deeplab_miou.images.messages import RawImage
+from deeplab_miou.metric.confusion import from_cells, to_cells
+from deeplab_miou.metric.counts import Counts
+from deeplab_miou.offline.evaluation import (
+    check_class_weights,
+    check_reader,
+    conclude,
+    provenance,
+)
+from deeplab_miou.offline.plan import plan, read_stamps
+from deeplab_miou.offline.reading import read_bag
+from deeplab_miou.offline.run import Run
+from deeplab_miou.offline.sections import split
+from deeplab_miou.report.frame_table import FrameTableWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.accounting import Reason
+    from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.offline.evaluation import Evaluation
+    from deeplab_miou.offline.plan import Plan
+    from deeplab_miou.offline.sections import Section
+    from deeplab_miou.options.offline import OfflineOptions
+
+_NOTHING = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
+
+
+class Cells(NamedTuple):
+    """A frame's counts, as many numbers as it has kinds of pixels.
+
+    Attributes:
+        cells: of `to_cells`.
+        counts: likewise.
+        ignored: as in `Counts`.
+        unmapped: likewise.
+    """
+
+    cells: NDArray[np.uint32]
+    counts: NDArray[np.uint64]
+    ignored: int
+    unmapped: int
+
+
+class Record(NamedTuple):
+    """An outcome without its pictures.
+
+    Attributes:
+        image_ns: stamp of the image, None if there is none in this outcome.
+        label_ns: likewise of the label.
+        reason: why it was not evaluated, None if it was.
+        message: one line for people; empty if evaluated.
+        counted: None if not evaluated.
+    """
+
+    image_ns: int | None
+    label_ns: int | None
+    reason: Reason | None
+    message: str
+    counted: Cells | None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one section gave.
+
+    Attributes:
+        records: the outcomes in order.
+        pictures: of the worst frames, by index of the record.
+        unknown_labels: as in `Run`.
+        problem: what could not be read, empty if nothing.
+    """
+
+    records: list[Record]
+    pictures: Mapping[int, NDArray[np.uint8]]
+    unknown_labels: str
+    problem: str
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """A bag that is going to be evaluated in parts.
+
+    Attributes:
+        plan: what belongs together; without the partners, which the sections have.
+        sections: what each part is about.
+        started_s: when this began, seconds since the epoch.
+    """
+
+    plan: Plan
+    sections: list[Section]
+    started_s: float
+
+
+def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Division:
+    """Read the stamps of a bag and divide it into sections; a damaged bag is one section.
+
+    Args:
+        options: what and how.
+        engine: with what.
+        most_frames: pairs in a section.
+
+    Raises:
+        ConfigurationError: a topic cannot be used, or weights do not fit the classes.
+        BagError: nothing of the bag can be read.
+    """
+    started_s = time.time()
+    with BagReader(options.bag) as reader:
+        check_reader(options, reader)
+        check_class_weights(options, engine)
+        stamps = read_stamps(reader, options.topics)
+        planned = plan(stamps, options)
+        # Which messages are missing from part of the time, an index does not tell.
+        frames = most_frames if not reader.problems else len(stamps.topic) + 1
+    sections = split(stamps, planned.partners, frames)
+    return Division(replace(planned, partners=planned.partners[:0]), sections, started_s)
+
+
+def score_section(options: OfflineOptions, engine: Engine, section: Section) -> Part:
+    """Score a section of a bag.
+
+    Raises:
+        ConfigurationError, BagError: the bag can no longer be read.
+    """
+    records: list[Record] = []
+    run = Run(options, engine, on_outcome=lambda outcome: records.append(_record(outcome)))
+    with BagReader(options.bag) as reader:
+        problem = read_bag(
+            reader,
+            tuple(dict.fromkeys(options.topics)),
+            [(run, section.partners)],
+            lambda _done, _total: None,
+            section.span,
+        )
+        run.finish()
+    pictures = {place - 1: picture for place, picture in run.pictures().items()}
+    return Part(records, pictures, run.unknown_labels, problem)
+
+
+def merge(
+    options: OfflineOptions,
+    engine: Engine,
+    division: Division,
+    parts: Sequence[Part],
+    frame_table: Path | None,
+) -> Evaluation:
+    """Put the parts of a bag together.
+
+    Args:
+        options: what and how.
+        engine: with what.
+        division: of the bag.
+        parts: one for each section, in their order.
+        frame_table: where to write the counts of each frame; None for nowhere.
+
+    Raises:
+        DeeplabMiouError: the table cannot be written.
+    """
+    names = engine.label_map.class_names
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    place = 0
+    with ExitStack() as stack:
+        frames = None
+        if frame_table is not None:
+            frames = stack.enter_context(FrameTableWriter(frame_table, names))
+        run = Run(options, engine, frames)
+        for part in parts:
+            pictures |= {place + index + 1: each for index, each in part.pictures.items()}
+            for record in part.records:
+                place += 1
+                run.replay(_outcome(record, place, len(names)))
+    run.unknown_labels = next((each.unknown_labels for each in parts if each.unknown_labels), "")
+    run.finish_with(pictures)
+    problem = next((each.problem for each in parts if each.problem), "")
+    facts = provenance(options, engine, [options.bag], division.started_s)
+    return conclude(run, facts, division.plan, problem)
+
+
+def _record(outcome: FrameOutcome) -> Record:
+    counted = None
+    if outcome.counts is not None:
+        counts = outcome.counts
+        counted = Cells(*to_cells(counts.matrix), counts.ignored, counts.unmapped)
+    image, label = outcome.image, outcome.label
+    return Record(
+        None if image is None else image.stamp_ns,
+        None if label is None else label.stamp_ns,
+        outcome.reason,
+        outcome.message,
+        counted,
+    )
+
+
+def _outcome(record: Record, place: int, num_classes: int) -> FrameOutcome:
+    counts = None
+    if record.counted is not None:
+        cells, numbers, ignored, unmapped = record.counted
+        counts = Counts(from_cells(cells, numbers, num_classes), 1, ignored, unmapped)
+    image, label = (
+        None if stamp_ns is None else Message(stamp_ns, "", _NOTHING, 0.0, 0)
+        for stamp_ns in (record.image_ns, record.label_ns)
+    )
+    return FrameOutcome(image, label, record.reason, record.message, Ticket(0, place), counts)

@@ -1,0 +1,81 @@
+"""Sections of a bag, to be scored apart from each other and put together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.offline.plan import OUTSIDE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeplab_miou.offline.plan import Stamps
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """Some of a bag's outcomes, and where to read for them.
+
+    Attributes:
+        span: from when to when the messages that it takes were recorded, nanoseconds, the end not
+            included; None for a whole bag.
+        partners: as `Plan.partners`, for the messages of the span and numbered among these;
+            `OUTSIDE` for those of other sections.
+        frames: pairs in it.
+    """
+
+    span: tuple[int, int] | None
+    partners: NDArray[np.int64]
+    frames: int
+
+
+def split(stamps: Stamps, partners: NDArray[np.int64], most_frames: int) -> list[Section]:
+    """Divide what a bag gives into sections, so that each outcome is in one of them.
+
+    What belongs together stays together, on whichever side of a border the two messages lie.
+    Outcomes have the order in which one reading of the bag has them: that of the message that
+    completes each.
+
+    Args:
+        stamps: of the bag's messages.
+        partners: as `plan` found them.
+        most_frames: pairs in a section, at least 1.
+    """
+    number = np.arange(partners.size)
+    is_paired = partners >= 0
+    completed_by = np.where(is_paired, np.maximum(number, partners), number)
+    completes = is_paired & (partners < number)
+    frames = int(completes.sum())
+    count = max(-(-frames // most_frames), 1)
+    # A reader gives the messages of a span in the same order only if that is the order of time.
+    if (np.diff(stamps.recorded_ns) < 0).any():
+        count = 1
+    if count == 1:
+        return [Section(None, partners, frames)]
+    before: NDArray[np.int64] = np.cumsum(completes) - completes
+    section_of = np.minimum(before * count // frames, count - 1)[completed_by]
+    section_of[partners == OUTSIDE] = -1
+    return [
+        _section(stamps.recorded_ns, partners, np.flatnonzero(section_of == k), completes)
+        for k in range(count)
+    ]
+
+
+def _section(
+    recorded_ns: NDArray[np.int64],
+    partners: NDArray[np.int64],
+    members: NDArray[np.int64],
+    completes: NDArray[np.bool_],
+) -> Section:
+    start_ns = int(recorded_ns[members].min())
+    stop_ns = int(recorded_ns[members].max()) + 1
+    there = np.flatnonzero((recorded_ns >= start_ns) & (recorded_ns < stop_ns))
+    wanted = partners[members]
+    local = np.full(there.size, OUTSIDE, np.int64)
+    local[np.searchsorted(there, members)] = np.where(
+        wanted >= 0, np.searchsorted(there, wanted), wanted
+    )
+    return Section((start_ns, stop_ns), local, int(completes[members].sum()))
