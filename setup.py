@@ -56,7 +56,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"bag_replayer = {PACKAGE}.nodes.replayer.__main__:main",
-            f"deeplab-miou = {PACKAGE}.cli:main",
+            f"deeplab-miou = {PACKAGE}.__main__:main",
             f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.__main__:main",
             f"miou_watch = {PACKAGE}.nodes.watch.__main__:main",
             f"miou_publisher = {PACKAGE}.nodes.publisher.__main__:main",

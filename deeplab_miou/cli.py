@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from deeplab_miou import start
 from deeplab_miou.errors import BagError, DeeplabMiouError
 from deeplab_miou.exit_codes import DAMAGED_BAG, INTERRUPTED, OUTPUT_CLOSED, WRONG
 
@@ -129,10 +130,9 @@ def _run(given: list[str]) -> int:
 def _interruptible() -> Iterator[list[int]]:
     """Record Ctrl-C in the returned list, in addition to raising KeyboardInterrupt as usual."""
     interrupted: list[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(
+        signal.SIGINT
+    ) not in {signal.default_int_handler, start.end}:
         yield interrupted
         return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from deeplab_miou.nodes.start import run
+from deeplab_miou.start import run
 
 
 def main() -> int:
