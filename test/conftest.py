@@ -1,10 +1,44 @@
-"""Property tests look at the same examples every time, however slow the machine is.
+"""Property tests look at the same examples every time, and other projects' networks are found.
 
-To look for new ones:
+To look for new examples:
 `make test ARGS="test/evaluation/test_pairing.py --hypothesis-profile=default"`.
 """
 
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# Where requirements-parity.txt says to install other projects' networks.
+PARITY = Path(sys.prefix) / "parity"
+
+
+@pytest.fixture(scope="session")
+def smp():
+    """Import segmentation_models_pytorch although torchvision's operators are not loaded.
+
+    PyPI's torchvision is built for CUDA: on PyTorch for CPUs its library does not load, and its
+    import fails for want of two operators that no segmentation network calls.
+    """
+    torch = importlib.import_module("torch")
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    sys.path.append(str(PARITY))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield importlib.import_module("segmentation_models_pytorch")
+    except ImportError as error:
+        pytest.skip(f"no segmentation_models_pytorch in {PARITY} ({error})")
+    finally:
+        sys.path.remove(str(PARITY))

@@ -10,7 +10,7 @@ import pickle
 
 import pytest
 import torch
-from network_drives import check, refused, write_drive
+from network_drives import FRAMES, check, normalised, picture, refused, write_drive
 from safetensors.torch import save_file
 
 from deeplab_miou.model.checkpoints import families
@@ -54,16 +54,21 @@ def random(seed, **changes):
     """Return a network whose classes all win somewhere, whatever the seed."""
     torch.manual_seed(seed)
     network = build(Architecture(**(SMP.to_dict() | changes)))
+    return alive(network, network.decoder.classify)
+
+
+def alive(network, head):
+    """Give each norm statistics, and each class pixels of the drive; `head` is the last layer."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.uniform_(-0.3, 0.3)
                 module.running_var.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.3, 0.3)
-        network.decoder.classify.weight.mul_(3)
-        images = torch.randn(2, 3, 48, 80)
-        logits = network(images)
-        network.decoder.classify.bias.copy_(-logits.mean((0, 2, 3)))
+        logits = torch.cat([network(normalised(picture(index))) for index in range(FRAMES)])
+        mean, std = logits.mean((0, 2, 3)), logits.std((0, 2, 3))
+        head.weight /= std.view(-1, 1, 1, 1)
+        head.bias.copy_((head.bias - mean) / std)
     return network
 
 
@@ -191,10 +196,30 @@ NO_PLUS = {"output_stride": 8, "low_width": 0, "align_corners": False, **PLAIN}
                 "dilation_rule": "contracted",
             },
         ),
+        (
+            KEY,
+            {
+                "backbone": "efficientnet_b0",
+                "padding": "same",
+                "padding_size": 224,
+                "encoder_epsilon": 1e-3,
+                "dilation_rule": "ahead",
+            },
+        ),
+        (
+            KEY,
+            {
+                "backbone": "resnet50",
+                "groups": 32,
+                "bottleneck_width": 128,
+                "squeeze_reduction": 16,
+                "stem_pool": "ceil",
+            },
+        ),
     ],
-    ids=["torchvision", "smp DeepLabV3", "bubbliiiing"],
+    ids=["torchvision", "smp DeepLabV3", "bubbliiiing", "efficientnet-b0", "se_resnext50_32x4d"],
 )
-def test_families_without_a_plus_or_without_normalisation(tmp_path, signature, changes):
+def test_families_from_file_to_counts(tmp_path, signature, changes):
     network = random(6, **changes)
     weights = named(network, signature)
     if signature.startswith("classifier"):
@@ -297,6 +322,40 @@ def test_configuration_beside_the_weights(tmp_path, stated):
     save_file(named(network), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"encoder_name": "resnet18", **stated}))
     check(tmp_path, "model.safetensors", write_drive(tmp_path, network))
+
+
+@pytest.mark.filterwarnings("ignore:.timm-. encoders are deprecated")
+@pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-efficientnet-b0", "tu-resnet18"])
+@pytest.mark.parametrize("saved", ["folder", "file"])
+def test_networks_as_segmentation_models_saves_them(smp, tmp_path, encoder, saved):
+    torch.manual_seed(7)
+    original = smp.DeepLabV3Plus(
+        encoder, encoder_weights=None, classes=4, decoder_channels=32, encoder_output_stride=16
+    ).eval()
+    alive(original, original.segmentation_head[0])
+    if saved == "folder":
+        original.save_pretrained(tmp_path / "saved")
+        file = "saved/model.safetensors"
+    else:
+        file = "net.pth"
+        torch.save({"state_dict": prefixed("model.", original.state_dict())}, tmp_path / file)
+    check(tmp_path, file, write_drive(tmp_path, original))
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"encoder_name": "resnet18", "encoder_depth": 4}, "encoder_depth is 4"),
+        ({"encoder_name": "tu-resnetblur50"}, "encoder_name is 'tu-resnetblur50'"),
+    ],
+)
+def test_configurations_of_networks_that_are_not_known(network, drive, capsys, stated, reason):
+    """The weights of these have the names and shapes of a network that computes something else."""
+    folder, _ = drive
+    place = folder_of(folder, "unknown")
+    save_file(named(network), place / "model.safetensors")
+    (place / "config.json").write_text(json.dumps(stated))
+    assert reason in refused(folder, "unknown/model.safetensors", capsys)
 
 
 def test_buffers_beside_the_weights_normalise(tmp_path):

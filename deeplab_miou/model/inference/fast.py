@@ -50,7 +50,7 @@ def can_rewrite(architecture: Architecture) -> bool:
     first_is_dense = (
         architecture.decoder_convolution == "dense" and architecture.decoder_kernel == _TAPS
     )
-    return first_is_dense and architecture.low_width > 0
+    return first_is_dense and architecture.low_width > 0 and architecture.decoder_layers > 0
 
 
 class RewrittenDecoder(nn.Module):

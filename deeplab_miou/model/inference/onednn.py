@@ -93,6 +93,10 @@ class FarBlock(nn.Module):
 _ONEDNN: dict[type[nn.Module], tuple[str, list[float], str]] = {
     nn.ReLU: ("relu", [], ""),
     nn.ReLU6: ("hardtanh", [0.0, 6.0], ""),
+    nn.SiLU: ("swish", [], ""),
+    nn.Hardswish: ("hardswish", [], ""),
+    nn.Sigmoid: ("sigmoid", [], ""),
+    nn.Hardsigmoid: ("hardsigmoid", [], ""),
     nn.Identity: ("none", [], ""),
 }
 

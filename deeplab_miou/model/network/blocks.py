@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Activation = Literal["relu", "relu6", "none"]
+Activation = Literal["relu", "relu6", "silu", "hardswish", "sigmoid", "hardsigmoid", "none"]
 Convolution = Literal["dense", "separable", "separable_bn"]
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid,
     "none": nn.Identity,
 }
 
@@ -65,6 +70,57 @@ class ConvBlock(nn.Module):
         """Map ``(N, in, H, W)`` to ``(N, out, H', W')``."""
         y: Tensor = self.activation(self.norm(self.conv(x)))
         return y
+
+
+class SamePadding(nn.Module):
+    """Zeros around a map as TensorFlow's "SAME" puts them, the odd one below and on the right.
+
+    Args:
+        kernel: side of the kernel of the convolution that follows.
+        stride: its step.
+        size: side of the square map that the zeros are counted for; None for the map that comes.
+    """
+
+    def __init__(self, kernel: int, stride: int, size: int | None = None) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, c, H, W)`` to ``(N, c, H + vertical zeros, W + horizontal zeros)``."""
+        top, bottom = self._zeros(x.shape[-2])
+        left, right = self._zeros(x.shape[-1])
+        return F.pad(x, (left, right, top, bottom))
+
+    def _zeros(self, side: int) -> tuple[int, int]:
+        if self.size is not None:
+            side = self.size
+        total = max(self.kernel - (side % self.stride or self.stride), 0)
+        return total // 2, total - total // 2
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by what a small network makes of the means of all (Hu et al. 2018).
+
+    Args:
+        channels: of the input and the output.
+        squeezed: of the layer between.
+        activation: what follows that layer.
+        gate: what makes the scale of each channel.
+    """
+
+    def __init__(
+        self, channels: int, squeezed: int, *, activation: Activation, gate: Activation
+    ) -> None:
+        super().__init__()
+        self.reduce = ConvBlock(channels, squeezed, norm=False, bias=True, activation=activation)
+        self.expand = ConvBlock(squeezed, channels, norm=False, bias=True, activation=gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, c, H, W)`` to the same shape."""
+        scale: Tensor = self.expand(self.reduce(x.mean((2, 3), keepdim=True)))
+        return x * scale
 
 
 class SeparableBlock(nn.Module):

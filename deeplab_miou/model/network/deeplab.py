@@ -108,7 +108,7 @@ class Decoder(nn.Module):
                 )
             )
             channels = width
-        self.classify = nn.Conv2d(width, architecture.num_classes, 1)
+        self.classify = nn.Conv2d(channels, architecture.num_classes, 1)
 
     def forward(self, low: Tensor, deep: Tensor) -> Tensor:
         """Map features ``(N, c, h, w)`` and ``(N, aspp_width, h', w')`` to ``(N, n, h, w)``.
@@ -138,7 +138,11 @@ class DeepLabV3Plus(nn.Module):
         self.backbone = build_backbone(architecture)
         self.aspp = ASPP(self.backbone.high_channels, architecture)
         self.decoder = Decoder(self.backbone.low_channels, architecture)
+        encoder = set(self.backbone.modules())
         for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                inside = module in encoder
+                module.eps = architecture.encoder_epsilon if inside else architecture.head_epsilon
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

@@ -56,6 +56,16 @@ EXPECTED = {
     "smp_deeplabv3": {
         "resnet18_os8": {"backbone": "resnet18", "output_stride": 8, "align_corners": True},
     },
+    "smp_encoders": {
+        "efficientnet_b0_os16": {"backbone": "efficientnet_b0", "padding_size": 224},
+        "efficientnet_b1_os16": {"backbone": "efficientnet_b1", "dilation_rule": "stage"},
+        "timm_efficientnet_b0_os16": {"backbone": "efficientnet_b0", "padding": "symmetric"},
+        "timm_tf_efficientnet_lite0_os16": {"backbone": "efficientnet_lite0"},
+        "resnext50_32x4d_os16": {"backbone": "resnet50", "groups": 32, "bottleneck_width": 128},
+        "se_resnet50_os16": {"squeeze_reduction": 16, "stride_first": True, "stem_pool": "ceil"},
+        "se_resnext50_32x4d_os16": {"groups": 32, "squeeze_reduction": 16, "stride_first": False},
+        "tu_resnet18_os16": {"backbone": "resnet18", "dilation_rule": "contracted"},
+    },
 }
 NAMES = {
     "vainf": "VainF",
@@ -67,6 +77,7 @@ NAMES = {
     "torchvision_deeplabv3": "torchvision DeepLabv3",
     "vainf_deeplabv3": "VainF DeepLabv3",
     "smp_deeplabv3": "segmentation_models_pytorch DeepLabv3",
+    "smp_encoders": "segmentation_models_pytorch",
 }
 CASES = [(family, variant) for family, variants in EXPECTED.items() for variant in variants]
 

@@ -36,6 +36,20 @@ ORIGINALS = {
         "mobilenet_v2_os8": 8,
         "mobilenet_v2_os16": 16,
     },
+    # The same: DeepLabV3Plus or DeepLabV3, with decoder_channels=32
+    "smp_encoders": {
+        "efficientnet_b0_os16": 16,
+        "efficientnet_b0_os8": 8,
+        "efficientnet_b1_os16": 16,
+        "timm_efficientnet_b0_os16": 16,
+        "timm_tf_efficientnet_lite0_os16": 16,
+        "resnext50_32x4d_os16": 16,
+        "se_resnet50_os16": 16,
+        "se_resnext50_32x4d_os16": 16,
+        "tu_resnet18_os16": 16,
+        "tu_resnet18_os8": 8,
+    },
+    "smp_encoders_deeplabv3": {"efficientnet_b0_os8": 8},
 }
 CASES = [(name, variant) for name, variants in ORIGINALS.items() for variant in variants]
 

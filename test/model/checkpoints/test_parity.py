@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
-import warnings
-from pathlib import Path
 
 import pytest
 import torch
 
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints import load as checkpoints
-
-# Where requirements-parity.txt says to install it.
-FOLDER = Path(sys.prefix) / "parity"
-
-
-@pytest.fixture(scope="module")
-def smp():
-    """Import segmentation_models_pytorch although torchvision's operators are not loaded.
-
-    PyPI's torchvision is built for CUDA: on PyTorch for CPUs its library does not load, and its
-    import fails for want of two operators that no segmentation network calls.
-    """
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    sys.path.append(str(FOLDER))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield importlib.import_module("segmentation_models_pytorch")
-    except ImportError as error:
-        pytest.skip(f"no segmentation_models_pytorch in {FOLDER} ({error})")
-    finally:
-        sys.path.remove(str(FOLDER))
 
 
 def randomize(network, seed):
@@ -59,6 +32,7 @@ def randomize(network, seed):
     return network.eval()
 
 
+@pytest.mark.filterwarnings("ignore:.timm-. encoders are deprecated")
 @pytest.mark.parametrize(
     ("encoder", "stride", "options"),
     [
@@ -67,6 +41,11 @@ def randomize(network, seed):
         ("resnet18", 16, {"decoder_aspp_separable": False, "decoder_channels": 64}),
         ("resnet18", 8, {"decoder_channels": 32}),
         ("resnet50", 16, {"decoder_channels": 32}),
+        ("efficientnet-b0", 16, {"decoder_channels": 32}),
+        ("timm-efficientnet-b0", 16, {"decoder_channels": 64}),
+        ("resnext50_32x4d", 8, {"decoder_channels": 32}),
+        ("se_resnet50", 8, {"decoder_channels": 32}),
+        ("tu-seresnet50", 16, {"decoder_channels": 32}),
     ],
 )
 def test_logits_equal_those_of_the_original(smp, tmp_path, encoder, stride, options):
@@ -112,6 +91,24 @@ def test_deeplabv3_of_torchvision(smp, tmp_path, name):
     loaded = checkpoints.load(tmp_path / "net.pth")
     assert loaded.family == "torchvision DeepLabv3"
     check_logits(lambda image: original(image)["out"], loaded.network)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "named"),
+    [
+        ("senet154", "its encoder is SENet-154"),
+        ("tu-resnet18d", "its encoder is"),
+        ("tu-efficientnet_b0", "its encoder is"),
+    ],
+)
+def test_encoders_that_are_not_known_are_named(smp, tmp_path, encoder, named):
+    with torch.device("meta"):
+        network = smp.DeepLabV3(encoder, encoder_weights=None, encoder_output_stride=16)
+    zero = torch.zeros(())
+    weights = {key: zero.expand(value.shape) for key, value in network.state_dict().items()}
+    torch.save(weights, tmp_path / "net.pth")
+    with pytest.raises(ConfigurationError, match=named):
+        checkpoints.load(tmp_path / "net.pth")
 
 
 def check_logits(original, ours):

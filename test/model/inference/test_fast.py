@@ -51,6 +51,12 @@ def make_network(**options):
         {"aspp_convolution": "separable_bn", "decoder_convolution": "separable_bn"},
         {"backbone": "resnet18", "stem": "deep", "pool_window": (2, 2), "pool_norm": False},
         {"backbone": "xception65", "output_stride": 8},
+        {"backbone": "aligned_xception65"},
+        {"backbone": "efficientnet_b0", "padding": "same", "padding_size": 224},
+        {"backbone": "mobilenet_v3_large", "padding": "same", "encoder_epsilon": 1e-3},
+        {"backbone": "resnet50", "groups": 32, "bottleneck_width": 128, "squeeze_reduction": 16},
+        {"backbone": "hrnetv2_32", "output_stride": 4},
+        {"atrous_rates": (), "decoder_layers": 0, "low_width": 0},
         {"head_channels": 32, "aspp_refine": True, "aspp_project_kernel": 3},
     ],
 )
@@ -65,6 +71,15 @@ def test_logits_are_those_of_the_plain_network(options, size, rewrite):
     assert expected.std() > 0.05
     tolerance = 2e-5 * max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance)
+
+
+def test_logits_of_an_xception_that_shrinks_its_maps_are_those_of_the_plain_network():
+    network = make_network(backbone="xception")
+    image = torch.randn(1, 3, 107, 144, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, logits = network(image), accelerate(network)(image)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
 
 
 def test_network_itself_is_left_alone():

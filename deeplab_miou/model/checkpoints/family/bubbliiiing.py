@@ -47,9 +47,9 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     )
 
 
-def layout(_options: Architecture) -> Layout:
+def layout(architecture: Architecture) -> Layout:
     """Return the layout of bubbliiiing/deeplabv3-plus-pytorch."""
-    found = mobilenet(flat_block, lambda index: f"backbone.features.{index}")
+    found = mobilenet(architecture, flat_block, lambda index: f"backbone.features.{index}")
     found |= pair("backbone.stem", "backbone.features.0.0", ".1")
     for index in range(4):
         found |= pair(f"aspp.branches.{index}", f"aspp.branch{index + 1}.0", ".1")

@@ -23,7 +23,7 @@ from deeplab_miou.model.checkpoints.family.reading import (
     with_resnet,
 )
 from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.xception import xception_stages
+from deeplab_miou.model.network.xception import XCEPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
 def layout(architecture: Architecture) -> Layout:
     """Return the layout of jfzhang95/pytorch-deeplab-xception."""
     if architecture.backbone == "mobilenet_v2":
-        found = mobilenet(flat_block, split_feature)
+        found = mobilenet(architecture, flat_block, split_feature)
         found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
     elif architecture.backbone == "xception65":
         found = _xception()
@@ -85,11 +85,11 @@ def _xception() -> Layout:
     layout: Layout = {}
     for index in range(2):
         layout |= pair(f"backbone.stem.{index}", f"backbone.conv{index + 1}", f".bn{index + 1}")
-    for number, stage in enumerate(xception_stages(16), start=1):
+    for number, stage in enumerate(XCEPTIONS["xception65"](16).stages, start=1):
         ours, theirs = f"backbone.stages.{number - 1}", f"backbone.block{number}"
         layout |= pair(f"{ours}.shortcut", f"{theirs}.skip", ".skipbn")
-        first = 1 if stage.activate_input else 0
-        for index in range(len(stage.channels) - 1):
+        first = 0 if stage.activation == "none" else 1
+        for index in range(len(stage.convolutions)):
             place = f"{theirs}.rep.{first + 3 * index}"
             layout |= _xception_separable(f"{ours}.convolutions.{index}", place)
             norm = f"{theirs}.rep.{first + 3 * index + 1}"

@@ -6,7 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from deeplab_miou.model.checkpoints.family.base import Family
-from deeplab_miou.model.checkpoints.family.naming import block_parts, module, pair, resnet
+from deeplab_miou.model.checkpoints.family.naming import (
+    block_parts,
+    mobile_blocks,
+    module,
+    pair,
+    resnet,
+)
 from deeplab_miou.model.checkpoints.family.reading import (
     RATES,
     columns,
@@ -15,7 +21,6 @@ from deeplab_miou.model.checkpoints.family.reading import (
     with_resnet,
 )
 from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.backbones import MOBILENET_STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,12 +65,10 @@ def layout(architecture: Architecture) -> Layout:
     head = "decode_head"
     if architecture.backbone == "mobilenet_v2":
         found = module("backbone.stem", "backbone.conv1")
-        for stage, (expansion, _, blocks, _) in enumerate(MOBILENET_STAGES):
-            parts = block_parts(expands=expansion != 1)
-            for block in range(blocks):
-                ours, theirs = f"backbone.stages.{stage}.{block}", f"layer{stage + 1}.{block}"
-                for index, part in enumerate(parts):
-                    found |= module(f"{ours}.{part}", f"backbone.{theirs}.conv.{index}")
+        for ours, stage, block, expands in mobile_blocks(architecture):
+            theirs = f"backbone.layer{stage + 1}.{block}"
+            for index, part in enumerate(block_parts(expands=expands)):
+                found |= module(f"{ours}.{part}", f"{theirs}.conv.{index}")
     else:
         found = resnet(architecture, "backbone")
         if architecture.stem == "deep":

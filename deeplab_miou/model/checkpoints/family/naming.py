@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deeplab_miou.model.network.backbones import MOBILENET_STAGES, RESNET_BLOCKS
+from deeplab_miou.model.network.mobile import mobile_shape
+from deeplab_miou.model.network.resnet import RESNET_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,25 +79,48 @@ def resnet_blocks(
             yield ours, f"{stage_name(stage)}.{block}", 3 if bottleneck else 2
 
 
-def resnet(architecture: Architecture, theirs: str) -> Layout:
-    """Map a ResNet named as in torchvision, which all but Detectron2 do."""
-    layout = pair("backbone.stem.0", f"{theirs}.conv1", ".bn1")
+def resnet(architecture: Architecture, theirs: str, stem: str = "", squeeze: str = "se") -> Layout:
+    """Map a ResNet named as in torchvision, which all but Detectron2 do.
+
+    Args:
+        architecture: of which blocks it is made.
+        theirs: name of the encoder.
+        stem: name of what holds its first convolution; empty for the encoder itself.
+        squeeze: name of the squeeze and excitation of a block.
+    """
+    layout = pair("backbone.stem.0", ".".join(filter(None, (theirs, stem, "conv1"))), ".bn1")
     for ours, block, parts in resnet_blocks(architecture, lambda n: f"{theirs}.layer{n + 1}"):
         for part in range(1, parts + 1):
             layout |= pair(f"{ours}.conv{part}", f"{block}.conv{part}", f".bn{part}")
         layout |= pair(f"{ours}.shortcut", f"{block}.downsample.0", ".1")
+        layout |= excitation(ours, f"{block}.{squeeze}.fc1", f"{block}.{squeeze}.fc2")
     return layout
 
 
-def mobilenet(block: Callable[[str, str, bool], Layout], name: Callable[[int], str]) -> Layout:
-    """Map the blocks of a MobileNetV2, numbered from 1 in the files."""
+def excitation(ours: str, reduce: str, expand: str) -> Layout:
+    """Map a block's squeeze and excitation."""
+    return {f"{ours}.squeeze.reduce.conv": reduce, f"{ours}.squeeze.expand.conv": expand}
+
+
+def mobile_blocks(architecture: Architecture) -> Iterator[tuple[str, int, int, bool]]:
+    """Yield our inverted residual, its stage, its place there, and whether it expands."""
+    shape = mobile_shape(architecture)
+    channels = shape.stem
+    for stage, (_, blocks) in enumerate(shape.stages):
+        for number, block in enumerate(blocks):
+            yield f"backbone.stages.{stage}.{number}", stage, number, block.inner != channels
+            channels = block.out
+
+
+def mobilenet(
+    architecture: Architecture,
+    block: Callable[[str, str, bool], Layout],
+    name: Callable[[int], str],
+) -> Layout:
+    """Map the blocks of a MobileNet, numbered from 1 in the files."""
     layout: Layout = {}
-    index = 1
-    for stage, (expansion, _, blocks, _) in enumerate(MOBILENET_STAGES):
-        for number in range(blocks):
-            ours = f"backbone.stages.{stage}.{number}"
-            layout |= block(ours, name(index), expansion != 1)
-            index += 1
+    for index, (ours, _, _, expands) in enumerate(mobile_blocks(architecture), start=1):
+        layout |= block(ours, name(index), expands)
     return layout
 
 

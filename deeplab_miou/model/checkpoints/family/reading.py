@@ -11,7 +11,13 @@ import dataclasses
 from typing import TYPE_CHECKING, cast
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.network.backbones import MOBILENET_STAGES, RESNET_BLOCKS, mobilenet_channels
+from deeplab_miou.model.network.mobile import (
+    EFFICIENTNETS,
+    MOBILENET_STAGES,
+    efficientnet_shape,
+    mobilenet_channels,
+)
+from deeplab_miou.model.network.resnet import RESNET_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,16 +38,40 @@ def enumerate_keys(keys: Sequence[str]) -> str:
 
 
 def with_resnet(
-    architecture: Architecture, tensors: Mapping[str, Tensor], backbone: str
+    architecture: Architecture,
+    tensors: Mapping[str, Tensor],
+    backbone: str,
+    stem: str = "conv1",
+    squeeze: str = "se",
 ) -> Architecture:
-    """Add what a ResNet named as in torchvision decides."""
+    """Add what a ResNet named as in torchvision decides.
+
+    Args:
+        architecture: what is known already.
+        tensors: the weights.
+        backbone: name of the encoder.
+        stem: name of its first convolution.
+        squeeze: name of the squeeze and excitation of a block.
+    """
     deep = f"{backbone}.stem.0.weight" in tensors
-    return dataclasses.replace(
+    block = f"{backbone}.layer1.0"
+    kind = resnet_kind(tensors, lambda n: f"{backbone}.layer{n + 1}")
+    found = dataclasses.replace(
         architecture,
-        backbone=resnet_kind(tensors, lambda n: f"{backbone}.layer{n + 1}"),
+        backbone=kind,
         stem="deep" if deep else "plain",
-        stem_width=rows(tensors, f"{backbone}.stem.6" if deep else f"{backbone}.conv1"),
+        stem_width=rows(tensors, f"{backbone}.stem.6" if deep else f"{backbone}.{stem}"),
     )
+    if RESNET_BLOCKS[kind][1]:
+        width = rows(tensors, f"{block}.conv2")
+        groups = width // columns(tensors, f"{block}.conv2")
+        found = dataclasses.replace(found, bottleneck_width=width, groups=groups)
+    if f"{block}.{squeeze}.fc1.weight" in tensors:
+        gate = f"{block}.{squeeze}.fc1"
+        found = dataclasses.replace(
+            found, squeeze_reduction=columns(tensors, gate) // rows(tensors, gate)
+        )
+    return found
 
 
 def resnet_kind(tensors: Mapping[str, Tensor], stage: Callable[[int], str]) -> BackboneKind:
@@ -67,6 +97,19 @@ def mobilenet_width(last: int) -> float:
     if mobilenet_channels(width)[-1] != last:
         raise ConfigurationError(f"MobileNetV2's last stage has {last} channels: no known width")
     return width
+
+
+def efficientnet_kind(blocks: int, last: int, *, lite: bool) -> BackboneKind:
+    """Return which EfficientNet has so many blocks and so many channels in its last stage."""
+    for name in EFFICIENTNETS:
+        stages = efficientnet_shape(name).stages
+        found = (sum(len(stage.blocks) for stage in stages), stages[-1].blocks[-1].out)
+        if found == (blocks, last) and ("lite" in name) is lite:
+            return cast("BackboneKind", name)
+    raise ConfigurationError(
+        f"its encoder is an EfficientNet of {blocks} blocks and {last} channels; known are "
+        f"{', '.join(EFFICIENTNETS)}"
+    )
 
 
 def multi_grid(stride: int) -> tuple[int, ...]:

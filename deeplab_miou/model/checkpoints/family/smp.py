@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING
 
 from deeplab_miou.model.checkpoints.family.base import Family
 from deeplab_miou.model.checkpoints.family.naming import (
     head_convolution,
-    mobilenet,
-    nested_block,
     pair,
-    resnet,
     separable,
     sequential_aspp,
 )
-from deeplab_miou.model.checkpoints.family.reading import (
-    LAST_FEATURE,
-    RATES,
-    columns,
-    mobilenet_width,
-    rows,
-    with_resnet,
+from deeplab_miou.model.checkpoints.family.reading import RATES, columns, rows
+from deeplab_miou.model.checkpoints.family.smp_encoders import (
+    UNUSED,
+    encoder_layout,
+    with_encoder,
 )
 from deeplab_miou.model.network.architecture import Architecture
 
@@ -50,7 +44,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
         concatenation="aspp_first",
         align_corners=True,
     )
-    return _with_encoder(architecture, tensors)
+    return with_encoder(architecture, tensors)
 
 
 def describe_v3(
@@ -68,23 +62,12 @@ def describe_v3(
         decoder_width=columns(tensors, "segmentation_head.0"),
         align_corners=True,
     )
-    return _with_encoder(architecture, tensors)
-
-
-def _with_encoder(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
-    if "encoder.features.0.0.weight" in tensors:
-        last = rows(tensors, f"encoder.features.{LAST_FEATURE}.conv.2")
-        return dataclasses.replace(
-            architecture,
-            width=mobilenet_width(last),
-            head_channels=rows(tensors, f"encoder.features.{LAST_FEATURE + 1}.0"),
-        )
-    return with_resnet(architecture, tensors, "encoder")
+    return with_encoder(architecture, tensors)
 
 
 def layout(architecture: Architecture) -> Layout:
     """Return the layout of segmentation_models_pytorch."""
-    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp.0", body="")
+    found = encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp.0", body="")
     found |= separable("aspp.refine", "decoder.aspp.1.0", "decoder.aspp.1.1", "decoder.aspp.2")
     found |= pair("decoder.low", "decoder.block1.0", ".1")
     found |= head_convolution("separable", "decoder.convolutions.0", "decoder.block2", "")
@@ -93,25 +76,20 @@ def layout(architecture: Architecture) -> Layout:
 
 def layout_v3(architecture: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of segmentation_models_pytorch."""
-    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp", body="")
+    found = encoder_layout(architecture) | sequential_aspp(architecture, "decoder.aspp", body="")
     found |= pair("decoder.convolutions.0", "decoder.conv", ".bn")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
 def layout_v3_older(architecture: Architecture) -> Layout:
     """Return the layout of a DeepLabv3 of segmentation_models_pytorch up to 0.3, a sequence."""
-    found = _encoder_layout(architecture) | sequential_aspp(architecture, "decoder.0", body="")
+    found = encoder_layout(architecture) | sequential_aspp(architecture, "decoder.0", body="")
     found |= pair("decoder.convolutions.0", "decoder.1", ".2")
     return found | {"decoder.classify": "segmentation_head.0"}
 
 
-def _encoder_layout(architecture: Architecture) -> Layout:
-    if architecture.backbone == "mobilenet_v2":
-        found = mobilenet(nested_block, lambda index: f"encoder.features.{index}")
-        found |= pair("backbone.stem", "encoder.features.0.0", ".1")
-        return found | pair("backbone.head", "encoder.features.18.0", ".1")
-    return resnet(architecture, "encoder")
-
+# The auxiliary head classifies whole images.
+IGNORED = ("classification_head.", *UNUSED)
 
 FAMILY = Family(
     name="segmentation_models_pytorch",
@@ -119,6 +97,7 @@ FAMILY = Family(
     output_stride=16,
     describe=describe,
     layout=layout,
+    ignored=IGNORED,
 )
 
 FAMILY_V3 = Family(
@@ -127,6 +106,7 @@ FAMILY_V3 = Family(
     output_stride=8,
     describe=describe_v3,
     layout=layout_v3,
+    ignored=IGNORED,
 )
 
 FAMILY_V3_OLDER = Family(
@@ -135,6 +115,7 @@ FAMILY_V3_OLDER = Family(
     output_stride=8,
     describe=partial(describe_v3, aspp="decoder.0"),
     layout=layout_v3_older,
+    ignored=IGNORED,
 )
 
 FAMILIES = (FAMILY, FAMILY_V3, FAMILY_V3_OLDER)

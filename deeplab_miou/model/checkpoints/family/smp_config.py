@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 _NAME = "config.json"
 _MOST_BYTES = 1 << 20
 _RATES = 3
+_DEPTH = 5
+# Of timm's ResNets, those that differ from torchvision's in nothing that the weights do not show.
+_TIMM = "tu-"
+_PLAIN_RESNET = re.compile(r"tu-(tv_|wide_|se)?res(net|next)\d+(_\d+(x\d+d)?)?(\..*)?")
 
 
 def files(path: Path) -> tuple[Path, ...]:
@@ -40,6 +45,7 @@ def read(path: Path) -> dict[str, object]:
 
 
 def _stated(content: dict[str, object], config: Path) -> dict[str, object]:
+    _check_encoder(content, config)
     stated: dict[str, object] = {}
     if "decoder_atrous_rates" in content:
         rates = content["decoder_atrous_rates"]
@@ -55,3 +61,18 @@ def _stated(content: dict[str, object], config: Path) -> dict[str, object]:
             f"{config}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
         )
     return stated
+
+
+def _check_encoder(content: dict[str, object], config: Path) -> None:
+    depth = content.get("encoder_depth", _DEPTH)
+    if depth != _DEPTH:
+        raise ConfigurationError(
+            f"{config}: encoder_depth is {depth!r:.40}, of which only {_DEPTH} is known; export "
+            "the network as TorchScript or ONNX"
+        )
+    name = content["encoder_name"]
+    if isinstance(name, str) and name.startswith(_TIMM) and not _PLAIN_RESNET.fullmatch(name):
+        raise ConfigurationError(
+            f"{config}: encoder_name is {name!r:.60}; of timm's encoders only plain ResNets are "
+            "known; export the network as TorchScript or ONNX"
+        )

@@ -99,7 +99,7 @@ def layout_v3(architecture: Architecture) -> Layout:
 
 def _backbone_layout(architecture: Architecture) -> Layout:
     if architecture.backbone == "mobilenet_v2":
-        found = mobilenet(nested_block, split_feature)
+        found = mobilenet(architecture, nested_block, split_feature)
         return found | pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
     return resnet(architecture, "backbone")
 
