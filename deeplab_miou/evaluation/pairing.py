@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.evaluation.matching import match
-from deeplab_miou.evaluation.stamp_eras import StampEras
+from deeplab_miou.evaluation.stamp_eras import FAR_NS, StampEras
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,20 +78,39 @@ class _Held(Generic[T]):
 class _Buffer(Generic[T]):
     """One stream: the messages that wait, and the stamps of the present era that ended."""
 
-    def __init__(self, eras: StampEras) -> None:
+    def __init__(self, eras: StampEras, *, follows_changes: bool) -> None:
         self.eras = eras
+        self._follows_changes = follows_changes
         self.held: dict[_Key, _Held[T]] = {}
         # The keys of `held`, ascending.
         self.order: list[_Key] = []
         self.ended: dict[int, None] = {}
+        # Where messages came and went, and how far this stream had come in an era, when it was last
+        # looked at which pairs are decided: nothing else can have changed that.
+        self.touched: list[_Key] = []
+        self.judged: _Key = (0, -FAR_NS)
 
     def hold(self, key: _Key, held: _Held[T]) -> None:
         self.held[key] = held
         insort(self.order, key)
+        self._touch(key)
 
     def pop(self, key: _Key) -> _Held[T]:
         del self.order[bisect_left(self.order, key)]
+        self._touch(key)
         return self.held.pop(key)
+
+    def changes(self, era: int) -> Iterator[tuple[int, int]]:
+        """Yield the spans of an era's time in which this stream has changed since the last call."""
+        for touched_era, stamp_ns in self.touched:
+            if touched_era == era:
+                yield stamp_ns, stamp_ns
+        self.touched = [key for key in self.touched if key[0] != era]
+        passed_ns = self.eras.passed_ns(era)
+        judged_ns = self.judged[1] if self.judged[0] == era else -FAR_NS
+        if passed_ns > judged_ns:
+            yield judged_ns, passed_ns
+        self.judged = era, passed_ns
 
     def end(self, era: int, stamp_ns: int) -> None:
         if era == self.eras.number:
@@ -128,6 +147,21 @@ class _Buffer(Generic[T]):
     def stamps(self, era: int) -> list[int]:
         """Return the stamps of an era that wait, ascending."""
         return [stamp for _, stamp in self._of(era)]
+
+    def between(self, era: int, low_ns: int, high_ns: int) -> list[int]:
+        """Return those of them from one to another, both included."""
+        first = bisect_left(self.order, (era, low_ns))
+        return [
+            stamp for _, stamp in self.order[first : bisect_left(self.order, (era, high_ns + 1))]
+        ]
+
+    def forget(self, era: int) -> None:
+        """Forget what changed in eras before one."""
+        self.touched = [key for key in self.touched if key[0] >= era]
+
+    def _touch(self, key: _Key) -> None:
+        if self._follows_changes:
+            self.touched.append(key)
 
     def _of(self, era: int) -> list[_Key]:
         first, last = (bisect_left(self.order, (each,)) for each in (era, era + 1))
@@ -207,7 +241,7 @@ class Pairer(Generic[T]):
             partner = self._partner_at_once(stream, stamp_ns)
             if partner is not None:
                 self._pair(stream, (era, stamp_ns), partner, decision)
-            elif self._tolerance_ns:
+            if self._tolerance_ns:
                 self._pair_decided(era, decision)
             self._evict(stream, decision)
             return decision
@@ -249,7 +283,10 @@ class Pairer(Generic[T]):
     def _make_buffers(self) -> dict[Stream, _Buffer[T]]:
         return {
             # Labels may be late for reasons of their own; images are not.
-            stream: _Buffer(StampEras(self._jump_threshold_ns, may_be_late=stream is Stream.LABEL))
+            stream: _Buffer(
+                StampEras(self._jump_threshold_ns, may_be_late=stream is Stream.LABEL),
+                follows_changes=self._tolerance_ns > 0,
+            )
             for stream in Stream
         }
 
@@ -286,23 +323,30 @@ class Pairer(Generic[T]):
 
     def _pair_decided(self, era: int, decision: Decision[T]) -> None:
         """Pair what is nearest to each other and cannot find anything nearer any more."""
-        while pairs := list(self._decided(era)):
-            for image_ns, label_ns in pairs:
-                self._pair(Stream.IMAGE, (era, image_ns), (era, label_ns), decision)
+        few = min(self._buffers.values(), key=lambda buffer: len(buffer.order))
+        # As far as a message can be from its partner, and that one from what has changed.
+        reach_ns = 2 * self._tolerance_ns
+        while spans := [span for each in self._buffers.values() for span in each.changes(era)]:
+            for low_ns, high_ns in spans:
+                for stamp_ns in few.between(era, low_ns - reach_ns, high_ns + reach_ns):
+                    pair = self._decided(few, era, stamp_ns)
+                    if pair is not None:
+                        self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), decision)
 
-    def _decided(self, era: int) -> Iterator[tuple[int, int]]:
+    def _decided(self, few: _Buffer[T], era: int, stamp_ns: int) -> tuple[int, int] | None:
+        """Return the pair, image first, that a message of a stream is part of, if it is decided."""
         images, labels = self._buffers[Stream.IMAGE], self._buffers[Stream.LABEL]
-        few, many = sorted((images, labels), key=lambda buffer: len(buffer.order))
-        for stamp_ns in few.stamps(era):
-            found = many.nearest(era, stamp_ns, self._tolerance_ns)
-            if found is None or few.nearest(era, found, self._tolerance_ns) != stamp_ns:
-                continue
-            image_ns, label_ns = (stamp_ns, found) if few is images else (found, stamp_ns)
-            distance = abs(image_ns - label_ns)
-            if labels.eras.has_passed(era, image_ns + distance) and images.eras.has_passed(
-                era, label_ns + distance
-            ):
-                yield image_ns, label_ns
+        many = labels if few is images else images
+        found = many.nearest(era, stamp_ns, self._tolerance_ns)
+        if found is None or few.nearest(era, found, self._tolerance_ns) != stamp_ns:
+            return None
+        image_ns, label_ns = (stamp_ns, found) if few is images else (found, stamp_ns)
+        distance = abs(image_ns - label_ns)
+        if labels.eras.has_passed(era, image_ns + distance) and images.eras.has_passed(
+            era, label_ns + distance
+        ):
+            return image_ns, label_ns
+        return None
 
     def _pair_all(self, era: int, decision: Decision[T]) -> None:
         """Pair what waits as if nothing more came."""
@@ -357,6 +401,7 @@ class Pairer(Generic[T]):
             if era < present:
                 self._pair_all(era, decision)
         for stream, buffer in self._buffers.items():
+            buffer.forget(present)
             while buffer.order and buffer.order[0][0] < present:
                 item = self._pop(stream, buffer.order[0])
                 decision.drops.append(Drop(stream, item, Reason.CLOCK_JUMP))

@@ -11,6 +11,8 @@ from __future__ import annotations
 REPEAT_BACK_NS = 1_000_000_000
 # After a jump of the clock, the first stamps of a stream may be this far ahead of the clock.
 CLOCK_MARGIN_NS = 500_000_000
+# Later than any stamp that a message can have.
+FAR_NS = 2**63
 
 
 class StampEras:
@@ -88,10 +90,14 @@ class StampEras:
 
     def has_passed(self, number: int, stamp_ns: int) -> bool:
         """Return whether stamps before one, in an era, are not to be expected any more."""
+        return self.passed_ns(number) >= stamp_ns
+
+    def passed_ns(self, number: int) -> int:
+        """Return before which time, in an era, no more stamps are to be expected."""
         if number != self.number:
-            return number < self.number
+            return FAR_NS if number < self.number else -FAR_NS
         newest_ns = self._newest_ns if self._leapt_from_ns is None else self._leapt_from_ns
-        return newest_ns is not None and newest_ns - self._disorder_ns >= stamp_ns
+        return -FAR_NS if newest_ns is None else newest_ns - self._disorder_ns
 
     def catch_up(self, number: int) -> None:
         """Note that a later era has begun, which no stamp of this stream has shown."""

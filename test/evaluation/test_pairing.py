@@ -480,3 +480,41 @@ def test_pairs_do_not_depend_on_the_order_within_a_stream(images, offset, rng):
         log.add(stream, stamp, stamp if stream is IMAGE else stamp - offset)
     log.flush()
     assert sorted(log.pairs) == [(stamp, stamp) for stamp in sorted(images)]
+
+
+@given(arrivals, st.sampled_from([1, 3, 8, 40]), st.integers(3, 20))
+def test_no_pair_that_is_decided_waits(messages, tolerance, frames):
+    """Only where something has changed is looked: nothing may be decided anywhere else."""
+    log = Log(tolerance_ns=tolerance, max_frames=frames, jump_threshold_ns=50)
+    for stream, stamp, size in messages:
+        log.add(stream, stamp, size=size)
+        own = log.pairer._buffers[stream]
+        evicted = len(own.held) == frames
+        if not evicted:  # what makes room goes last, and is looked at with the next message
+            era = own.eras.number
+            assert not [s for s in own.stamps(era) if log.pairer._decided(own, era, s)]
+        assert sum(len(each.touched) for each in log.pairer._buffers.values()) < 200
+    log.check_identity()
+
+
+@pytest.mark.parametrize("tolerance", [0, 20 * MS])
+def test_messages_without_partner_do_not_make_it_slow(tolerance):
+    """As many as may be held: each message is looked at a few times, not with every other one."""
+    pairer = Pairer(tolerance_ns=tolerance, max_frames=20_000, max_bytes=2**40)
+    looked = 0
+
+    def decided(*args, decide=pairer._decided):
+        nonlocal looked
+        looked += 1
+        return decide(*args)
+
+    pairer._decided = decided
+    for k in range(20_000):
+        for stream, offset in ((IMAGE, 0), (LABEL, 50 * MS)):
+            pairer.observe(stream, k * 100 * MS + offset)
+            assert not pairer.add(stream, k * 100 * MS + offset, None, 1).pairs
+    assert looked < 200_000
+    # None of them was forgotten.
+    pairer.observe(LABEL, 0)
+    pairs = pairer.add(LABEL, 0, None, 1).pairs
+    assert len(pairs) == 1
