@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
 
 
+def capitalized(words: str) -> str:
+    """Return words with a capital first letter, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def quote(text: str) -> str:
     """Quote text that came from a message or a file: on one line, escaped, and not without end."""
     return repr(text[:_LONGEST_QUOTE] + "..." if len(text) > _LONGEST_QUOTE else text)

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 AbsentClasses = Literal["exclude", "zero"]
 
+# The scores of all classes together: their names in `Scores`, messages and files, and in words.
+HEADLINES = {
+    "miou": "mIoU",
+    "weighted_miou": "weighted mIoU",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -71,11 +80,7 @@ class Scores:
         if len(names) != n:
             raise ValueError(f"class_names must hold {n} names, but got {len(names)}")
         return {
-            "miou": self.miou,
-            "weighted_miou": self.weighted_miou,
-            "frequency_weighted_iou": self.frequency_weighted_iou,
-            "pixel_accuracy": self.pixel_accuracy,
-            "mean_accuracy": self.mean_accuracy,
+            **{name: getattr(self, name) for name in HEADLINES},
             "classes": [
                 {
                     "id": i,

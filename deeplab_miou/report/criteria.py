@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deeplab_miou import strict_yaml
 from deeplab_miou.accounting import Account, Reason
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.strict_yaml import Checker
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ _SHARE = _Kind("report", 0, 1)
 _CLASS = _Kind("class", 0, 1)
 _COUNT = _Kind("account", 0, _MOST)
 SCORES = {
-    **dict.fromkeys(("miou", "miou_lower", "weighted_miou", "frequency_weighted_iou"), _SHARE),
-    **dict.fromkeys(("pixel_accuracy", "mean_accuracy"), _SHARE),
+    **dict.fromkeys((*HEADLINES, "miou_lower"), _SHARE),
     **dict.fromkeys(("iou", "iou_lower", "precision", "recall", "f1"), _CLASS),
     **dict.fromkeys(("images_evaluated", "labels_evaluated"), _Kind("account", 0, 1)),
     **dict.fromkeys(("images_dropped", "labels_dropped"), _COUNT),

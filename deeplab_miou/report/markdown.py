@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplab_miou.report.page import subject
 from deeplab_miou.report.table import (
-    HEADLINES,
+    OTHER_SCORES,
     accounting_lines,
     format_interval,
     format_score,
@@ -55,7 +55,8 @@ def to_markdown(report: Report, digest: str = "") -> str:
     elif intervals is not None and report.bags:
         headline += f" (by {resampled(intervals)})"
     rest = [
-        f"{title} {format_score(getattr(report.scores, key))}" for key, title in HEADLINES.items()
+        f"{title} {format_score(getattr(report.scores, key))}"
+        for key, title in OTHER_SCORES.items()
     ]
     blocks = [
         headline,

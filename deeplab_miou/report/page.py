@@ -14,9 +14,15 @@ import numpy as np
 
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
-from deeplab_miou.report.table import accounting_lines, format_interval, format_score, resampled
+from deeplab_miou.report.table import (
+    OTHER_SCORES,
+    accounting_lines,
+    format_interval,
+    format_score,
+    resampled,
+)
 from deeplab_miou.report.templates import page_template
-from deeplab_miou.text import printable
+from deeplab_miou.text import capitalized, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +35,6 @@ _LONGEST_DRAWN_NAME = 22
 _HEAT_RGB = (70, 125, 220)
 # With fewer classes the table says it all.
 _FEWEST_COMPARED = 4
-_HEADLINES = (
-    ("Weighted mIoU", "weighted_miou"),
-    ("Frequency-weighted IoU", "frequency_weighted_iou"),
-    ("Pixel accuracy", "pixel_accuracy"),
-    ("Mean accuracy", "mean_accuracy"),
-)
 
 
 class _ClassRow(NamedTuple):
@@ -184,10 +184,13 @@ def _weak(report: Report, names: list[str], class_id: int) -> _Weak:
 
 
 def _headlines(report: Report) -> list[tuple[str, str]]:
-    tiles = [(name, format_score(getattr(report.scores, key))) for name, key in _HEADLINES]
     weighted = report.scores.weighted_miou
-    if weighted == report.scores.miou or np.isnan(weighted):
-        tiles = [tile for tile in tiles if tile[0] != _HEADLINES[0][0]]
+    same = weighted == report.scores.miou or np.isnan(weighted)
+    tiles = [
+        (capitalized(words), format_score(getattr(report.scores, name)))
+        for name, words in OTHER_SCORES.items()
+        if not (same and name == "weighted_miou")
+    ]
     if report.window:
         text = f"mIoU, newest {report.window.frames} frames"
         tiles.append((text, format_score(report.window.scores.miou)))

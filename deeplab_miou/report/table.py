@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deeplab_miou.evaluation.offsets import format_span
+from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     from deeplab_miou.report.report import BagResult, Report
 
 _BAR_WIDTH = 20
-HEADLINES = {
-    "weighted_miou": "weighted mIoU",
-    "frequency_weighted_iou": "frequency-weighted IoU",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-}
+# What is told in one line after the mIoU.
+OTHER_SCORES = {name: words for name, words in HEADLINES.items() if name != "miou"}
 
 
 def print_table(report: Report, console: Console) -> None:
@@ -43,7 +40,7 @@ def print_table(report: Report, console: Console) -> None:
     console.print(_class_table(report))
     console.print(_headline(report), soft_wrap=True)
     rest = [
-        f"{name} {format_score(getattr(report.scores, key))}" for key, name in HEADLINES.items()
+        f"{name} {format_score(getattr(report.scores, key))}" for key, name in OTHER_SCORES.items()
     ]
     console.print(Text(", ".join(rest)), soft_wrap=True)
     for line in accounting_lines(report):

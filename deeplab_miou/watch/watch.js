@@ -4,6 +4,7 @@
 const MOST_POINTS = 4000;
 const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
+const { scores: SCORES, meanings: MEANINGS } = JSON.parse(get("words").textContent);
 const state = { result: null, window: null, account: null, confusion: null, nodes: [],
   points: [], windows: [], cursor: null, cell: null, heard: 0 };
 
@@ -47,10 +48,7 @@ function showHeadline() {
   const tiles = [
     ["Window" + (window_ ? `, ${count(window_.frames)} frames` : ""), score(window_ && window_.miou)],
     ["95 % at all moments together", range(result.miou_anytime_lower, result.miou_anytime_upper) || "–"],
-    ["Weighted mIoU", score(result.weighted_miou)],
-    ["Frequency-weighted IoU", score(result.frequency_weighted_iou)],
-    ["Pixel accuracy", score(result.pixel_accuracy)],
-    ["Mean accuracy", score(result.mean_accuracy)],
+    ...Object.entries(SCORES).map(([name, words]) => [words, score(result[name])]),
     ["Pixels scored", count(result.labelled_pixels)],
   ];
   get("tiles").replaceChildren(...tiles.map(([name, value]) =>
@@ -365,23 +363,6 @@ function listenToConfusion() {
 
 // ---- Messages, nodes, warnings --------------------------------------------------------------
 
-const MEANING = {
-  received: "arrived at the evaluators",
-  evaluated: "ended in the confusion matrix",
-  waiting: "wait for their partner or the network, or are in work",
-  unmatched_image: "no label with its stamp came",
-  unmatched_label: "no image with its stamp came",
-  duplicate_stamp: "another with the same stamp was there already",
-  queue_full: "the network could not keep up",
-  bad_encoding: "not an encoding that can be read",
-  bad_size: "not a size that can be",
-  truncated_data: "fewer bytes than its size takes",
-  size_mismatch: "image and label do not show the same view",
-  unknown_label: "a value that the label map does not allow",
-  clock_jump: "time jumped back before its partner came",
-  inference_failed: "the network failed on it",
-};
-
 function showAccount() {
   const { images, labels } = state.account;
   const reasons = [...new Set([...Object.keys(images.dropped), ...Object.keys(labels.dropped)])];
@@ -392,7 +373,7 @@ function showAccount() {
     ...reasons.map((name) => [name, number(images, name), number(labels, name)])];
   get("account").replaceChildren(...rows.map(([name, ofImages, ofLabels]) => element("tr", {},
     element("th", { class: "text" }, name), element("td", {}, count(ofImages)), element("td", {}, count(ofLabels)),
-    element("td", { class: "text rare" }, Object.hasOwn(MEANING, name) ? MEANING[name] : ""))));
+    element("td", { class: "text rare" }, Object.hasOwn(MEANINGS, name) ? MEANINGS[name] : ""))));
 }
 
 const LEVELS = ["fine", "warning", "error", "silent"];

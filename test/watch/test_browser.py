@@ -11,6 +11,9 @@ import shutil
 import aiohttp
 import pytest
 
+from deeplab_miou.accounting import Reason
+from deeplab_miou.metric.scores import HEADLINES
+from deeplab_miou.text import capitalized
 from deeplab_miou.watch.board import Board
 from deeplab_miou.watch.history import History, Point
 from deeplab_miou.watch.overlay import Overlay
@@ -174,6 +177,10 @@ def test_what_it_shows(width, classes, tmp_path):
             ["constructor", "3", "0"],
             [MARKUP, "1", "0"],
         ]
+        meaning = "[...document.querySelectorAll('#account tr')].map(r => r.cells[3].textContent)"
+        assert (await tab.value(meaning))[3:5] == [Reason.UNMATCHED_IMAGE.explanation, ""]
+        tiles = await tab.text("tiles")
+        assert all(capitalized(words) in tiles for words in [*HEADLINES.values()][1:])
         # Keys read what is drawn.
         press = "get({!r}).dispatchEvent(new KeyboardEvent('keydown', {{key: {!r}}}))"
         for key in ("ArrowRight", "ArrowRight"):

@@ -10,6 +10,7 @@ from deeplab_miou_msgs.msg import ClassIoU, MeanIoU
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import image_to_message, ns_to_time, stream_account
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.pictures.matrix import draw_matrix
@@ -73,13 +74,7 @@ def mean_iou_message(result: Result) -> MeanIoU:
         labels=stream_account(totals.account.labels),
     )
     message.header.stamp = ns_to_time(totals.stamp_ns)
-    for name in (
-        "miou",
-        "weighted_miou",
-        "frequency_weighted_iou",
-        "pixel_accuracy",
-        "mean_accuracy",
-    ):
+    for name in HEADLINES:
         setattr(message, name, math.nan if scores is None else getattr(scores, name))
     message.miou_lower = message.miou_upper = math.nan
     message.miou_anytime_lower = message.miou_anytime_upper = math.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.aggregation.messages import MAX_CLASSES, RefusedError, check_name
+from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
 from deeplab_miou.text import printable
 
@@ -19,15 +20,11 @@ _MAX_SOURCES = 256
 _MAX_TEXT = 1000
 _MAX_VALUES = 100
 _SCORES = (
-    "miou",
+    *HEADLINES,
     "miou_lower",
     "miou_upper",
     "miou_anytime_lower",
     "miou_anytime_upper",
-    "weighted_miou",
-    "frequency_weighted_iou",
-    "pixel_accuracy",
-    "mean_accuracy",
     "frames",
     "missing_frames",
     "labelled_pixels",
