@@ -25,6 +25,9 @@ def share_files() -> list[tuple[str, list[str]]]:
             ]
             if names:
                 files.append((f"share/{PACKAGE}/{folder}", names))
+    # The definitions of our messages, to write them without ROS 2.
+    messages = Path("deeplab_miou_msgs", "msg")
+    files.append((f"share/{PACKAGE}/{messages}", [str(p) for p in sorted(messages.glob("*.msg"))]))
     return files
 
 

@@ -46,7 +46,7 @@ COMMANDS = (
         "tell whether one network is better than another",
     ),
     Command(
-        "inspect", "deeplab_miou.model.checkpoints.inspect_command", "show what a checkpoint holds"
+        "inspect", "deeplab_miou.bags.inspect_command", "show what a checkpoint or a bag holds"
     ),
     Command(
         "convert",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -17,7 +18,8 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from deeplab_miou.bags.images import encode_image, typestore
+from deeplab_miou.bags.images import encode_image
+from deeplab_miou.bags.images import typestore as standard_types
 from deeplab_miou.errors import BagError
 from deeplab_miou.images.cdr import StampedImage
 
@@ -49,6 +51,7 @@ class BagWriter:
         path: folder to create.
         storage: format of its file.
         compression: Zstandard over each message, over the file, or over MCAP's chunks.
+        typestore: definitions of the messages to write; the standard ones by default.
 
     Raises:
         BagError: the folder exists already or cannot be written.
@@ -59,8 +62,10 @@ class BagWriter:
         path: Path | str,
         storage: Literal["mcap", "sqlite3"] = "mcap",
         compression: Literal["none", "message", "file", "chunk"] = "none",
+        typestore: Any = None,  # noqa: ANN401  (rosbags generates the message classes)
     ) -> None:
         self.path = Path(path)
+        self._typestore = standard_types() if typestore is None else typestore
         modes = {"chunk": CompressionMode.STORAGE}
         try:
             self._writer = Writer(
@@ -96,6 +101,11 @@ class BagWriter:
         except OSError as error:
             raise BagError(f"bag {str(self.path)!r} cannot be written: {error}") from error
 
+    def abandon(self) -> None:
+        """Leave the file as a crash would; nothing is written any more."""
+        with suppress(OSError):
+            self._writer.__exit__(OSError, OSError(), None)
+
     def add_topic(self, topic: str, type_name: str, qos: tuple[Qos, ...] = (_DEFAULT_QOS,)) -> None:
         """Declare a topic; writing to an undeclared one declares it with the default QoS.
 
@@ -105,7 +115,7 @@ class BagWriter:
             qos: profiles that its publishers offer.
         """
         self._connections[topic, type_name] = self._writer.add_connection(
-            topic, type_name, typestore=typestore(), offered_qos_profiles=qos
+            topic, type_name, typestore=self._typestore, offered_qos_profiles=qos
         )
 
     def write(self, topic: str, type_name: str, timestamp_ns: int, data: bytes) -> None:

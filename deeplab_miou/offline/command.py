@@ -12,7 +12,7 @@ from deeplab_miou.options.scoring import EngineOptions
 
 _EPILOG = """exit codes:
   0  evaluated
-  1  a topic, checkpoint, label map or device cannot be used, or the report cannot be written
+  1  a topic, checkpoint, label map or device cannot be used, or a result cannot be written
   2  wrong usage
   3  a bag is damaged: what could be read, and all other bags, were scored and reported
   4  nothing was evaluated: no image has a label with its stamp, or no pixel a label
@@ -73,6 +73,14 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         help="write report.json, report.html, report.md and the counts of each frame to this "
         "folder; "
         "with several bags, also those of each bag to DIR/bags/NAME",
+    )
+    add(
+        "--record",
+        default="",
+        metavar="DIR",
+        help="also write the scores as they come, the outcome of each frame and reduced overlays "
+        "to a new rosbag2, at the images' stamps and under the topics of the nodes: Foxglove and "
+        "`ros2 bag play` show the score under the drive",
     )
     add(
         "--format",

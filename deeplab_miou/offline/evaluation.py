@@ -17,6 +17,7 @@ from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.metric.scores import check_weights
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
+from deeplab_miou.offline.recorder import OfflineRecorder
 from deeplab_miou.offline.run import Run
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.report.criteria import check_classes, judge
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.offline.plan import Plan
     from deeplab_miou.options.offline import OfflineOptions
+    from deeplab_miou.recording.recording import Recording
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
 
@@ -67,12 +69,14 @@ class Side:
         engine: what `build_engine` made of ``options.engine``.
         frame_table: where to write the counts of each frame; None for nowhere.
         on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
+        recording: where to record scores and pictures; None for nowhere.
     """
 
     options: OfflineOptions
     engine: Engine
     frame_table: Path | None = None
     on_frame: Callable[[FrameOutcome], None] | None = None
+    recording: Recording | None = None
 
 
 def evaluate(
@@ -81,6 +85,8 @@ def evaluate(
     frame_table: Path | None = None,
     engine: Engine | None = None,
     criteria: Sequence[Criterion] = (),
+    *,
+    recording: Recording | None = None,
 ) -> Evaluation:
     """Evaluate a bag.
 
@@ -92,6 +98,7 @@ def evaluate(
         engine: what `build_engine` made of ``options.engine``, to be used again; made and closed
             here by default.
         criteria: what the score must reach.
+        recording: where to record scores and pictures; nowhere by default.
 
     Raises:
         ConfigurationError: a topic, checkpoint, label map or device cannot be used.
@@ -100,9 +107,10 @@ def evaluate(
     if engine is None:
         check_topics(options)
         with closing(build_engine(options.engine)) as built:
-            return evaluate(options, on_progress, frame_table, built, criteria)
+            return evaluate(options, on_progress, frame_table, built, criteria, recording=recording)
     check_classes(criteria, engine.label_map.class_names)
-    (found,) = evaluate_together([Side(options, engine, frame_table)], on_progress)
+    side = Side(options, engine, frame_table, recording=recording)
+    (found,) = evaluate_together([side], on_progress)
     report = replace(found.report, criteria=judge(criteria, found.report.to_dict()))
     return replace(found, report=report)
 
@@ -126,7 +134,7 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
             check_class_weights(side.options, side.engine)
         stamps = read_stamps(reader, topics)
         plans = [plan(stamps, side.options) for side in sides]
-        runs = [_make_run(side, stack) for side in sides]
+        runs = [_make_run(side, planned, stack) for side, planned in zip(sides, plans, strict=True)]
         taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
         result = runs[0].result
         problem = read_bag(
@@ -158,12 +166,14 @@ def conclude(run: Run, facts: dict[str, object], planned: Plan, problem: str) ->
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
-def _make_run(side: Side, stack: ExitStack) -> Run:
-    frames = None
+def _make_run(side: Side, planned: Plan, stack: ExitStack) -> Run:
+    frames = recorder = None
     if side.frame_table is not None:
         names = side.engine.label_map.class_names
         frames = stack.enter_context(FrameTableWriter(side.frame_table, names))
-    return Run(side.options, side.engine, frames, side.on_frame)
+    if side.recording is not None:
+        recorder = OfflineRecorder(side.recording, side.options, side.engine, planned.pairs)
+    return Run(side.options, side.engine, frames, side.on_frame, recorder=recorder)
 
 
 def check_topics(options: OfflineOptions) -> None:

@@ -62,6 +62,11 @@ class Plan:
     offsets: Offsets
     findings: list[str]
 
+    @property
+    def pairs(self) -> int:
+        """How many images have a label."""
+        return int(np.count_nonzero(self.partners >= 0)) // 2
+
 
 @dataclass(frozen=True, eq=False)
 class Stamps:

@@ -6,14 +6,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.aggregation.frames import FrameStatistics
-from deeplab_miou.aggregation.results import Scoring, Totals
+from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
+from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.worst_frames import WorstFrames
 from deeplab_miou.offline.plan import NONE, REPEATED, read_image, stream_of
-from deeplab_miou.options.scoring import WindowOptions
 from deeplab_miou.pictures.segmentation import comparison
 from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.images.cdr import StampedImage
+    from deeplab_miou.offline.recorder import OfflineRecorder
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
@@ -51,6 +52,7 @@ class Run:
         frames: takes the counts of each frame; None if nobody wants them.
         on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
         on_outcome: told of each outcome; None if nobody is.
+        recorder: records what becomes of each frame; None for no recording.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
@@ -65,25 +67,22 @@ class Run:
         frames: FrameTableWriter | None = None,
         on_frame: Callable[[FrameOutcome], None] | None = None,
         on_outcome: Callable[[FrameOutcome], None] | None = None,
+        *,
+        recorder: OfflineRecorder | None = None,
     ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self._options = options
-        self._scoring = Scoring(options.absent_classes, options.class_weights)
         self._frames = frames
         self._on_frame = on_frame
         self._on_outcome = on_outcome
+        self._recorder = recorder
         self._label_map = engine.label_map
-        window = options.window or WindowOptions()
-        self._statistics: FrameStatistics[FrameOutcome] = FrameStatistics(
-            engine.label_map.num_classes,
-            window_frames=window.window_frames or None,
-            window_seconds=window.window_seconds or None,
-            block_s=options.bootstrap_block_s,
-            # The outcomes hold pictures.
-            most_pending=1,
+        self._bootstrap = BlockBootstrap(
+            engine.label_map.num_classes, block_s=options.bootstrap_block_s
         )
         self._predictor = engine.predictor
+        self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         self._pictures: list[NDArray[np.uint8]] = []
         self._state = RunState(engine.label_map.num_classes)
         self._pipeline = Pipeline(
@@ -93,7 +92,9 @@ class Run:
             score_at=options.engine.score_at,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
-            wants_predictions=lambda: on_frame is not None,
+            wants_predictions=lambda: (
+                on_frame is not None or (recorder is not None and recorder.wants_prediction)
+            ),
         )
 
     def is_label(self, message: BagMessage) -> bool:
@@ -140,7 +141,7 @@ class Run:
 
     def pictures(self) -> dict[int, NDArray[np.uint8]]:
         """Return those of the worst frames by the place of each in this run."""
-        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
+        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
         return dict(zip(places, self._pictures, strict=False))
 
     def finish_with(self, pictures: Mapping[int, NDArray[np.uint8]]) -> None:
@@ -149,20 +150,34 @@ class Run:
         Args:
             pictures: by the place of the frame in this run.
         """
-        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
+        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
         if all(place in pictures for place in places):
             self._pictures = [pictures[place] for place in places]
 
     def finish(self) -> None:
-        """Draw the worst frames: all messages have been taken."""
+        """Record the final scores and draw the worst frames: all messages have been taken."""
+        if self._recorder is not None:
+            self._recorder.scores(self.result())
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
-            worst = self._statistics.read().worst
-            self._pictures = [self._picture(frame.evidence) for frame in worst]
+            self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
 
     def result(self) -> Result:
         """Return the scores of all that was counted so far; resampling takes a while."""
-        return self._statistics.read().result(self._totals(), self._scoring)
+        snapshot = self._pipeline.snapshot()
+        absent = self._options.absent_classes
+        totals = Totals(
+            self._label_map.class_names,
+            snapshot.counts,
+            stamp_ns=snapshot.newest_stamp_ns or 0,
+            account=snapshot.account,
+        )
+        scores = compute_scores(
+            snapshot.counts.matrix,
+            absent_classes=absent,
+            class_weights=self._options.class_weights or None,
+        )
+        return Result(totals, scores, self._bootstrap.intervals(absent_classes=absent))
 
     def report(
         self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets
@@ -175,22 +190,27 @@ class Run:
             findings: what else may be missing from the score, a line each.
             offsets: of the stamps of labels from those of their images.
         """
-        window = None
-        if self._options.window is not None:
-            window = self._statistics.read().window_result(self._totals(), self._scoring)
-        return Report.of(
-            self.result(),
-            window=window,
+        snapshot = self._pipeline.snapshot()
+        absent = self._options.absent_classes
+        return Report(
+            class_names=self._label_map.class_names,
+            counts=snapshot.counts,
+            scores=compute_scores(
+                snapshot.counts.matrix,
+                absent_classes=absent,
+                class_weights=self._options.class_weights or None,
+            ),
+            account=snapshot.account,
             provenance=provenance,
+            intervals=self._bootstrap.intervals(absent_classes=absent),
+            timeline=self._bootstrap.timeline(absent_classes=absent),
+            worst_frames=self._worst.frames(),
             pictures=self._pictures,
             palette=self._label_map.palette,
             problems=[problem, *findings] if problem else findings,
             offsets=offsets,
             damaged=bool(problem),
         )
-
-    def _totals(self) -> Totals:
-        return Totals.of(self._label_map.class_names, self._pipeline.snapshot())
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
         """Draw a frame that was evaluated."""
@@ -212,6 +232,8 @@ class Run:
         if has_unknown and not self.unknown_labels and outcome.label is not None:
             self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
         self._count(outcome)
+        if self._recorder is not None:
+            self._recorder.take(outcome, self.result)
 
     def _count(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label
@@ -220,7 +242,8 @@ class Run:
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.counts is not None and image is not None:
             matrix = outcome.counts.matrix
-            self._statistics.add(matrix, image.stamp_ns, outcome)
+            self._bootstrap.update(matrix, image.stamp_ns)
+            self._worst.update(matrix, image.stamp_ns, outcome)
             if self._frames is not None:
                 self._frames.add(image.stamp_ns, matrix)
             if self._on_frame is not None:

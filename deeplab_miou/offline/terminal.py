@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.recording.recording import Recording
 from deeplab_miou.report.criteria import are_met, read_criteria
 from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
@@ -58,8 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
     frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
-    with showing(errors, quiet=_is_silent(arguments)) as on_progress:
-        evaluation = evaluate(options, on_progress, frames, criteria=criteria)
+    recording = Recording(arguments.record) if arguments.record else None
+    with (
+        closing(recording) if recording else nullcontext(),
+        showing(errors, quiet=_is_silent(arguments)) as on_progress,
+    ):
+        evaluation = evaluate(options, on_progress, frames, criteria=criteria, recording=recording)
     if arguments.output:
         written = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
@@ -68,7 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
         _print_report(evaluation.report, arguments.format)
         if arguments.format == "table":
             _print_firsts(evaluation)
-    return _conclude(evaluation.report, arguments, errors)
+    status = _conclude(evaluation.report, arguments, errors)
+    if recording is None:
+        return status
+    if recording.problem:
+        errors.print(f"deeplab-miou: {recording.problem}", markup=False)
+        return exit_codes.WRONG
+    if not arguments.quiet:
+        errors.print(f"recorded {recording.folder}", markup=False)
+    return status
 
 
 def _run_many(
@@ -79,6 +93,9 @@ def _run_many(
 ) -> int:
     if not arguments.output:
         errors.print("deeplab-miou: several bags take --output DIR: each has a report of its own")
+        return exit_codes.USAGE
+    if arguments.record:
+        errors.print("deeplab-miou: --record takes one bag: several would be one recording")
         return exit_codes.USAGE
     output = Path(arguments.output).expanduser()
     bags = find_bags(arguments.bags)

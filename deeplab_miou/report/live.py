@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.report.files import write_report
 from deeplab_miou.report.provenance import environment, utc
-from deeplab_miou.report.report import Report
+from deeplab_miou.report.report import Report, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +56,27 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         DeeplabMiouError: nothing has been counted yet, or it cannot be written; an older report
             is left as it was.
     """
-    report = Report.of(
-        result,
-        window=window,
+    totals = result.totals
+    if result.scores is None:
+        raise DeeplabMiouError("no report: nothing has been counted yet")
+    report = Report(
+        class_names=totals.class_names,
+        counts=totals.counts,
+        scores=result.scores,
+        account=totals.account,
         provenance=_provenance(run),
-        problems=_problems(result.totals.missing_frames, run),
+        intervals=result.intervals,
+        timeline=result.timeline,
+        worst_frames=result.worst,
+        window=None
+        if window.scores is None
+        else Window(
+            window.scores,
+            window.totals.counts.frames,
+            window.start_ns,
+            window.totals.stamp_ns if window.totals.counts.frames else None,
+        ),
+        problems=_problems(totals.missing_frames, run),
     )
     return write_report(report, Path(directory).absolute())[0]
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import cv2
+from deeplab_miou.pictures.reduced import reduced_jpeg
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _WANTED_S = 5.0
 _PERIOD_S = 0.5
 _MAX_SIDE = 960
-_QUALITY = 80
 
 
 class Overlay:
@@ -58,14 +57,7 @@ class Overlay:
         Args:
             rgb: ``(H, W, 3)`` uint8; made smaller if it is large.
         """
-        scale = _MAX_SIDE / max(rgb.shape[:2])
-        if scale < 1:
-            size = [max(1, round(scale * side)) for side in rgb.shape[1::-1]]
-            small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        else:
-            small = rgb
-        bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-        _, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+        jpeg = reduced_jpeg(rgb, _MAX_SIDE)
         with self._lock:
-            self._jpeg = jpeg.tobytes()
+            self._jpeg = jpeg
             self._drawn_s = time.monotonic()

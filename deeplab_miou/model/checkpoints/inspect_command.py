@@ -11,6 +11,7 @@ from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
 
@@ -23,7 +24,9 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         texts: help and description.
     """
     parser = subparsers.add_parser("inspect", **texts)
-    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of any supported kind")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="checkpoint of any supported kind, or a rosbag2"
+    )
     parser.add_argument(
         "--run",
         action="store_true",
@@ -60,9 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
         }
     else:
         facts = _facts(checkpoints.load(arguments.file))
-    if arguments.format == "json":
+    print_facts(facts, arguments.format)
+    return 0
+
+
+def print_facts(facts: Mapping[str, object], form: str) -> None:
+    """Print facts as text or, where the form says so, as JSON."""
+    if form == "json":
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-        return 0
+        return
     for name, value in facts.items():
         if isinstance(value, dict):
             sys.stdout.write(f"{printable(name)}:\n")
@@ -70,7 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
                 sys.stdout.write(f"  {printable(str(key))}: {printable(_text(part))}\n")
         else:
             sys.stdout.write(f"{printable(name)}: {printable(_text(value))}\n")
-    return 0
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:

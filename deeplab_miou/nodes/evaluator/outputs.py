@@ -10,25 +10,23 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
-from deeplab_miou.aggregation.messages import EvaluatorState
-from deeplab_miou.images.decoding import decode_color
-from deeplab_miou.nodes.evaluator.frame_bytes import encode_frame
 from deeplab_miou.nodes.ros.conversions import (
     account_message,
+    confusion_message,
     image_to_message,
-    state_to_message,
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.node_names import node_of
-from deeplab_miou.pictures.segmentation import overlay
+from deeplab_miou.pictures.outcomes import outcome_overlay
+from deeplab_miou.recording.frame_bytes import encode_frame
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.node import Node
 
-    from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _FRAME_DEPTH = 1000
 _PICTURE_DEPTH = 5
@@ -123,20 +121,21 @@ class EvaluatorOutputs:
 
     def state(self, snapshot: RunSnapshot) -> None:
         """Publish the state of the run if it has changed; one thread at a time."""
-        progress = (snapshot.reset_count, snapshot.frame_sequence, snapshot.account)
-        if progress == self._published:
+        state = (snapshot.reset_count, snapshot.sequence, snapshot.account)
+        if state == self._published:
             return
-        self._published = progress
+        self._published = state
         self._sequence += 1
-        state = EvaluatorState(
-            source=self._source,
-            sequence=self._sequence,
-            run=snapshot,
-            class_names=self._engine.label_map.class_names,
-            configuration=self._engine.configuration,
-            provenance=json.dumps(dict(self._engine.provenance)),
+        self._states.publish(
+            confusion_message(
+                snapshot,
+                source=self._source,
+                sequence=self._sequence,
+                class_names=self._engine.label_map.class_names,
+                configuration=self._engine.configuration,
+                provenance=json.dumps(dict(self._engine.provenance)),
+            )
         )
-        self._states.publish(state_to_message(state))
 
     def wait_for_readers(self, timeout_s: float) -> None:
         """Wait until all have the newest state, but no longer than so many seconds."""
@@ -147,16 +146,15 @@ class EvaluatorOutputs:
         self._diagnostics.publish(status)
 
     def _pictures(self, outcome: FrameOutcome) -> None:
-        image, prediction, truth = outcome.image, outcome.prediction, outcome.ground_truth
-        if image is None or prediction is None or truth is None:
+        image, prediction = outcome.image, outcome.prediction
+        if image is None or prediction is None:
             return
         if self._predictions.get_subscription_count():
             ids = image_to_message(prediction, "mono8", image.stamp_ns, image.frame_id)
             self._predictions.publish(ids)
         if self._overlays.get_subscription_count():
-            label_map = self._engine.label_map
-            base = decode_color(image.image) if self._is_camera else label_map.colorize(truth)
-            painted = overlay(base, prediction, label_map)
-            self._overlays.publish(
-                image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
-            )
+            painted = outcome_overlay(outcome, self._engine.label_map, is_camera=self._is_camera)
+            if painted is not None:
+                self._overlays.publish(
+                    image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
+                )

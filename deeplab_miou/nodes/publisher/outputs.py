@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 from deeplab_miou_msgs.msg import ClassIoU, MeanIoU
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import image_to_message, ns_to_time, stream_account
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.pictures.matrix import draw_matrix
+from deeplab_miou.recording.fields import class_fields, mean_iou_fields
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus
@@ -62,47 +60,12 @@ class PublisherOutputs:
 
 def mean_iou_message(result: Result) -> MeanIoU:
     """Return scores and counts; NaN and no classes before the first state."""
-    totals, scores, intervals = result.totals, result.scores, result.intervals
+    account = result.totals.account
     message = MeanIoU(
-        frames=totals.counts.frames,
-        missing_frames=totals.missing_frames,
-        labelled_pixels=totals.counts.pixels,
-        ignored_pixels=totals.counts.ignored,
-        unmapped_pixels=totals.counts.unmapped,
-        sources=list(totals.sources),
-        images=stream_account(totals.account.images),
-        labels=stream_account(totals.account.labels),
+        **mean_iou_fields(result),
+        classes=[ClassIoU(**each) for each in class_fields(result)],
+        images=stream_account(account.images),
+        labels=stream_account(account.labels),
     )
-    message.header.stamp = ns_to_time(totals.stamp_ns)
-    for name in HEADLINES:
-        setattr(message, name, math.nan if scores is None else getattr(scores, name))
-    message.miou_lower = message.miou_upper = math.nan
-    message.miou_anytime_lower = message.miou_anytime_upper = math.nan
-    if intervals is None:
-        message.interval_note = (
-            "nothing counted yet" if scores is None else "only ~/result has intervals"
-        )
-    else:
-        message.miou_lower, message.miou_upper = intervals.miou
-        message.miou_anytime_lower, message.miou_anytime_upper = intervals.miou_anytime
-        message.interval_note = intervals.reason or ""
-    if scores is None:
-        return message
-    message.present_classes = int(np.count_nonzero(~np.isnan(scores.iou)))
-    message.classes = [
-        ClassIoU(
-            id=i,
-            name=name,
-            iou=float(scores.iou[i]),
-            iou_lower=math.nan if intervals is None else float(intervals.iou[i][0]),
-            iou_upper=math.nan if intervals is None else float(intervals.iou[i][1]),
-            precision=float(scores.precision[i]),
-            recall=float(scores.recall[i]),
-            f1=float(scores.f1[i]),
-            true_positive=int(scores.true_positive[i]),
-            false_positive=int(scores.false_positive[i]),
-            false_negative=int(scores.false_negative[i]),
-        )
-        for i, name in enumerate(totals.class_names)
-    ]
+    message.header.stamp = ns_to_time(result.totals.stamp_ns)
     return message

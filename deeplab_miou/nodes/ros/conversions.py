@@ -20,20 +20,21 @@ from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
-    RunSnapshot,
     check_counts,
     check_name,
     matrix_from_counts,
 )
 from deeplab_miou.metric.counts import Counts
+from deeplab_miou.recording.frame_bytes import split_stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _NS = 1_000_000_000
-_MAX_NS = (2**31 - 1) * _NS + _NS - 1
-_MIN_NS = -(2**31) * _NS
 _MAX_CELLS = MAX_CLASSES * (MAX_CLASSES + 1)
 
 
@@ -50,11 +51,6 @@ def ns_to_time(nanoseconds: int) -> Time:
     """Return nanoseconds as a well-formed stamp; beyond the years 1901 to 2038 the nearest one."""
     seconds, rest = split_stamp(nanoseconds)
     return Time(sec=seconds, nanosec=rest)
-
-
-def split_stamp(nanoseconds: int) -> tuple[int, int]:
-    """Return seconds and nanoseconds of a stamp, as `ns_to_time`."""
-    return divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
 
 
 def image_to_message(
@@ -139,26 +135,42 @@ def account_message(
     return message
 
 
-def state_to_message(state: EvaluatorState) -> ConfusionMatrix:
-    """Return the message of an evaluator's state."""
-    run = state.run
+def confusion_message(
+    snapshot: RunSnapshot,
+    *,
+    source: str,
+    sequence: int,
+    class_names: Sequence[str],
+    configuration: str = "",
+    provenance: str = "",
+) -> ConfusionMatrix:
+    """Return a run's state.
+
+    Args:
+        snapshot: the run.
+        source: fully qualified name of the evaluator.
+        sequence: number of this message in the run; grows with every message.
+        class_names: n names in id order.
+        configuration: digest of all that decides the score.
+        provenance: JSON text.
+    """
     message = ConfusionMatrix(
-        source=state.source,
-        run_id=run.run_id,
-        reset_count=run.reset_count,
-        sequence=state.sequence,
-        frames=run.counts.frames,
-        ignored_pixels=run.counts.ignored,
-        unmapped_pixels=run.counts.unmapped,
-        frame_sequence=run.frame_sequence,
-        images=stream_account(run.account.images),
-        labels=stream_account(run.account.labels),
-        class_names=list(state.class_names),
-        configuration=state.configuration,
-        provenance=state.provenance,
+        source=source,
+        run_id=snapshot.run_id,
+        reset_count=snapshot.reset_count,
+        sequence=sequence,
+        frames=snapshot.counts.frames,
+        ignored_pixels=snapshot.counts.ignored,
+        unmapped_pixels=snapshot.counts.unmapped,
+        frame_sequence=snapshot.sequence,
+        images=stream_account(snapshot.account.images),
+        labels=stream_account(snapshot.account.labels),
+        class_names=list(class_names),
+        configuration=configuration,
+        provenance=provenance,
     )
-    message.counts.frombytes(np.ascontiguousarray(run.counts.matrix, np.int64).tobytes())
-    message.header.stamp = ns_to_time(run.stamp_ns)
+    message.counts.frombytes(np.ascontiguousarray(snapshot.counts.matrix, np.int64).tobytes())
+    message.header.stamp = ns_to_time(snapshot.newest_stamp_ns or 0)
     return message
 
 
@@ -181,23 +193,21 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         )
         return EvaluatorState(
             source=message.source,
+            run_id=message.run_id,
+            reset_count=message.reset_count,
             sequence=message.sequence,
-            run=RunSnapshot(
-                run_id=message.run_id,
-                reset_count=message.reset_count,
-                counts=Counts(
-                    matrix_from_counts(
-                        np.frombuffer(message.counts, np.uint64), len(message.class_names)
-                    ),
-                    message.frames,
-                    message.ignored_pixels,
-                    message.unmapped_pixels,
+            counts=Counts(
+                matrix_from_counts(
+                    np.frombuffer(message.counts, np.uint64), len(message.class_names)
                 ),
-                account=Account(stream_counts(message.images), stream_counts(message.labels)),
-                frame_sequence=message.frame_sequence,
-                stamp_ns=time_to_ns(message.header.stamp),
+                message.frames,
+                message.ignored_pixels,
+                message.unmapped_pixels,
             ),
             class_names=tuple(message.class_names),
+            frame_sequence=message.frame_sequence,
+            stamp_ns=time_to_ns(message.header.stamp),
+            account=Account(stream_counts(message.images), stream_counts(message.labels)),
             configuration=message.configuration,
             provenance=message.provenance,
         )

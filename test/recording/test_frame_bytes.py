@@ -16,8 +16,8 @@ from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
 from deeplab_miou.evaluation.run_state import Ticket
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.nodes.evaluator.frame_bytes import encode_frame
 from deeplab_miou.nodes.ros.conversions import frame_from_message
+from deeplab_miou.recording.frame_bytes import encode_frame
 
 
 def decoded(outcome, source="/e", run_id="r"):

@@ -6,7 +6,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from deeplab_miou.metric.confusion import to_cells
-from deeplab_miou.nodes.ros.conversions import split_stamp
 
 if TYPE_CHECKING:
     from deeplab_miou.evaluation.outcomes import FrameOutcome
@@ -18,7 +17,15 @@ _UINT64 = struct.Struct("<Q")
 _SIZE = struct.Struct("<2I")
 _PIXELS = struct.Struct("<4Q")
 _SECONDS = struct.Struct("<5f")
+_NS = 1_000_000_000
+_MAX_NS = (2**31 - 1) * _NS + _NS - 1
+_MIN_NS = -(2**31) * _NS
 _PADDING = tuple(bytes(n) for n in range(8))
+
+
+def split_stamp(nanoseconds: int) -> tuple[int, int]:
+    """Return seconds and nanoseconds of a stamp; beyond the years 1901 to 2038 the nearest one."""
+    return divmod(min(max(nanoseconds, _MIN_NS), _MAX_NS), _NS)
 
 
 def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Recordings of scores as a rosbag2, live and offline, without ROS 2."""

@@ -1,0 +1,71 @@
+"""What our messages say, as plain values by the names of their fields."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeplab_miou.metric.scores import HEADLINES
+
+if TYPE_CHECKING:
+    from deeplab_miou.aggregation.results import Result
+
+
+def mean_iou_fields(result: Result) -> dict[str, Any]:
+    """Return the fields of ``MeanIoU`` but for header, classes and the two accounts.
+
+    Args:
+        result: scores and counts; NaN before the first state.
+    """
+    totals, scores, intervals = result.totals, result.scores, result.intervals
+    bounds = (math.nan, math.nan) if intervals is None else intervals.miou
+    anytime = (math.nan, math.nan) if intervals is None else intervals.miou_anytime
+    if intervals is not None:
+        note = intervals.reason or ""
+    else:
+        note = "nothing counted yet" if scores is None else "only ~/result has intervals"
+    present = 0 if scores is None else int(np.count_nonzero(~np.isnan(scores.iou)))
+    return {
+        **{
+            name: math.nan if scores is None else float(getattr(scores, name)) for name in HEADLINES
+        },
+        "miou_lower": float(bounds[0]),
+        "miou_upper": float(bounds[1]),
+        "frames": totals.counts.frames,
+        "missing_frames": totals.missing_frames,
+        "labelled_pixels": totals.counts.pixels,
+        "ignored_pixels": totals.counts.ignored,
+        "unmapped_pixels": totals.counts.unmapped,
+        "present_classes": present,
+        "sources": list(totals.sources),
+        "interval_note": note,
+        "miou_anytime_lower": float(anytime[0]),
+        "miou_anytime_upper": float(anytime[1]),
+    }
+
+
+def class_fields(result: Result) -> list[dict[str, Any]]:
+    """Return the fields of ``ClassIoU`` for each class; none before the first state."""
+    scores, intervals = result.scores, result.intervals
+    if scores is None:
+        return []
+    unknown = np.full((len(result.totals.class_names), 2), math.nan)
+    bounds = unknown if intervals is None else intervals.iou
+    return [
+        {
+            "id": i,
+            "name": name,
+            "iou": float(scores.iou[i]),
+            "iou_lower": float(bounds[i][0]),
+            "iou_upper": float(bounds[i][1]),
+            "precision": float(scores.precision[i]),
+            "recall": float(scores.recall[i]),
+            "f1": float(scores.f1[i]),
+            "true_positive": int(scores.true_positive[i]),
+            "false_positive": int(scores.false_positive[i]),
+            "false_negative": int(scores.false_negative[i]),
+        }
+        for i, name in enumerate(result.totals.class_names)
+    ]
