@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deeplab_miou.aggregation.frames import EarlyFrames, FrameStatistics
 from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
-from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
+from deeplab_miou.aggregation.results import Result, Scoring
 from deeplab_miou.aggregation.runs import Runs
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from deeplab_miou.aggregation.frames import FrameSummary
     from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
+    from deeplab_miou.aggregation.results import Totals
     from deeplab_miou.aggregation.runs import Run
 
 _MAX_SOURCES = 256
@@ -54,10 +57,16 @@ class Aggregate:
         block_s: float = 1.0,
         scoring: Scoring | None = None,
     ) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._scoring = scoring or Scoring()
         self._runs = Runs()
-        self._frames = FrameStatistics(window_frames, window_seconds, block_s)
+        self._make_frames: Callable[[int], FrameStatistics[None]] = partial(
+            FrameStatistics,
+            window_frames=window_frames,
+            window_seconds=window_seconds,
+            block_s=block_s,
+        )
+        self._frames: FrameStatistics[None] | None = None
         self._early = EarlyFrames()
         self._refused: Counter[str] = Counter()
         self._names: tuple[str, ...] = ()
@@ -93,19 +102,19 @@ class Aggregate:
                 self._make_room(state)
             if replaces:
                 self._runs.forget(state.source, but=state.key)
-                self._frames.clear()
+                self._clear_frames()
                 if run is not None:
                     # Frames of it may have come already, and were taken for those of before.
                     run.forget_frames(0)
             if not bound:
-                self._frames.expect(len(state.class_names))
+                self._frames = self._make_frames(len(state.class_names))
                 self._names = state.class_names
                 self._names_are_bound = True
             if run is None:
                 self._begin(state, now_s)
             else:
                 self._runs.update(run, state)
-                self._follow_reset(run, state.reset_count)
+                self._follow_reset(run, state.run.reset_count)
                 run.settle(now_s)
             self._runs.fold(self._names)
             return News.REPLACEMENT if replaces else News.NEWER
@@ -127,7 +136,18 @@ class Aggregate:
             if run is None:
                 self._early.hold(frame)
                 return False
-            return self._take_frame(run, frame)
+            is_news = self._take_frame(run, frame)
+            self._lock.notify_all()
+            return is_news
+
+    def wait_for_frames(self, timeout_s: float) -> bool:
+        """Wait for the frames that the states speak of: they come on another topic.
+
+        Returns:
+            Whether they have arrived.
+        """
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._runs.are_ahead_of_their_frames, timeout_s)
 
     def totals(self, now_s: float) -> Totals:
         """Return the sums at this instant; ``now_s`` as for `add_state`."""
@@ -136,38 +156,14 @@ class Aggregate:
 
     def result(self, now_s: float) -> Result:
         """Return the scores of all that was counted, with intervals."""
-        with self._lock:
-            totals, scoring = self._runs.totals(self._names, now_s), self._scoring
-            bootstrap, worst = self._frames.bootstrap(), self._frames.worst()
-        if bootstrap is None:
-            return Result(totals, None)
-        # Outside the lock: resampling takes a while. The interval is that of mIoU: no weights.
-        return Result(
-            totals,
-            score(totals.counts.matrix, scoring),
-            bootstrap.intervals(absent_classes=scoring.absent_classes),
-            timeline=bootstrap.timeline(absent_classes=scoring.absent_classes),
-            worst=worst,
-        )
+        totals, frames, scoring = self._read(now_s)
+        # Outside the lock: resampling takes a while.
+        return Result(totals, None) if frames is None else frames.result(totals, scoring)
 
     def window(self, now_s: float) -> Result:
         """Return the scores of the window."""
-        with self._lock:
-            totals, scoring = self._runs.totals(self._names, now_s), self._scoring
-            counted = self._frames.window()
-        if counted is None:
-            return Result(totals, None)
-        recent = Totals(
-            class_names=totals.class_names,
-            # Without a limit all frames that were heard.
-            counts=counted.window or counted.counts,
-            missing_frames=totals.missing_frames,
-            stamp_ns=totals.stamp_ns if counted.window_end_ns is None else counted.window_end_ns,
-            sources=totals.sources,
-        )
-        return Result(
-            recent, score(recent.counts.matrix, scoring), start_ns=counted.window_start_ns
-        )
+        totals, frames, scoring = self._read(now_s)
+        return Result(totals, None) if frames is None else frames.window_result(totals, scoring)
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -215,6 +211,16 @@ class Aggregate:
             self._runs.reset()
             self._names_are_bound = False
             self._early.clear()
+            self._clear_frames()
+
+    def _read(self, now_s: float) -> tuple[Totals, FrameSummary[None] | None, Scoring]:
+        with self._lock:
+            totals = self._runs.totals(self._names, now_s)
+            frames = None if self._frames is None else self._frames.read()
+            return totals, frames, self._scoring
+
+    def _clear_frames(self) -> None:
+        if self._frames is not None:
             self._frames.clear()
 
     def _check(self, state: EvaluatorState, run: Run | None, bound: tuple[str, ...]) -> None:
@@ -233,10 +239,10 @@ class Aggregate:
                 raise self._refusal("class_weights", text) from None
         if (
             run is not None
-            and state.reset_count == run.state.reset_count
+            and state.run.reset_count == run.state.run.reset_count
             and (
                 state.class_names != run.state.class_names
-                or state.counts.shrank_since(run.state.counts)
+                or state.run.counts.shrank_since(run.state.run.counts)
             )
         ):
             raise self._refusal(
@@ -273,17 +279,19 @@ class Aggregate:
                 self._take_frame(run, frame)
             except RefusedError:
                 continue  # counted; nobody is left to tell
-        run.tracker.announce(state.frame_sequence)
+        run.tracker.announce(state.run.frame_sequence)
 
     def _follow_reset(self, run: Run, reset_count: int) -> None:
         """Forget all frames when an evaluator forgot its own."""
         if reset_count > run.frames_reset_count:
             run.frames_reset_count = reset_count
             run.forget_frames(0)
-            self._frames.clear()
+            self._clear_frames()
 
     def _take_frame(self, run: Run, frame: FrameRecord) -> bool:
-        if frame.reset_count < run.frames_reset_count or run.state.class_names != self._names:
+        if self._frames is None or run.state.class_names != self._names:
+            return False
+        if frame.reset_count < run.frames_reset_count:
             return False
         try:
             matrix = frame.matrix(len(self._names))
@@ -294,7 +302,7 @@ class Aggregate:
             return False
         if frame.evaluated:
             try:
-                self._frames.update(matrix, frame.stamp_ns, frame.source)
+                self._frames.add(matrix, frame.stamp_ns, None, frame.source)
             except RefusedError as error:
                 raise self._refusal(error.kind, str(error)) from None
         return True

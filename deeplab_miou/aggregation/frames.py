@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
 from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
+from deeplab_miou.aggregation.results import Result, Totals, score
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
-from deeplab_miou.metric.worst_frames import WorstFrame, WorstFrames
+from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import FrameRecord, RunKey
+    from deeplab_miou.aggregation.results import Scoring
     from deeplab_miou.metric.accumulator import AccumulatorSnapshot
 
 _MAX_EARLY_FRAMES = 256
@@ -25,55 +28,99 @@ _MAX_PENDING = 64
 _MAX_PENDING_CELLS = 2**19
 
 
-class FrameStatistics:
-    """Window, bootstrap and worst frames of all evaluators together.
+@dataclass(frozen=True, eq=False)
+class FrameSummary(Generic[Evidence_co]):
+    """What the frames of a stream add to its totals, at one instant.
 
-    Window and bootstrap do not exist before classes are known. Frames are put aside and added up
-    when there are some, or when somebody asks. Not thread-safe, but what `bootstrap` returns is.
+    Attributes:
+        bootstrap: computes intervals and the course over time.
+        window: the window's counts; all frames' where it has no limits.
+        worst: the frames with the lowest mIoU, worst first.
+    """
+
+    bootstrap: BlockBootstrap
+    window: AccumulatorSnapshot
+    worst: tuple[WorstFrame[Evidence_co], ...]
+
+    def result(self, totals: Totals, scoring: Scoring) -> Result:
+        """Return the scores of all that was counted; resampling takes a while.
+
+        Args:
+            totals: all that was counted.
+            scoring: how scores are computed.
+        """
+        # The interval is that of mIoU: no weights.
+        absent_classes = scoring.absent_classes
+        return Result(
+            totals,
+            score(totals.counts.matrix, scoring),
+            self.bootstrap.intervals(absent_classes=absent_classes),
+            timeline=self.bootstrap.timeline(absent_classes=absent_classes),
+            worst=self.worst,
+        )
+
+    def window_result(self, totals: Totals, scoring: Scoring) -> Result:
+        """Return the scores of the window; arguments as those of `result`."""
+        counts, end_ns = self.window.window or self.window.counts, self.window.window_end_ns
+        recent = Totals(
+            totals.class_names,
+            counts,
+            missing_frames=totals.missing_frames,
+            stamp_ns=totals.stamp_ns if end_ns is None else end_ns,
+            sources=totals.sources,
+        )
+        start_ns = self.window.window_start_ns
+        return Result(recent, score(counts.matrix, scoring), start_ns=start_ns)
+
+
+class FrameStatistics(Generic[Evidence]):
+    """Window, intervals, course over time and worst frames of a stream, live and offline.
+
+    What it holds depends on the frames and their stamps, not on the order in which they come.
+    Frames are put aside and added up when there are some, or when somebody asks. Not thread-safe,
+    but what `read` returns is.
 
     Args:
+        num_classes: n.
         window_frames: length of the window in frames; None for no limit by frames.
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
-        block_s: length of the bootstrap's blocks, seconds.
+        block_s: length of the bootstrap's blocks to start with, seconds.
+        most_pending: frames to put aside, with their evidence.
     """
 
     def __init__(
-        self, window_frames: int | None, window_seconds: float | None, block_s: float
+        self,
+        num_classes: int,
+        *,
+        window_frames: int | None = None,
+        window_seconds: float | None = None,
+        block_s: float = 1.0,
+        most_pending: int = _MAX_PENDING,
     ) -> None:
-        self._window_frames = window_frames
-        self._window_seconds = window_seconds
-        self._block_s = block_s
-        self._num_classes = 0
-        self._window: Accumulator | None = None
-        self._bootstrap: BlockBootstrap | None = None
-        self._worst: WorstFrames[None] = WorstFrames()
-        self._pending: list[tuple[NDArray[np.int64], int, str]] = []
-        self._most_pending = 0
-        self._pixels = 0
-
-    def expect(self, num_classes: int) -> None:
-        """Take frames of so many classes from now on; what had another number is forgotten."""
-        if num_classes == self._num_classes:
-            return
-        self._num_classes = num_classes
         cells = num_classes * (num_classes + 1)
-        self._most_pending = max(min(_MAX_PENDING, _MAX_PENDING_CELLS // cells), 1)
-        self._pending = []
+        self._most_pending = max(min(most_pending, _MAX_PENDING_CELLS // cells), 1)
+        self._pending: list[tuple[NDArray[np.int64], int, str, Evidence]] = []
         self._pixels = 0
         self._window = Accumulator(
-            num_classes, window_frames=self._window_frames, window_seconds=self._window_seconds
+            num_classes, window_frames=window_frames, window_seconds=window_seconds
         )
-        self._bootstrap = BlockBootstrap(num_classes, block_s=self._block_s)
-        self._worst.reset()
+        self._bootstrap = BlockBootstrap(num_classes, block_s=block_s)
+        self._worst: WorstFrames[Evidence] = WorstFrames()
 
-    def update(self, matrix: NDArray[np.int64], stamp_ns: int, source: str) -> None:
-        """Add the confusion matrix of a frame that an evaluator scored.
+    def add(
+        self, matrix: NDArray[np.int64], stamp_ns: int, evidence: Evidence, source: str = ""
+    ) -> None:
+        """Add a frame that was scored.
+
+        Args:
+            matrix: its confusion matrix, ``(n, n + 1)``; kept.
+            stamp_ns: its stamp, nanoseconds.
+            evidence: what to keep with it while it is among the worst.
+            source: which evaluator scored it; empty where there is one only.
 
         Raises:
             RefusedError: the sums would become too large.
         """
-        if self._window is None:
-            return
         pixels = self._pixels + int(matrix.sum())
         if pixels > MAX_SUM:
             raise RefusedError(
@@ -82,45 +129,35 @@ class FrameStatistics:
                 "pixels; call reset to start over",
             )
         self._pixels = pixels
-        self._pending.append((matrix, stamp_ns, source))
+        self._pending.append((matrix, stamp_ns, source, evidence))
         if len(self._pending) >= self._most_pending:
             self._settle()
 
-    def window(self) -> AccumulatorSnapshot | None:
-        """Return the window's counts; None before classes are known."""
+    def read(self) -> FrameSummary[Evidence]:
+        """Return all that the frames amount to so far."""
         self._settle()
-        return None if self._window is None else self._window.snapshot()
-
-    def bootstrap(self) -> BlockBootstrap | None:
-        """Return what computes the intervals; None before classes are known."""
-        self._settle()
-        return self._bootstrap
-
-    def worst(self) -> tuple[WorstFrame[None], ...]:
-        """Return the frames with the lowest mIoU."""
-        self._settle()
-        return self._worst.frames()
+        return FrameSummary(self._bootstrap, self._window.snapshot(), self._worst.frames())
 
     def clear(self) -> None:
         """Forget all frames."""
         self._pending = []
         self._pixels = 0
-        if self._window is not None and self._bootstrap is not None:
-            self._window.reset()
-            self._bootstrap.reset()
-            self._worst.reset()
+        self._window.reset()
+        self._bootstrap.reset()
+        self._worst.reset()
 
     def _settle(self) -> None:
-        if not self._pending or self._window is None or self._bootstrap is None:
+        if not self._pending:
             return
         frames, self._pending = self._pending, []
-        matrices = np.stack([matrix for matrix, _, _ in frames])
-        for matrix, stamp_ns, _ in frames:
+        matrices = np.stack([matrix for matrix, *_ in frames])
+        stamps_ns = [stamp_ns for _, stamp_ns, *_ in frames]
+        for matrix, stamp_ns in zip(matrices, stamps_ns, strict=True):
             self._window.update(matrix, stamp_ns)
-        self._bootstrap.update(matrices, [stamp_ns for _, stamp_ns, _ in frames])
+        self._bootstrap.update(matrices, stamps_ns)
         for index in self._worst.candidates(matrices):
-            matrix, stamp_ns, source = frames[index]
-            self._worst.update(matrix, stamp_ns, None, source)
+            matrix, stamp_ns, source, evidence = frames[index]
+            self._worst.update(matrix, stamp_ns, evidence, source)
 
 
 class EarlyFrames:

@@ -45,45 +45,56 @@ class RefusedError(DeeplabMiouError):
 
 
 @dataclass(frozen=True, eq=False)
+class RunSnapshot:
+    """What a run has counted up to one instant; counts and account agree with each other.
+
+    Attributes:
+        run_id: unique for each process that counts.
+        reset_count: resets since it began; counts start from zero with each.
+        counts: pixels and frames since the reset.
+        account: what became of every message.
+        frame_sequence: outcomes of frames since the reset.
+        stamp_ns: newest stamp counted, nanoseconds; 0 before the first frame.
+    """
+
+    run_id: str
+    reset_count: int
+    counts: Counts
+    account: Account = field(default_factory=Account)
+    frame_sequence: int = 0
+    stamp_ns: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class EvaluatorState:
     """Cumulative state of one evaluator: the newest of a run stands for the whole run.
 
     Attributes:
         source: fully qualified name of the evaluator.
-        run_id: unique for each process of the evaluator.
-        reset_count: resets since then; a greater one replaces what came before.
         sequence: grows with each state of the run.
-        counts: what was counted since the reset.
+        run: what it has counted.
         class_names: n names in id order.
-        frame_sequence: sequence of the newest frame outcome.
-        stamp_ns: stamp of the newest frame counted, nanoseconds; 0 before the first.
-        account: what became of every message.
         configuration: digest of all that decides the score; runs of a source that differ in it do
             not add up.
         provenance: JSON text about checkpoint, label map and device.
     """
 
     source: str
-    run_id: str
-    reset_count: int
     sequence: int
-    counts: Counts
+    run: RunSnapshot
     class_names: tuple[str, ...]
-    frame_sequence: int = 0
-    stamp_ns: int = 0
-    account: Account = field(default_factory=Account)
     configuration: str = ""
     provenance: str = ""
 
     @property
     def key(self) -> RunKey:
         """The run that it is a state of."""
-        return self.source, self.run_id
+        return self.source, self.run.run_id
 
     @property
     def order(self) -> tuple[int, int]:
         """Greater is newer, within a run."""
-        return self.reset_count, self.sequence
+        return self.run.reset_count, self.sequence
 
 
 @dataclass(frozen=True, eq=False)

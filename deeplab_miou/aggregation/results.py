@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.aggregation.messages import EvaluatorState
+    from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import AbsentClasses, Scores
     from deeplab_miou.metric.worst_frames import WorstFrame
@@ -92,17 +92,16 @@ class Totals:
         return cls(class_names, Counts.zero(len(class_names)))
 
     @classmethod
-    def of(cls, state: EvaluatorState, base: EvaluatorState | None = None) -> Totals:
-        """Return what a run has counted, or has counted since an earlier state of it."""
-        counts, account = state.counts, state.account
-        if base is not None and base.reset_count == state.reset_count:
+    def of(
+        cls, class_names: tuple[str, ...], run: RunSnapshot, base: RunSnapshot | None = None
+    ) -> Totals:
+        """Return what a run has counted, or has counted since an earlier snapshot of it."""
+        counts, account = run.counts, run.account
+        if base is not None and base.reset_count == run.reset_count:
             counts = counts - base.counts
             account = account.since(base.account)
         return cls(
-            class_names=state.class_names,
-            counts=counts,
-            stamp_ns=state.stamp_ns if counts.frames else 0,
-            account=account,
+            class_names, counts, stamp_ns=run.stamp_ns if counts.frames else 0, account=account
         )
 
     def __add__(self, other: Totals) -> Totals:
@@ -134,7 +133,7 @@ class Result:
     intervals: Intervals | None = None
     start_ns: int | None = None
     timeline: Timeline | None = None
-    worst: tuple[WorstFrame[None], ...] = ()
+    worst: tuple[WorstFrame[object], ...] = ()
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

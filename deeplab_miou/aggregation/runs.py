@@ -47,7 +47,7 @@ class Run:
             self.tracker.announce(self._announced[1])
             self._announced = None
         if self._announced is None:
-            self._announced = (now_s, self.state.frame_sequence)
+            self._announced = (now_s, self.state.run.frame_sequence)
 
     def forget_frames(self, frame_sequence: int) -> None:
         """Expect the frames after this one; those before are no concern any more."""
@@ -56,10 +56,15 @@ class Run:
         self._announced = None
 
     @property
+    def is_ahead_of_its_frames(self) -> bool:
+        """Whether its state speaks of a frame that has not arrived, though it may be on its way."""
+        return self.state.run.frame_sequence > self.tracker.last
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing has been counted, at least since its base."""
         return self.state is self.base or not (
-            self.state.counts.frames or self.state.counts.matrix.any()
+            self.state.run.counts.frames or self.state.run.counts.matrix.any()
         )
 
     def counted(self, class_names: tuple[str, ...]) -> Totals:
@@ -67,7 +72,8 @@ class Run:
         if self.state is self.base:
             totals = Totals.zero(class_names)
         else:
-            totals = Totals.of(self.state, self.base)
+            base = None if self.base is None else self.base.run
+            totals = Totals.of(self.state.class_names, self.state.run, base)
         return replace(totals, missing_frames=self.tracker.missing, sources=(self.state.source,))
 
 
@@ -112,7 +118,7 @@ class Runs:
 
     def begin(self, state: EvaluatorState, now_s: float) -> Run:
         """Add a run with its first state."""
-        run = self._runs[state.key] = Run(state, now_s, state.reset_count)
+        run = self._runs[state.key] = Run(state, now_s, state.run.reset_count)
         if state.key in self._given_up:
             # What it counted before a reset must not come back.
             del self._given_up[state.key]
@@ -175,7 +181,7 @@ class Runs:
         self._folded.clear()
         for run in self._runs.values():
             run.base = run.state
-            run.forget_frames(run.state.frame_sequence)
+            run.forget_frames(run.state.run.frame_sequence)
 
     def totals(self, class_names: tuple[str, ...], now_s: float) -> Totals:
         """Return the sums over all runs; their classes are these."""
@@ -186,6 +192,11 @@ class Runs:
             run.settle(now_s)
             totals += run.counted(class_names)
         return totals
+
+    @property
+    def are_ahead_of_their_frames(self) -> bool:
+        """Whether a run's state speaks of a frame that has not arrived."""
+        return any(run.is_ahead_of_its_frames for run in self._runs.values())
 
     def ages(self, now_s: float) -> dict[str, float]:
         """Return seconds since each source was last heard."""

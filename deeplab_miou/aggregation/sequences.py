@@ -26,6 +26,11 @@ class SequenceTracker:
         """How many numbers between the first and the last have not arrived."""
         return self._given_up + sum(stop - start + 1 for start, stop in self._gaps)
 
+    @property
+    def last(self) -> int:
+        """The greatest number that arrived or was announced; 0 before any."""
+        return self._last
+
     def add(self, number: int) -> bool:
         """Take a number that arrived; False if it had arrived before."""
         if self._first is None:

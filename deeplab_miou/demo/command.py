@@ -21,7 +21,8 @@ _EPILOG = """What it does:
   1. renders a drive that the network was not trained on and records it to a rosbag2 (mcap)
   2. plays it to deeplab_evaluator and miou_publisher, in separate processes over DDS, with a page
      (miou_watch) on which to watch the score converge
-  3. evaluates the same bag offline and checks that every count is equal
+  3. evaluates the same bag offline and checks that every count, interval and bound, the window,
+     the timeline and the worst frames are equal
 
 exit codes:
   0  live and offline results are equal
@@ -30,7 +31,6 @@ exit codes:
 """
 
 EQUAL, DIFFERENT = 0, 1
-_COMPARED = ("confusion", "frames", "ignored_pixels", "unmapped_pixels", "accounting")
 
 
 def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deeplab_miou.demo.live import ros_environment, run_live  # noqa: PLC0415
     from deeplab_miou.offline.evaluation import evaluate  # noqa: PLC0415
     from deeplab_miou.options.offline import OfflineOptions  # noqa: PLC0415
-    from deeplab_miou.options.scoring import EngineOptions  # noqa: PLC0415
+    from deeplab_miou.options.scoring import EngineOptions, WindowOptions  # noqa: PLC0415
     from deeplab_miou.report.files import write_report  # noqa: PLC0415
     from deeplab_miou.report.table import print_table  # noqa: PLC0415
 
@@ -105,7 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(f"    {live.seconds:.1f} s from first start to last exit; peak memory: {memory}")
 
     began_s = time.monotonic()
-    options = OfflineOptions(bag=str(bag), engine=EngineOptions(checkpoint="demo"))
+    # The publisher has a window, so that the two reports can be compared.
+    options = OfflineOptions(
+        bag=str(bag), engine=EngineOptions(checkpoint="demo"), window=WindowOptions()
+    )
     report = evaluate(options).report
     write_report(report, output / "offline")
     console.print(f"3/3 evaluated the same bag offline in {_since(began_s)}")
@@ -156,17 +159,20 @@ def _render(bag: Path, frames: int) -> None:
 
 
 def _compare(live_path: Path, report: Report, console: Console) -> int:
+    from deeplab_miou.report.agreement import find_differences  # noqa: PLC0415
     from deeplab_miou.report.files import to_json  # noqa: PLC0415
 
     live = json.loads(live_path.read_text(encoding="utf-8"))
-    offline = json.loads(to_json(report))
-    differing = [key for key in _COMPARED if live[key] != offline[key]]
+    differing = find_differences(live, json.loads(to_json(report)))
     if differing:
         console.print(f"live and offline results differ in: {', '.join(differing)}")
+        for problem in live["problems"]:
+            console.print(f"live: {problem}")
         return DIFFERENT
-    pixels = sum(map(sum, offline["confusion"]))
     console.print(
-        f"live = offline: all {pixels} pixels of {offline['frames']} frames are in the same cells"
+        f"live = offline: all {report.counts.pixels} pixels of {report.counts.frames} frames are "
+        "in the same cells; every message of the account,\nevery interval and bound, the window, "
+        "the timeline and the worst frames are equal to the last digit"
     )
     return EQUAL
 

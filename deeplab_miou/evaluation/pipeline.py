@@ -16,7 +16,7 @@ from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
 from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
 from deeplab_miou.evaluation.pairing import Decision, Pair, Pairer
 from deeplab_miou.evaluation.queueing import WorkQueue
-from deeplab_miou.evaluation.run_state import RunSnapshot, RunState
+from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import byte_size, check_image
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.counts import Counts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deeplab_miou.accounting import Account
+    from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.images.messages import ImageMessage

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from deeplab_miou.accounting import Account, Reason, RunningAccount, Stream
+from deeplab_miou.aggregation.messages import RunSnapshot
 from deeplab_miou.metric.counts import Counts
 
 
@@ -16,27 +16,6 @@ class Ticket(NamedTuple):
 
     reset_count: int
     sequence: int
-
-
-@dataclass(frozen=True)
-class RunSnapshot:
-    """A run at one instant; matrix, frames and account agree with each other.
-
-    Attributes:
-        run_id: which process counted.
-        reset_count: resets so far; counts start from zero with each.
-        sequence: outcomes so far.
-        counts: pixels and frames.
-        newest_stamp_ns: newest stamp counted, nanoseconds; None before the first frame.
-        account: what became of every message.
-    """
-
-    run_id: str
-    reset_count: int
-    sequence: int
-    counts: Counts
-    newest_stamp_ns: int | None
-    account: Account
 
 
 class RunState:
@@ -100,9 +79,9 @@ class RunState:
             return RunSnapshot(
                 run_id=self.run_id,
                 reset_count=self._reset_count,
-                sequence=self._sequence,
+                frame_sequence=self._sequence,
                 counts=self._counts,
-                newest_stamp_ns=self._newest_stamp_ns,
+                stamp_ns=self._newest_stamp_ns or 0,
                 account=self._account.snapshot(),
             )
 

@@ -16,6 +16,9 @@ Evidence = TypeVar("Evidence")
 Evidence_co = TypeVar("Evidence_co", covariant=True)
 
 _NS = 1_000_000_000
+_Rank = tuple[float, int, str]  # mIoU, stamp, source: a lower one is worse
+# A frame without a mistake is none of the worst; NaN, without a labelled pixel, neither.
+_PERFECT: _Rank = (1.0, 0, "")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class WorstFrame(Generic[Evidence_co]):
 class WorstFrames(Generic[Evidence]):
     """Keeps the worst frames, at most one of each second; not thread-safe.
 
-    Neighbouring frames fail alike: without the second one incident would fill the list.
+    Neighbouring frames fail alike: without the second one incident would fill the list. Which are
+    kept depends on the frames, not on their order: of equal mIoU the earlier stamp is the worse.
 
     Args:
         most: how many to keep.
@@ -51,9 +55,8 @@ class WorstFrames(Generic[Evidence]):
 
     def __init__(self, most: int = 6) -> None:
         self._most = most
-        self._held: dict[tuple[str, int], tuple[float, int, NDArray[np.int64], Evidence]] = {}
-        # A frame without a mistake is none of the worst; NaN, without a labelled pixel, neither.
-        self._limit = 1.0
+        self._held: dict[tuple[str, int], tuple[_Rank, NDArray[np.int64], Evidence]] = {}
+        self._limit = _PERFECT
 
     def update(
         self, matrix: NDArray[np.int64], stamp_ns: int, evidence: Evidence, source: str = ""
@@ -67,13 +70,14 @@ class WorstFrames(Generic[Evidence]):
             source: which evaluator scored it.
         """
         miou = float(_frame_mious(matrix[np.newaxis])[0])
-        if not miou < self._limit:
+        rank = (miou, stamp_ns, source)
+        if not (miou < _PERFECT[0] and rank < self._limit):
             return
         key = (source, stamp_ns // _NS)
         held = self._held.get(key)
-        if held is not None and held[0] <= miou:
+        if held is not None and held[0] < rank:
             return
-        self._held[key] = (miou, stamp_ns, matrix.copy(), evidence)
+        self._held[key] = (rank, matrix.copy(), evidence)
         if len(self._held) > self._most:
             del self._held[max(self._held, key=lambda each: self._held[each][0])]
         if len(self._held) == self._most:
@@ -85,22 +89,23 @@ class WorstFrames(Generic[Evidence]):
         Args:
             matrices: (k, n, n + 1) int64, their counts.
         """
-        return [int(i) for i in np.flatnonzero(_frame_mious(matrices) < self._limit)]
+        mious = _frame_mious(matrices)
+        is_candidate = (mious < _PERFECT[0]) & (mious <= self._limit[0])
+        return [int(i) for i in np.flatnonzero(is_candidate)]
 
     def reset(self) -> None:
         """Forget all frames."""
         self._held = {}
-        self._limit = 1.0
+        self._limit = _PERFECT
 
     def frames(self) -> tuple[WorstFrame[Evidence], ...]:
         """Return the frames, worst first; equal ones by stamp."""
-        frames = [_frame(source, *held) for (source, _), held in self._held.items()]
-        return tuple(sorted(frames, key=lambda frame: (frame.miou, frame.stamp_ns, frame.source)))
+        held = sorted(self._held.values(), key=lambda each: each[0])
+        return tuple(_frame(*each) for each in held)
 
 
-def _frame(
-    source: str, miou: float, stamp_ns: int, matrix: NDArray[np.int64], evidence: Evidence
-) -> WorstFrame[Evidence]:
+def _frame(rank: _Rank, matrix: NDArray[np.int64], evidence: Evidence) -> WorstFrame[Evidence]:
+    miou, stamp_ns, source = rank
     mistakes = matrix.copy()
     np.fill_diagonal(mistakes, 0)
     truth, prediction = np.unravel_index(int(mistakes.argmax()), mistakes.shape)

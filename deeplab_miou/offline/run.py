@@ -6,15 +6,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.aggregation.results import Result, Totals
+from deeplab_miou.aggregation.frames import FrameStatistics
+from deeplab_miou.aggregation.results import Scoring, Totals
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
-from deeplab_miou.metric.bootstrap import BlockBootstrap
-from deeplab_miou.metric.scores import compute_scores
-from deeplab_miou.metric.worst_frames import WorstFrames
 from deeplab_miou.offline.plan import NONE, REPEATED, read_image, stream_of
+from deeplab_miou.options.scoring import WindowOptions
 from deeplab_miou.pictures.segmentation import comparison
 from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.offsets import Offsets
@@ -73,16 +73,22 @@ class Run:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self._options = options
+        self._scoring = Scoring(options.absent_classes, options.class_weights)
         self._frames = frames
         self._on_frame = on_frame
         self._on_outcome = on_outcome
         self._recorder = recorder
         self._label_map = engine.label_map
-        self._bootstrap = BlockBootstrap(
-            engine.label_map.num_classes, block_s=options.bootstrap_block_s
+        window = options.window or WindowOptions()
+        self._statistics: FrameStatistics[FrameOutcome] = FrameStatistics(
+            engine.label_map.num_classes,
+            window_frames=window.window_frames or None,
+            window_seconds=window.window_seconds or None,
+            block_s=options.bootstrap_block_s,
+            # The outcomes hold pictures.
+            most_pending=1,
         )
         self._predictor = engine.predictor
-        self._worst: WorstFrames[FrameOutcome] = WorstFrames()
         self._pictures: list[NDArray[np.uint8]] = []
         self._state = RunState(engine.label_map.num_classes)
         self._pipeline = Pipeline(
@@ -141,7 +147,7 @@ class Run:
 
     def pictures(self) -> dict[int, NDArray[np.uint8]]:
         """Return those of the worst frames by the place of each in this run."""
-        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
+        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
         return dict(zip(places, self._pictures, strict=False))
 
     def finish_with(self, pictures: Mapping[int, NDArray[np.uint8]]) -> None:
@@ -150,7 +156,7 @@ class Run:
         Args:
             pictures: by the place of the frame in this run.
         """
-        places = [frame.evidence.ticket.sequence for frame in self._worst.frames()]
+        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
         if all(place in pictures for place in places):
             self._pictures = [pictures[place] for place in places]
 
@@ -160,24 +166,12 @@ class Run:
             self._recorder.scores(self.result())
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
-            self._pictures = [self._picture(frame.evidence) for frame in self._worst.frames()]
+            worst = self._statistics.read().worst
+            self._pictures = [self._picture(frame.evidence) for frame in worst]
 
     def result(self) -> Result:
         """Return the scores of all that was counted so far; resampling takes a while."""
-        snapshot = self._pipeline.snapshot()
-        absent = self._options.absent_classes
-        totals = Totals(
-            self._label_map.class_names,
-            snapshot.counts,
-            stamp_ns=snapshot.newest_stamp_ns or 0,
-            account=snapshot.account,
-        )
-        scores = compute_scores(
-            snapshot.counts.matrix,
-            absent_classes=absent,
-            class_weights=self._options.class_weights or None,
-        )
-        return Result(totals, scores, self._bootstrap.intervals(absent_classes=absent))
+        return self._statistics.read().result(self._totals(), self._scoring)
 
     def report(
         self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets
@@ -190,27 +184,22 @@ class Run:
             findings: what else may be missing from the score, a line each.
             offsets: of the stamps of labels from those of their images.
         """
-        snapshot = self._pipeline.snapshot()
-        absent = self._options.absent_classes
-        return Report(
-            class_names=self._label_map.class_names,
-            counts=snapshot.counts,
-            scores=compute_scores(
-                snapshot.counts.matrix,
-                absent_classes=absent,
-                class_weights=self._options.class_weights or None,
-            ),
-            account=snapshot.account,
+        window = None
+        if self._options.window is not None:
+            window = self._statistics.read().window_result(self._totals(), self._scoring)
+        return Report.of(
+            self.result(),
+            window=window,
             provenance=provenance,
-            intervals=self._bootstrap.intervals(absent_classes=absent),
-            timeline=self._bootstrap.timeline(absent_classes=absent),
-            worst_frames=self._worst.frames(),
             pictures=self._pictures,
             palette=self._label_map.palette,
             problems=[problem, *findings] if problem else findings,
             offsets=offsets,
             damaged=bool(problem),
         )
+
+    def _totals(self) -> Totals:
+        return Totals.of(self._label_map.class_names, self._pipeline.snapshot())
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
         """Draw a frame that was evaluated."""
@@ -242,8 +231,7 @@ class Run:
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.counts is not None and image is not None:
             matrix = outcome.counts.matrix
-            self._bootstrap.update(matrix, image.stamp_ns)
-            self._worst.update(matrix, image.stamp_ns, outcome)
+            self._statistics.add(matrix, image.stamp_ns, outcome)
             if self._frames is not None:
                 self._frames.add(image.stamp_ns, matrix)
             if self._on_frame is not None:

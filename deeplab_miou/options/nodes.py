@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deeplab_miou.options.declaration import option, options_of
-from deeplab_miou.options.scoring import EngineOptions, PairingOptions, ScoreOptions, TopicOptions
+from deeplab_miou.options.scoring import (
+    EngineOptions,
+    PairingOptions,
+    ScoreOptions,
+    TopicOptions,
+    WindowOptions,
+)
 
 _LONGEST_S = 1e6
 _Reliability = Literal["auto", "reliable", "best_effort"]
@@ -113,21 +119,6 @@ class EvaluatorTopicsOptions:
         "the evaluators' ~/frame topics (FrameScore), used for window and intervals",
         unset="the topic named frame in the namespace of each confusion topic",
         example=("/deeplab_evaluator/frame",),
-    )
-
-
-@dataclass(frozen=True)
-class WindowOptions:
-    """The window."""
-
-    window_frames: int = option(
-        100, "most frames in the window; 0: no limit", minimum=0, maximum=100_000
-    )
-    window_seconds: float = option(
-        0.0,
-        "length of the window in seconds, by stamps; 0: no limit",
-        minimum=0.0,
-        maximum=86_400.0,
     )
 
 

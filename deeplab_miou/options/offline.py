@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deeplab_miou.options.declaration import option
-from deeplab_miou.options.scoring import EngineOptions, PairingOptions, ScoreOptions, TopicOptions
+from deeplab_miou.options.scoring import (
+    EngineOptions,
+    PairingOptions,
+    ScoreOptions,
+    TopicOptions,
+    WindowOptions,
+)
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,13 @@ class OfflineOptions(SectionOptions, ScoreOptions, PairingOptions, TopicOptions)
         bag: folder or file.
         engine: label map and where predictions come from.
         prediction_topic: predictions in the bag, in place of the network; empty for the network.
+        window: newest frames to score apart; None for none.
     """
 
     bag: str = ""
     engine: EngineOptions = field(default_factory=EngineOptions)
     prediction_topic: str = ""
+    window: WindowOptions | None = None
 
     @property
     def input_topic(self) -> str:

@@ -163,3 +163,18 @@ class ScoreOptions:
         maximum=3600.0,
         form="S",
     )
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """The window."""
+
+    window_frames: int = option(
+        100, "most frames in the window; 0: no limit", minimum=0, maximum=100_000
+    )
+    window_seconds: float = option(
+        0.0,
+        "length of the window in seconds, by stamps; 0: no limit",
+        minimum=0.0,
+        maximum=86_400.0,
+    )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.report.files import write_report
 from deeplab_miou.report.provenance import environment, utc
-from deeplab_miou.report.report import Report, Window
+from deeplab_miou.report.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,27 +55,11 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         DeeplabMiouError: nothing has been counted yet, or it cannot be written; an older report
             is left as it was.
     """
-    totals = result.totals
-    if result.scores is None:
-        raise DeeplabMiouError("no report: nothing has been counted yet")
-    report = Report(
-        class_names=totals.class_names,
-        counts=totals.counts,
-        scores=result.scores,
-        account=totals.account,
+    report = Report.of(
+        result,
+        window=window,
         provenance=_provenance(run),
-        intervals=result.intervals,
-        timeline=result.timeline,
-        worst_frames=result.worst,
-        window=None
-        if window.scores is None
-        else Window(
-            window.scores,
-            window.totals.counts.frames,
-            window.start_ns,
-            window.totals.stamp_ns if window.totals.counts.frames else None,
-        ),
-        problems=_problems(totals.missing_frames, run),
+        problems=_problems(result.totals.missing_frames, run),
     )
     return write_report(report, Path(directory).absolute())[0]
 

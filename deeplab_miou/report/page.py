@@ -191,8 +191,8 @@ def _headlines(report: Report) -> list[tuple[str, str]]:
         for name, words in OTHER_SCORES.items()
         if not (same and name == "weighted_miou")
     ]
-    if report.window:
-        text = f"mIoU, newest {report.window.frames} frames"
+    if report.window is not None and report.window.scores is not None:
+        text = f"mIoU, newest {report.window.totals.counts.frames} frames"
         tiles.append((text, format_score(report.window.scores.miou)))
     return tiles
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.doubts import find_doubts
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import Account
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.counts import Counts
@@ -26,23 +28,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 Status = Literal["evaluated", "damaged", "nothing evaluated", "failed"]
-
-
-@dataclass(frozen=True)
-class Window:
-    """The newest frames only.
-
-    Attributes:
-        scores: of these frames.
-        frames: how many.
-        start_ns: stamp of the oldest, nanoseconds; None when there is none.
-        end_ns: stamp of the newest.
-    """
-
-    scores: Scores
-    frames: int
-    start_ns: int | None
-    end_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +92,7 @@ class Report:
     account: Account
     provenance: Mapping[str, object] = field(default_factory=dict)
     intervals: Intervals | None = None
-    window: Window | None = None
+    window: Result | None = None
     problems: Sequence[str] = ()
     timeline: Timeline | None = None
     worst_frames: Sequence[WorstFrame[object]] = ()
@@ -118,6 +103,30 @@ class Report:
     bags: Sequence[BagResult] = ()
     other_doubts: Sequence[str] = ()
     criteria: Sequence[Judgement] = ()
+
+    @classmethod
+    def of(cls, result: Result, **others: Any) -> Report:  # noqa: ANN401  (each its own)
+        """Return the report of a result.
+
+        Args:
+            result: the scores of all that was counted.
+            others: what else is reported.
+
+        Raises:
+            DeeplabMiouError: nothing has been counted yet.
+        """
+        if result.scores is None:
+            raise DeeplabMiouError("no report: nothing has been counted yet")
+        return cls(
+            class_names=result.totals.class_names,
+            counts=result.totals.counts,
+            scores=result.scores,
+            account=result.totals.account,
+            intervals=result.intervals,
+            timeline=result.timeline,
+            worst_frames=result.worst,
+            **others,
+        )
 
     @property
     def doubts(self) -> list[str]:
@@ -180,7 +189,7 @@ class Report:
                 "problems": self.problems,
                 "doubts": self.doubts,
                 "intervals": _intervals_dict(self.intervals),
-                "window": _window_dict(self.window, self.class_names),
+                "window": _window_dict(self.window),
                 "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],
                 "timeline": _timeline_dict(self.timeline),
                 "criteria": [each.to_dict() for each in self.criteria],
@@ -215,14 +224,15 @@ def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
     }
 
 
-def _window_dict(window: Window | None, names: Sequence[str]) -> dict[str, object] | None:
-    if window is None:
+def _window_dict(window: Result | None) -> dict[str, object] | None:
+    if window is None or window.scores is None:
         return None
+    totals = window.totals
     return {
-        **window.scores.to_dict(names),
-        "frames": window.frames,
+        **window.scores.to_dict(totals.class_names),
+        "frames": totals.counts.frames,
         "start_ns": window.start_ns,
-        "end_ns": window.end_ns,
+        "end_ns": totals.stamp_ns if totals.counts.frames else None,
     }
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.accounting import Account
+from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling
-from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report.report import BagResult, Report, Status
 
@@ -93,18 +93,15 @@ class Total:
         options = self._options
         statistics = IouStatistics(np.ones(len(self._class_names)), options.absent_classes)
         worst = sorted(self._worst, key=lambda each: (each.miou, each.source, each.stamp_ns))
-        return Report(
-            class_names=self._class_names,
-            counts=self._counts,
-            scores=compute_scores(
-                self._counts.matrix,
-                absent_classes=options.absent_classes,
-                class_weights=options.class_weights or None,
+        scoring = Scoring(options.absent_classes, options.class_weights)
+        return Report.of(
+            Result(
+                Totals(self._class_names, self._counts, account=self._account),
+                score(self._counts.matrix, scoring),
+                find_intervals(self._sums.read(), statistics, Resampling()),
+                worst=tuple(worst[:_MOST_WORST]),
             ),
-            account=self._account,
             provenance=provenance,
-            intervals=find_intervals(self._sums.read(), statistics, Resampling()),
-            worst_frames=worst[:_MOST_WORST],
             palette=self._palette,
             problems=[f"{each.name}: {each.problem}" for each in self._results if each.problem],
             damaged=not all(each.is_whole for each in self._results),

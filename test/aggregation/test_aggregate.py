@@ -14,6 +14,7 @@ from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
+    RunSnapshot,
 )
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import ConfigurationError
@@ -26,10 +27,13 @@ EXAMPLE = np.array([[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]], np.int64)
 
 
 def state(source="/e", run="r", reset_count=0, sequence=1, matrix=EXAMPLE, **fields):
-    counted = {key: fields.pop(key) for key in ("ignored", "unmapped") if key in fields}
+    counted, told = (
+        {key: fields.pop(key) for key in keys if key in fields}
+        for keys in (("ignored", "unmapped"), ("account", "frame_sequence", "stamp_ns"))
+    )
     counts = Counts(np.asarray(matrix), fields.pop("frames", 1), **counted)
     fields = {"class_names": NAMES, **fields}
-    return EvaluatorState(source, run, reset_count, sequence, counts, **fields)
+    return EvaluatorState(source, sequence, RunSnapshot(run, reset_count, counts, **told), **fields)
 
 
 def frame(sequence, *, source="/e", run="r", reset_count=0, matrix=EXAMPLE, **fields):
@@ -89,19 +93,19 @@ def deliveries(draw):
 def newest(states):
     runs = {}
     for one in states:
-        key = (one.source, one.run_id)
+        key = one.key
         if key not in runs or one.order > runs[key].order:
             runs[key] = one
     return list(runs.values())
 
 
 def assert_sum(totals, states):
-    assert totals.counts.matrix.tolist() == sum(s.counts.matrix for s in states).tolist()
-    assert totals.counts.frames == sum(s.counts.frames for s in states)
-    assert totals.counts.ignored == sum(s.counts.ignored for s in states)
-    assert totals.counts.unmapped == sum(s.counts.unmapped for s in states)
-    assert totals.account.images.received == sum(s.account.images.received for s in states)
-    assert totals.account.images.waiting == sum(s.account.images.waiting for s in states)
+    assert totals.counts.matrix.tolist() == sum(s.run.counts.matrix for s in states).tolist()
+    assert totals.counts.frames == sum(s.run.counts.frames for s in states)
+    assert totals.counts.ignored == sum(s.run.counts.ignored for s in states)
+    assert totals.counts.unmapped == sum(s.run.counts.unmapped for s in states)
+    assert totals.account.images.received == sum(s.run.account.images.received for s in states)
+    assert totals.account.images.waiting == sum(s.run.account.images.waiting for s in states)
 
 
 @given(deliveries())
@@ -121,7 +125,7 @@ def test_after_a_reset_only_what_is_new_counts(delivery, data):
     _, arrived = delivery
     at = data.draw(st.integers(0, len(arrived)))
     # A reset closes runs that a restart ended; those are tested below.
-    arrived = [one for one in arrived if one.run_id == "1"]
+    arrived = [one for one in arrived if one.run.run_id == "1"]
     before, after = arrived[:at], arrived[at:]
     sums = Aggregate()
     for one in before:
@@ -130,13 +134,13 @@ def test_after_a_reset_only_what_is_new_counts(delivery, data):
     assert not sums.totals(0.0).counts.matrix.any()
     for one in after:
         sums.add_state(one, 0.0)
-    bases = {(s.source, s.run_id, s.reset_count): s for s in newest(before)}
+    bases = {(s.source, s.run.run_id, s.run.reset_count): s for s in newest(before)}
     expected = np.zeros((3, 4), np.int64)
     frames = 0
     for one in newest(arrived):
-        base = bases.get((one.source, one.run_id, one.reset_count))
-        expected += one.counts.matrix - (0 if base is None else base.counts.matrix)
-        frames += one.counts.frames - (0 if base is None else base.counts.frames)
+        base = bases.get((one.source, one.run.run_id, one.run.reset_count))
+        expected += one.run.counts.matrix - (0 if base is None else base.run.counts.matrix)
+        frames += one.run.counts.frames - (0 if base is None else base.run.counts.frames)
     totals = sums.totals(0.0)
     if totals.class_names:
         assert totals.counts.matrix.tolist() == expected.tolist()
@@ -397,6 +401,19 @@ def test_frames_that_a_state_knows_of_are_missing_after_a_while():
     assert sums.totals(6.5).missing_frames == 4
     sums.add_frame(frame(12))
     assert sums.totals(6.5).missing_frames == 3
+
+
+def test_waiting_for_frames_that_a_state_speaks_of():
+    sums = Aggregate()
+    assert sums.wait_for_frames(0.0)
+    sums.add_state(state(sequence=1, frame_sequence=0), 0.0)
+    sums.add_state(state(sequence=2, frame_sequence=2), 0.0)
+    sums.add_frame(frame(1))
+    assert not sums.wait_for_frames(0.0)
+    late = threading.Timer(0.05, lambda: sums.add_frame(frame(2)))
+    late.start()
+    assert sums.wait_for_frames(30.0)
+    late.join()
 
 
 def test_frames_ahead_of_the_first_state_are_held_for_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
+from deeplab_miou_msgs.msg import Account, FrameScore
 from graph_support import EVALUATOR, IMAGE, LABEL, PUBLISHER, Camera, evaluator_with, image
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -152,3 +154,68 @@ def test_what_somebody_else_sends_meanwhile_is_told(ros_process, graph, tmp_path
     assert player.wait(60.0) == 1
     assert player.lines(f"{IMAGE} is also published by /test_client")
     assert player.lines(f"{EVALUATOR} received 3 messages that other publishers sent")
+
+
+def test_an_onlooker_does_not_hold_up_a_camera(ros_process, graph, stranger, tmp_path):
+    """As a recorder of all topics: only who publishes and listens paces itself."""
+    module = evaluator_with(tmp_path, "time.sleep(0.03)")
+    parameters = {"source": "topic", "labels": LABELS, "queue_size": 2, "input_depth": 1000}
+    ros_process(module, parameters=parameters)
+    accounts = stranger.subscribe(Account, f"{EVALUATOR}/account", 1000)
+    camera = Camera(graph).listen()
+    for sec in range(1, 61):
+        camera.send(sec)
+    told = accounts.wait(lambda told: told.images.received == 60 and not told.images.waiting)
+    assert not any(each.paced for each in accounts.messages)
+    assert 0 < told.images.evaluated < 60
+
+
+@pytest.mark.parametrize("clock_rate", [0.0, 40.0])
+def test_simulated_time_that_stands_still_or_leaps_loses_nothing(ros_process, tmp_path, clock_rate):
+    drive = DRIVES["20 labels without an image"]
+    bag = drive.write(tmp_path / "bag")
+    simulated = {"use_sim_time": True}
+    ros_process(
+        "deeplab_miou.nodes.evaluator",
+        parameters={"source": "topic", "labels": LABELS, **simulated},
+    )
+    folder = {"report_directory": str(tmp_path / "live")}
+    ros_process("deeplab_miou.nodes.publisher", parameters={**folder, **simulated})
+    replay = {"paced": True, "publisher": PUBLISHER, "clock_rate": clock_rate, **simulated}
+    player = ros_process("deeplab_miou.nodes.replayer", str(bag), parameters=replay)
+    assert player.wait(90.0) == 0
+    live = json.loads((tmp_path / "live" / "report.json").read_text())
+    assert np.array_equal(live["confusion"], drive.confusion())
+
+
+def test_an_evaluator_that_stops_for_a_while_goes_on(ros_process, tmp_path):
+    """Its terminal is suspended; the replay waits for it."""
+    drive = Drive(ALL, ALL[::2])
+    bag = drive.write(tmp_path / "bag")
+    module = evaluator_with(tmp_path, "time.sleep(0.05)")
+    evaluator = ros_process(module, parameters={"source": "topic", "labels": LABELS})
+    player = ros_process("deeplab_miou.nodes.replayer", str(bag), parameters={"paced": True})
+    evaluator.wait_for_output("a paced replay publishes")
+    evaluator.send(signal.SIGSTOP)
+    with pytest.raises(AssertionError, match="still runs"):
+        player.wait(4.0)
+    evaluator.send(signal.SIGCONT)
+    assert player.wait(60.0) == 0
+    assert player.lines("30 frames evaluated, dropped 30 image(s): 30 unmatched_image, no label")
+
+
+def test_an_evaluator_that_is_restarted_meanwhile(ros_process, graph, tmp_path):
+    """What it held is lost, and the replay says so, goes on and ends."""
+    drive = Drive(ALL, ALL)
+    bag = drive.write(tmp_path / "bag")
+    module = evaluator_with(tmp_path, "time.sleep(0.05)")
+    parameters = {"source": "topic", "labels": LABELS}
+    first = ros_process(module, parameters=parameters)
+    scores = graph.subscribe(FrameScore, f"{EVALUATOR}/frame", 100)
+    player = ros_process("deeplab_miou.nodes.replayer", str(bag), parameters={"paced": True})
+    scores.wait(lambda score: score.sequence == 5)
+    first.awaited = True
+    first.send(signal.SIGKILL)
+    ros_process(module, parameters=parameters)
+    assert player.wait(90.0) == 1
+    assert player.lines(f"{EVALUATOR} was restarted: the frames that it held are lost")

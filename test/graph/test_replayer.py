@@ -30,7 +30,8 @@ from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.options.offline import OfflineOptions
-from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.options.scoring import EngineOptions, WindowOptions
+from deeplab_miou.report.agreement import find_differences
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 100_000_000
@@ -425,6 +426,7 @@ def offline_report(bag, image=IMAGE, label=LABEL):
     engine = EngineOptions(source="topic", labels=LABELS)
     options = OfflineOptions(
         bag=str(bag),
+        window=WindowOptions(),
         engine=engine,
         label_topic=label,
         image_topic=image,
@@ -449,12 +451,17 @@ def publisher(ros_process, tmp_path):
 
 
 def assert_same(live, expected):
-    """Assert that a report file holds the counts of an offline report, to the last one."""
+    """Assert that a report file holds what an offline report does, to the last digit."""
     wanted = expected.to_dict()
-    assert live["confusion"] == wanted["confusion"]
-    assert live["frames"] == wanted["frames"]
-    assert live["accounting"] == wanted["accounting"]
-    assert live["miou"] == wanted["miou"]
+    for key in ("confusion", "frames", "accounting", "miou", "intervals", "timeline", "window"):
+        assert live[key] == wanted[key], key
+    assert len(wanted["intervals"]["iou_anytime"]) == len(wanted["classes"])
+    assert wanted["window"]["frames"] == min(wanted["frames"], 100)
+    assert wanted["timeline"]["miou"]
+    shown = [{**frame, "source": EVALUATOR} for frame in wanted["worst_frames"]]
+    assert live["worst_frames"] == shown
+    assert live["classes"] == wanted["classes"]
+    assert find_differences(live, wanted) == []
 
 
 @pytest.mark.parametrize("every", [1, 5])

@@ -87,3 +87,15 @@ def test_only_candidates_need_an_update():
             candidates_only.update(batch[index], (first + index) * SECOND, first + index)
     assert candidates_only.frames() == all_of_them.frames()
     assert WorstFrames().candidates(matrices[50:52]) == []
+
+
+def test_the_order_of_equal_frames_does_not_matter():
+    frames = [(matrix(50, wrong), second * SECOND) for second in range(6) for wrong in (10, 20)]
+    kept = []
+    for order in (frames, frames[::-1]):
+        worst = WorstFrames(most=3)
+        for index in worst.candidates(np.stack([counts for counts, _ in order])):
+            worst.update(*order[index], None)
+        kept.append(worst.frames())
+    assert kept[0] == kept[1]
+    assert [frame.stamp_ns for frame in kept[0]] == [0, SECOND, 2 * SECOND]

@@ -9,13 +9,18 @@ from image_files import mono8
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.accounting import StreamCounts
+from deeplab_miou.aggregation.aggregate import Aggregate
+from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, RunSnapshot
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.messages import CompressedImage, RawImage
+from deeplab_miou.metric.counts import Counts
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.options.offline import OfflineOptions
-from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.options.scoring import EngineOptions, WindowOptions
+from deeplab_miou.report.agreement import find_differences
+from deeplab_miou.report.report import Report
 
 CAMVID = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 SECOND = 1_000_000_000
@@ -66,6 +71,44 @@ def test_known_predictions_give_the_known_matrix(tmp_path, storage):
     assert report.provenance["label_topic"] == "/camera/labels"
     assert report.provenance["label_map"] == "cityscapes_train_ids"
     assert report.intervals is not None
+
+
+def test_a_publisher_that_hears_of_the_same_frames_says_the_same(tmp_path):
+    write_bag(tmp_path / "bag", frames=40, labelled=range(40))
+    window = WindowOptions(window_frames=7)
+    offline = evaluate(options(tmp_path / "bag", window=window)).report
+    live = Aggregate(window_frames=7)
+    total = Counts.zero(CLASSES)
+    names = offline.class_names
+    for sequence in range(1, 41):
+        index = (sequence - 1) ^ 3  # not in the order of the stamps
+        guess, truth = random_ids(index), random_ids(1000 + index)
+        counted = truth != 255
+        cells = truth[counted].astype(int) * (CLASSES + 1) + np.minimum(guess[counted], CLASSES)
+        counts = np.bincount(cells, minlength=CLASSES * (CLASSES + 1))
+        matrix = counts.reshape(CLASSES, CLASSES + 1)
+        total += Counts(matrix, 1, int((~counted).sum()))
+        run = RunSnapshot("r", 0, total, frame_sequence=sequence)
+        live.add_state(EvaluatorState("/e", sequence, run, names), 0.0)
+        kept = np.flatnonzero(counts)
+        record = FrameRecord(
+            source="/e",
+            run_id="r",
+            reset_count=0,
+            sequence=sequence,
+            stamp_ns=(100 + index) * SECOND,
+            evaluated=True,
+            cells=kept.astype(np.uint32),
+            counts=counts[kept],
+        )
+        live.add_frame(record)
+    expected = Report.of(live.result(0.0), window=live.window(0.0))
+    ours, theirs = offline.to_dict(), expected.to_dict()
+    assert len(ours["worst_frames"]) == 6
+    assert (ours["window"]["frames"], ours["window"]["start_ns"]) == (7, 133 * SECOND)
+    assert ours["intervals"]["miou_anytime"][0] < ours["miou"]
+    theirs["accounting"] = ours["accounting"]
+    assert find_differences(theirs, ours) == []
 
 
 def test_frames_without_labels_are_accounted_for(tmp_path):

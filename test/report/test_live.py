@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.aggregation.aggregate import Aggregate
-from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
+from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, RunSnapshot
 from deeplab_miou.aggregation.results import Scoring
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import to_cells
@@ -26,7 +26,7 @@ def counted(*sources):
     sums = Aggregate(window_frames=5)
     for source in sources:
         account = Account(StreamCounts(3, 1, 0, {"queue_full": 2}))
-        state = EvaluatorState(source, "r", 0, 1, Counts(EXAMPLE, 1), NAMES, account=account)
+        state = EvaluatorState(source, 1, RunSnapshot("r", 0, Counts(EXAMPLE, 1), account), NAMES)
         sums.add_state(state, 0.0)
         cells, counts = to_cells(EXAMPLE)
         sums.add_frame(

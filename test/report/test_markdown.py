@@ -14,6 +14,7 @@ from image_files import mono8
 from markdown_it import MarkdownIt
 
 from deeplab_miou import cli
+from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.scores import compute_scores
@@ -86,10 +87,7 @@ def report_of(size=3, **changes):
         "class_names": tuple(f"c{k}" for k in range(size)),
         "counts": Counts(matrix, frames=5),
         "scores": compute_scores(matrix),
-        "accounting": {
-            name: {"received": 6, "evaluated": 5, "waiting": 0, "dropped": {"queue_full": 1}}
-            for name in ("images", "labels")
-        },
+        "account": Account(*[StreamCounts(6, 5, 0, {"queue_full": 1})] * 2),
     }
     return Report(**(values | changes))
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from deeplab_miou.accounting import Account, Reason, RunningAccount, Stream, StreamCounts
+from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.bootstrap import Intervals, Timeline
 from deeplab_miou.metric.counts import Counts
@@ -22,7 +23,7 @@ from deeplab_miou.report import files
 from deeplab_miou.report.files import check_directory, to_json, write_report, write_together
 from deeplab_miou.report.page import render_page
 from deeplab_miou.report.provenance import environment, utc
-from deeplab_miou.report.report import Report, Window
+from deeplab_miou.report.report import Report
 from deeplab_miou.report.table import print_table
 
 # Class 2 is absent; one pixel of class 1 has an invalid prediction.
@@ -120,7 +121,8 @@ def test_nan_becomes_null_everywhere():
 
 
 def test_a_window_has_its_own_scores():
-    window = Window(compute_scores(MATRIX), 5, 10, 20)
+    totals = Totals(("road", "car", "pole"), Counts(MATRIX, 5), stamp_ns=20)
+    window = Result(totals, compute_scores(MATRIX), start_ns=10)
     content = make_report(window=window).to_dict()["window"]
     assert content["frames"] == 5
     assert (content["start_ns"], content["end_ns"]) == (10, 20)

@@ -10,10 +10,11 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
+from deeplab_miou.aggregation.messages import EvaluatorState
 from deeplab_miou.nodes.ros.conversions import (
     account_message,
-    confusion_message,
     image_to_message,
+    state_to_message,
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.node_names import node_of
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.node import Node
 
+    from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
-    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _FRAME_DEPTH = 1000
 _PICTURE_DEPTH = 5
@@ -121,21 +122,20 @@ class EvaluatorOutputs:
 
     def state(self, snapshot: RunSnapshot) -> None:
         """Publish the state of the run if it has changed; one thread at a time."""
-        state = (snapshot.reset_count, snapshot.sequence, snapshot.account)
-        if state == self._published:
+        progress = (snapshot.reset_count, snapshot.frame_sequence, snapshot.account)
+        if progress == self._published:
             return
-        self._published = state
+        self._published = progress
         self._sequence += 1
-        self._states.publish(
-            confusion_message(
-                snapshot,
-                source=self._source,
-                sequence=self._sequence,
-                class_names=self._engine.label_map.class_names,
-                configuration=self._engine.configuration,
-                provenance=json.dumps(dict(self._engine.provenance)),
-            )
+        state = EvaluatorState(
+            source=self._source,
+            sequence=self._sequence,
+            run=snapshot,
+            class_names=self._engine.label_map.class_names,
+            configuration=self._engine.configuration,
+            provenance=json.dumps(dict(self._engine.provenance)),
         )
+        self._states.publish(state_to_message(state))
 
     def wait_for_readers(self, timeout_s: float) -> None:
         """Wait until all have the newest state, but no longer than so many seconds."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_PERIOD_S = 10.0
 _DOUBTS_PERIOD_S = 60.0
+# A report waits so long for outcomes of frames that are on their way.
+_FRAMES_TIMEOUT_S = 1.0
 
 
 class MiouPublisher(ManagedNode[PublisherOptions]):
@@ -215,7 +217,10 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         directory = self.settings.report_directory
         if not directory:
             raise ConfigurationError("no report: parameter report_directory is not set")
-        aggregate, now_s = self._aggregate, time.monotonic()
+        aggregate = self._aggregate
+        if self._inputs is not None:
+            aggregate.wait_for_frames(_FRAMES_TIMEOUT_S)
+        now_s = time.monotonic()
         result, window = aggregate.result(now_s), aggregate.window(now_s)
         facts = LiveRun(
             aggregate.provenance(), aggregate.refused, aggregate.scoring, self._started_s

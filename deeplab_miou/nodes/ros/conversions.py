@@ -20,6 +20,7 @@ from deeplab_miou.aggregation.messages import (
     EvaluatorState,
     FrameRecord,
     RefusedError,
+    RunSnapshot,
     check_counts,
     check_name,
     matrix_from_counts,
@@ -28,11 +29,8 @@ from deeplab_miou.metric.counts import Counts
 from deeplab_miou.recording.frame_bytes import split_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from deeplab_miou.evaluation.run_state import RunSnapshot
 
 _NS = 1_000_000_000
 _MAX_CELLS = MAX_CLASSES * (MAX_CLASSES + 1)
@@ -135,42 +133,26 @@ def account_message(
     return message
 
 
-def confusion_message(
-    snapshot: RunSnapshot,
-    *,
-    source: str,
-    sequence: int,
-    class_names: Sequence[str],
-    configuration: str = "",
-    provenance: str = "",
-) -> ConfusionMatrix:
-    """Return a run's state.
-
-    Args:
-        snapshot: the run.
-        source: fully qualified name of the evaluator.
-        sequence: number of this message in the run; grows with every message.
-        class_names: n names in id order.
-        configuration: digest of all that decides the score.
-        provenance: JSON text.
-    """
+def state_to_message(state: EvaluatorState) -> ConfusionMatrix:
+    """Return the message of an evaluator's state."""
+    run = state.run
     message = ConfusionMatrix(
-        source=source,
-        run_id=snapshot.run_id,
-        reset_count=snapshot.reset_count,
-        sequence=sequence,
-        frames=snapshot.counts.frames,
-        ignored_pixels=snapshot.counts.ignored,
-        unmapped_pixels=snapshot.counts.unmapped,
-        frame_sequence=snapshot.sequence,
-        images=stream_account(snapshot.account.images),
-        labels=stream_account(snapshot.account.labels),
-        class_names=list(class_names),
-        configuration=configuration,
-        provenance=provenance,
+        source=state.source,
+        run_id=run.run_id,
+        reset_count=run.reset_count,
+        sequence=state.sequence,
+        frames=run.counts.frames,
+        ignored_pixels=run.counts.ignored,
+        unmapped_pixels=run.counts.unmapped,
+        frame_sequence=run.frame_sequence,
+        images=stream_account(run.account.images),
+        labels=stream_account(run.account.labels),
+        class_names=list(state.class_names),
+        configuration=state.configuration,
+        provenance=state.provenance,
     )
-    message.counts.frombytes(np.ascontiguousarray(snapshot.counts.matrix, np.int64).tobytes())
-    message.header.stamp = ns_to_time(snapshot.newest_stamp_ns or 0)
+    message.counts.frombytes(np.ascontiguousarray(run.counts.matrix, np.int64).tobytes())
+    message.header.stamp = ns_to_time(run.stamp_ns)
     return message
 
 
@@ -193,21 +175,23 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         )
         return EvaluatorState(
             source=message.source,
-            run_id=message.run_id,
-            reset_count=message.reset_count,
             sequence=message.sequence,
-            counts=Counts(
-                matrix_from_counts(
-                    np.frombuffer(message.counts, np.uint64), len(message.class_names)
+            run=RunSnapshot(
+                run_id=message.run_id,
+                reset_count=message.reset_count,
+                counts=Counts(
+                    matrix_from_counts(
+                        np.frombuffer(message.counts, np.uint64), len(message.class_names)
+                    ),
+                    message.frames,
+                    message.ignored_pixels,
+                    message.unmapped_pixels,
                 ),
-                message.frames,
-                message.ignored_pixels,
-                message.unmapped_pixels,
+                account=Account(stream_counts(message.images), stream_counts(message.labels)),
+                frame_sequence=message.frame_sequence,
+                stamp_ns=time_to_ns(message.header.stamp),
             ),
             class_names=tuple(message.class_names),
-            frame_sequence=message.frame_sequence,
-            stamp_ns=time_to_ns(message.header.stamp),
-            account=Account(stream_counts(message.images), stream_counts(message.labels)),
             configuration=message.configuration,
             provenance=message.provenance,
         )

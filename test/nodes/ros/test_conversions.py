@@ -11,8 +11,7 @@ from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore, StreamAccount
 from rclpy.serialization import serialize_message
 
 from deeplab_miou.accounting import Account, StreamCounts
-from deeplab_miou.aggregation.messages import RefusedError
-from deeplab_miou.evaluation.run_state import RunSnapshot
+from deeplab_miou.aggregation.messages import EvaluatorState, RefusedError, RunSnapshot
 from deeplab_miou.images.cdr import RAW_TYPE, read_image
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.counts import Counts
@@ -62,26 +61,25 @@ def snapshot(matrix):
     return RunSnapshot(
         run_id="r",
         reset_count=2,
-        sequence=9,
+        frame_sequence=9,
         counts=Counts(matrix, frames=4, ignored=7, unmapped=3),
-        newest_stamp_ns=1_500_000_000,
+        stamp_ns=1_500_000_000,
         account=Account(counts(6, 4, 1, queue_full=1), counts(5, 4, 1)),
     )
 
 
 def test_confusion_round_trip():
     matrix = np.arange(6, dtype=np.int64).reshape(2, 3)
-    message = conversions.confusion_message(
-        snapshot(matrix), source="/e", sequence=11, class_names=["a", "b"], provenance="{}"
-    )
-    state = conversions.state_from_message(message)
-    assert state.counts.matrix.tolist() == matrix.tolist()
+    sent = EvaluatorState("/e", 11, snapshot(matrix), ("a", "b"), provenance="{}")
+    state = conversions.state_from_message(conversions.state_to_message(sent))
+    run = state.run
+    assert run.counts.matrix.tolist() == matrix.tolist()
     assert state.order == (2, 11)
-    assert (state.source, state.run_id, state.class_names) == ("/e", "r", ("a", "b"))
-    assert (state.counts.frames, state.counts.ignored, state.counts.unmapped) == (4, 7, 3)
-    assert (state.frame_sequence, state.stamp_ns) == (9, 1_500_000_000)
-    assert state.account.images == StreamCounts(6, 4, 1, {"queue_full": 1})
-    assert state.account.labels == StreamCounts(5, 4, 1)
+    assert (state.source, run.run_id, state.class_names) == ("/e", "r", ("a", "b"))
+    assert (run.counts.frames, run.counts.ignored, run.counts.unmapped) == (4, 7, 3)
+    assert (run.frame_sequence, run.stamp_ns) == (9, 1_500_000_000)
+    assert run.account.images == StreamCounts(6, 4, 1, {"queue_full": 1})
+    assert run.account.labels == StreamCounts(5, 4, 1)
 
 
 @pytest.mark.parametrize(
