@@ -61,6 +61,7 @@ setup(
             f"bag_replayer = {PACKAGE}.nodes.replayer.__main__:main",
             f"deeplab-miou = {PACKAGE}.__main__:main",
             f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.__main__:main",
+            f"miou_comparer = {PACKAGE}.nodes.comparer.__main__:main",
             f"miou_watch = {PACKAGE}.nodes.watch.__main__:main",
             f"miou_publisher = {PACKAGE}.nodes.publisher.__main__:main",
         ],

@@ -56,8 +56,9 @@ node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` an
 
 [config/evaluator.yaml](../config/evaluator.yaml),
 [config/publisher.yaml](../config/publisher.yaml),
-[config/replayer.yaml](../config/replayer.yaml) and
-[config/watch.yaml](../config/watch.yaml) are templates to start from.
+[config/replayer.yaml](../config/replayer.yaml),
+[config/watch.yaml](../config/watch.yaml) and
+[config/comparer.yaml](../config/comparer.yaml) are templates to start from.
 
 *Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: only
 before the node is configured, that is, at start-up or after `ros2 lifecycle set NODE deactivate`
@@ -72,6 +73,7 @@ _ABOUT = {
     "miou_publisher": "Adds up counts, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
     "miou_watch": "Shows the scores as a page in the browser while they come. Lifecycle node.",
+    "miou_comparer": "Compares two evaluators on the same frames. Lifecycle node.",
 }
 
 _FILE = """\
@@ -212,6 +214,7 @@ PAGES = {
     "config/publisher.yaml": partial(parameter_file, "miou_publisher"),
     "config/replayer.yaml": partial(parameter_file, "bag_replayer"),
     "config/watch.yaml": partial(parameter_file, "miou_watch"),
+    "config/comparer.yaml": partial(parameter_file, "miou_comparer"),
 }
 
 

@@ -110,6 +110,8 @@ class FrameRecord:
         evaluated: True if it is in the confusion matrix.
         cells: (k,) row-major indices of the non-zero cells of the frame's matrix, uint32.
         counts: (k,) pixels in these, uint64.
+        reason: what it was dropped under; empty if it was evaluated.
+        stream: what ended: pair, image or label.
     """
 
     source: str
@@ -120,6 +122,8 @@ class FrameRecord:
     evaluated: bool
     cells: NDArray[np.uint32]
     counts: NDArray[np.uint64]
+    reason: str = ""
+    stream: str = "pair"
 
     @property
     def key(self) -> RunKey:

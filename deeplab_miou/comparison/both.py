@@ -7,10 +7,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from deeplab_miou.comparison.changes import ChangedFrame, MostChanged, PixelChanges, pixel_changes
+from deeplab_miou.comparison.changes import (
+    MostChanged,
+    PixelChanges,
+    changed_frame,
+    pixel_changes,
+)
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.metric.scores import class_counts, frame_miou
 from deeplab_miou.offline.evaluation import Side, check_topics, evaluate_together, provenance
 from deeplab_miou.pictures.segmentation import two_predictions
 from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
@@ -87,14 +91,12 @@ class Changes:
                 f"{other_truth.shape[1]}x{other_truth.shape[0]}: compare them with --score-at label"
             )
         self.pixels += pixel_changes(truth, by_a, by_b, self._label_map.num_classes)
-        matrices = [outcome.counts.matrix for outcome in outcomes if outcome.counts is not None]
-        labelled = matrices[0].sum(axis=1) > 0
-        a, b = (float(frame_miou(class_counts(each), labelled)) for each in matrices)
-        right = [int(each.diagonal().sum()) for each in matrices]
+        before, after = (
+            outcome.counts.matrix for outcome in outcomes if outcome.counts is not None
+        )
         assert outcomes[0].image is not None  # noqa: S101  (evaluated)
-        stamp_ns = outcomes[0].image.stamp_ns
         self.most.update(
-            ChangedFrame(stamp_ns, a, b, right[1] - right[0], bag),
+            changed_frame(outcomes[0].image.stamp_ns, before, after, bag),
             lambda: two_predictions(
                 self._camera_image(outcomes), truth, by_a, by_b, self._label_map
             ),

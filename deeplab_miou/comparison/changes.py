@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.metric.scores import frame_miou
+from deeplab_miou.comparison.ranking import Ranking
+from deeplab_miou.metric.scores import class_counts, frame_miou
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,16 +45,6 @@ class ChangedFrame:
         """B - A."""
         return self.b - self.a
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """What only one of the frames that are shown has: neighbours change alike."""
-        return self.bag, self.stamp_ns // _NS
-
-    @property
-    def rank(self) -> tuple[float, str, int]:
-        """The frame that changed most has the least."""
-        return -abs(self.change), self.bag, self.stamp_ns
-
 
 class MostChanged:
     """Keeps the frames that became most worse, or most better: at most one of each second.
@@ -65,19 +56,18 @@ class MostChanged:
     """
 
     def __init__(self, most: int = 5) -> None:
-        self._most = most
-        self._worse: dict[tuple[str, int], ChangedFrame] = {}
-        self._better: dict[tuple[str, int], ChangedFrame] = {}
+        self._worse: Ranking[ChangedFrame] = Ranking(most)
+        self._better: Ranking[ChangedFrame] = Ranking(most)
 
     @property
     def worse(self) -> list[ChangedFrame]:
         """The frames that became worse, the most first."""
-        return sorted(self._worse.values(), key=lambda each: each.rank)
+        return self._worse.items
 
     @property
     def better(self) -> list[ChangedFrame]:
         """The frames that became better, the most first."""
-        return sorted(self._better.values(), key=lambda each: each.rank)
+        return self._better.items
 
     def update(
         self, frame: ChangedFrame, draw: Callable[[], NDArray[np.uint8] | None] = lambda: None
@@ -91,16 +81,19 @@ class MostChanged:
         # Without a labelled pixel it has no change: NaN.
         if not abs(frame.change) > 0:
             return
-        held = self._worse if frame.change < 0 else self._better
-        same = held.get(frame.key)
-        if same is not None and same.rank <= frame.rank:
-            return
-        least = max(held.values(), key=lambda each: each.rank, default=frame)
-        if same is None and len(held) >= self._most:
-            if least.rank <= frame.rank:
-                return
-            del held[least.key]
-        held[frame.key] = replace(frame, picture=draw())
+        ranking = self._worse if frame.change < 0 else self._better
+        key, rank = (
+            (frame.bag, frame.stamp_ns // _NS),
+            (-abs(frame.change), frame.bag, frame.stamp_ns),
+        )
+        if ranking.admits(key, rank):
+            ranking.put(key, rank, replace(frame, picture=draw()))
+
+    def copy(self) -> MostChanged:
+        """Return another one with the same frames."""
+        other = MostChanged()
+        other._worse, other._better = self._worse.copy(), self._better.copy()
+        return other
 
     def update_all(self, frames: CommonFrames, bag: str = "") -> None:
         """Take the frames of a bag.
@@ -117,6 +110,23 @@ class MostChanged:
             self.update(
                 ChangedFrame(int(stamps[index]), float(a[index]), float(b[index]), pixels, bag)
             )
+
+
+def changed_frame(
+    stamp_ns: int, a: NDArray[np.int64], b: NDArray[np.int64], bag: str = ""
+) -> ChangedFrame:
+    """Return how a frame changed.
+
+    Args:
+        stamp_ns: of its image.
+        a: ``(n, n + 1)`` int64, its counts by A.
+        b: by B, on the same ground truth.
+        bag: of many bags, the name of the one that it is of.
+    """
+    labelled = a.sum(axis=1) > 0
+    mious = [float(frame_miou(class_counts(each), labelled)) for each in (a, b)]
+    pixels = int(b.diagonal().sum()) - int(a.diagonal().sum())
+    return ChangedFrame(stamp_ns, mious[0], mious[1], pixels, bag)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class Common:
 
     Attributes:
         sums: their counts.
+        is_many: they are of bags that have names.
         frames: how many.
         only_a: frames that B lacks in bags that both have.
         only_b: frames that A lacks.
@@ -30,10 +32,12 @@ class Common:
         bags_only_a: names of those that B lacks.
         bags_only_b: names of those that A lacks.
         changed: the frames that changed most.
-        pixels: what changed in each; None where the predictions of both are not known.
+        pixels: what became of their pixels; None where the predictions of both are not known.
+        disagreement: share of all pixels that the two predict differently; NaN where not known.
     """
 
     sums: DriveSums
+    is_many: bool = False
     frames: int = 0
     only_a: int = 0
     only_b: int = 0
@@ -42,6 +46,7 @@ class Common:
     bags_only_b: list[str] = field(default_factory=list)
     changed: MostChanged = field(default_factory=MostChanged)
     pixels: PixelChanges | None = None
+    disagreement: float = math.nan
 
     def add(self, bag: str, frames: CommonFrames) -> None:
         """Add a bag."""
@@ -71,7 +76,7 @@ def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
             "bags, or give the folder of one of them, DIR/bags/NAME"
         )
     names_b = set(b.bags)
-    common = Common(paired_sums(len(a.report.class_names)))
+    common = Common(paired_sums(len(a.report.class_names)), a.is_many)
     common.bags_only_a = [name for name in a.bags if name not in names_b]
     common.bags_only_b = [name for name in b.bags if name not in set(a.bags)]
     tables = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from deeplab_miou.metric.blocks import BlockSums
 from deeplab_miou.metric.bootstrap import IouStatistics
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling, find_anytime, find_bounds
@@ -111,6 +112,11 @@ def compare(
 def paired_sums(num_classes: int) -> DriveSums:
     """Return sums for `add_pair`."""
     return DriveSums((2, 2, num_classes), block_s=_BLOCK_S, max_blocks=_MAX_BLOCKS)
+
+
+def paired_blocks(num_classes: int) -> BlockSums:
+    """Return what holds one stream as `paired_sums` hold one drive; counts are (2, 2, n)."""
+    return BlockSums((2, 2, num_classes), block_s=_BLOCK_S, max_blocks=_MAX_BLOCKS)
 
 
 def add_pair(sums: DriveSums, a: FrameTable, b: FrameTable) -> None:

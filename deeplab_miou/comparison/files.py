@@ -66,6 +66,7 @@ def to_markdown(comparison: Comparison) -> str:
         f"mIoU {before} → {after}, difference {gap}",
         f"A: {a}, B: {b}",
         comparison.pixel_line,
+        markdown.bullets(map(markdown.escape, map(printable, comparison.remarks))),
         *markdown.quoted("", comparison.cautions),
         markdown.bullets(markdown.criteria(comparison.criteria)),
         markdown.table(("class", "A", "B", "B - A", "95 %", ""), rows),
@@ -82,7 +83,7 @@ def render_page(comparison: Comparison) -> str:
         value=format_signed(difference.value[0]),
         bounds=format_bounds(difference.bounds.fixed[0]),
         reason=difference.bounds.reason,
-        many=comparison.a.is_many,
+        many=comparison.common.is_many,
         criteria=[(printable(each.line), each.passed) for each in comparison.criteria],
         resampled=f"{difference.bounds.blocks} {difference.bounds.unit}",
         anytime=format_bounds(difference.bounds.anytime[0]),
@@ -95,6 +96,11 @@ def render_page(comparison: Comparison) -> str:
         rows=class_rows(comparison),
         scale=_scale(difference),
         pixel_line=comparison.pixel_line,
+        remarks=[printable(each) for each in comparison.remarks],
+        disagreeing=[
+            (moment(each.stamp_ns), f"{each.disagreement:.1%}", jpeg_uri(each.picture))
+            for each in comparison.disagreeing
+        ],
         worse=[_frame(each) for each in comparison.common.changed.worse],
         better=[_frame(each) for each in comparison.common.changed.better],
     )

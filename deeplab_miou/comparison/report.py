@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.report.report import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.run import EvaluatedRun
+    from deeplab_miou.comparison.predictions import DisagreeingFrame
     from deeplab_miou.report.criteria import Judgement
 
 SCHEMA_VERSION = 1
@@ -22,27 +23,47 @@ _SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, eq=False)
+class Party:
+    """One of the two that are compared.
+
+    Attributes:
+        folder: where its evaluation lies; of a running evaluator its name.
+        name: what was evaluated, in a word.
+        provenance: with what.
+        doubts: of its score.
+        problems: what of damaged bags is missing, a line each.
+    """
+
+    folder: str
+    name: str
+    provenance: Mapping[str, object]
+    doubts: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Two runs and their difference on the frames that they share.
 
     Attributes:
-        a: the run that is compared with.
-        b: the run that is judged.
+        a: what is compared with.
+        b: what is judged.
+        class_names: the names of all classes in id order.
         common: what both have scored.
         difference: B - A on these.
         criteria: what was asked of B, and what became of it.
+        remarks: what else there is to say of a running comparison, a line each.
+        disagreeing: the frames with the largest disagreement, labelled or not.
     """
 
-    a: EvaluatedRun
-    b: EvaluatedRun
+    a: Party
+    b: Party
+    class_names: tuple[str, ...]
     common: Common
     difference: Difference
     criteria: Sequence[Judgement] = ()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of all classes in id order."""
-        return self.a.report.class_names
+    remarks: Sequence[str] = ()
+    disagreeing: Sequence[DisagreeingFrame] = ()
 
     @property
     def cautions(self) -> list[str]:
@@ -58,9 +79,9 @@ class Comparison:
             for name, count in (("A", common.only_a), ("B", common.only_b))
             if count
         ]
-        for name, run in (("A", self.a), ("B", self.b)):
-            lines += [f"{name} is incomplete: {each}" for each in run.report.problems]
-            lines += [f"{name} is doubtful: {doubt}" for doubt in run.report.doubts]
+        for name, party in (("A", self.a), ("B", self.b)):
+            lines += [f"{name} is incomplete: {each}" for each in party.problems]
+            lines += [f"{name} is doubtful: {doubt}" for doubt in party.doubts]
         return lines
 
     @property
@@ -68,7 +89,7 @@ class Comparison:
         """The verdict in a sentence."""
         difference = self.difference
         frames = f"on {self.common.frames} common frames"
-        if self.a.is_many:
+        if self.common.is_many:
             frames += f" of {len(self.common.bags)} bags"
         texts = {
             "better": f"B is better than A {frames}",
@@ -81,14 +102,13 @@ class Comparison:
     @property
     def pixel_line(self) -> str:
         """What became of single pixels, in a line; empty if the predictions were not seen."""
-        pixels = self.common.pixels
-        if pixels is None:
-            return ""
-        right, wrong = int(pixels.right.sum()), int(pixels.wrong.sum())
-        return (
-            f"{right:,} pixels became right and {wrong:,} wrong; "
-            f"A and B disagree on {pixels.disagreement:.2%} of all pixels"
-        )
+        pixels, parts = self.common.pixels, []
+        if pixels is not None:
+            right, wrong = int(pixels.right.sum()), int(pixels.wrong.sum())
+            parts.append(f"{right:,} pixels became right and {wrong:,} wrong")
+        if not math.isnan(self.common.disagreement):
+            parts.append(f"A and B disagree on {self.common.disagreement:.2%} of all pixels")
+        return "; ".join(parts)
 
     def to_dict(self) -> dict[str, object]:
         """Return the comparison as plain JSON types; what is undefined (NaN) is None."""
@@ -97,12 +117,12 @@ class Comparison:
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
-                "a": _run_dict(self.a),
-                "b": _run_dict(self.b),
+                "a": _party_dict(self.a),
+                "b": _party_dict(self.b),
                 "frames": common.frames,
                 "only_a": common.only_a,
                 "only_b": common.only_b,
-                "bags": common.bags if self.a.is_many else [],
+                "bags": common.bags if self.common.is_many else [],
                 "bags_only_a": common.bags_only_a,
                 "bags_only_b": common.bags_only_b,
                 "miou_a": float(difference.a[0]),
@@ -117,7 +137,7 @@ class Comparison:
                 "anytime_reason": difference.bounds.anytime_reason,
                 "became_right": None if pixels is None else int(pixels.right.sum()),
                 "became_wrong": None if pixels is None else int(pixels.wrong.sum()),
-                "disagreement": None if pixels is None else pixels.disagreement,
+                "disagreement": common.disagreement,
                 "classes": [
                     {
                         "id": i,
@@ -133,12 +153,14 @@ class Comparison:
                 "became_worse": [_frame_dict(each) for each in common.changed.worse],
                 "became_better": [_frame_dict(each) for each in common.changed.better],
                 "criteria": [each.to_dict() for each in self.criteria],
+                "most_disagreeing": [_frame_dict(each) for each in self.disagreeing],
+                "remarks": list(self.remarks),
                 "cautions": self.cautions,
             }
         )
 
 
-def _frame_dict(frame: ChangedFrame) -> dict[str, object]:
+def _frame_dict(frame: ChangedFrame | DisagreeingFrame) -> dict[str, object]:
     return {key: value for key, value in vars(frame).items() if key != "picture"}
 
 
@@ -164,5 +186,5 @@ def _entry(difference: Difference, index: int) -> dict[str, object]:
     }
 
 
-def _run_dict(run: EvaluatedRun) -> dict[str, object]:
-    return {"folder": run.folder, "name": run.name, "provenance": run.report.provenance}
+def _party_dict(party: Party) -> dict[str, object]:
+    return {"folder": party.folder, "name": party.name, "provenance": party.provenance}

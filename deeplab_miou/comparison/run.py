@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deeplab_miou.comparison.report import Party
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.report.files import BAGS_NAME, JSON_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_report
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from deeplab_miou.report.frame_table import FrameTable
     from deeplab_miou.report.stored import StoredReport
 
@@ -31,10 +34,13 @@ class EvaluatedRun:
     @property
     def name(self) -> str:
         """What was evaluated, in a word."""
-        known = self.report.provenance.get("checkpoint") or self.report.provenance.get(
-            "input_topic"
-        )
-        return Path(str(known)).name if known else self.folder
+        return subject(self.report.provenance) or self.folder
+
+    @property
+    def party(self) -> Party:
+        """What a comparison says of it."""
+        report = self.report
+        return Party(self.folder, self.name, report.provenance, report.doubts, report.problems)
 
     @property
     def is_many(self) -> bool:
@@ -63,6 +69,12 @@ class EvaluatedRun:
                 "after an interrupted run with other options: evaluate again"
             )
         return report.table()
+
+
+def subject(provenance: Mapping[str, object]) -> str:
+    """Return what was evaluated, in a word: checkpoint or topic; empty if neither is known."""
+    known = provenance.get("checkpoint") or provenance.get("input_topic")
+    return Path(str(known)).name if known else ""
 
 
 def read_run(folder: str) -> EvaluatedRun:

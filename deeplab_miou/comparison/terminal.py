@@ -65,10 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     common = find_common(a, b)
     if changes is not None:
         common.changed, common.pixels = changes.most, changes.pixels
+        common.disagreement = changes.pixels.disagreement
     difference = compare_blocks(
         common.sums.read(), margin=arguments.margin, absent_classes=arguments.absent_classes
     )
-    comparison = Comparison(a, b, common, difference)
+    comparison = Comparison(a.party, b.party, b.report.class_names, common, difference)
     judgements = judge(criteria, b.report.content, comparison.to_dict())
     comparison = replace(comparison, criteria=judgements)
     if arguments.output:
@@ -142,7 +143,7 @@ def _print_table(comparison: Comparison) -> None:
     console.print(line, soft_wrap=True)
     if difference.bounds.reason:
         console.print(Text(f"no interval: {difference.bounds.reason}"), soft_wrap=True)
-    elif comparison.a.is_many:
+    elif comparison.common.is_many:
         resampled = f"resampling {difference.bounds.blocks} {difference.bounds.unit}"
         console.print(Text(f"intervals by {resampled}"), soft_wrap=True)
     if comparison.pixel_line:
@@ -161,6 +162,6 @@ def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
     )
     if failed or not are_met(comparison.criteria):
         return exit_codes.NOT_GOOD_ENOUGH
-    if arguments.bags and (comparison.a.report.problems or comparison.b.report.problems):
+    if arguments.bags and (comparison.a.problems or comparison.b.problems):
         return exit_codes.DAMAGED_BAG
     return exit_codes.OK

@@ -242,11 +242,60 @@ class WatchOptions(LifecycleOptions):
     )
 
 
+@dataclass(frozen=True)
+class DuelOptions:
+    """Evaluators to compare."""
+
+    evaluator_a: str = option(
+        "/deeplab_evaluator_a", "deeplab_evaluator of the current network", form="NODE"
+    )
+    evaluator_b: str = option(
+        "/deeplab_evaluator_b", "deeplab_evaluator of the network to be judged", form="NODE"
+    )
+    compare_predictions: bool = option(
+        default=True,
+        text="also compare predictions, with or without labels; the evaluators then publish them",
+    )
+    labels: str = option(
+        "",
+        "label map that gives the colours of pictures: a name or a YAML file",
+        unset="made-up colours",
+        form="MAP",
+    )
+
+
+@dataclass(frozen=True)
+class ComparerOptions(DuelOptions, LifecycleOptions):
+    """What is published and written."""
+
+    margin: float = option(
+        0.005, "smaller differences in mIoU are irrelevant", minimum=0.0, maximum=1.0, form="IOU"
+    )
+    absent_classes: Literal["exclude", "zero"] = option(
+        "exclude",
+        "a class that occurs in neither the ground truth nor the prediction: exclude it from the "
+        "mean, or count it as zero",
+    )
+    publish_period: float = option(
+        1.0,
+        "shortest time between comparisons, s; only changes are published",
+        minimum=0.02,
+        maximum=3600.0,
+    )
+    report_directory: str = option(
+        "",
+        "folder for compare.json, compare.html and compare.md, written when the node ends; created "
+        "if it does not exist",
+        unset="no report",
+    )
+
+
 # By the node's default name.
 NODES: dict[str, type] = {
     "deeplab_evaluator": EvaluatorOptions,
     "miou_publisher": PublisherOptions,
     "bag_replayer": ReplayerOptions,
     "miou_watch": WatchOptions,
+    "miou_comparer": ComparerOptions,
 }
 NAMES = frozenset(each.name for declared in NODES.values() for each in options_of(declared))

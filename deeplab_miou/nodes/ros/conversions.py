@@ -25,6 +25,7 @@ from deeplab_miou.aggregation.messages import (
     check_name,
     matrix_from_counts,
 )
+from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.recording.frame_bytes import split_stamp
 
@@ -74,6 +75,18 @@ def image_to_message(
     # One memcpy; assigning bytes to the field would copy element by element.
     message.data.frombytes(pixels.data.cast("B") if pixels.size else b"")
     return message
+
+
+def raw_image(message: sensor_msgs.msg.Image) -> RawImage:
+    """Return the image of a message, whose data it holds and does not copy."""
+    return RawImage(
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        is_bigendian=bool(message.is_bigendian),
+        step=message.step,
+        data=message.data,
+    )
 
 
 def stream_account(counts: StreamCounts) -> StreamAccount:
@@ -211,6 +224,8 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
     try:
         _check_origin(message)
         check_counts({"sequence": message.sequence})
+        check_name("outcome", message.outcome)
+        check_name("stream", message.stream)
         _check_cells(message)
     except RefusedError as error:
         text = f"frame of {_shown(message.source)} refused: {error}"
@@ -224,6 +239,8 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
         evaluated=message.outcome == "evaluated",
         cells=np.frombuffer(message.cells, np.uint32),
         counts=np.frombuffer(message.counts, np.uint64),
+        reason="" if message.outcome == "evaluated" else message.outcome,
+        stream=message.stream,
     )
 
 

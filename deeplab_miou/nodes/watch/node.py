@@ -17,10 +17,9 @@ from deeplab_miou.aggregation.aggregate import Aggregate
 from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.decoding import decode_color
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.ros.conversions import state_from_message
+from deeplab_miou.nodes.ros.conversions import raw_image, state_from_message
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.nodes.watch.contents import (
     account_content,
@@ -173,18 +172,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
     def _on_overlay(self, message: Image) -> None:
         if self._overlay.is_due:
-            self._overlay.show(
-                decode_color(
-                    RawImage(
-                        height=message.height,
-                        width=message.width,
-                        encoding=message.encoding,
-                        is_bigendian=bool(message.is_bigendian),
-                        step=message.step,
-                        data=message.data,
-                    )
-                )
-            )
+            self._overlay.show(decode_color(raw_image(message)))
 
     def _follow(self) -> None:
         """Listen to the evaluators that are scored, and show what they have said meanwhile."""

@@ -1,0 +1,447 @@
+"""Compares two running evaluators by what they publish; free of ROS."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
+from deeplab_miou.comparison.changes import MostChanged, changed_frame
+from deeplab_miou.comparison.common import Common
+from deeplab_miou.comparison.difference import compare_blocks, decide, paired_blocks, paired_sums
+from deeplab_miou.comparison.joining import Joiner
+from deeplab_miou.comparison.predictions import Predictions
+from deeplab_miou.comparison.report import Comparison, Party
+from deeplab_miou.comparison.run import subject
+from deeplab_miou.metric.scores import class_counts
+from deeplab_miou.report.course import moment
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
+    from deeplab_miou.comparison.difference import Difference, Verdict
+    from deeplab_miou.comparison.predictions import Disagreement
+    from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
+    from deeplab_miou.metric.scores import AbsentClasses
+
+_NS = 1_000_000_000
+# Of a reason that nobody gave: the other evaluator never reported the frame.
+NOT_REPORTED = "not_reported"
+_NAMES = ("A", "B")
+_MOST_WAITING = 10_000
+_MOST_WAITING_BYTES = 2**26
+_MOST_EARLY = 1000
+_MOST_RETIRED = 64
+_MOST_REASONS = 64
+
+Run = tuple[str, int]  # run_id, reset_count
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The first verdict of the bounds that hold at every moment; it stands.
+
+    Attributes:
+        verdict: better, worse or equivalent.
+        stamp_ns: stamp of the newest frame by then.
+        frames: frames by then.
+    """
+
+    verdict: Verdict
+    stamp_ns: int
+    frames: int
+
+
+@dataclass(eq=False)
+class _Side:
+    """What is known of an evaluator."""
+
+    source: str = ""
+    run: Run | None = None
+    class_names: tuple[str, ...] = ()
+    provenance: dict[str, object] = field(default_factory=dict)
+    received: int = 0
+    newest: int = 0
+    # Runs that are over, some of whose messages may still be under way.
+    retired: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_RETIRED))
+
+    @property
+    def missing(self) -> int:
+        """Outcomes known to exist that did not come."""
+        return max(self.newest - self.received, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class PartySnapshot:
+    """One of the evaluators.
+
+    Attributes:
+        source: its fully qualified name; empty before it has been heard.
+        name: what it evaluates.
+        provenance: with what.
+        missing: outcomes known to exist that did not come.
+        waiting: frames that it scored and the other has not reported.
+        only: frames that only it scored, by the reason of the other one.
+    """
+
+    source: str
+    name: str
+    provenance: dict[str, object]
+    missing: int
+    waiting: int
+    only: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class DuelSnapshot:
+    """A comparison at one instant.
+
+    Attributes:
+        a: one evaluator.
+        b: the other.
+        class_names: n names in id order; empty while nothing can be compared.
+        blocks: what both scored, in blocks of time, counts (k, 2, 2, n); None without classes.
+        frames: frames in them.
+        stamp_ns: stamp of the newest of them, 0 before the first.
+        neither: frames that neither scored.
+        other_ground_truth: frames that they scored on other pixels.
+        decision: None before it is decided.
+        changed: the frames whose mIoU changed most.
+        disagreement: of the predictions, whether their frames have labels or not.
+        restarts: how often counting began anew.
+        note: why nothing is compared, or why counting began anew; empty if neither.
+    """
+
+    a: PartySnapshot
+    b: PartySnapshot
+    class_names: tuple[str, ...]
+    blocks: TimeBlocks | None
+    frames: int
+    stamp_ns: int
+    neither: int
+    other_ground_truth: int
+    decision: Decision | None
+    changed: MostChanged
+    disagreement: Disagreement
+    restarts: int
+    note: str
+
+    def difference(self, margin: float, absent_classes: AbsentClasses) -> Difference | None:
+        """Return the difference and its bounds; None while nothing can be compared."""
+        if self.blocks is None:
+            return None
+        return compare_blocks(self.blocks, margin=margin, absent_classes=absent_classes)
+
+
+class Duel:
+    """Adds up what two evaluators say of the same frames; thread-safe.
+
+    Args:
+        margin: differences within it do not matter.
+        absent_classes: as in `compute_scores`.
+        label_map: gives the colours of pictures; made up by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float,
+        absent_classes: AbsentClasses = "exclude",
+        label_map: LabelMap | None = None,
+    ) -> None:
+        self._margin = margin
+        self._absent_classes = absent_classes
+        self._label_map = label_map
+        self._lock = threading.Lock()
+        self._sides = (_Side(), _Side())
+        self._frames: Joiner[FrameRecord] = Joiner(_MOST_WAITING, _MOST_WAITING_BYTES)
+        self._early: deque[tuple[int, FrameRecord]] = deque(maxlen=_MOST_EARLY)
+        self._restarts = 0
+        self._note = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start from zero."""
+        names = self._class_names()
+        self._blocks: BlockSums | None = paired_blocks(len(names)) if names else None
+        self._count = 0
+        self._pixels = 0
+        self._stamp_ns = 0
+        self._looked: int | None = None
+        self._neither = 0
+        self._other_truth = 0
+        self._only: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        self._decision: Decision | None = None
+        self._changed = MostChanged()
+        self._predictions = Predictions(names, self._label_map)
+
+    def _class_names(self) -> tuple[str, ...]:
+        a, b = (side.class_names for side in self._sides)
+        return a if a == b else ()
+
+    # What comes.
+
+    def add_state(self, which: int, state: EvaluatorState) -> str:
+        """Take an evaluator's state, from which only its classes and provenance are taken.
+
+        Args:
+            which: 0 for A, 1 for B.
+            state: the state.
+
+        Returns:
+            A line for the log if something is new that a user should know; else nothing.
+
+        Raises:
+            RefusedError: it is of another evaluator than the ones before.
+        """
+        with self._lock:
+            side = self._sides[which]
+            line = self._follow(which, state.source, (state.run_id, state.reset_count))
+            if line is None or side.class_names == state.class_names:
+                return line or ""
+            side.class_names = state.class_names
+            side.provenance = _read(state.provenance)
+            if all(each.class_names for each in self._sides):
+                self._begin()
+                if not self._class_names():
+                    self._note = "A and B have different classes: run both with the same label map"
+                    return self._note
+                early, self._early = self._early, deque(maxlen=_MOST_EARLY)
+                for of, frame in early:
+                    self._add_frame(of, frame)
+            return line
+
+    def add_frame(self, which: int, frame: FrameRecord) -> str:
+        """Take the outcome of a frame.
+
+        Args:
+            which: 0 for A, 1 for B.
+            frame: the outcome.
+
+        Returns:
+            A line for the log if something is new that a user should know; else nothing.
+
+        Raises:
+            RefusedError: it is of another evaluator, malformed, or one too many.
+        """
+        with self._lock:
+            decided = self._decision
+            line = self._follow(which, frame.source, (frame.run_id, frame.reset_count))
+            if line is None:
+                return ""
+            side = self._sides[which]
+            side.received += 1
+            side.newest = max(side.newest, frame.sequence)
+            # A label's outcome has no image to be joined by.
+            if frame.stream == "label":
+                return line
+            if self._blocks is None:
+                self._early.append((which, frame))
+                return line
+            self._add_frame(which, frame)
+            if self._decision is not None and self._decision is not decided:
+                return decided_line(self._decision)
+            return line
+
+    def add_prediction(self, which: int, stamp_ns: int, ids: NDArray[np.uint8]) -> None:
+        """Take a prediction, ``(h, w)`` uint8 ids of which n and above are no class."""
+        with self._lock:
+            predictions = self._predictions
+        predictions.add(which, stamp_ns, ids)
+
+    def reset(self) -> int:
+        """Start from zero; return how many frames are forgotten."""
+        with self._lock:
+            frames = self._count
+            for which in (0, 1):
+                self._frames.forget(which)
+            self._begin()
+            return frames
+
+    def snapshot(self) -> DuelSnapshot:
+        """Return all at one instant."""
+        with self._lock:
+            a, b = (self._party(which) for which in (0, 1))
+            return DuelSnapshot(
+                a=a,
+                b=b,
+                class_names=self._class_names(),
+                blocks=None if self._blocks is None else self._blocks.read(),
+                frames=self._count,
+                stamp_ns=self._stamp_ns,
+                neither=self._neither,
+                other_ground_truth=self._other_truth,
+                decision=self._decision,
+                changed=self._changed.copy(),
+                disagreement=self._predictions.read(),
+                restarts=self._restarts,
+                note=self._note,
+            )
+
+    def _party(self, which: int) -> PartySnapshot:
+        side = self._sides[which]
+        return PartySnapshot(
+            side.source,
+            subject(side.provenance) or side.source,
+            side.provenance,
+            side.missing,
+            sum(frame.evaluated for frame in self._frames.waiting(which)),
+            dict(self._only[which]),
+        )
+
+    def _follow(self, which: int, source: str, run: Run) -> str | None:
+        """Take note of whose message comes; None if it is of a run that is over."""
+        side = self._sides[which]
+        if side.source not in ("", source):
+            raise RefusedError(
+                "source",
+                f"{_NAMES[which]} is {side.source!r}, so what {source!r} publishes on its topics "
+                "is not compared: give each evaluator topics of its own",
+            )
+        if run == side.run:
+            return ""
+        if side.run is None:
+            side.source, side.run = source, run
+            return ""
+        is_reset = run[0] == side.run[0]
+        if run[0] in side.retired or (is_reset and run[1] < side.run[1]):
+            return None
+        if not is_reset:
+            side.retired.append(side.run[0])
+        self._sides[which].run = run
+        side.received = side.newest = 0
+        self._frames.forget(which)
+        self._early = deque((each for each in self._early if each[0] != which), _MOST_EARLY)
+        if not is_reset:
+            # Its next state says what it is now.
+            side.class_names = ()
+        self._begin()
+        self._restarts += 1
+        self._note = (
+            f"{_NAMES[which]} ({source}) was {'reset' if is_reset else 'restarted'}: counting "
+            "began anew"
+        )
+        return self._note
+
+    # What is counted.
+
+    def _add_frame(self, which: int, frame: FrameRecord) -> None:
+        found = self._frames.put(which, frame.stamp_ns, frame, frame.nbytes)
+        for each in self._frames.crowded_out():
+            self._count_apart(each.side, each.item, NOT_REPORTED)
+        if found is None:
+            return
+        scored = [each.evaluated for each in found]
+        if all(scored):
+            self._count_both(*found)
+        elif any(scored):
+            side = scored.index(True)
+            self._count_apart(side, found[side], found[1 - side].reason)
+        else:
+            self._neither += 1
+
+    def _count_apart(self, which: int, frame: FrameRecord, reason: str) -> None:
+        if not frame.evaluated:
+            self._neither += 1
+            return
+        reasons = self._only[which]
+        known = reason in reasons or len(reasons) < _MOST_REASONS
+        reasons[reason if known else "other"] += 1
+
+    def _count_both(self, a: FrameRecord, b: FrameRecord) -> None:
+        if self._blocks is None:
+            return
+        size = len(self._class_names())
+        matrices = a.matrix(size), b.matrix(size)
+        if not np.array_equal(*(each.sum(axis=1) for each in matrices)):
+            self._other_truth += 1
+            return
+        pixels = self._pixels + int(matrices[0].sum())
+        if pixels > MAX_SUM:
+            raise RefusedError("overflow", f"more than {MAX_SUM} pixels: call reset to start over")
+        self._pixels = pixels
+        self._count += 1
+        self._stamp_ns = max(self._stamp_ns, a.stamp_ns)
+        self._changed.update(changed_frame(a.stamp_ns, *matrices))
+        counts = np.stack([class_counts(each) for each in matrices])
+        # Frames without labels say nothing: time without them makes no block.
+        if counts.any():
+            self._look(a.stamp_ns)
+            self._blocks.add([(counts, a.stamp_ns)])
+
+    def _look(self, stamp_ns: int) -> None:
+        """Decide, once a second of the stream, by the frames before it."""
+        if self._decision is not None or self._blocks is None or self._looked == stamp_ns // _NS:
+            return
+        self._looked = stamp_ns // _NS
+        blocks = self._blocks.read()
+        verdict = decide(blocks, margin=self._margin, absent_classes=self._absent_classes)
+        if verdict != "no evidence":
+            self._decision = Decision(verdict, stamp_ns, self._count - 1)
+
+
+def decided_line(decision: Decision) -> str:
+    """Return in words when what was decided."""
+    meaning = {
+        "better": "B is better than A",
+        "worse": "B is worse than A",
+        "equivalent": "B is as good as A within the margin",
+    }[decision.verdict]
+    return f"decided at {moment(decision.stamp_ns)} after {decision.frames} frames: {meaning}"
+
+
+def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
+    """Return a running comparison as one that can be written.
+
+    Args:
+        found: at one instant.
+        difference: of it.
+    """
+    only = [sum(party.only.values()) for party in (found.a, found.b)]
+    common = Common(
+        paired_sums(len(found.class_names)),
+        frames=found.frames,
+        only_a=only[0],
+        only_b=only[1],
+        bags=[""],
+        changed=found.changed,
+        disagreement=found.disagreement.share,
+    )
+    remarks = [decided_line(found.decision)] if found.decision is not None else []
+    for name, party in (("A", found.a), ("B", found.b)):
+        remarks += [
+            f"{count} frames scored by {name} only: {reason} in the other"
+            for reason, count in sorted(party.only.items())
+        ]
+        if party.missing:
+            remarks.append(f"{party.missing} frame outcomes of {name} never arrived")
+    if found.other_ground_truth:
+        remarks.append(f"{found.other_ground_truth} frames were scored on different ground truth")
+    if found.note:
+        remarks.append(found.note)
+    a, b = (Party(each.source, each.name, each.provenance) for each in (found.a, found.b))
+    return Comparison(
+        a,
+        b,
+        found.class_names,
+        common,
+        difference,
+        remarks=remarks,
+        disagreeing=found.disagreement.most,
+    )
+
+
+def _read(provenance: str) -> dict[str, object]:
+    """Return what an evaluator says of itself, which may be anything."""
+    try:
+        found = json.loads(provenance)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,1 @@
+"""``miou_comparer``: publishes how one evaluator differs from another on the same frames."""
