@@ -183,6 +183,9 @@ def _end(event: ProcessExited, context: LaunchContext) -> list[Action]:
 def _warn_of_misspelt(context: LaunchContext) -> None:
     """Warn of arguments that are nearly ours: launch takes any name without a word."""
     names = [argument.name for argument in ARGUMENTS]
+    if "comparer_name" in context.launch_configurations:
+        # compare.launch.py, which includes this file, has some of them for a second network too.
+        names += [f"{name}_b" for name in names]
     for given in context.argv:
         name = given.partition(":=")[0]
         if name not in names and (close := get_close_matches(name, names, n=1, cutoff=0.8)):

@@ -135,6 +135,9 @@ def test_commands_exist(page):
     arguments = {
         "evaluate.launch.py": evaluate,
         "replay.launch.py": evaluate | launch_arguments("replay.launch.py"),
+        "compare.launch.py": evaluate
+        | {"checkpoint_b", "source_b", "image_topic_b", "device_b"}
+        | launch_arguments("compare.launch.py"),
     }
     for words in commands(PAGES[page]):
         if words[0] == "make":

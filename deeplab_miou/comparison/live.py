@@ -15,9 +15,9 @@ from deeplab_miou.comparison.changes import MostChanged, changed_frame
 from deeplab_miou.comparison.common import Common
 from deeplab_miou.comparison.difference import compare_blocks, decide, paired_blocks, paired_sums
 from deeplab_miou.comparison.joining import Joiner
+from deeplab_miou.comparison.party import Party, subject
 from deeplab_miou.comparison.predictions import Predictions
-from deeplab_miou.comparison.report import Comparison, Party
-from deeplab_miou.comparison.run import subject
+from deeplab_miou.comparison.report import Comparison
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.report.course import moment
 
@@ -203,7 +203,7 @@ class Duel:
         """
         with self._lock:
             side = self._sides[which]
-            line = self._follow(which, state.source, (state.run_id, state.reset_count))
+            line = self._follow(which, state.source, (state.run.run_id, state.run.reset_count))
             if line is None or side.class_names == state.class_names:
                 return line or ""
             side.class_names = state.class_names

@@ -10,35 +10,17 @@ from typing import TYPE_CHECKING
 from deeplab_miou.report.report import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
+    from deeplab_miou.comparison.party import Party
     from deeplab_miou.comparison.predictions import DisagreeingFrame
     from deeplab_miou.report.criteria import Judgement
 
 SCHEMA_VERSION = 1
 _SHOWN_NAMES = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Party:
-    """One of the two that are compared.
-
-    Attributes:
-        folder: where its evaluation lies; of a running evaluator its name.
-        name: what was evaluated, in a word.
-        provenance: with what.
-        doubts: of its score.
-        problems: what of damaged bags is missing, a line each.
-    """
-
-    folder: str
-    name: str
-    provenance: Mapping[str, object]
-    doubts: Sequence[str] = ()
-    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)

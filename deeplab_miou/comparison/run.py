@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.comparison.report import Party
+from deeplab_miou.comparison.party import Party, subject
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.report.files import BAGS_NAME, JSON_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from deeplab_miou.report.frame_table import FrameTable
     from deeplab_miou.report.stored import StoredReport
 
@@ -69,12 +67,6 @@ class EvaluatedRun:
                 "after an interrupted run with other options: evaluate again"
             )
         return report.table()
-
-
-def subject(provenance: Mapping[str, object]) -> str:
-    """Return what was evaluated, in a word: checkpoint or topic; empty if neither is known."""
-    known = provenance.get("checkpoint") or provenance.get("input_topic")
-    return Path(str(known)).name if known else ""
 
 
 def read_run(folder: str) -> EvaluatedRun:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, RefusedError
+from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, RefusedError, RunSnapshot
 from deeplab_miou.comparison.difference import compare
 from deeplab_miou.comparison.live import NOT_REPORTED, Duel, summarise
 from deeplab_miou.comparison.report import to_json
@@ -19,7 +19,7 @@ NAMES = ("road", "car", "pole")
 def state(source, run="r", resets=0, names=NAMES):
     counts = Counts(np.zeros((len(names), len(names) + 1), np.int64))
     about = json.dumps({"checkpoint": f"{source[1:]}.pth"})
-    return EvaluatorState(source, run, resets, 1, counts, names, provenance=about)
+    return EvaluatorState(source, 1, RunSnapshot(run, resets, counts), names, provenance=about)
 
 
 def record(source, sequence, stamp_ns, matrix=None, *, reason="", run="r", resets=0, stream="pair"):

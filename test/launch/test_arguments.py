@@ -27,7 +27,7 @@ def arguments(name):
     return {argument.name: argument for argument in description.get_launch_arguments()}
 
 
-@pytest.mark.parametrize("name", ["evaluate", "replay"])
+@pytest.mark.parametrize("name", ["evaluate", "replay", "compare"])
 def test_every_argument_is_described(name):
     for argument in arguments(name).values():
         assert "no description" not in argument.description
@@ -42,6 +42,12 @@ def test_only_the_bag_must_be_given():
 
 def test_a_replay_takes_every_argument_of_a_live_run():
     assert set(arguments("evaluate")) < set(arguments("replay"))
+
+
+def test_a_comparison_takes_what_one_evaluation_takes_and_more_for_the_second():
+    expected = set(arguments("evaluate")) - {"cameras", "evaluator_name", "publisher_name"}
+    assert expected < set(arguments("compare"))
+    assert all(a.default_value is not None for a in arguments("compare").values())
 
 
 def evaluate_nodes(**given):
