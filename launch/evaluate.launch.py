@@ -57,6 +57,11 @@ ARGUMENTS = [
         description="folder for the report, written when the launch ends; none if empty",
     ),
     DeclareLaunchArgument(
+        "record",
+        default_value="",
+        description="folder of a new rosbag2 of scores and reduced overlays; none if empty",
+    ),
+    DeclareLaunchArgument(
         "watch",
         default_value="false",
         choices=["true", "false"],
@@ -155,8 +160,8 @@ def make_nodes(context: LaunchContext) -> list[Node]:
     publisher: dict[str, object] = {
         "confusion_topics": [f"{prefix}/{name}/confusion" for name in evaluators]
     }
-    if given("report_directory"):
-        publisher["report_directory"] = ParameterValue(given("report_directory"), value_type=str)
+    folders = {name: given(name) for name in ("report_directory", "record")}
+    publisher |= {n: ParameterValue(v, value_type=str) for n, v in folders.items() if v}
     nodes = [
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.pictures.outcomes import outcome_overlay
-from deeplab_miou.pictures.reduced import reduced_jpeg
+from deeplab_miou.pictures.reduced import OVERLAY_SIDE, reduced_jpeg
 from deeplab_miou.recording.frame_bytes import encode_frame
 from deeplab_miou.recording.recording import MOST_FRAMES, MOST_OVERLAYS, MOST_SCORES, Thinning
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # As the topics are called with the nodes' default names.
 _SOURCE = "/deeplab_evaluator"
 _RUN_ID = "offline"
-_MOST_SIDE = 480
 # Of stamps: a plot needs no more, and intervals take a while to compute.
 _PERIOD_NS = 1_000_000_000
 _WINDOW_FRAMES = 100
@@ -77,7 +76,7 @@ class OfflineRecorder:
         if self._overlays.take():
             picture = outcome_overlay(outcome, self._label_map, is_camera=self._is_camera)
             if picture is not None:
-                jpeg = reduced_jpeg(picture, _MOST_SIDE)
+                jpeg = reduced_jpeg(picture, OVERLAY_SIDE)
                 self._recording.overlay(_SOURCE, stamp_ns, leading.frame_id, jpeg)
         if self._scored_ns is None or abs(stamp_ns - self._scored_ns) >= _PERIOD_NS:
             self._scored_ns = stamp_ns

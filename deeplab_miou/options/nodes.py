@@ -139,6 +139,13 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
         live=True,
         unset="no report",
     )
+    record: str = option(
+        "",
+        "folder of a new rosbag2 of the scores, the outcomes of frames and reduced overlays, at "
+        "the images' stamps",
+        unset="no recording",
+        form="DIR",
+    )
     save_report_on_shutdown: bool = option(
         default=True,
         text="write the report when the node shuts down, if report_directory is set",

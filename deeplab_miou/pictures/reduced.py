@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Of what is recorded: enough to see a pole in it.
+OVERLAY_SIDE = 480
 _QUALITY = 80
 
 

@@ -72,6 +72,7 @@ class PublisherInputs:
         aggregate: takes states and frames.
         on_news: called when the aggregate has changed.
         on_error: told of an exception that is no evaluator's fault.
+        on_frame: told of each outcome of a frame that is well formed; None if nobody is.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class PublisherInputs:
         *,
         on_news: Callable[[], None],
         on_error: Callable[[BaseException], None],
+        on_frame: Callable[[FrameScore], None] | None = None,
     ) -> None:
         self._node = node
         self._aggregate = aggregate
         self._on_news = on_news
         self._on_error = on_error
+        self._frame_listener = on_frame
         self._throttle = Throttle()
         self._states: Sequence[str] = ()
         self._since_s = 0.0
@@ -174,6 +177,8 @@ class PublisherInputs:
             raise
         if self._aggregate.add_frame(frame):
             self._on_news()
+        if self._frame_listener is not None:
+            self._frame_listener(message)
 
     def _warn(self, error: RefusedError) -> None:
         held_back = self._throttle.admit(error.kind)

@@ -16,6 +16,7 @@ from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.nodes.publisher.inputs import PublisherInputs, resolve_topics
 from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
+from deeplab_miou.nodes.publisher.recorder import PublisherRecorder
 from deeplab_miou.nodes.publisher.status import PublisherStatus
 from deeplab_miou.options.nodes import PublisherOptions
 from deeplab_miou.report.files import check_directory
@@ -54,6 +55,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._told_frames = 0
         self._doubts = Throttle(_DOUBTS_PERIOD_S)
         self._inputs: PublisherInputs | None = None
+        self._recorder: PublisherRecorder | None = None
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
         self._own_services: list[Service] = []
@@ -76,6 +78,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._started_s = time.time()
         self._told_s, self._told_frames = time.monotonic(), 0
         self._outputs = PublisherOutputs(self)
+        if settings.record:
+            self._recorder = PublisherRecorder(self, settings.record)
         self._own_services = [
             self.create_own_service(Trigger, name, callback, self.transition_group)
             for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))
@@ -84,9 +88,16 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
     def activate(self) -> None:
         """Subscribe and publish."""
         self._inputs = PublisherInputs(
-            self, self._aggregate, on_news=self._changed.set, on_error=self.fail
+            self,
+            self._aggregate,
+            on_news=self._changed.set,
+            on_error=self.fail,
+            on_frame=None if self._recorder is None else self._recorder.frame,
         )
-        self._inputs.open(*self._topics())
+        states, frames = self._topics()
+        self._inputs.open(states, frames)
+        if self._recorder is not None:
+            self._recorder.open([topic.rpartition("/")[0] for topic in states])
         self._changed.set()
         self._result_timer = self.create_steady_timer(
             self.settings.publish_period, self._publish, self.transition_group
@@ -104,6 +115,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+        if self._recorder is not None:
+            self._recorder.close_inputs()
         if hasattr(self, "_outputs"):
             self._publish()
 
@@ -111,6 +124,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         """Forget all counts."""
         while self._own_services:
             self.destroy_service(self._own_services.pop())
+        if self._recorder is not None:
+            self._close_recording(self._recorder)
+            self._recorder = None
         if hasattr(self, "_outputs"):
             self._outputs.destroy()
             del self._outputs
@@ -157,7 +173,19 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             return
         self._changed.clear()
         now_s = time.monotonic()
-        self._outputs.scores(self._aggregate.result(now_s), self._aggregate.window(now_s))
+        result, window = self._aggregate.result(now_s), self._aggregate.window(now_s)
+        self._outputs.scores(result, window)
+        if self._recorder is not None:
+            self._recorder.scores(result, window)
+
+    def _close_recording(self, recorder: PublisherRecorder) -> None:
+        if hasattr(self, "_aggregate"):
+            now_s = time.monotonic()
+            result, window = self._aggregate.result(now_s), self._aggregate.window(now_s)
+            recorder.scores(result, window, is_last=True)
+        recorder.close()
+        if not recorder.problem:
+            self.get_logger().info(f"recorded {self.settings.record}")
 
     def _diagnose(self) -> None:
         now_s = time.monotonic()
