@@ -58,6 +58,11 @@ COMMANDS = (
     ),
     Command("labels", "deeplab_miou.labels.command", "list label maps, or show one"),
     Command("watch", "deeplab_miou.watch.command", "show the scores of a running graph as a page"),
+    Command(
+        "foxglove",
+        "deeplab_miou.watch.foxglove_command",
+        "let Foxglove connect to a running graph",
+    ),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
 

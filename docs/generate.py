@@ -72,6 +72,7 @@ _ABOUT = {
     "deeplab_evaluator": "Pairs images and labels, runs the network, counts. Lifecycle node.",
     "miou_publisher": "Adds up counts, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
+    "miou_foxglove": "Serves the graph's topics to Foxglove. Lifecycle node.",
     "miou_watch": "Shows the scores as a page in the browser while they come. Lifecycle node.",
     "miou_comparer": "Compares two evaluators on the same frames. Lifecycle node.",
 }
@@ -213,6 +214,7 @@ PAGES = {
     "config/evaluator.yaml": partial(parameter_file, "deeplab_evaluator"),
     "config/publisher.yaml": partial(parameter_file, "miou_publisher"),
     "config/replayer.yaml": partial(parameter_file, "bag_replayer"),
+    "config/foxglove.yaml": partial(parameter_file, "miou_foxglove"),
     "config/watch.yaml": partial(parameter_file, "miou_watch"),
     "config/comparer.yaml": partial(parameter_file, "miou_comparer"),
 }

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.logging import get_logger
@@ -23,6 +24,8 @@ from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.nodes import EvaluatorOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launch import Action, LaunchContext
     from launch.events.process import ProcessExited
 
@@ -66,6 +69,12 @@ ARGUMENTS = [
         default_value="false",
         choices=["true", "false"],
         description="serve a page that shows the scores while they come; the log has its address",
+    ),
+    DeclareLaunchArgument(
+        "foxglove",
+        default_value="false",
+        choices=["true", "false"],
+        description="let Foxglove connect: foxglove_bridge if it is installed, else miou_foxglove",
     ),
     DeclareLaunchArgument(
         "params_file",
@@ -129,8 +138,9 @@ def make_nodes(context: LaunchContext) -> list[Node]:
     alone = "bag" not in context.launch_configurations
     ended = _end if alone and common["autostart_exit_on_failure"] else None
 
+    files = [given("params_file")] if given("params_file") else []
+
     def node(executable: str, name: str, parameters: dict[str, object]) -> Node:
-        files = [given("params_file")] if given("params_file") else []
         return Node(
             package="deeplab_miou",
             executable=executable,
@@ -166,15 +176,41 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),
     ]
+    return nodes + _viewers(given, node, files, prefix)
+
+
+def _viewers(
+    given: Callable[[str], str], node: Callable[..., Node], files: list[str], prefix: str
+) -> list[Node]:
+    """Return what shows the scores; a port that is taken is no reason to end an evaluation."""
+    stays = {"autostart_exit_on_failure": False}
+    nodes = []
     if given("watch") == "true":
-        shown: dict[str, object] = {
+        shown = {
             "publisher": f"{prefix}/{given('publisher_name')}",
             "replayer": f"{prefix}/bag_replayer",
-            # A port that is taken is no reason to end an evaluation.
-            "autostart_exit_on_failure": False,
         }
-        nodes.append(node("miou_watch", "miou_watch", shown))
+        nodes.append(node("miou_watch", "miou_watch", shown | stays))
+    if given("foxglove") == "true" and _is_installed("foxglove_bridge"):
+        nodes.append(
+            Node(
+                package="foxglove_bridge",
+                executable="foxglove_bridge",
+                parameters=[{"address": "127.0.0.1"}, *files],
+                output="screen",
+            )
+        )
+    elif given("foxglove") == "true":
+        nodes.append(node("miou_foxglove", "miou_foxglove", stays))
     return nodes
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _end(event: ProcessExited, context: LaunchContext) -> list[Action]:

@@ -297,6 +297,26 @@ class ComparerOptions(DuelOptions, LifecycleOptions):
     )
 
 
+@dataclass(frozen=True)
+class FoxgloveOptions(LifecycleOptions):
+    """What is served, and where."""
+
+    host: str = option(
+        "127.0.0.1",
+        "address to serve Foxglove on; 0.0.0.0 lets everybody in the network look",
+        form="ADDRESS",
+    )
+    port: int = option(
+        8765, "port to serve Foxglove on; 0: any that is free", minimum=0, maximum=65_535
+    )
+    picture_rate: float = option(
+        5.0,
+        "most pictures per second sent of each image topic; they are sent as JPEG, made smaller",
+        minimum=0.01,
+        maximum=1000.0,
+    )
+
+
 # By the node's default name.
 NODES: dict[str, type] = {
     "deeplab_evaluator": EvaluatorOptions,
@@ -304,5 +324,6 @@ NODES: dict[str, type] = {
     "bag_replayer": ReplayerOptions,
     "miou_watch": WatchOptions,
     "miou_comparer": ComparerOptions,
+    "miou_foxglove": FoxgloveOptions,
 }
 NAMES = frozenset(each.name for declared in NODES.values() for each in options_of(declared))

@@ -25,8 +25,25 @@ def outcome_overlay(
         label_map: gives the colours.
         is_camera: whether its image is a camera's; else the ground truth is painted over.
     """
-    image, prediction, truth = outcome.image, outcome.prediction, outcome.ground_truth
-    if image is None or prediction is None or truth is None:
+    if outcome.prediction is None:
         return None
+    return _painted(outcome, outcome.prediction, label_map, is_camera=is_camera)
+
+
+def outcome_ground_truth(
+    outcome: FrameOutcome, label_map: LabelMap, *, is_camera: bool
+) -> NDArray[np.uint8] | None:
+    """Return a frame with its ground truth painted over it; otherwise as `outcome_overlay`."""
+    if outcome.ground_truth is None:
+        return None
+    return _painted(outcome, outcome.ground_truth, label_map, is_camera=is_camera)
+
+
+def _painted(
+    outcome: FrameOutcome, ids: NDArray[np.uint8], label_map: LabelMap, *, is_camera: bool
+) -> NDArray[np.uint8] | None:
+    if outcome.image is None or outcome.ground_truth is None:
+        return None
+    image, truth = outcome.image, outcome.ground_truth
     base = decode_color(image.image) if is_camera else label_map.colorize(truth)
-    return overlay(base, prediction, label_map)
+    return overlay(base, ids, label_map)

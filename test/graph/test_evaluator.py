@@ -363,20 +363,26 @@ def test_account_is_told_while_somebody_listens(start, camera, graph):
     assert account(told.images) == {"unmatched_image": 1}
 
 
-def test_prediction_and_overlay_are_published_while_watched(start, camera, graph):
+def test_pictures_are_published_while_watched(start, camera, graph):
     start()
     camera.connect()
     predictions = graph.subscribe(Image, f"{EVALUATOR}/prediction")
     overlays = graph.subscribe(Image, f"{EVALUATOR}/overlay")
+    truths = graph.subscribe(Image, f"{EVALUATOR}/ground_truth")
     stamps = itertools.count(1)
     graph.repeat_until(
-        lambda: camera.send(next(stamps), [[0, 1, 2]], [[0, 1, 2]]),
-        lambda: predictions.messages and overlays.messages,
+        lambda: camera.send(next(stamps), [[0, 1, 2]], [[0, 1, 1]]),
+        lambda: predictions.messages and overlays.messages and truths.messages,
     )
     prediction, overlay = predictions.wait(), overlays.wait()
     assert (prediction.encoding, list(prediction.data)) == ("mono8", [0, 1, 2])
     assert (overlay.encoding, overlay.height, overlay.width) == ("rgb8", 1, 3)
     assert overlay.header.stamp.sec > 0
+    truth = truths.wait()
+    assert (truth.encoding, truth.height, truth.width) == ("rgb8", 1, 3)
+    # Both over the same picture: they differ where the prediction is wrong.
+    assert list(truth.data[:6]) == list(overlay.data[:6])
+    assert list(truth.data[6:]) != list(overlay.data[6:])
 
 
 def test_pause_receives_nothing_and_goes_on(start, live_camera, graph):

@@ -11,11 +11,10 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGES = ROOT / "deeplab_miou_msgs" / "msg"
 
-# What one evaluator, the publisher and the replayer publish under their default names, and inputs.
+# What one evaluator, the publisher and the replayer publish under their default names.
 TOPICS = {
-    "/camera/image": "sensor_msgs/msg/Image",
-    "/camera/labels": "sensor_msgs/msg/Image",
     "/deeplab_evaluator/frame": "deeplab_miou_msgs/msg/FrameScore",
+    "/deeplab_evaluator/ground_truth": "sensor_msgs/msg/Image",
     "/deeplab_evaluator/overlay": "sensor_msgs/msg/Image",
     "/miou_publisher/result": "deeplab_miou_msgs/msg/MeanIoU",
     "/miou_publisher/window": "deeplab_miou_msgs/msg/MeanIoU",

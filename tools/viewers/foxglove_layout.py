@@ -155,7 +155,7 @@ def _panels() -> dict[str, fox.BasePanel]:
             ),
         ),
         "overlay": _image("Prediction over the image", "/deeplab_evaluator/overlay"),
-        "truth": _image("Ground truth as it arrives", "/camera/labels"),
+        "truth": _image("Ground truth over the image", "/deeplab_evaluator/ground_truth"),
         "confusion": _image("Confusion matrix", "/miou_publisher/confusion_image"),
         "summary": fox.DiagnosticsSummaryPanel(
             title="Diagnostics",

@@ -18,7 +18,7 @@ from deeplab_miou.nodes.ros.conversions import (
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.node_names import node_of
-from deeplab_miou.pictures.outcomes import outcome_overlay
+from deeplab_miou.pictures.outcomes import outcome_ground_truth, outcome_overlay
 from deeplab_miou.recording.frame_bytes import encode_frame
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class EvaluatorOutputs:
         self._states = node.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
         self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
+        self._truths = node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH)
         self._diagnostics = Diagnostics(node, "evaluation", engine.device)
         self.paced = False
         self._sequence = 0
@@ -72,6 +73,7 @@ class EvaluatorOutputs:
             self._states,
             self._predictions,
             self._overlays,
+            self._truths,
         ):
             self._node.destroy_publisher(publisher)
         self._diagnostics.destroy()
@@ -90,9 +92,10 @@ class EvaluatorOutputs:
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether somebody looks at predictions."""
-        return bool(
-            self._predictions.get_subscription_count() or self._overlays.get_subscription_count()
+        """Whether somebody looks at predictions, or at the ground truth beside them."""
+        return any(
+            each.get_subscription_count()
+            for each in (self._predictions, self._overlays, self._truths)
         )
 
     def frame(self, outcome: FrameOutcome) -> None:
@@ -152,9 +155,13 @@ class EvaluatorOutputs:
         if self._predictions.get_subscription_count():
             ids = image_to_message(prediction, "mono8", image.stamp_ns, image.frame_id)
             self._predictions.publish(ids)
-        if self._overlays.get_subscription_count():
-            painted = outcome_overlay(outcome, self._engine.label_map, is_camera=self._is_camera)
-            if painted is not None:
-                self._overlays.publish(
-                    image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
-                )
+        for publisher, paint in (
+            (self._overlays, outcome_overlay),
+            (self._truths, outcome_ground_truth),
+        ):
+            if publisher.get_subscription_count():
+                painted = paint(outcome, self._engine.label_map, is_camera=self._is_camera)
+                if painted is not None:
+                    publisher.publish(
+                        image_to_message(painted, "rgb8", image.stamp_ns, image.frame_id)
+                    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from rclpy.qos import (
@@ -14,6 +13,8 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosbags.interfaces import QosDurability, QosReliability
+
+from deeplab_miou.nodes.ros.message_types import message_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,16 +33,6 @@ _OVERRIDABLE = (
     QoSPolicyKind.HISTORY,
     QoSPolicyKind.DEPTH,
 )
-
-
-def message_class(type_name: str) -> type | None:
-    """Return the class of a type such as ``sensor_msgs/msg/Image``; None if not installed."""
-    package, _, name = type_name.partition("/msg/")
-    try:
-        found = getattr(importlib.import_module(f"{package}.msg"), name, None)
-    except ImportError:
-        return None
-    return found if isinstance(found, type) else None
 
 
 def offered_profile(

@@ -14,7 +14,8 @@ from rosbags.interfaces import (
     QosTime,
 )
 
-from deeplab_miou.nodes.replayer.offers import message_class, offered_profile
+from deeplab_miou.nodes.replayer.offers import offered_profile
+from deeplab_miou.nodes.ros.message_types import message_class
 
 BEST_EFFORT, RELIABLE = QosReliability.BEST_EFFORT, QosReliability.RELIABLE
 VOLATILE, LATCHED = QosDurability.VOLATILE, QosDurability.TRANSIENT_LOCAL
