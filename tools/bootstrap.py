@@ -35,7 +35,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps import Runner, Step, StopError, digest, walk
+from steps import Runner, Step, StopError, digest, run, walk
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
@@ -48,7 +48,6 @@ PACKAGE_SOURCES = (
 WHEEL_DISTROS = ("jazzy", "kilted")
 NEWEST_PYTHON = (3, 13)
 OLDEST_GLIBC = (2, 28)
-NEEDED_BYTES = 3 << 30
 # Paths of the machine that built the wheels, left in their CMake files.
 BUILD_PYTHON = re.compile(r"/opt/python/cp3\d+-cp3\d+/include/python3\.\d+")
 BUILD_NUMPY = re.compile(r"/opt/[^;\"\s]*/site-packages/numpy/_?core/include")
@@ -196,13 +195,13 @@ class Environment:
             command = [base_python(), "-m", "venv", self.folder]
             if self.ros.prefix is not None:
                 command.insert(3, "--system-site-packages")
-            self.runner.command(command, self.env, ROOT)
+            run(command, self.env, ROOT)
 
     def _pip(self, *arguments: str | Path) -> None:
-        options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        options = ["--no-input", "--disable-pip-version-check"]
         constraints = ["-c", TOOLS / "constraints.txt"]
         command = [self.python, "-m", "pip", "install", *options, *constraints, *arguments]
-        self.runner.command(command, self.env, ROOT)
+        run(command, self.env, ROOT)
 
     def _ros(self, wheels: Path | None, build: Path) -> None:
         if wheels is not None:
@@ -260,8 +259,8 @@ class Environment:
         command += ["--merge-install", "--install-base", self.folder]
         command += ["--build-base", self.state / "build"]
         command += ["--base-paths", ".", MESSAGES, "--packages-select", package]
-        command += ["--event-handlers", "console_direct+", "--cmake-args", *cmake]
-        self.runner.command(command, self.env, ROOT)
+        command += ["--cmake-args", *cmake]
+        run(command, self.env, ROOT)
 
     def _link_program(self) -> None:
         """Put `deeplab-miou` on the environment's PATH, with nothing to source."""
@@ -391,21 +390,6 @@ def check_wheels_fit() -> None:
     raise StopError(message)
 
 
-def check_disk(folder: Path) -> None:
-    """Check the space for the packages.
-
-    Raises:
-        StopError: there is too little.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < NEEDED_BYTES:
-        message = (
-            f"{free / 2**30:.1f} GiB free at {folder}, {NEEDED_BYTES >> 30} GiB needed (about "
-            "10 GiB where pip takes the CUDA build of torch): free some space and run again"
-        )
-        raise StopError(message)
-
-
 def set_up(*, dev: bool) -> Environment:
     """Bring the environment up to date.
 
@@ -431,8 +415,6 @@ def set_up(*, dev: bool) -> Environment:
             return environment
         print(f"Setting up {environment.folder.name}: {ros}, Python {platform.python_version()}")
         check_machine(ros)
-        if any(step.name in {"packages", "ros"} for step in pending):
-            check_disk(ROOT)
         # Without the environment itself no later step's stamp holds.
         environment.runner.run(steps if pending[0].name == "venv" else pending)
         print(f"Set-up finished in {time.monotonic() - started:.0f} s.", flush=True)

@@ -1,4 +1,4 @@
-"""Run the steps of a set-up: skip what is up to date, show progress, keep logs.
+"""Run the steps of a set-up and skip what is up to date.
 
 A step is done when its stamp file holds the step's key, a hash of everything that it depends on.
 The stamp is removed before a step runs and written after it, so an interrupted step runs again.
@@ -8,9 +8,7 @@ The stamp is removed before a step runs and written after it, so an interrupted 
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,33 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-HEARTBEAT_S = 20.0
 SKIPPED_NAMES = {"__pycache__", ".pytest_cache"}
-# What a log says -> what to tell; the first match wins.
-DIAGNOSES = (
-    (r"No space left on device|Errno 28", "the disk is full: free some space and run again"),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|SSLError",
-        "the package index's certificate was refused: check the clock, proxy or pip's `cert`",
-    ),
-    (
-        (
-            r"NewConnectionError|name resolution|Name or service not known|Network is unreachable"
-            r"|TimeoutError|ProxyError|Connection refused|IncompleteRead"
-        ),
-        "no connection to the Python package index: check network, proxy or pip's configuration",
-    ),
-    (
-        r"No matching distribution found for (?P<what>\S+)",
-        "the package index offers no {what} for this Python and machine",
-    ),
-    (r'configuration file provided by\s+"(?P<what>[^"]+)"', "CMake did not find {what}"),
-    (r"fatal error: Python\.h", "Python.h is missing: `sudo apt install python3-dev`"),
-    (
-        r"(?:internal compiler error|Killed signal|fatal error: Killed)",
-        "the compiler ran out of memory: close programs and run again",
-    ),
-)
 
 
 class StopError(Exception):
@@ -91,24 +63,11 @@ def walk(folder: Path) -> Iterable[Path]:
             yield path
 
 
-def diagnose(output: str) -> str:
-    """Return one line that says why a command failed, from what it printed."""
-    for pattern, advice in DIAGNOSES:
-        found = re.search(pattern, output)
-        if found:
-            return advice.format(**found.groupdict())
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
-    return (errors or lines or ["it printed nothing"])[-1][:200]
-
-
 class Runner:
-    """Runs steps in order, with stamps and logs in one folder."""
+    """Runs steps in order, with their stamps in one folder."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self._step: Step | None = None
-        self._started = 0.0
 
     def pending(self, steps: Iterable[Step]) -> list[Step]:
         """Return the steps that have to run."""
@@ -122,7 +81,7 @@ class Runner:
         """
         self.state.mkdir(parents=True, exist_ok=True)
         for number, step in enumerate(steps, 1):
-            self._step, self._started = step, time.monotonic()
+            started = time.monotonic()
             print(f"[{number}/{len(steps)}] {step.title} ...", flush=True)
             self._stamp(step).unlink(missing_ok=True)
             step.action()
@@ -132,63 +91,7 @@ class Runner:
                 raise StopError(message)
             self.state.mkdir(parents=True, exist_ok=True)
             self._stamp(step).write_text(step.key, encoding="utf-8")
-            print(f"      done in {time.monotonic() - self._started:.1f} s", flush=True)
-
-    def command(self, command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> None:
-        """Run a command of the current step, its output going to the step's log.
-
-        Raises:
-            StopError: the command failed; the message names the reason and the log.
-        """
-        name = self._step.name if self._step else "command"
-        self.state.mkdir(parents=True, exist_ok=True)
-        log = self.state / f"{name}.log"
-        start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as sink:
-            sink.write(f"$ {' '.join(map(str, command))}\n".encode())
-            sink.flush()
-            written = sink.tell()
-            process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                env=dict(env),
-                cwd=cwd,
-            )
-            try:
-                code = self._watch(process, log, written)
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
-        if code:
-            with log.open("rb") as source:
-                source.seek(start)
-                reason = diagnose(source.read().decode(errors="replace"))
-            title = self._step.title if self._step else name
-            message = f"{title} failed: {reason} (all of its output: {log})"
-            raise StopError(message)
-
-    def _watch(self, process: subprocess.Popen[bytes], log: Path, start: int) -> int:
-        """Wait for the command and show that it lives, by what it wrote from `start` on."""
-        terminal = sys.stdout.isatty()
-        shown = time.monotonic()
-        while True:
-            try:
-                code = process.wait(timeout=0.5)
-            except subprocess.TimeoutExpired:
-                pass
-            else:
-                if terminal:
-                    print("\r\033[K", end="", flush=True)
-                return code
-            now = time.monotonic()
-            if terminal or now - shown > HEARTBEAT_S:
-                shown = now
-                text = f"      {now - self._started:.0f} s: {last_line(log, start)}".rstrip(": ")
-                print(f"\r\033[K{text[:78]}" if terminal else text[:110], end="", flush=True)
-                print("" if terminal else "\n", end="", flush=True)
+            print(f"      done in {time.monotonic() - started:.1f} s", flush=True)
 
     def _done(self, step: Step) -> bool:
         stamp = self._stamp(step)
@@ -200,10 +103,14 @@ class Runner:
         return self.state / f"{step.name}.done"
 
 
-def last_line(log: Path, start: int) -> str:
-    """Return the last line of a growing file after an offset; empty if there is none yet."""
-    with log.open("rb") as source:
-        # pip names all packages in one line.
-        source.seek(max(start, log.stat().st_size - (1 << 16)))
-        lines = source.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+def run(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> None:
+    """Run a command, which prints what it does.
+
+    Raises:
+        StopError: it failed.
+    """
+    words = [str(word) for word in command]
+    code = subprocess.run(words, stdin=subprocess.DEVNULL, env=env, cwd=cwd, check=False).returncode
+    if code:
+        message = f"`{' '.join(words[:4])} ...` ended with status {code}: see what it printed above"
+        raise StopError(message)
