@@ -179,6 +179,29 @@ def ros_process(domain, tmp_path):  # noqa: ARG001  the domain is in the environ
     del _running[before:]
 
 
+@pytest.fixture
+def start_evaluator(ros_process):
+    """Start an evaluator of predictions from a topic; unless told otherwise it has long queues."""
+
+    def start(module="deeplab_miou.nodes.evaluator", *, environment=None, **parameters):
+        given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
+        given |= {"queue_size": 1000, "input_depth": 1000, **parameters}
+        return ros_process(module, parameters=given, environment=environment)
+
+    return start
+
+
+@pytest.fixture
+def start_publisher(ros_process):
+    """Start a publisher that publishes what it has soon."""
+
+    def start(*, name=None, **parameters):
+        given = {"publish_period": 0.05, **parameters}
+        return ros_process("deeplab_miou.nodes.publisher", name=name, parameters=given)
+
+    return start
+
+
 class Inbox:
     """Messages that arrived on one topic, oldest first."""
 

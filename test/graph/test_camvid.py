@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import raw_image
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
@@ -18,7 +19,6 @@ from sklearn.metrics import confusion_matrix as reference_matrix
 from sklearn.metrics import jaccard_score
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.network.architecture import Architecture
@@ -82,11 +82,8 @@ def bag(tmp_path, frames):
                 (IMAGE, "bgr8", bgr),
                 (LABEL, "mono8", label),
             ):
-                height, width = pixels.shape[:2]
-                step = pixels.size // height
-                data = pixels.tobytes()
-                image = RawImage(height, width, encoding, False, step, data)  # noqa: FBT003
-                writer.write_image(topic, (index + 1) * 100_000_000, "camera", image)
+                stamp_ns = (index + 1) * 100_000_000
+                writer.write_image(topic, stamp_ns, "camera", raw_image(pixels, encoding))
     return path
 
 

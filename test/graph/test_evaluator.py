@@ -39,21 +39,13 @@ classes: [{{name: road}}, {{name: car}}, {{name: sky}}]
 
 
 @pytest.fixture
-def start(ros_process, tmp_path):
+def start(start_evaluator, tmp_path):
+    """Start an evaluator of three classes."""
+
     def start(*, unmapped="ignore", environment=None, **parameters):
         labels = tmp_path / "three.yaml"
         labels.write_text(LABELS.format(unmapped=unmapped))
-        parameters = {
-            "source": "topic",
-            "labels": str(labels),
-            "publish_period": 0.05,
-            "queue_size": 1000,
-            "input_depth": 1000,
-            **parameters,
-        }
-        return ros_process(
-            "deeplab_miou.nodes.evaluator", parameters=parameters, environment=environment
-        )
+        return start_evaluator(environment=environment, **{"labels": str(labels), **parameters})
 
     return start
 

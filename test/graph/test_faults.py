@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
@@ -35,7 +36,6 @@ from graph_support import (
 from std_srvs.srv import Trigger
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.confusion import confusion_matrix
 
 CLASSES = 19
@@ -50,25 +50,6 @@ def own_bytes(pid):
 
 
 @pytest.fixture
-def evaluator(ros_process):
-    def start(module="deeplab_miou.nodes.evaluator", *, environment=None, **parameters):
-        given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
-        given |= {"queue_size": 1000, "input_depth": 1000, **parameters}
-        return ros_process(module, parameters=given, environment=environment)
-
-    return start
-
-
-@pytest.fixture
-def publisher(ros_process):
-    def start(**parameters):
-        given = {"publish_period": 0.05, **parameters}
-        return ros_process("deeplab_miou.nodes.publisher", parameters=given)
-
-    return start
-
-
-@pytest.fixture
 def camera(graph):
     return Camera(graph, LIVE)
 
@@ -77,9 +58,9 @@ def camera(graph):
 
 
 def test_either_node_killed_in_the_middle_costs_no_count_of_the_other(
-    evaluator, publisher, camera, graph
+    start_evaluator, start_publisher, camera, graph
 ):
-    first, scores = evaluator(), publisher()
+    first, scores = start_evaluator(), start_publisher()
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     camera.connect()
     for sec in range(1, 21):
@@ -91,11 +72,11 @@ def test_either_node_killed_in_the_middle_costs_no_count_of_the_other(
         camera.send(sec)
     camera.state(frames(30))
     results.messages.clear()
-    publisher()
+    start_publisher()
     results.wait(frames(30))
     first.send(signal.SIGKILL)
     first.wait()
-    second = evaluator()
+    second = start_evaluator()
     # The dead one is known until its lease ends.
     camera.connect(subscribers=2)
     for sec in range(31, 36):
@@ -120,29 +101,15 @@ def write_bag(path, count):
             truth, guess = rng.integers(0, CLASSES, (2, 6, 8), np.uint8)
             known[stamp_ns] = confusion_matrix(truth, guess, CLASSES)
             for topic, ids in ((IMAGE, guess), (LABEL, truth)):
-                raw = RawImage(6, 8, "mono8", is_bigendian=False, step=8, data=ids.tobytes())
-                writer.write_image(topic, stamp_ns, "camera", raw)
+                writer.write_image(topic, stamp_ns, "camera", mono8(ids))
     return known
 
 
-@pytest.mark.parametrize("policy", ["continue", "reset"])
-def test_looping_bag(  # noqa: PLR0917  fixtures
-    evaluator, ros_process, camera, graph, tmp_path, policy
-):
-    known = write_bag(tmp_path / "bag", 25)
-    evaluator(on_clock_jump=policy, use_sim_time=True)
-    camera.connect()
-    for sec in range(1, 100):
-        # Outcomes are told to whoever listens: from here on they are complete.
-        camera.send(sec)
-        camera.states.wait(lambda m, sec=sec: m.frames == sec)
-        if camera.frames.messages:
-            break
-    before = camera.states.messages[-1]
-    camera.frames.messages.clear()
+def loop_bag(ros_process, camera, path, pairs):
+    """Play a bag in a loop until `pairs` are evaluated; return how many messages it sent."""
     player = ros_process(
         "deeplab_miou.nodes.replayer",
-        str(tmp_path / "bag"),
+        str(path),
         parameters={
             "loop": True,
             "rate": 3.0,
@@ -150,50 +117,74 @@ def test_looping_bag(  # noqa: PLR0917  fixtures
             "wait_for_subscribers": [IMAGE, LABEL],
         },
     )
-    graph.wait_until(
-        lambda: sum(s.outcome == "evaluated" for s in list(camera.frames.messages)) >= 60
-    )
+    camera.graph.wait_until(lambda: len(evaluated(camera)) >= pairs)
     code, _ = player.stop()
     assert code == 0
-    sent = int(player.wait_for_output("interrupted: ").split("interrupted: ")[1].split()[0])
-    already = before.images.received + before.labels.received
+    return int(player.wait_for_output("interrupted: ").split("interrupted: ")[1].split()[0])
 
-    def complete(message):
-        last = camera.frames.messages[-1]
-        return (message.reset_count, message.frame_sequence) == (
-            last.reset_count,
-            last.sequence,
-        ) and (
-            policy == "reset" or message.images.received + message.labels.received - already == sent
+
+def evaluated(camera):
+    """Return the frames heard of that were evaluated."""
+    return [each for each in list(camera.frames.messages) if each.outcome == "evaluated"]
+
+
+def ends_with_the_last_frame(camera, state):
+    """Return whether a state holds exactly the frames that were heard of."""
+    last = camera.frames.messages[-1]
+    return (state.reset_count, state.frame_sequence) == (last.reset_count, last.sequence)
+
+
+def check_counts(camera, state, known):
+    """Check a state against the matrices of its run's frames; return how many frames these are."""
+    own = [each.header.stamp for each in evaluated(camera) if each.reset_count == state.reset_count]
+    expected = sum(known[stamp.sec * NS + stamp.nanosec] for stamp in own)
+    assert matrix(state).tolist() == expected.tolist()
+    return len(own)
+
+
+ROUND = 25  # frames of the bag that is played in a loop
+
+
+def test_a_looping_bag_is_counted_on_and_loses_nothing(
+    start_evaluator, ros_process, camera, tmp_path
+):
+    known = write_bag(tmp_path / "bag", ROUND)
+    start_evaluator(on_clock_jump="continue", use_sim_time=True)
+    camera.listen()
+    sent = loop_bag(ros_process, camera, tmp_path / "bag", pairs=60)
+    assert sent > 2 * 2 * ROUND, "two whole rounds of images and labels"
+    state = camera.state(
+        lambda m: (
+            ends_with_the_last_frame(camera, m) and m.images.received + m.labels.received == sent
         )
-
-    state = camera.state(complete)
-    scored = [s for s in camera.frames.messages if s.outcome == "evaluated"]
-    seen_ns = [s.header.stamp.sec * NS + s.header.stamp.nanosec for s in scored]
-    loops = (sent - 1) // (2 * len(known))
-    assert loops >= 2
-    assert state.reset_count == (loops if policy == "reset" else 0)
-    own = [
-        stamp
-        for stamp, score in zip(seen_ns, scored, strict=True)
-        if score.reset_count == state.reset_count
-    ]
-    counted, base = matrix(state), matrix(before) if policy == "continue" else 0
-    assert (counted - base).tolist() == sum(known[stamp] for stamp in own).tolist()
-    if policy == "reset":
-        # Of the stream that is behind, the end of the past round comes after the reset.
-        assert set(account(state.images)) <= {"clock_jump", "unmatched_image"}
-        return
-    # However late one of the topics was: nothing is lost but what waited before the bag began.
-    for stream in ("images", "labels"):
-        dropped = sum(getattr(state, stream).dropped)
-        assert dropped <= getattr(before, stream).waiting
-    assert state.frames == before.frames + len(own)
+    )
+    assert state.reset_count == 1, "only that of `listen`"
+    assert state.frames == check_counts(camera, state, known)
+    # However late one of the topics was: only a message whose partner was not sent has none.
+    assert account(state.images) == account(state.labels) == {}
     assert state.frames >= min(state.images.received, state.labels.received) - 1
 
 
-def test_stamps_that_no_camera_should_have(evaluator, camera):
-    node = evaluator()
+def test_a_looping_bag_starts_a_run_each_round_where_that_is_asked_for(
+    start_evaluator, ros_process, camera, tmp_path
+):
+    known = write_bag(tmp_path / "bag", ROUND)
+    start_evaluator(on_clock_jump="reset", use_sim_time=True)
+    camera.listen()
+    sent = loop_bag(ros_process, camera, tmp_path / "bag", pairs=60)
+    jumps = (sent - 1) // (2 * ROUND)
+    assert jumps >= 2
+    # One reset is that of `listen`.
+    state = camera.state(
+        lambda m: ends_with_the_last_frame(camera, m) and m.reset_count == 1 + jumps
+    )
+    check_counts(camera, state, known)
+    # Of the stream that is behind, the end of the past round comes after the reset.
+    assert set(account(state.images)) <= {"clock_jump", "unmatched_image"}
+
+
+def test_stamps_that_no_camera_should_have(start_evaluator, camera):
+    node = start_evaluator()
     camera.connect()
     # Never set: the first pair is as good as any, the others repeat its stamp.
     for _ in range(3):
@@ -218,8 +209,8 @@ def test_stamps_that_no_camera_should_have(evaluator, camera):
     assert set(account(state.images)) <= {"duplicate_stamp", "clock_jump"}
 
 
-def test_two_publishers_on_one_topic(evaluator, camera, graph):
-    evaluator()
+def test_two_publishers_on_one_topic(start_evaluator, camera, graph):
+    start_evaluator()
     other = Camera(graph, LIVE)
     camera.connect()
     other.connect()
@@ -242,14 +233,14 @@ def test_two_publishers_on_one_topic(evaluator, camera, graph):
 # Devices.
 
 
-def test_device_out_of_memory(evaluator, camera, graph, tmp_path):
+def test_device_out_of_memory(start_evaluator, camera, graph, tmp_path):
     # As the segmenter says it: room for two frames, and never for that of class 7.
     module = evaluator_with(
         tmp_path,
         "if len(images) > 2 or any(image[0, 0] == 7 for image in images):",
         "    raise FrameError(Reason.INFERENCE_FAILED, 'the device has no memory for it')",
     )
-    node = evaluator(module, batch_size=8)
+    node = start_evaluator(module, batch_size=8)
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
     camera.connect()
     for sec in range(1, 41):
@@ -265,7 +256,7 @@ def test_device_out_of_memory(evaluator, camera, graph, tmp_path):
     assert node.returncode is None
 
 
-def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph, tmp_path):
+def test_dead_device_ends_the_node_loudly(start_evaluator, ros_process, camera, graph, tmp_path):
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
     module = evaluator_with(
@@ -273,7 +264,7 @@ def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph,
         "if images[0][0, 0] == 7:",
         "    raise RuntimeError('the device fell off the bus')",
     )
-    node = evaluator(module)
+    node = start_evaluator(module)
     camera.connect()
     for sec in range(1, 6):
         camera.send(sec)
@@ -288,8 +279,10 @@ def test_dead_device_ends_the_node_loudly(evaluator, ros_process, camera, graph,
     assert result.frames == 5
 
 
-def test_a_frame_that_does_not_end_keeps_no_node_from_ending(evaluator, camera, tmp_path):
-    node = evaluator(evaluator_with(tmp_path, "time.sleep(60 if images[0][0, 0] == 7 else 0)"))
+def test_a_frame_that_does_not_end_keeps_no_node_from_ending(start_evaluator, camera, tmp_path):
+    node = start_evaluator(
+        evaluator_with(tmp_path, "time.sleep(60 if images[0][0, 0] == 7 else 0)")
+    )
     camera.connect()
     camera.send(1)
     camera.state(frames(1))
@@ -318,12 +311,12 @@ def small_disk(path, size):
 
 
 def test_full_disk_is_an_error_and_the_old_report_stays(
-    publisher, camera, evaluator, graph, tmp_path
+    start_publisher, camera, start_evaluator, graph, tmp_path
 ):
     with small_disk(tmp_path / "disk", "1m") as disk:
         folder = disk / "reports"
-        evaluator()
-        scores = publisher(report_directory=str(folder), save_report_on_shutdown=False)
+        start_evaluator()
+        scores = start_publisher(report_directory=str(folder), save_report_on_shutdown=False)
         results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
         diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
         camera.connect().send(1)
@@ -356,11 +349,11 @@ def test_full_disk_is_an_error_and_the_old_report_stays(
 # Lifecycles.
 
 
-def test_ten_lifecycles_leave_no_memory_behind(evaluator, camera, graph):
+def test_ten_lifecycles_leave_no_memory_behind(start_evaluator, camera, graph):
     # So that glibc gives back what is freed: else its arenas grow and shrink by 10 MB.
     threshold = str(2**16)
     names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-    node = evaluator(environment={"MALLOC_ARENA_MAX": "1", **dict.fromkeys(names, threshold)})
+    node = start_evaluator(environment={"MALLOC_ARENA_MAX": "1", **dict.fromkeys(names, threshold)})
     ids = np.zeros((480, 640), np.uint8)
     held = []
     for turn in range(1, 11):
@@ -470,7 +463,7 @@ while True:
 
 
 def test_partition_loses_no_count(  # noqa: PLR0917  fixtures
-    domain, two_hosts, evaluator, publisher, ros_process, tmp_path, monkeypatch
+    domain, two_hosts, start_evaluator, start_publisher, ros_process, tmp_path, monkeypatch
 ):
     assert domain
     (here, there), cable = two_hosts
@@ -486,10 +479,10 @@ def test_partition_loses_no_count(  # noqa: PLR0917  fixtures
 
     send_up_to(10)
     with inside(here):
-        evaluator()
+        start_evaluator()
         near = ros_process("host", str(target))
     with inside(there):
-        publisher()
+        start_publisher()
         far = ros_process("host", str(tmp_path / "none"))
     far.wait_for_output("MeanIoU 10 frames")
     assert not cable("down").returncode

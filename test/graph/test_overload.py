@@ -26,7 +26,13 @@ IDS = np.zeros((120, 160), np.uint8)
 
 
 @pytest.fixture
-def start(ros_process, tmp_path):
+def start(start_evaluator, tmp_path):
+    """Start an evaluator that is slow, with a short queue of its own.
+
+    Reliable delivery ends where the reader's history is full: a node that a busy machine does not
+    let run for a second must find there what came meanwhile.
+    """
+
     def start(**parameters):
         module = evaluator_with(
             tmp_path,
@@ -34,11 +40,7 @@ def start(ros_process, tmp_path):
             "    print(time.monotonic(), file=turns)",
             f"time.sleep({FRAME_S} * len(images))",
         )
-        given = {"source": "topic", "labels": "cityscapes_train_ids", "publish_period": 0.05}
-        # Reliable delivery ends where the reader's history is full: a node that a busy machine
-        # does not let run for a second must find there what came meanwhile.
-        given |= {"queue_size": QUEUE, "input_depth": 1000, **parameters}
-        return ros_process(module, parameters=given)
+        return start_evaluator(module, **{"queue_size": QUEUE, **parameters})
 
     return start
 

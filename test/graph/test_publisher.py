@@ -49,12 +49,8 @@ def frame(sequence, outcome="evaluated"):
 
 
 @pytest.fixture
-def start(ros_process):
-    def start(*, name=None, **parameters):
-        parameters = {"publish_period": 0.05, **parameters}
-        return ros_process("deeplab_miou.nodes.publisher", name=name, parameters=parameters)
-
-    return start
+def start(start_publisher):
+    return start_publisher
 
 
 @pytest.fixture

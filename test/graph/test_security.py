@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
@@ -15,7 +16,6 @@ pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 from graph_support import IMAGE, LABEL, PUBLISHER
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 POLICY = Path(__file__).parents[2] / "security" / "policy.xml"
 NODES = ("deeplab_evaluator", "miou_publisher", "bag_replayer")
@@ -65,8 +65,7 @@ def everything(ros_process, tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
         for index in range(20):
             for topic in (IMAGE, LABEL):
-                raw = RawImage(1, 1, "mono8", is_bigendian=False, step=1, data=bytes(1))
-                writer.write_image(topic, (index + 1) * 10**8, "camera", raw)
+                writer.write_image(topic, (index + 1) * 10**8, "camera", mono8([[0]]))
     common = {"use_sim_time": True}
     topic = {"source": "topic", "labels": "cityscapes_train_ids"}
     ros_process("deeplab_miou.nodes.evaluator", parameters=common | topic)

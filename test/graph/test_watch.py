@@ -11,6 +11,7 @@ import socket
 import aiohttp
 import numpy as np
 import pytest
+from image_files import mono8
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
@@ -20,7 +21,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from graph_support import EVALUATOR, IMAGE, LATCHED, PUBLISHER, Camera, image
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 LIMIT_S = 20.0
 WATCH = "/miou_watch"
@@ -171,9 +171,8 @@ def test_a_page_goes_on_over_a_restart_of_node_and_publisher(graph, watch):
 
 def test_a_replay_shows_how_far_it_is(ros_process, graph, watch, tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
-        raw = RawImage(1, 1, "mono8", is_bigendian=False, step=1, data=bytes(1))
         for index in range(31):
-            writer.write_image(IMAGE, (index + 1) * 10**8, "camera", raw)
+            writer.write_image(IMAGE, (index + 1) * 10**8, "camera", mono8([[0]]))
     _, address = watch()
     ros_process("deeplab_miou.nodes.replayer", str(tmp_path / "bag"), parameters={"loop": True})
 

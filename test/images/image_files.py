@@ -10,11 +10,17 @@ import numpy as np
 from deeplab_miou.images.messages import RawImage
 
 
+def raw_image(pixels, encoding):
+    """Return an image of an array ``(h, w, ...)``, row after row without padding."""
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    step = pixels.nbytes // height
+    return RawImage(height, width, encoding, is_bigendian=False, step=step, data=pixels.tobytes())
+
+
 def mono8(ids):
     """Return a label image (or a picture in grey) of ids, (h, w)."""
-    ids = np.asarray(ids, np.uint8)
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
+    return raw_image(np.asarray(ids, np.uint8), "mono8")
 
 
 def png_chunk(name, data):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from image_files import raw_image
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.images.decoding import decode_labels
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.labels.label_map import LabelMap, available_label_maps, load_label_map
 from deeplab_miou.labels.raw_ids import RawIds
 
@@ -135,7 +135,7 @@ def test_carla_tags_reads_what_carlas_own_cameras_send(camera):
     raw[..., 3] = 255
     if camera == "instance":
         raw[..., :2] = np.random.default_rng(0).integers(0, 256, (2, 30, 2))
-    message = RawImage(2, 30, "bgra8", is_bigendian=False, step=120, data=raw.tobytes())
+    message = raw_image(raw, "bgra8")
     labels = decode_labels(message, label_map)
     tags = np.arange(30, dtype=np.uint8)[None]
     np.testing.assert_array_equal(labels.ids, np.repeat(palette.map_ids(tags).ids, 2, axis=0))
@@ -154,7 +154,7 @@ def test_what_gazebos_segmentation_camera_sends_is_read(camera, channel):
     raw = np.repeat(np.array([[0, 10, 20, 30]], np.uint8)[..., None], 3, axis=2)
     if camera == "instance":
         raw[..., :2] = [[[0, 0], [1, 2], [0, 3], [9, 9]]]
-    message = RawImage(1, 4, "rgb8", is_bigendian=False, step=12, data=raw.tobytes())
+    message = raw_image(raw, "rgb8")
     labels = decode_labels(message, label_map)
     assert labels.ids.tolist() == [[255, 0, 1, 255]]
     assert labels.unmapped == 1
@@ -165,7 +165,7 @@ def test_what_isaac_sims_camera_helper_sends_is_read():
     classes = [{"name": "floor", "ids": [2]}, {"name": "rack", "ids": [5, 300]}]
     given = {"name": "isaac", "classes": classes, "ignore": [{"ids": [0, 1]}]}
     raw = np.array([[0, 1, 2, 5, 300, 7, -1]], np.int32)
-    message = RawImage(1, 7, "32SC1", is_bigendian=False, step=28, data=raw.tobytes())
+    message = raw_image(raw, "32SC1")
     labels = decode_labels(message, LabelMap.from_dict(given, "test"))
     assert labels.ids.tolist() == [[255, 255, 0, 1, 1, 255, 255]]
     assert labels.unmapped == 2

@@ -8,6 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from image_files import mono8, raw_image
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.bags.writer import BagWriter
@@ -15,7 +16,7 @@ from deeplab_miou.cli import main
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.images.decoding import decode_labels, unknown_labels
-from deeplab_miou.images.messages import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage
 from deeplab_miou.labels.label_map import LabelMap, load_label_map
 
 CLASSES = [
@@ -27,13 +28,6 @@ VOID = [{"name": "void", "color": [0, 0, 0], "ids": [0]}]
 
 def label_map(**keys):
     return LabelMap.from_dict({"name": "m", "classes": CLASSES, "ignore": VOID, **keys}, "m")
-
-
-def raw(values, encoding, dtype):
-    array = np.array(values, dtype)
-    height, width = array.shape[:2]
-    step = array.nbytes // height
-    return RawImage(height, width, encoding, is_bigendian=False, step=step, data=array.tobytes())
 
 
 def png(array):
@@ -78,13 +72,13 @@ def test_a_number_holds_more_than_the_id(keys, values, expected, unknown):
             continue
         if min(values) < 0 and dtype == np.uint16:
             continue
-        labels = decode_labels(raw([values], encoding, dtype), label_map(**keys))
+        labels = decode_labels(raw_image(np.array([values], dtype), encoding), label_map(**keys))
         assert labels.ids.tolist() == [expected]
         assert labels.unmapped == unknown
 
 
 def test_unknown_values_are_shown_as_they_are():
-    message = raw([[7000, 9001, 12]], "mono16", np.uint16)
+    message = raw_image(np.array([[7000, 9001, 12]], np.uint16), "mono16")
     told = unknown_labels(message, label_map(id_divisor=1000))
     assert told == "raw id 12 (1 pixels), raw id 9001 (1 pixels)"
 
@@ -103,7 +97,7 @@ def test_panoptic_images_of_colours_hold_numbers():
     values = np.array([[7, 26001, 26 * 1000 + 400, 0]])
     rgb = np.stack([values % 256, values // 256 % 256, values // 65536], -1).astype(np.uint8)
     keys = {"id_channel": "rgb", "id_divisor": 1000, "below_divisor": "id"}
-    for message in (png(rgb[..., ::-1]), raw(rgb, "rgb8", np.uint8)):
+    for message in (png(rgb[..., ::-1]), raw_image(rgb, "rgb8")):
         assert decode_labels(message, label_map(**keys)).ids.tolist() == [[0, 1, 1, 255]]
 
 
@@ -237,7 +231,7 @@ def test_cityscapes_instance_ids_are_scored_through_the_command(tmp_path, capsys
             np.add.at(matrix, (truth, prediction), 1)
             values = np.where(truth == 0, 7, 26000 + rng.integers(0, 40, truth.shape))
             stamp_ns = index * 10**9 + 10**9
-            writer.write_image("/p", stamp_ns, "camera", raw(prediction, "mono8", np.uint8))
+            writer.write_image("/p", stamp_ns, "camera", mono8(prediction))
             writer.write_image("/l", stamp_ns, "camera", png(values.astype(np.uint16)))
     text = "name: two\nclasses:\n  - {name: road, ids: [7]}\n  - {name: car, ids: [26]}\n"
     (tmp_path / "map.yaml").write_text(text + "id_divisor: 1000\nbelow_divisor: id\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 pytest.importorskip("launch_testing", reason="ROS 2 launch is not installed")
 
@@ -18,7 +19,6 @@ from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 FILE = Path(__file__).parents[2] / "launch" / "replay.launch.py"
 FRAMES = 40
@@ -32,8 +32,7 @@ def write_bag(path):
     with BagWriter(path) as writer:
         for index in range(FRAMES):
             for topic, ids in (("/camera/image", guess), ("/camera/labels", truth)):
-                image = RawImage(16, 20, "mono8", is_bigendian=False, step=20, data=ids.tobytes())
-                writer.write_image(topic, 10**18 + index * 10**8, "camera", image)
+                writer.write_image(topic, 10**18 + index * 10**8, "camera", mono8(ids))
 
 
 @pytest.mark.launch_test

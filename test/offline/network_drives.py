@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from image_files import raw_image
 from torch import nn
 
 from deeplab_miou import cli
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 
 SIZE = (48, 80)
 CLASSES = 4
@@ -83,13 +83,7 @@ def write_drive(folder, network, margin=1e-3):
                 ("/camera/image", image, "rgb8"),
                 ("/camera/labels", truth, "mono8"),
             ):
-                message = RawImage(
-                    *SIZE,
-                    encoding,
-                    is_bigendian=False,
-                    step=pixels.nbytes // SIZE[0],
-                    data=pixels.tobytes(),
-                )
+                message = raw_image(pixels, encoding)
                 writer.write_image(topic, stamp_ns, "camera", message)
     assert (counts.sum(0)[:-1] > 0).all()
     lines = [f"  - {{name: class{k}, ids: [{k}]}}" for k in range(len(counts))]

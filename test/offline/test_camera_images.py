@@ -8,10 +8,11 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from image_files import raw_image
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.cli import main
-from deeplab_miou.images.messages import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage
 from deeplab_miou.labels.label_map import load_label_map
 
 SIZE = (96, 128)
@@ -25,15 +26,10 @@ def scenes():
         yield cv2.resize(blocks, SIZE[::-1]), IDS[rng.integers(0, 8, SIZE)]
 
 
-def raw(array, encoding):
-    step = array.nbytes // SIZE[0]
-    return RawImage(*SIZE, encoding, is_bigendian=False, step=step, data=array.tobytes())
-
-
 def uyvy(rgb):
     """Return an image as cameras store it, and what it is again in RGB."""
     stored = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_UYVY)
-    return raw(stored, "yuv422"), cv2.cvtColor(stored, cv2.COLOR_YUV2RGB_UYVY)
+    return raw_image(stored, "yuv422"), cv2.cvtColor(stored, cv2.COLOR_YUV2RGB_UYVY)
 
 
 def bayer16(rgb):
@@ -42,7 +38,7 @@ def bayer16(rgb):
         mosaic[y::2, x::2] = rgb[y::2, x::2, channel].astype(np.uint16) * 257
     # OpenCV names a pattern by its second row and column.
     again = cv2.cvtColor(mosaic, cv2.COLOR_BayerBG2RGB)
-    return raw(mosaic, "bayer_rggb16"), np.rint(again / 257).astype(np.uint8)
+    return raw_image(mosaic, "bayer_rggb16"), np.rint(again / 257).astype(np.uint8)
 
 
 def held_sideways(rgb):
@@ -60,7 +56,9 @@ def confusion(bag, capsys, frames):
     with BagWriter(bag) as writer:
         for second, (image, labels) in enumerate(frames, 1):
             writer.write_image("/camera/image", second * 10**9, "camera", image)
-            writer.write_image("/camera/labels", second * 10**9, "camera", raw(labels, "mono8"))
+            writer.write_image(
+                "/camera/labels", second * 10**9, "camera", raw_image(labels, "mono8")
+            )
     assert main(["evaluate", str(bag), "--checkpoint", "demo", "--format", "json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["frames"] == 3
@@ -71,7 +69,7 @@ def confusion(bag, capsys, frames):
 def test_the_network_sees_the_same_image(tmp_path, capsys, store):
     stored = [(*store(rgb), labels) for rgb, labels in scenes()]
     by_camera = confusion(tmp_path / "a", capsys, [(image, labels) for image, _, labels in stored])
-    plain = [(raw(np.ascontiguousarray(rgb), "rgb8"), labels) for _, rgb, labels in stored]
+    plain = [(raw_image(rgb, "rgb8"), labels) for _, rgb, labels in stored]
     assert by_camera == confusion(tmp_path / "b", capsys, plain)
     truth = np.concatenate([labels for _, labels in scenes()])
     assert np.sum(by_camera, axis=1).tolist() == [np.count_nonzero(truth == each) for each in IDS]

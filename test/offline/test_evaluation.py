@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from image_files import mono8
+from image_files import mono8, raw_image
 from sklearn.metrics import confusion_matrix as reference_matrix
 
 from deeplab_miou.accounting import StreamCounts
@@ -231,8 +231,7 @@ def test_a_network_is_run_on_the_images(tmp_path):
     random = np.random.default_rng(0)
     with BagWriter(tmp_path / "bag") as writer:
         for index in range(3):
-            pixels = random.integers(0, 256, (48, 64, 3), np.uint8).tobytes()
-            image = RawImage(48, 64, "rgb8", is_bigendian=False, step=192, data=pixels)
+            image = raw_image(random.integers(0, 256, (48, 64, 3), np.uint8), "rgb8")
             writer.write_image("/camera/image", index * SECOND, "", image)
             writer.write_image("/camera/labels", index * SECOND, "", mono8(random_ids(index)))
     engine = EngineOptions(checkpoint=str(path), device="cpu")

@@ -16,22 +16,17 @@ from xml.etree import ElementTree as ET
 import network_drives
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline import many
 from deeplab_miou.text import printable
 
 SECOND = 1_000_000_000
 NAMES = ("road", "car", "pole")
 FRAMES = 12
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 def write_drive(path, seed, frames=FRAMES):

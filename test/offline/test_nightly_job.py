@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.report import criteria
 
 SECOND = 1_000_000_000
@@ -25,11 +25,6 @@ PREDICTIONS = "--prediction-topic /{} --label-topic /labels --labels map.yaml"
 def block(language):
     (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return text
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 @pytest.fixture(scope="module")

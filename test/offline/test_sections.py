@@ -8,11 +8,11 @@ import pickle
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.parts import divide, merge, score_section
 from deeplab_miou.offline.plan import NONE, OUTSIDE, Stamps
@@ -69,12 +69,6 @@ def test_a_bag_out_of_the_order_of_time_is_one_section():
     (section,) = split(stamps, partners, 1)
     assert section.span is None
     np.testing.assert_array_equal(section.partners, partners)
-
-
-def mono8(ids, width=32):
-    return RawImage(
-        len(ids), width, "mono8", is_bigendian=False, step=width, data=ids.astype(np.uint8)
-    )
 
 
 def write_drive(path, frames=40, *, storage="mcap"):
