@@ -196,7 +196,7 @@ def _allowed(parameter: Option) -> str:
 
 
 def _when(parameter: Option) -> str:
-    return "**live**" if parameter.live else "before"
+    return "**live**" if parameter.at_runtime else "before"
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

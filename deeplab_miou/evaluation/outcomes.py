@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.accounting import Reason
-    from deeplab_miou.evaluation.run_state import Ticket
+    from deeplab_miou.evaluation.run_state import RunPosition
     from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.metric.counts import Counts
 
@@ -54,7 +54,7 @@ class FrameOutcome:
         label: the label, if it is part of this outcome.
         reason: why it was not evaluated; None if it was.
         message: one line for people; empty if evaluated.
-        ticket: place in the run.
+        position: place in the run.
         counts: what was counted; None if not evaluated.
         prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
         ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
@@ -65,7 +65,7 @@ class FrameOutcome:
     label: Message | None
     reason: Reason | None
     message: str
-    ticket: Ticket
+    position: RunPosition
     counts: Counts | None = None
     prediction: NDArray[np.uint8] | None = None
     ground_truth: NDArray[np.uint8] | None = None

@@ -51,7 +51,7 @@ class Drop(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Decision(Generic[T]):
+class PairingResult(Generic[T]):
     """What one call decided.
 
     Attributes:
@@ -200,7 +200,7 @@ class Pairer(Generic[T]):
         self._buffers = self._make_buffers()
         self._bytes = 0
 
-    def observe(self, stream: Stream, stamp_ns: int) -> Decision[T]:
+    def observe(self, stream: Stream, stamp_ns: int) -> PairingResult[T]:
         """Look at the stamp of a message that is about to be added: did time go back?
 
         What waits for a partner of an era that both streams have left is paired or given up.
@@ -209,12 +209,12 @@ class Pairer(Generic[T]):
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
             is_behind = own.eras.number < other.eras.number
             if not own.observe(stamp_ns, is_behind=is_behind):
-                return Decision()
-            decision: Decision[T] = Decision(jumped=own.eras.number > other.eras.number)
-            self._end_past(decision)
-            return decision
+                return PairingResult()
+            result: PairingResult[T] = PairingResult(jumped=own.eras.number > other.eras.number)
+            self._end_past(result)
+            return result
 
-    def add(self, stream: Stream, stamp_ns: int, item: T, size: int) -> Decision[T]:
+    def add(self, stream: Stream, stamp_ns: int, item: T, size: int) -> PairingResult[T]:
         """Add one message and return what that decides; call `observe` with its stamp before.
 
         A message whose stamp already waits in its stream replaces the one waiting (as upstream
@@ -230,32 +230,32 @@ class Pairer(Generic[T]):
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
             era = own.eras.number
             if stamp_ns in own.ended:
-                return Decision(drops=[Drop(stream, item, Reason.DUPLICATE_STAMP)])
-            decision: Decision[T] = Decision()
+                return PairingResult(drops=[Drop(stream, item, Reason.DUPLICATE_STAMP)])
+            result: PairingResult[T] = PairingResult()
             if (era, stamp_ns) in own.held:
                 replaced = self._pop(stream, (era, stamp_ns))
-                decision.drops.append(Drop(stream, replaced, Reason.DUPLICATE_STAMP))
+                result.drops.append(Drop(stream, replaced, Reason.DUPLICATE_STAMP))
             held = _Held(item, size, era < other.eras.number, own.eras.is_late(stamp_ns))
             own.hold((era, stamp_ns), held)
             self._bytes += size
             partner = self._partner_at_once(stream, stamp_ns)
             if partner is not None:
-                self._pair(stream, (era, stamp_ns), partner, decision)
+                self._pair(stream, (era, stamp_ns), partner, result)
             if self._tolerance_ns:
-                self._pair_decided(era, decision)
-            self._evict(stream, decision)
-            return decision
+                self._pair_decided(era, result)
+            self._evict(stream, result)
+            return result
 
-    def flush(self) -> Decision[T]:
+    def flush(self) -> PairingResult[T]:
         """Pair what is near enough and give up everything else: nothing more is coming."""
         with self._lock:
-            decision: Decision[T] = Decision()
+            result: PairingResult[T] = PairingResult()
             for era in self._eras_held():
-                self._pair_all(era, decision)
+                self._pair_all(era, result)
             for stream, buffer in self._buffers.items():
                 while buffer.held:
-                    self._give_up(stream, decision)
-            return decision
+                    self._give_up(stream, result)
+            return result
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time: stamps are expected to follow."""
@@ -309,19 +309,19 @@ class Pairer(Generic[T]):
         held = other.held[there, found]
         return (there, found) if here < there or held.is_doubtful or held.is_late else None
 
-    def _pair(self, stream: Stream, key: _Key, partner: _Key, decision: Decision[T]) -> None:
+    def _pair(self, stream: Stream, key: _Key, partner: _Key, result: PairingResult[T]) -> None:
         """Pair a message with one of the other stream, which may lie in another era."""
         item, paired = self._pop(stream, key), self._pop(_OTHER[stream], partner)
         era = max(key[0], partner[0])
         for buffer in self._buffers.values():
             if buffer.eras.number < era:
                 buffer.catch_up(era)
-                self._end_past(decision)
+                self._end_past(result)
         self._buffers[stream].end(era, key[1])
         self._buffers[_OTHER[stream]].end(era, partner[1])
-        decision.pairs.append(Pair(item, paired) if stream is Stream.IMAGE else Pair(paired, item))
+        result.pairs.append(Pair(item, paired) if stream is Stream.IMAGE else Pair(paired, item))
 
-    def _pair_decided(self, era: int, decision: Decision[T]) -> None:
+    def _pair_decided(self, era: int, result: PairingResult[T]) -> None:
         """Pair what is nearest to each other and cannot find anything nearer any more."""
         few = min(self._buffers.values(), key=lambda buffer: len(buffer.order))
         # As far as a message can be from its partner, and that one from what has changed.
@@ -331,7 +331,7 @@ class Pairer(Generic[T]):
                 for stamp_ns in few.between(era, low_ns - reach_ns, high_ns + reach_ns):
                     pair = self._decided(few, era, stamp_ns)
                     if pair is not None:
-                        self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), decision)
+                        self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), result)
 
     def _decided(self, few: _Buffer[T], era: int, stamp_ns: int) -> tuple[int, int] | None:
         """Return the pair, image first, that a message of a stream is part of, if it is decided."""
@@ -348,13 +348,13 @@ class Pairer(Generic[T]):
             return image_ns, label_ns
         return None
 
-    def _pair_all(self, era: int, decision: Decision[T]) -> None:
+    def _pair_all(self, era: int, result: PairingResult[T]) -> None:
         """Pair what waits as if nothing more came."""
         if not self._tolerance_ns:
             return
         images, labels = (self._buffers[stream].stamps(era) for stream in Stream)
         for image_ns, label_ns in match(images, labels, self._tolerance_ns):
-            self._pair(Stream.IMAGE, (era, image_ns), (era, label_ns), decision)
+            self._pair(Stream.IMAGE, (era, image_ns), (era, label_ns), result)
 
     def _eras_held(self) -> list[int]:
         return sorted({era for buffer in self._buffers.values() for era, _ in buffer.order})
@@ -364,9 +364,9 @@ class Pairer(Generic[T]):
         self._bytes -= held.size
         return held.item
 
-    def _evict(self, stream: Stream, decision: Decision[T]) -> None:
+    def _evict(self, stream: Stream, result: PairingResult[T]) -> None:
         if len(self._buffers[stream].held) > self._max_frames:
-            self._end_oldest(stream, decision)
+            self._end_oldest(stream, result)
         # One message may be larger than the bound: it is held alone rather than never paired.
         while (
             self._bytes > self._max_bytes and sum(len(b.held) for b in self._buffers.values()) > 1
@@ -375,9 +375,9 @@ class Pairer(Generic[T]):
                 (stream for stream in Stream if self._buffers[stream].held),
                 key=lambda stream: self._buffers[stream].order[0],
             )
-            self._end_oldest(oldest, decision)
+            self._end_oldest(oldest, result)
 
-    def _end_oldest(self, stream: Stream, decision: Decision[T]) -> None:
+    def _end_oldest(self, stream: Stream, result: PairingResult[T]) -> None:
         """Pair the oldest message as if nothing more came, or give it up."""
         era, stamp_ns = self._buffers[stream].order[0]
         other = self._buffers[_OTHER[stream]]
@@ -386,22 +386,22 @@ class Pairer(Generic[T]):
             place = int(stream is Stream.LABEL)
             for pair in match(images, labels, self._tolerance_ns):
                 if pair[place] == stamp_ns:
-                    self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), decision)
+                    self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), result)
                     return
-        self._give_up(stream, decision)
+        self._give_up(stream, result)
 
-    def _give_up(self, stream: Stream, decision: Decision[T]) -> None:
+    def _give_up(self, stream: Stream, result: PairingResult[T]) -> None:
         item = self._pop(stream, self._buffers[stream].order[0])
-        decision.drops.append(Drop(stream, item, _UNMATCHED[stream]))
+        result.drops.append(Drop(stream, item, _UNMATCHED[stream]))
 
-    def _end_past(self, decision: Decision[T]) -> None:
+    def _end_past(self, result: PairingResult[T]) -> None:
         """Pair or give up what waits in eras that both streams have left."""
         present = min(buffer.eras.number for buffer in self._buffers.values())
         for era in self._eras_held():
             if era < present:
-                self._pair_all(era, decision)
+                self._pair_all(era, result)
         for stream, buffer in self._buffers.items():
             buffer.forget(present)
             while buffer.order and buffer.order[0][0] < present:
                 item = self._pop(stream, buffer.order[0])
-                decision.drops.append(Drop(stream, item, Reason.CLOCK_JUMP))
+                result.drops.append(Drop(stream, item, Reason.CLOCK_JUMP))

@@ -14,7 +14,7 @@ from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
 from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
-from deeplab_miou.evaluation.pairing import Decision, Pair, Pairer
+from deeplab_miou.evaluation.pairing import Pair, Pairer, PairingResult
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import byte_size, check_image
@@ -96,7 +96,7 @@ class Pipeline:
         if observed.jumped:
             # At once, because what the other stream receives from here on is of the new run.
             self._time_went_back()
-        self._follow(observed)
+        self._carry_out(observed)
         message = Message(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
         try:
             check_image(image)
@@ -104,7 +104,7 @@ class Pipeline:
             self._drop(stream, message, error.reason, str(error))
             return
         size = byte_size(image) + len(frame_id)
-        self._follow(self._pairer.add(stream, stamp_ns, message, size))
+        self._carry_out(self._pairer.add(stream, stamp_ns, message, size))
 
     def add_pair(self, image: StampedImage, label: StampedImage) -> None:
         """Add an image and its label that are known to belong together, and to be valid."""
@@ -113,7 +113,7 @@ class Pipeline:
             Message(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
             for stream, each in ((Stream.IMAGE, image), (Stream.LABEL, label))
         )
-        self._follow(Decision(pairs=[Pair(image_message, label_message)]))
+        self._carry_out(PairingResult(pairs=[Pair(image_message, label_message)]))
 
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
         """Count a message that cannot be paired: unreadable, or known to be without a partner."""
@@ -169,7 +169,7 @@ class Pipeline:
 
     def flush(self) -> None:
         """Count what waits for a partner as unmatched: nothing more is coming."""
-        self._follow(self._pairer.flush())
+        self._carry_out(self._pairer.flush())
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
@@ -227,10 +227,10 @@ class Pipeline:
             self._queue.clear()
             self._run.reset()
 
-    def _follow(self, decision: Decision[Message]) -> None:
-        for drop in decision.drops:
+    def _carry_out(self, result: PairingResult[Message]) -> None:
+        for drop in result.drops:
             self._drop(drop.stream, drop.item, drop.reason, drop.reason.explanation)
-        for pair in decision.pairs:
+        for pair in result.pairs:
             if pair.image.reset_count != pair.label.reset_count:
                 # A reset came between the two: the one from before it is counted nowhere.
                 self._drop(
@@ -251,16 +251,16 @@ class Pipeline:
                 self._drop_pair(crowded_out, full, full.explanation)
 
     def _drop(self, stream: Stream, message: Message, reason: Reason, text: str) -> None:
-        ticket = self._run.dropped(message.reset_count, (stream,), reason)
-        if ticket is not None:
+        position = self._run.dropped(message.reset_count, (stream,), reason)
+        if position is not None:
             image, label = (message, None) if stream is Stream.IMAGE else (None, message)
-            self._on_outcome(FrameOutcome(image, label, reason, text, ticket))
+            self._on_outcome(FrameOutcome(image, label, reason, text, position))
 
     def _drop_pair(self, pair: Pair[Message], reason: Reason, text: str) -> None:
         streams = (Stream.IMAGE, Stream.LABEL)
-        ticket = self._run.dropped(pair.image.reset_count, streams, reason)
-        if ticket is not None:
-            self._on_outcome(FrameOutcome(pair.image, pair.label, reason, text, ticket))
+        position = self._run.dropped(pair.image.reset_count, streams, reason)
+        if position is not None:
+            self._on_outcome(FrameOutcome(pair.image, pair.label, reason, text, position))
 
     def _start(self, batch: Batch) -> None:
         """Decode the pairs of a batch and start to score them."""
@@ -295,8 +295,8 @@ class Pipeline:
             ignored=frame.ground_truth.size - int(matrix.sum()),
             unmapped=frame.unmapped_pixels,
         )
-        ticket = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
-        if ticket is None:
+        position = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
+        if position is None:
             return
         now_s = time.monotonic()
         paired_s = max(image.arrival_s, label.arrival_s)
@@ -313,7 +313,7 @@ class Pipeline:
                 label,
                 None,
                 "",
-                ticket,
+                position,
                 counts=counts,
                 prediction=scored.prediction,
                 ground_truth=frame.ground_truth,

@@ -11,7 +11,7 @@ from deeplab_miou.aggregation.messages import RunSnapshot
 from deeplab_miou.metric.counts import Counts
 
 
-class Ticket(NamedTuple):
+class RunPosition(NamedTuple):
     """Place of one outcome in its run."""
 
     reset_count: int
@@ -47,16 +47,16 @@ class RunState:
 
     def dropped(
         self, reset_count: int, streams: tuple[Stream, ...], reason: Reason
-    ) -> Ticket | None:
+    ) -> RunPosition | None:
         """Count an image, a label or both as dropped; None if they belong to a discarded run."""
         with self._lock:
             if reset_count != self._reset_count:
                 return None
             for stream in streams:
                 self._account.dropped(stream, reason)
-            return self._next_ticket()
+            return self._next_position()
 
-    def evaluated(self, reset_count: int, counts: Counts, stamp_ns: int) -> Ticket | None:
+    def evaluated(self, reset_count: int, counts: Counts, stamp_ns: int) -> RunPosition | None:
         """Add a frame; None if the frame belongs to a discarded run.
 
         Args:
@@ -71,7 +71,7 @@ class RunState:
             self._account.evaluated()
             newest_ns = self._newest_stamp_ns
             self._newest_stamp_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
-            return self._next_ticket()
+            return self._next_position()
 
     def snapshot(self) -> RunSnapshot:
         """Return everything at one instant."""
@@ -99,6 +99,6 @@ class RunState:
             self._sequence = 0
             self._newest_stamp_ns = None
 
-    def _next_ticket(self) -> Ticket:
+    def _next_position(self) -> RunPosition:
         self._sequence += 1
-        return Ticket(self._reset_count, self._sequence)
+        return RunPosition(self._reset_count, self._sequence)

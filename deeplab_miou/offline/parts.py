@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
-from deeplab_miou.evaluation.run_state import Ticket
+from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.confusion import from_cells, to_cells
 from deeplab_miou.metric.counts import Counts
@@ -221,4 +221,4 @@ def _outcome(record: Record, place: int, num_classes: int) -> FrameOutcome:
         None if stamp_ns is None else Message(stamp_ns, "", _NOTHING, 0.0, 0)
         for stamp_ns in (record.image_ns, record.label_ns)
     )
-    return FrameOutcome(image, label, record.reason, record.message, Ticket(0, place), counts)
+    return FrameOutcome(image, label, record.reason, record.message, RunPosition(0, place), counts)

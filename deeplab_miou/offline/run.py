@@ -133,7 +133,7 @@ class Run:
         """Count what another run has found out of the same bag.
 
         Args:
-            outcome: its place in this run, after those before it, is in its ticket.
+            outcome: its place in this run, after those before it, is in its position.
         """
         messages = ((Stream.IMAGE, outcome.image), (Stream.LABEL, outcome.label))
         streams = tuple(stream for stream, message in messages if message is not None)
@@ -147,7 +147,7 @@ class Run:
 
     def pictures(self) -> dict[int, NDArray[np.uint8]]:
         """Return those of the worst frames by the place of each in this run."""
-        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
+        places = [frame.evidence.position.sequence for frame in self._statistics.read().worst]
         return dict(zip(places, self._pictures, strict=False))
 
     def finish_with(self, pictures: Mapping[int, NDArray[np.uint8]]) -> None:
@@ -156,7 +156,7 @@ class Run:
         Args:
             pictures: by the place of the frame in this run.
         """
-        places = [frame.evidence.ticket.sequence for frame in self._statistics.read().worst]
+        places = [frame.evidence.position.sequence for frame in self._statistics.read().worst]
         if all(place in pictures for place in places):
             self._pictures = [pictures[place] for place in places]
 

@@ -65,7 +65,7 @@ class Option:
         minimum: smallest value (of a list: of each element); None for no limit.
         maximum: greatest value (of a list: of each element); None for no limit.
         choices: the only values allowed; None for any.
-        live: whether a node takes over a change at once; else it reads the option when configured.
+        at_runtime: whether a node adopts a change at once; else it reads it when configured.
         unset: what applies when the default, which is empty or zero, is left.
         example: a value to show where the default is empty.
         form: how a command line's help writes the value; a list's separator is in it, ``x`` or a
@@ -82,7 +82,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[object, ...] | None = None
-    live: bool = False
+    at_runtime: bool = False
     unset: str = ""
     example: tuple[object, ...] = ()
     form: str = ""
@@ -159,7 +159,7 @@ def option(
     *,
     minimum: float | None = None,
     maximum: float | None = None,
-    live: bool = False,
+    at_runtime: bool = False,
     unset: str = "",
     example: tuple[object, ...] = (),
     form: str = "",
@@ -169,7 +169,7 @@ def option(
         "text": text,
         "minimum": minimum,
         "maximum": maximum,
-        "live": live,
+        "at_runtime": at_runtime,
         "unset": unset,
         "example": example,
         "form": form,

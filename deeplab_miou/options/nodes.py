@@ -95,14 +95,14 @@ class EvaluatorOptions(
         "warn if an input has had no publisher for this many seconds",
         minimum=0.1,
         maximum=86_400.0,
-        live=True,
+        at_runtime=True,
     )
     publish_period: float = option(
         0.2,
         "shortest time between messages on ~/confusion, s; only changes are published",
         minimum=0.01,
         maximum=3600.0,
-        live=True,
+        at_runtime=True,
     )
 
 
@@ -131,12 +131,12 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
         "shortest time between results, s; only changes are published",
         minimum=0.02,
         maximum=3600.0,
-        live=True,
+        at_runtime=True,
     )
     report_directory: str = option(
         "",
         "folder for report.json, report.html and report.md; created if it does not exist",
-        live=True,
+        at_runtime=True,
         unset="no report",
     )
     record: str = option(
@@ -149,14 +149,14 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
     save_report_on_shutdown: bool = option(
         default=True,
         text="write the report when the node shuts down, if report_directory is set",
-        live=True,
+        at_runtime=True,
     )
     startup_timeout: float = option(
         10.0,
         "warn if no evaluator has been heard for this many seconds after activation",
         minimum=0.1,
         maximum=3600.0,
-        live=True,
+        at_runtime=True,
     )
 
 

@@ -145,13 +145,13 @@ class ScoreOptions:
         "exclude",
         "a class that occurs in neither the ground truth nor the prediction: exclude it from the "
         "mean, or count it as zero",
-        live=True,
+        at_runtime=True,
     )
     class_weights: tuple[float, ...] = option(
         (),
         "weights of the classes in weighted_miou, in class-id order",
         minimum=0.0,
-        live=True,
+        at_runtime=True,
         unset="all 1",
         example=(1.0, 1.0, 2.0),
         form="W,W,...",

@@ -35,10 +35,10 @@ class Log:
     def flush(self):
         self._keep(self.pairer.flush())
 
-    def _keep(self, decision):
-        self.pairs += [(pair.image, pair.label) for pair in decision.pairs]
-        self.drops += [(drop.stream, drop.item, drop.reason) for drop in decision.drops]
-        self.jumps += decision.jumped
+    def _keep(self, result):
+        self.pairs += [(pair.image, pair.label) for pair in result.pairs]
+        self.drops += [(drop.stream, drop.item, drop.reason) for drop in result.drops]
+        self.jumps += result.jumped
 
     def reasons(self):
         return Counter((stream, reason) for stream, _, reason in self.drops)

@@ -74,7 +74,7 @@ def test_worked_example():
     (outcome,) = run.outcomes
     assert outcome.reason is None
     assert outcome.counts.matrix.tolist() == expected
-    assert outcome.ticket.sequence == 1
+    assert outcome.position.sequence == 1
     run.check()
 
 
@@ -183,7 +183,7 @@ def test_reset_discards_what_waits_and_what_is_in_work():
     run.pair(3, [[1]], [[1]])
     run.work()
     assert run.pipeline.snapshot().counts.matrix[1, 1] == 1
-    assert run.outcomes[0].ticket == (1, 1)
+    assert run.outcomes[0].position == (1, 1)
 
 
 @pytest.mark.parametrize(("policy", "frames"), [(ClockJump.CONTINUE, 60), (ClockJump.RESET, 30)])
@@ -300,7 +300,7 @@ def test_many_threads_lose_nothing():
     for feeder in feeders:
         feeder.join(10)
     assert run.pipeline.snapshot().counts.matrix.trace() == total
-    assert sorted(outcome.ticket.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
+    assert sorted(outcome.position.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
     run.check()
 
 

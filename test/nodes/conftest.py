@@ -20,7 +20,7 @@ class RecorderOptions(LifecycleOptions):
     """Of each kind."""
 
     path: str = option("x", "read when configured")
-    level: int = option(1, "live", maximum=9, live=True)
+    level: int = option(1, "live", maximum=9, at_runtime=True)
     weights: tuple[float, ...] = option((), "empty list")
 
 

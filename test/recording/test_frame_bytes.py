@@ -13,7 +13,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
-from deeplab_miou.evaluation.run_state import Ticket
+from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.nodes.ros.conversions import frame_from_message
@@ -34,7 +34,7 @@ def test_evaluated_frame_round_trip():
         label,
         None,
         "",
-        Ticket(1, 8),
+        RunPosition(1, 8),
         counts=Counts(matrix, 1, ignored=3),
         ground_truth=np.zeros((2, 4), np.uint8),
         timing=Timing(inference_s=0.5),
@@ -54,7 +54,7 @@ def test_evaluated_frame_round_trip():
 
 def test_dropped_label_becomes_a_frame_score():
     label = Message(12, "labels", None, 0.0, 0)
-    outcome = FrameOutcome(None, label, Reason.UNMATCHED_LABEL, "no image", Ticket(0, 1))
+    outcome = FrameOutcome(None, label, Reason.UNMATCHED_LABEL, "no image", RunPosition(0, 1))
     message = decoded(outcome)
     assert (message.stream, message.outcome) == ("label", "unmatched_label")
     assert message.header.stamp == message.label_stamp
@@ -79,7 +79,7 @@ def test_the_middleware_reads_what_was_written(texts, cells, parts, stamps):
         None if parts == "image" else Message(stamps[1], frame_id, None, 0.0, 0),
         Reason.QUEUE_FULL if cells is None else None,
         message,
-        Ticket(2**32 - 1, 2**63 - 1),
+        RunPosition(2**32 - 1, 2**63 - 1),
         counts=None
         if cells is None
         else Counts(np.array(cells, np.int64).reshape(2, 3), 1, 2**40, 7),

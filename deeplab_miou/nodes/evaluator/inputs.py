@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -89,14 +90,15 @@ class Input:
         self.subscription: Subscription | None = None
         self._node = node
         self._callback = callback
+        self.take: Callable[[bytes], None] = functools.partial(callback, kind)
         self._profile: tuple[str, QoSProfile] | None = None
         self._began_s = time.monotonic()
         self._publishers: list[str] = []
         self._others: tuple[str, ...] = ()
         self._lost = 0
 
-    def look(self) -> tuple[str, QoSProfile] | None:
-        """Look at who publishes, and return type and profile to subscribe with if they are new.
+    def changed_profile(self) -> tuple[str, QoSProfile] | None:
+        """Return type and profile to subscribe with if the publishers now call for others.
 
         The type in use stays as long as somebody publishes it, whoever else comes.
         """
@@ -117,6 +119,7 @@ class Input:
         # First, because events of the new subscription may come before it is returned.
         self._profile = (kind, qos)
         self.kind = kind
+        self.take = functools.partial(self._callback, kind)
         # Serialised: what is no image is counted too, which the middleware else drops in silence.
         self.subscription = self._node.create_subscription(
             TYPES[kind],
@@ -143,13 +146,9 @@ class Input:
         self.subscription = None
         self._profile = None
 
-    def take(self, data: bytes) -> None:
-        """Hand on a message."""
-        self._callback(self.kind, data)
-
     @property
     def publishers(self) -> int:
-        """Publishers of an image type on the topic, as of the last look."""
+        """Publishers of an image type on the topic, when last looked at."""
         return len(self._publishers)
 
     @property
@@ -241,7 +240,7 @@ class Inputs:
         node: the node that subscribes.
         inputs: the topics.
         on_error: told of an exception of a callback, from the thread that receives.
-        between: as of `Receiver`: done by the thread that receives when nothing is to be taken.
+        between_messages: work for the thread that receives, see `receive`.
     """
 
     def __init__(
@@ -249,12 +248,12 @@ class Inputs:
         node: Node,
         inputs: Mapping[Stream, Input],
         on_error: Callable[[BaseException], None],
-        between: Callable[[], bool],
+        between_messages: Callable[[], bool],
     ) -> None:
         self._node = node
         self._inputs = dict(inputs)
         self._on_error = on_error
-        self._between = between
+        self._between_messages = between_messages
         self._lock = threading.Lock()
         self._is_open = True
         self._receiver: Receiver | None = None
@@ -262,12 +261,14 @@ class Inputs:
     def __iter__(self) -> Iterator[tuple[Stream, Input]]:
         return iter(self._inputs.items())
 
-    def follow(self) -> None:
+    def follow_publishers(self) -> None:
         """Look at who publishes and subscribe accordingly; call it every so often."""
         with self._lock:
             if not self._is_open:
                 return
-            changes = [(each, new) for each in self._inputs.values() if (new := each.look())]
+            changes = [
+                (each, new) for each in self._inputs.values() if (new := each.changed_profile())
+            ]
             if not changes:
                 return
             self._stop_receiver()
@@ -278,7 +279,9 @@ class Inputs:
                 for each in self._inputs.values()
                 if each.subscription is not None
             }
-            self._receiver = receive(self._node, callbacks, self._on_error, between=self._between)
+            self._receiver = receive(
+                self._node, callbacks, self._on_error, between_messages=self._between_messages
+            )
 
     def stop(self) -> None:
         """Unsubscribe for good; messages already received are still passed on."""

@@ -148,7 +148,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             _FOLLOW_PERIOD_S, self._follow, self._slow_group
         )
         self._account_timer = self.create_steady_timer(
-            _ACCOUNT_PERIOD_S, self._settle_account, self._state_group
+            _ACCOUNT_PERIOD_S, self._confirm_account, self._state_group
         )
         self._periodic = [
             self._follow_timer,
@@ -229,8 +229,10 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             )
             for stream in Stream
         }
-        between = (lambda: False) if self._worker is not None else self._work_between
-        self._inputs = Inputs(self, inputs, self.fail, between)
+        between_messages = (
+            (lambda: False) if self._worker is not None else self._work_between_messages
+        )
+        self._inputs = Inputs(self, inputs, self.fail, between_messages)
 
     def _stop_inputs(self) -> None:
         if self._inputs is not None:
@@ -238,7 +240,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._kinds = {stream: each.kind for stream, each in self._inputs}
             self._inputs = None
 
-    def _work_between(self) -> bool:
+    def _work_between_messages(self) -> bool:
         """Score one batch in the thread that receives, and tell whether more waits."""
         self._pipeline.work(0.0)
         return bool(self._pipeline.queued)
@@ -274,7 +276,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         inputs = self._inputs
         if inputs is None:
             return
-        inputs.follow()
+        inputs.follow_publishers()
         self._follow_pace(inputs)
         for _, source in inputs:
             late = source.age_s > self.settings.startup_timeout and not source.publishers
@@ -332,9 +334,9 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def _publish_state(self) -> None:
         self._outputs.state(self._pipeline.snapshot())
 
-    def _settle_account(self) -> None:
+    def _confirm_account(self) -> None:
         if self._outputs.wants_accounts:
-            self._outputs.settle_account(self._pipeline.snapshot())
+            self._outputs.confirm_account(self._pipeline.snapshot())
         else:
             self._account_timer.cancel()
 
@@ -353,7 +355,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             {"device": self._engine.device, "paused": str(self._paused).lower()}
             | self._engine.device_facts(),
         )
-        self._outputs.diagnostics(status)
+        self._outputs.diagnostics.publish(status)
 
     # Services.
 

@@ -22,7 +22,6 @@ from deeplab_miou.pictures.outcomes import outcome_ground_truth, outcome_overlay
 from deeplab_miou.recording.frame_bytes import encode_frame
 
 if TYPE_CHECKING:
-    from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.node import Node
 
     from deeplab_miou.aggregation.messages import RunSnapshot
@@ -59,11 +58,11 @@ class EvaluatorOutputs:
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
         self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
         self._truths = node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH)
-        self._diagnostics = Diagnostics(node, "evaluation", engine.device)
+        self.diagnostics = Diagnostics(node, "evaluation", engine.device)
         self.paced = False
         self._sequence = 0
         self._published: object = None
-        self._settled: object = None
+        self._confirmed: object = None
 
     def destroy(self) -> None:
         """Destroy the publishers."""
@@ -76,7 +75,7 @@ class EvaluatorOutputs:
             self._truths,
         ):
             self._node.destroy_publisher(publisher)
-        self._diagnostics.destroy()
+        self.diagnostics.destroy()
 
     @property
     def wants_accounts(self) -> bool:
@@ -112,16 +111,16 @@ class EvaluatorOutputs:
             account_message(snapshot, source=self._source, paced=self.paced, now=now)
         )
 
-    def settle_account(self, snapshot: RunSnapshot) -> None:
-        """Publish the account if it is another than the last one settled, or has other listeners.
+    def confirm_account(self, snapshot: RunSnapshot) -> None:
+        """Publish the account if it is another than the last one confirmed, or has other listeners.
 
         Threads publish accounts as things happen, perhaps not in order: this is the last word.
         """
         listeners = self._accounts.get_subscription_count()
         state = (snapshot.reset_count, snapshot.account, self.paced, listeners)
-        if state != self._settled:
+        if state != self._confirmed:
             self.account(snapshot)
-            self._settled = state
+            self._confirmed = state
 
     def state(self, snapshot: RunSnapshot) -> None:
         """Publish the state of the run if it has changed; one thread at a time."""
@@ -143,10 +142,6 @@ class EvaluatorOutputs:
     def wait_for_readers(self, timeout_s: float) -> None:
         """Wait until all have the newest state, but no longer than so many seconds."""
         self._states.wait_for_all_acked(Duration(seconds=timeout_s))
-
-    def diagnostics(self, status: DiagnosticStatus) -> None:
-        """Publish how the node is."""
-        self._diagnostics.publish(status)
 
     def _pictures(self, outcome: FrameOutcome) -> None:
         image, prediction = outcome.image, outcome.prediction

@@ -202,7 +202,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             self._aggregate.refused,
             silence,
         )
-        self._outputs.diagnostics(status)
+        self._outputs.diagnostics.publish(status)
         if totals.counts.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
             self._told_frames, self._told_s = totals.counts.frames, now_s
             self.get_logger().info(self._headline())

@@ -14,7 +14,6 @@ from deeplab_miou.pictures.matrix import draw_matrix
 from deeplab_miou.recording.fields import class_fields, mean_iou_fields
 
 if TYPE_CHECKING:
-    from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.node import Node
 
     from deeplab_miou.aggregation.results import Result
@@ -36,13 +35,13 @@ class PublisherOutputs:
         self._results = node.create_publisher(MeanIoU, "~/result", _LATCHED)
         self._windows = node.create_publisher(MeanIoU, "~/window", _LATCHED)
         self._pictures = node.create_publisher(Image, "~/confusion_image", 1)
-        self._diagnostics = Diagnostics(node, "scores")
+        self.diagnostics = Diagnostics(node, "scores")
 
     def destroy(self) -> None:
         """Destroy the publishers."""
         for publisher in (self._results, self._windows, self._pictures):
             self._node.destroy_publisher(publisher)
-        self._diagnostics.destroy()
+        self.diagnostics.destroy()
 
     def scores(self, result: Result, window: Result) -> None:
         """Publish the scores of all and of the window, and the confusion matrix as a picture."""
@@ -52,10 +51,6 @@ class PublisherOutputs:
         if totals.class_names and self._pictures.get_subscription_count():
             picture = draw_matrix(totals.counts.matrix, totals.class_names)
             self._pictures.publish(image_to_message(picture, "rgb8", totals.stamp_ns, ""))
-
-    def diagnostics(self, status: DiagnosticStatus) -> None:
-        """Publish how the node is."""
-        self._diagnostics.publish(status)
 
 
 def mean_iou_message(result: Result) -> MeanIoU:

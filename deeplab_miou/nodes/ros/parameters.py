@@ -44,7 +44,7 @@ def descriptor(option: Option, *, with_range: bool, immutable: bool) -> Paramete
         constraints.append("one of " + ", ".join(str(choice) for choice in option.choices))
     if (option.minimum is None) != (option.maximum is None):
         constraints.append(option.range_text)
-    if not option.live and not immutable:
+    if not option.at_runtime and not immutable:
         constraints.append("can be changed only while the node is unconfigured")
     shown = ParameterDescriptor(
         description=option.description,
@@ -92,7 +92,7 @@ def declare(
     """
     table = {option.name: option for option in options_of(options)}
     for option in table.values():
-        _declare_one(node, option, immutable=not option.live and is_fixed is None)
+        _declare_one(node, option, immutable=not option.at_runtime and is_fixed is None)
     _warn_of_unknown_overrides(node, table, elsewhere)
 
     def check_changes(changes: list[RosParameter]) -> SetParametersResult:
@@ -100,15 +100,15 @@ def declare(
         try:
             values = {option.name: option.check(value) for option, value in known}
             for option, _ in known:
-                if not option.live and (is_fixed is None or is_fixed()):
+                if not option.at_runtime and (is_fixed is None or is_fixed()):
                     reason = (
                         f"parameter {option.name} is read when the node is configured: clean "
                         "the node up, set it, and configure again"
                     )
                     return SetParametersResult(successful=False, reason=reason)
-            live = {option.name: values[option.name] for option, _ in known if option.live}
-            if live and on_change is not None:
-                on_change(live)
+            changed = {option.name: values[option.name] for option, _ in known if option.at_runtime}
+            if changed and on_change is not None:
+                on_change(changed)
         except DeeplabMiouError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -47,7 +47,7 @@ def receive(
     on_error: Callable[[BaseException], None],
     *,
     linger_s: float = 0.0,
-    between: Callable[[], bool] = lambda: False,
+    between_messages: Callable[[], bool] = lambda: False,
 ) -> Receiver:
     """Begin to hand messages on, oldest first of each subscription, one after the other.
 
@@ -59,14 +59,16 @@ def receive(
         linger_s: how long to wait after a message has come until it and those that followed are
             taken in bulk, seconds: less work for many small messages that nobody is in a hurry for.
             What has come meanwhile is taken even when the thread is told to end.
-        between: work to do between messages, a piece at each call; returns whether there is more.
+        between_messages: does a piece of other work; returns whether there is more to do.
             It is put off when messages have been waiting for a while, because the middleware drops
             those that it has no room for, and nobody counts them. Before the end it is called until
             there is no more.
     """
     if can_take_directly(node.context):
-        return DirectReceiver(node, callbacks, on_error, linger_s=linger_s, between=between)
-    return ExecutedReceiver(node, callbacks, on_error, between=between)
+        return DirectReceiver(
+            node, callbacks, on_error, linger_s=linger_s, between_messages=between_messages
+        )
+    return ExecutedReceiver(node, callbacks, on_error, between_messages=between_messages)
 
 
 class DirectReceiver:
@@ -79,12 +81,12 @@ class DirectReceiver:
         on_error: Callable[[BaseException], None],
         *,
         linger_s: float,
-        between: Callable[[], bool],
+        between_messages: Callable[[], bool],
     ) -> None:
         self._callbacks = dict(callbacks)
         self._on_error = on_error
         self._linger_s = linger_s
-        self._between = between
+        self._between_messages = between_messages
         self._stopping = threading.Event()
         self._stop = GuardCondition(callback=None, callback_group=None, context=node.context)
         self._taking = DirectTaking(node.context, self._callbacks, self._stop)
@@ -104,7 +106,7 @@ class DirectReceiver:
         try:
             with self._taking:
                 self._receive()
-                while self._between():
+                while self._between_messages():
                     pass
         except BaseException as error:  # noqa: BLE001  handed over, never swallowed
             self._on_error(error)
@@ -133,10 +135,10 @@ class DirectReceiver:
                 # Else the last message would be held until the next one comes.
                 del taken
             if newest_ns is None:
-                is_done = not self._between()
+                is_done = not self._between_messages()
             elif time.time_ns() - newest_ns < _MOST_WAITING_NS:
                 # At once, while what was taken is in the processor's cache.
-                self._between()
+                self._between_messages()
 
 
 class ExecutedReceiver:
@@ -148,10 +150,10 @@ class ExecutedReceiver:
         callbacks: Callbacks,
         on_error: Callable[[BaseException], None],
         *,
-        between: Callable[[], bool],
+        between_messages: Callable[[], bool],
     ) -> None:
         self._on_error = on_error
-        self._between = between
+        self._between_messages = between_messages
         # Whoever stops it from a callback of its own must not wait for that.
         self._lock = threading.RLock()
         self._is_open = True
@@ -166,7 +168,7 @@ class ExecutedReceiver:
         """Finish the current message and stop; then the subscriptions may be destroyed."""
         with self._lock:
             if self._is_open:
-                while self._between():
+                while self._between_messages():
                     pass
             self._is_open = False
             for group in self._groups:
@@ -179,7 +181,7 @@ class ExecutedReceiver:
                     return
                 try:
                     callback(message)
-                    while self._between():
+                    while self._between_messages():
                         pass
                 except BaseException as error:  # noqa: BLE001  handed over, never swallowed
                     self._is_open = False

@@ -157,7 +157,7 @@ def test_what_came_before_is_taken_and_topics_take_turns(graph):
 def test_work_is_done_between_messages_and_finished_at_the_end(either):
     work = []
 
-    def between():
+    def between_messages():
         if work:
             either.note(("worked", work.pop(0)))
         return bool(work)
@@ -165,7 +165,7 @@ def test_work_is_done_between_messages_and_finished_at_the_end(either):
     def callback(message):
         work.extend([message.data] * 3)
 
-    either.start(callback, between=between)
+    either.start(callback, between_messages=between_messages)
     either.send("first", 7)
     either.wait(lambda: len(either.of("worked")) == 3)
     work.extend([8, 8])
@@ -198,7 +198,7 @@ def test_what_came_while_it_lingered_is_taken_before_the_end(graph):
 def test_messages_that_have_waited_are_taken_before_there_is_work(graph, monkeypatch):
     monkeypatch.setattr("deeplab_miou.nodes.ros.receiver._MOST_WAITING_NS", 0)
     graph.send("first", *range(20))
-    graph.start(between=lambda: graph.note(("worked", 0)) or False)
+    graph.start(between_messages=lambda: graph.note(("worked", 0)) or False)
     graph.wait(lambda: len(graph.received) > 20)
     assert [name for name, _ in graph.received[:21]] == ["first"] * 20 + ["worked"]
 
