@@ -216,13 +216,51 @@ NO_PLUS = {"output_stride": 8, "low_width": 0, "align_corners": False, **PLAIN}
                 "stem_pool": "ceil",
             },
         ),
+        (
+            "classifier.0.convs.",
+            {
+                **NO_PLUS,
+                "backbone": "mobilenet_v3_large",
+                "output_stride": 16,
+                "head_channels": 960,
+                "encoder_epsilon": 1e-3,
+            },
+        ),
+        (
+            "aspp.branch5_conv.",
+            {
+                **PLAIN,
+                "backbone": "aligned_xception65",
+                "atrous_rates": (6, 12, 18),
+                "decoder_layers": 2,
+            },
+        ),
+        (
+            "classifier.aspp.convs.",
+            {
+                **PLAIN,
+                "backbone": "hrnetv2_32",
+                "output_stride": 4,
+                "concatenation": "low_first",
+                "align_corners": False,
+            },
+        ),
     ],
-    ids=["torchvision", "smp DeepLabV3", "bubbliiiing", "efficientnet-b0", "se_resnext50_32x4d"],
+    ids=[
+        "torchvision",
+        "smp DeepLabV3",
+        "bubbliiiing",
+        "efficientnet-b0",
+        "se_resnext50_32x4d",
+        "torchvision MobileNetV3",
+        "bubbliiiing Xception",
+        "VainF HRNet",
+    ],
 )
 def test_families_from_file_to_counts(tmp_path, signature, changes):
     network = random(6, **changes)
     weights = named(network, signature)
-    if signature.startswith("classifier"):
+    if signature == "classifier.0.convs.":
         weights["aux_classifier.0.weight"] = torch.zeros(3)
     torch.save({"model": weights, "epoch": 3}, tmp_path / "net.pth")
     seen = network

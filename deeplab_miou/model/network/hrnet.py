@@ -65,8 +65,11 @@ class HRNet(nn.Module):
         super().__init__()
         width = HRNET_WIDTHS[architecture.backbone]
         channels = tuple(width * 2**index for index in range(len(HRNET_MODULES) + 1))
+        # Without a ReLU between the two: VainF runs the layers in the order of their registration,
+        # where the one ReLU of the stem is the last.
         self.stem = nn.Sequential(
-            ConvBlock(3, _STEM, 3, stride=2), ConvBlock(_STEM, _STEM, 3, stride=2)
+            ConvBlock(3, _STEM, 3, stride=2, activation="none"),
+            ConvBlock(_STEM, _STEM, 3, stride=2),
         )
         self.low_channels = Bottleneck.expansion * _STEM
         inputs = (_STEM, *[self.low_channels] * (HRNET_BLOCKS - 1))

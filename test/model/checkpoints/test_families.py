@@ -66,6 +66,14 @@ EXPECTED = {
         "se_resnext50_32x4d_os16": {"groups": 32, "squeeze_reduction": 16, "stride_first": False},
         "tu_resnet18_os16": {"backbone": "resnet18", "dilation_rule": "contracted"},
     },
+    "vainf_backbones": {
+        "xception_os16": {"backbone": "xception", "low_width": 48},
+        "hrnetv2_32": {"backbone": "hrnetv2_32", "output_stride": 4, "atrous_rates": (12, 24, 36)},
+    },
+    "bubbliiiing_xception": {"xception_os16": {"backbone": "aligned_xception65"}},
+    "torchvision_mobilenet_v3": {
+        "mobilenet_v3_large_aux": {"backbone": "mobilenet_v3_large", "output_stride": 16},
+    },
 }
 NAMES = {
     "vainf": "VainF",
@@ -78,6 +86,9 @@ NAMES = {
     "vainf_deeplabv3": "VainF DeepLabv3",
     "smp_deeplabv3": "segmentation_models_pytorch DeepLabv3",
     "smp_encoders": "segmentation_models_pytorch",
+    "vainf_backbones": "VainF",
+    "bubbliiiing_xception": "bubbliiiing",
+    "torchvision_mobilenet_v3": "torchvision DeepLabv3",
 }
 CASES = [(family, variant) for family, variants in EXPECTED.items() for variant in variants]
 
@@ -188,6 +199,17 @@ def test_unknown_encoder_is_named(tmp_path):
 def test_bad_output_stride_is_refused(tmp_path):
     path = save(tmp_path, {"model_state": small()})
     assert "output_stride is 32, expected 8 or 16" in load_error(path, output_stride=32)
+
+
+def test_hrnet_has_no_other_output_stride(tmp_path):
+    path = save(tmp_path, weights_of("vainf_backbones", "hrnetv2_32"))
+    assert "output_stride is 16, expected 4 for hrnetv2_32" in load_error(path, output_stride=16)
+
+
+def test_hrnet_of_another_width_is_named(tmp_path):
+    tensors = weights_of("vainf_backbones", "hrnetv2_32")
+    tensors["backbone.transition1.0.0.weight"] = torch.zeros(18, 256, 3, 3)
+    assert "an HRNet with 18 channels" in load_error(save(tmp_path, tensors))
 
 
 def test_unknown_option_is_refused(tmp_path):

@@ -50,6 +50,12 @@ ORIGINALS = {
         "tu_resnet18_os8": 8,
     },
     "smp_encoders_deeplabv3": {"efficientnet_b0_os8": 8},
+    # As above: _load_model("deeplabv3plus" or "deeplabv3", backbone, 7, stride)
+    "vainf_backbones": {"xception_os16": 16, "hrnetv2_32": None},
+    "vainf_backbones_deeplabv3": {"xception_os16": 16, "hrnetv2_32": None},
+    "bubbliiiing_xception": {"xception_os16": 16, "xception_os8": 8},
+    # torchvision 0.28.0: deeplabv3_mobilenet_v3_large(num_classes=7, aux_loss=True)
+    "torchvision_mobilenet_v3": {"mobilenet_v3_large_aux": None},
 }
 CASES = [(name, variant) for name, variants in ORIGINALS.items() for variant in variants]
 
@@ -86,7 +92,9 @@ def test_logits_equal_those_of_the_original(tmp_path, name, variant):
     with torch.inference_mode():
         logits = network(image())[0, :, ::STEP, ::STEP]
     assert expected.std() > 0.1, "logits too small for the comparison to mean anything"
-    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+    # HRNet adds up many branches: its logits are large.
+    scale = max(1.0, float(expected.std()))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * scale)
 
 
 def test_older_names_of_smp_are_the_same_network(tmp_path):

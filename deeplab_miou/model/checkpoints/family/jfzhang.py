@@ -12,6 +12,7 @@ from deeplab_miou.model.checkpoints.family.naming import (
     pair,
     resnet,
     split_feature,
+    xception,
 )
 from deeplab_miou.model.checkpoints.family.reading import (
     LAST_FEATURE,
@@ -23,7 +24,6 @@ from deeplab_miou.model.checkpoints.family.reading import (
     with_resnet,
 )
 from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.xception import XCEPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ def layout(architecture: Architecture) -> Layout:
         found = mobilenet(architecture, flat_block, split_feature)
         found |= pair("backbone.stem", "backbone.low_level_features.0.0", ".1")
     elif architecture.backbone == "xception65":
-        found = _xception()
+        found = xception(architecture.backbone)
     else:
         found = resnet(architecture, "backbone")
     for index in range(4):
@@ -78,34 +78,6 @@ def layout(architecture: Architecture) -> Layout:
     found |= pair("decoder.convolutions.0", "decoder.last_conv.0", ".1")
     found |= pair("decoder.convolutions.1", "decoder.last_conv.4", ".5")
     return found | {"decoder.classify": "decoder.last_conv.8"}
-
-
-def _xception() -> Layout:
-    """Map jfzhang95's Xception, whose blocks begin with a ReLU or leave it out."""
-    layout: Layout = {}
-    for index in range(2):
-        layout |= pair(f"backbone.stem.{index}", f"backbone.conv{index + 1}", f".bn{index + 1}")
-    for number, stage in enumerate(XCEPTIONS["xception65"](16).stages, start=1):
-        ours, theirs = f"backbone.stages.{number - 1}", f"backbone.block{number}"
-        layout |= pair(f"{ours}.shortcut", f"{theirs}.skip", ".skipbn")
-        first = 0 if stage.activation == "none" else 1
-        for index in range(len(stage.convolutions)):
-            place = f"{theirs}.rep.{first + 3 * index}"
-            layout |= _xception_separable(f"{ours}.convolutions.{index}", place)
-            norm = f"{theirs}.rep.{first + 3 * index + 1}"
-            layout[f"{ours}.convolutions.{index}.pointwise.norm"] = norm
-    for index in range(3):
-        layout |= _xception_separable(f"backbone.exit.{index}", f"backbone.conv{index + 3}")
-        layout[f"backbone.exit.{index}.pointwise.norm"] = f"backbone.bn{index + 3}"
-    return layout
-
-
-def _xception_separable(ours: str, theirs: str) -> Layout:
-    return {
-        f"{ours}.depthwise.conv": f"{theirs}.conv1",
-        f"{ours}.depthwise.norm": f"{theirs}.bn",
-        f"{ours}.pointwise.conv": f"{theirs}.pointwise",
-    }
 
 
 # Its MobileNetV2 registers each layer twice.

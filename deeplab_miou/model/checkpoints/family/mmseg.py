@@ -65,10 +65,10 @@ def layout(architecture: Architecture) -> Layout:
     head = "decode_head"
     if architecture.backbone == "mobilenet_v2":
         found = module("backbone.stem", "backbone.conv1")
-        for ours, stage, block, expands in mobile_blocks(architecture):
-            theirs = f"backbone.layer{stage + 1}.{block}"
-            for index, part in enumerate(block_parts(expands=expands)):
-                found |= module(f"{ours}.{part}", f"{theirs}.conv.{index}")
+        for block in mobile_blocks(architecture):
+            theirs = f"backbone.layer{block.stage + 1}.{block.number}"
+            for index, part in enumerate(block_parts(expands=block.expands)):
+                found |= module(f"{block.name}.{part}", f"{theirs}.conv.{index}")
     else:
         found = resnet(architecture, "backbone")
         if architecture.stem == "deep":

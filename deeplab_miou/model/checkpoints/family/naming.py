@@ -6,10 +6,11 @@ has in a family's files, both without the trailing ``.weight``, ``.bias`` and so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.model.network.mobile import mobile_shape
 from deeplab_miou.model.network.resnet import RESNET_BLOCKS
+from deeplab_miou.model.network.xception import XCEPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,13 +103,25 @@ def excitation(ours: str, reduce: str, expand: str) -> Layout:
     return {f"{ours}.squeeze.reduce.conv": reduce, f"{ours}.squeeze.expand.conv": expand}
 
 
-def mobile_blocks(architecture: Architecture) -> Iterator[tuple[str, int, int, bool]]:
-    """Yield our inverted residual, its stage, its place there, and whether it expands."""
+class MobileBlock(NamedTuple):
+    """An inverted residual of ours: its name, stage and place there, and what parts it has."""
+
+    name: str
+    stage: int
+    number: int
+    expands: bool
+    squeezes: bool
+
+
+def mobile_blocks(architecture: Architecture) -> Iterator[MobileBlock]:
+    """Yield the inverted residuals of an encoder."""
     shape = mobile_shape(architecture)
     channels = shape.stem
     for stage, (_, blocks) in enumerate(shape.stages):
         for number, block in enumerate(blocks):
-            yield f"backbone.stages.{stage}.{number}", stage, number, block.inner != channels
+            name = f"backbone.stages.{stage}.{number}"
+            expands = block.inner != channels
+            yield MobileBlock(name, stage, number, expands, block.squeezed > 0)
             channels = block.out
 
 
@@ -119,9 +132,41 @@ def mobilenet(
 ) -> Layout:
     """Map the blocks of a MobileNet, numbered from 1 in the files."""
     layout: Layout = {}
-    for index, (ours, _, _, expands) in enumerate(mobile_blocks(architecture), start=1):
-        layout |= block(ours, name(index), expands)
+    for index, ours in enumerate(mobile_blocks(architecture), start=1):
+        layout |= block(ours.name, name(index), ours.expands)
     return layout
+
+
+def xception(kind: str) -> Layout:
+    """Map an Xception whose blocks are sequences that begin with a ReLU or leave it out."""
+    shape = XCEPTIONS[kind](16)
+    layout: Layout = {}
+    for index in range(2):
+        layout |= pair(f"backbone.stem.{index}", f"backbone.conv{index + 1}", f".bn{index + 1}")
+    for number, stage in enumerate(shape.stages, start=1):
+        ours, theirs = f"backbone.stages.{number - 1}", f"backbone.block{number}"
+        layout |= pair(f"{ours}.shortcut", f"{theirs}.skip", ".skipbn")
+        first = 0 if stage.activation == "none" else 1
+        for index in range(len(stage.convolutions)):
+            place = first + 3 * index
+            layout |= _xception_separable(
+                f"{ours}.convolutions.{index}", f"{theirs}.rep.{place}", f"{theirs}.rep.{place + 1}"
+            )
+    for index in range(len(shape.exit)):
+        number = index + 3
+        layout |= _xception_separable(
+            f"backbone.exit.{index}", f"backbone.conv{number}", f"backbone.bn{number}"
+        )
+    return layout
+
+
+def _xception_separable(ours: str, theirs: str, norm: str) -> Layout:
+    return {
+        f"{ours}.depthwise.conv": f"{theirs}.conv1",
+        f"{ours}.depthwise.norm": f"{theirs}.bn",
+        f"{ours}.pointwise.conv": f"{theirs}.pointwise",
+        f"{ours}.pointwise.norm": norm,
+    }
 
 
 def nested_block(ours: str, theirs: str, expands: bool) -> Layout:  # noqa: FBT001

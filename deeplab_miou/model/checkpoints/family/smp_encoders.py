@@ -132,10 +132,9 @@ def encoder_layout(architecture: Architecture) -> Layout:
 
 def _efficientnet(architecture: Architecture) -> Layout:
     layout = pair("backbone.stem", "encoder._conv_stem", "._bn0")
-    for index, (ours, _, _, expands) in enumerate(mobile_blocks(architecture)):
-        theirs = f"encoder._blocks.{index}"
-        if expands:
-            layout |= pair(f"{ours}.expand", f"{theirs}._expand_conv", "._bn0")
+    for index, block in enumerate(mobile_blocks(architecture)):
+        ours, theirs = block.name, f"encoder._blocks.{index}"
+        layout |= pair(f"{ours}.expand", f"{theirs}._expand_conv", "._bn0")
         layout |= pair(f"{ours}.filter", f"{theirs}._depthwise_conv", "._bn1")
         layout |= excitation(ours, f"{theirs}._se_reduce", f"{theirs}._se_expand")
         layout |= pair(f"{ours}.project", f"{theirs}._project_conv", "._bn2")
@@ -144,14 +143,15 @@ def _efficientnet(architecture: Architecture) -> Layout:
 
 def _timm_efficientnet(architecture: Architecture) -> Layout:
     layout = pair("backbone.stem", "encoder.conv_stem", ".bn1")
-    for ours, stage, number, expands in mobile_blocks(architecture):
-        theirs = f"encoder.blocks.{stage}.{number}"
-        if expands:
-            layout |= pair(f"{ours}.expand", f"{theirs}.conv_pw", ".bn1")
-        layout |= pair(f"{ours}.filter", f"{theirs}.conv_dw", ".bn2" if expands else ".bn1")
+    for block in mobile_blocks(architecture):
+        ours, theirs = block.name, f"encoder.blocks.{block.stage}.{block.number}"
+        norms = iter((".bn1", ".bn2", ".bn3"))
+        if block.expands:
+            layout |= pair(f"{ours}.expand", f"{theirs}.conv_pw", next(norms))
+        layout |= pair(f"{ours}.filter", f"{theirs}.conv_dw", next(norms))
         layout |= excitation(ours, f"{theirs}.se.conv_reduce", f"{theirs}.se.conv_expand")
-        project, norm = ("conv_pwl", ".bn3") if expands else ("conv_pw", ".bn2")
-        layout |= pair(f"{ours}.project", f"{theirs}.{project}", norm)
+        project = "conv_pwl" if block.expands else "conv_pw"
+        layout |= pair(f"{ours}.project", f"{theirs}.{project}", next(norms))
     return layout
 
 
