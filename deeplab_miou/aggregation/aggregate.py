@@ -302,7 +302,9 @@ class Aggregate:
             return False
         if frame.evaluated:
             try:
-                self._frames.add(matrix, frame.stamp_ns, None, frame.source)
+                self._frames.add(
+                    matrix, frame.stamp_ns, None, frame.source, offset_ns=frame.offset_ns
+                )
             except RefusedError as error:
                 raise self._refusal(error.kind, str(error)) from None
         return True

@@ -12,6 +12,7 @@ from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.aggregation.results import Result, Totals, score
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.metric.stamp_offsets import OffsetTally
 from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class FrameSummary(Generic[Evidence_co]):
         bootstrap: computes intervals and the course over time.
         window: the window's counts; all frames' where it has no limits.
         worst: the frames with the lowest mIoU, worst first.
+        offsets: of the stamps of labels from those of their images.
     """
 
     bootstrap: BlockBootstrap
     window: AccumulatorSnapshot
     worst: tuple[WorstFrame[Evidence_co], ...]
+    offsets: OffsetTally
 
     def result(self, totals: Totals, scoring: Scoring) -> Result:
         """Return the scores of all that was counted; resampling takes a while.
@@ -57,6 +60,7 @@ class FrameSummary(Generic[Evidence_co]):
             self.bootstrap.intervals(absent_classes=absent_classes),
             timeline=self.bootstrap.timeline(absent_classes=absent_classes),
             worst=self.worst,
+            offsets=self.offsets.offsets(),
         )
 
     def window_result(self, totals: Totals, scoring: Scoring) -> Result:
@@ -106,9 +110,16 @@ class FrameStatistics(Generic[Evidence]):
         )
         self._bootstrap = BlockBootstrap(num_classes, block_s=block_s)
         self._worst: WorstFrames[Evidence] = WorstFrames()
+        self._offsets = OffsetTally()
 
     def add(
-        self, matrix: NDArray[np.int64], stamp_ns: int, evidence: Evidence, source: str = ""
+        self,
+        matrix: NDArray[np.int64],
+        stamp_ns: int,
+        evidence: Evidence,
+        source: str = "",
+        *,
+        offset_ns: int = 0,
     ) -> None:
         """Add a frame that was scored.
 
@@ -117,6 +128,7 @@ class FrameStatistics(Generic[Evidence]):
             stamp_ns: its stamp, nanoseconds.
             evidence: what to keep with it while it is among the worst.
             source: which evaluator scored it; empty where there is one only.
+            offset_ns: the stamp of its label less that of its image, nanoseconds.
 
         Raises:
             RefusedError: the sums would become too large.
@@ -129,6 +141,7 @@ class FrameStatistics(Generic[Evidence]):
                 "pixels; call reset to start over",
             )
         self._pixels = pixels
+        self._offsets.add(offset_ns)
         self._pending.append((matrix, stamp_ns, source, evidence))
         if len(self._pending) >= self._most_pending:
             self._settle()
@@ -136,7 +149,8 @@ class FrameStatistics(Generic[Evidence]):
     def read(self) -> FrameSummary[Evidence]:
         """Return all that the frames amount to so far."""
         self._settle()
-        return FrameSummary(self._bootstrap, self._window.snapshot(), self._worst.frames())
+        window, worst = self._window.snapshot(), self._worst.frames()
+        return FrameSummary(self._bootstrap, window, worst, self._offsets.copy())
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -145,6 +159,7 @@ class FrameStatistics(Generic[Evidence]):
         self._window.reset()
         self._bootstrap.reset()
         self._worst.reset()
+        self._offsets = OffsetTally()
 
     def _settle(self) -> None:
         if not self._pending:

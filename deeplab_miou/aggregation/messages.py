@@ -112,6 +112,7 @@ class FrameRecord:
         counts: (k,) pixels in these, uint64.
         reason: what it was dropped under; empty if it was evaluated.
         stream: what ended: pair, image or label.
+        offset_ns: stamp of the label less that of the image, nanoseconds.
     """
 
     source: str
@@ -124,6 +125,7 @@ class FrameRecord:
     counts: NDArray[np.uint64]
     reason: str = ""
     stream: str = "pair"
+    offset_ns: int = 0
 
     @property
     def key(self) -> RunKey:

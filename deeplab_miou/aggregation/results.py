@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.scores import AbsentClasses, Scores
+    from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
 
 
@@ -126,6 +127,8 @@ class Result:
         start_ns: of a window, the oldest stamp in it, nanoseconds; None if it is empty.
         timeline: mIoU over time; None for a window and before the first state.
         worst: the worst frames heard of, worst first; none for a window.
+        offsets: of the stamps of labels from those of their images; None for a window and before
+            the first state.
     """
 
     totals: Totals
@@ -134,6 +137,7 @@ class Result:
     start_ns: int | None = None
     timeline: Timeline | None = None
     worst: tuple[WorstFrame[object], ...] = ()
+    offsets: Offsets | None = None
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.evaluation.offsets import distances, find_lost
+from deeplab_miou.evaluation.unpaired import distances, find_lost
 
 # Stamps remembered for each stream: minutes of a camera, and a millisecond's work to look at.
 REMEMBERED = 5_000

@@ -162,7 +162,7 @@ def conclude(run: Run, facts: dict[str, object], planned: Plan, problem: str) ->
         planned: what belongs together.
         problem: what could not be read, empty if nothing.
     """
-    report = run.report(facts, problem, planned.findings, planned.offsets)
+    report = run.report(facts, problem, planned.findings)
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 

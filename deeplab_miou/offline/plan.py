@@ -17,7 +17,7 @@ from deeplab_miou.accounting import Stream
 from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError
 from deeplab_miou.evaluation.matching import match
-from deeplab_miou.evaluation.offsets import Offsets, find_lost, summarise
+from deeplab_miou.evaluation.unpaired import find_lost
 from deeplab_miou.images.decoding import check_image
 
 if TYPE_CHECKING:
@@ -54,12 +54,10 @@ class Plan:
         partners: for each message, in the order that the reader gives them, the number of its
             partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
             (not in the section, or of a topic that is not used), int64 ``(messages,)``.
-        offsets: by how much the stamps of labels follow those of their images.
         findings: what the stamps of labels without an image suggest, a line each.
     """
 
     partners: NDArray[np.int64]
-    offsets: Offsets
     findings: list[str]
 
     @property
@@ -148,13 +146,11 @@ def plan(read: Stamps, options: OfflineOptions) -> Plan:
             partner[image], partner[label] = label, image
     partner[images[image_rounds < 0]] = partner[labels[label_rounds < 0]] = REPEATED
     _cut(partner, stamps, is_label, options)
-    paired = labels[partner[labels] >= 0]
     inside = np.flatnonzero(is_readable & (partner != OUTSIDE))
     partners = np.full(len(read.topic), OUTSIDE, np.int64)
     partners[used] = np.where(partner >= 0, used[partner], partner)
     return Plan(
         partners,
-        summarise(stamps[paired] - stamps[partner[paired]]),
         find_lost(
             stamps[images],
             stamps[inside[is_label[inside]]],

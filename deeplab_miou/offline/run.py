@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.evaluation.engine import Engine
-    from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.offline.recorder import OfflineRecorder
@@ -173,16 +172,13 @@ class Run:
         """Return the scores of all that was counted so far; resampling takes a while."""
         return self._statistics.read().result(self._totals(), self._scoring)
 
-    def report(
-        self, provenance: dict[str, object], problem: str, findings: list[str], offsets: Offsets
-    ) -> Report:
+    def report(self, provenance: dict[str, object], problem: str, findings: list[str]) -> Report:
         """Return the report of all that was read.
 
         Args:
             provenance: what decides the score.
             problem: what could not be read, empty if nothing.
             findings: what else may be missing from the score, a line each.
-            offsets: of the stamps of labels from those of their images.
         """
         window = None
         if self._options.window is not None:
@@ -194,7 +190,6 @@ class Run:
             pictures=self._pictures,
             palette=self._label_map.palette,
             problems=[problem, *findings] if problem else findings,
-            offsets=offsets,
             damaged=bool(problem),
         )
 
@@ -229,9 +224,10 @@ class Run:
         if outcome.reason is not None:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
-        elif outcome.counts is not None and image is not None:
+        elif outcome.counts is not None and image is not None and outcome.label is not None:
             matrix = outcome.counts.matrix
-            self._statistics.add(matrix, image.stamp_ns, outcome)
+            offset_ns = outcome.label.stamp_ns - image.stamp_ns
+            self._statistics.add(matrix, image.stamp_ns, outcome, offset_ns=offset_ns)
             if self._frames is not None:
                 self._frames.add(image.stamp_ns, matrix)
             if self._on_frame is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeplab_miou.metric.scores import HEADLINES
+from deeplab_miou.metric.stamp_offsets import Offsets
 
 if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
@@ -26,6 +27,7 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         note = intervals.reason or ""
     else:
         note = "nothing counted yet" if scores is None else "only ~/result has intervals"
+    offsets = result.offsets or Offsets()
     present = 0 if scores is None else int(np.count_nonzero(~np.isnan(scores.iou)))
     return {
         **{
@@ -43,6 +45,9 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         "interval_note": note,
         "miou_anytime_lower": float(anytime[0]),
         "miou_anytime_upper": float(anytime[1]),
+        "offset_median": offsets.median_s,
+        "offset_largest": offsets.largest_s,
+        "offset_note": offsets.hint,
     }
 
 

@@ -8,16 +8,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # How a report came about; all else is what was found.
-_ITS_OWN = frozenset(
-    ("provenance", "problems", "doubts", "stamp_offsets", "damaged", "criteria", "bags")
-)
+_ITS_OWN = frozenset(("provenance", "problems", "doubts", "damaged", "criteria", "bags"))
 
 
 def find_differences(live: Mapping[str, Any], offline: Mapping[str, Any]) -> list[str]:
     """Return the keys in which two reports differ.
 
-    Counts, account, scores, intervals, bounds for every moment, window, timeline and worst frames
-    are compared as they are; the worst frames but for the name of their evaluator.
+    Counts, account, offsets, scores, intervals, bounds for every moment, window, timeline and worst
+    frames are compared as they are; the worst frames but for the name of their evaluator.
 
     Args:
         live: content of a ``report.json``.

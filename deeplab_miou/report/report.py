@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import Account
     from deeplab_miou.aggregation.results import Result
-    from deeplab_miou.evaluation.offsets import Offsets
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.counts import Counts
     from deeplab_miou.metric.scores import Scores
+    from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
     from deeplab_miou.report.criteria import Judgement
 
@@ -125,6 +125,7 @@ class Report:
             intervals=result.intervals,
             timeline=result.timeline,
             worst_frames=result.worst,
+            offsets=result.offsets,
             **others,
         )
 

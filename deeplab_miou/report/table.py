@@ -11,8 +11,8 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
-from deeplab_miou.evaluation.offsets import format_span
 from deeplab_miou.metric.scores import HEADLINES
+from deeplab_miou.metric.stamp_offsets import format_span
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:

@@ -555,3 +555,18 @@ def test_early_frames_are_bounded_by_what_they_hold():
     sums.add_state(state(run="small"), 0.0)
     assert not held
     assert not sums._early._bytes
+
+
+def test_offsets_are_those_of_the_frames_since_the_last_reset():
+    sums = Aggregate()
+    sums.add_state(state(), 0.0)
+    sums.add_state(state("/f"), 0.0)
+    for sequence, offset_ns in enumerate((3, 5, -9), 1):
+        sums.add_frame(frame(sequence, offset_ns=offset_ns))
+    sums.add_frame(frame(1, source="/f", offset_ns=100))
+    sums.add_frame(frame(4, offset_ns=999, evaluated=False))
+    offsets = sums.result(0.0).offsets
+    assert (offsets.pairs, offsets.median_s, offsets.largest_s) == (4, 4e-9, 1e-7)
+    assert sums.window(0.0).offsets is None
+    sums.reset()
+    assert sums.result(0.0).offsets.pairs == 0

@@ -21,7 +21,7 @@ LIVE = {
 def offline():
     content = copy.deepcopy(LIVE)
     content["worst_frames"][0]["source"] = ""
-    return content | {"provenance": {"mode": "offline"}, "stamp_offsets": {"pairs": 3}}
+    return content | {"provenance": {"mode": "offline"}}
 
 
 def test_reports_of_the_same_messages_agree():

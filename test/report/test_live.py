@@ -30,7 +30,9 @@ def counted(*sources):
         sums.add_state(state, 0.0)
         cells, counts = to_cells(EXAMPLE)
         sums.add_frame(
-            FrameRecord(source, "r", 0, 1, 7, evaluated=True, cells=cells, counts=counts)
+            FrameRecord(
+                source, "r", 0, 1, 7, evaluated=True, cells=cells, counts=counts, offset_ns=-3
+            )
         )
     return sums.result(0.0), sums.window(0.0)
 
@@ -48,6 +50,7 @@ def test_one_evaluator(tmp_path):
     assert report["confusion"] == EXAMPLE.tolist()
     assert report["accounting"]["images"]["dropped"] == {"queue_full": 2}
     assert report["window"]["frames"] == 1
+    assert report["stamp_offsets"] == {"pairs": 1, "median_s": -3e-9, "largest_s": -3e-9}
     assert (report["window"]["start_ns"], report["window"]["end_ns"]) == (7, 7)
     assert report["provenance"]["checkpoint"] == "c"
     assert report["provenance"]["sources"] == ["/e"]

@@ -91,7 +91,6 @@ class EvaluatorLinks:
                 in_flight=self._in_flight,
                 stall_timeout_s=self._stall_timeout_s,
             )
-        self._warn_of_others({topic for topics in routes.values() for topic in topics})
         return self._flow
 
     def finish(self, flow: FlowControl) -> None:
@@ -111,6 +110,17 @@ class EvaluatorLinks:
             if time.monotonic() >= deadline_s:
                 told = "; ".join(f"{name}: {flow.describe(name)}" for name in self.names)
                 raise StallError(f"frames are still waiting after a flush: {told}")
+
+    def warn_of_others(self, topics: Iterable[str]) -> None:
+        """Say who else publishes topics that are played, as far as the graph tells by now."""
+        own = self._node.get_fully_qualified_name()
+        for topic in sorted(topics):
+            endpoints = self._node.get_publishers_info_by_topic(topic)
+            if others := sorted({printable(node_of(each)) for each in endpoints} - {own}):
+                self._node.get_logger().warning(
+                    f"{topic} is also published by {', '.join(others)}: what they send is scored "
+                    "too, and may crowd out what is replayed"
+                )
 
     def gone(self) -> list[str]:
         """Return the evaluators that are not in the graph (any more)."""
@@ -150,16 +160,6 @@ class EvaluatorLinks:
             return f"it has not said on {name}/account that it is paced, that is by this replay"
         routes[name] = topics
         return ""
-
-    def _warn_of_others(self, topics: Iterable[str]) -> None:
-        own = self._node.get_fully_qualified_name()
-        for topic in sorted(topics):
-            endpoints = self._node.get_publishers_info_by_topic(topic)
-            if others := sorted({printable(node_of(each)) for each in endpoints} - {own}):
-                self._node.get_logger().warning(
-                    f"{topic} is also published by {', '.join(others)}: what they send is scored "
-                    "too, and may crowd out what is replayed"
-                )
 
     def _image_topics_of(self, name: str) -> set[str]:
         namespace, _, base = name.rpartition("/")

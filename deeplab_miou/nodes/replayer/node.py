@@ -198,6 +198,8 @@ class BagReplayer(Node):
                 time.sleep(_POLL_S)
         if self._player.flow is not None or self._settings.wait_for_subscribers:
             time.sleep(_SETTLE_S)
+        if self._links is not None:
+            self._links.warn_of_others(self._player.offers)
 
     def _play_section(self, reader: BagReader, start_ns: int, stop_ns: int) -> None:
         span_s = (stop_ns - start_ns) / _NS

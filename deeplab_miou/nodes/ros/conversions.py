@@ -230,17 +230,19 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
     except RefusedError as error:
         text = f"frame of {_shown(message.source)} refused: {error}"
         raise RefusedError(error.kind, text) from None
+    stamp_ns = time_to_ns(message.header.stamp)
     return FrameRecord(
         source=message.source,
         run_id=message.run_id,
         reset_count=message.reset_count,
         sequence=message.sequence,
-        stamp_ns=time_to_ns(message.header.stamp),
+        stamp_ns=stamp_ns,
         evaluated=message.outcome == "evaluated",
         cells=np.frombuffer(message.cells, np.uint32),
         counts=np.frombuffer(message.counts, np.uint64),
         reason="" if message.outcome == "evaluated" else message.outcome,
         stream=message.stream,
+        offset_ns=time_to_ns(message.label_stamp) - stamp_ns,
     )
 
 

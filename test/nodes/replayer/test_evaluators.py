@@ -29,6 +29,13 @@ class FakeNode:
         self.callbacks[topic] = callback
         return SimpleNamespace()
 
+    def get_fully_qualified_name(self):
+        return "/bag_replayer"
+
+    def get_publishers_info_by_topic(self, topic):
+        names = {"/image": ["bag_replayer", "camera", "camera"], "/labels": ["bag_replayer"]}
+        return [SimpleNamespace(node_namespace="/", node_name=name) for name in names[topic]]
+
     def create_client(self, _kind, _service):
         return SimpleNamespace()
 
@@ -44,6 +51,14 @@ def test_a_malformed_account_is_refused():
     assert line.startswith("account of /e refused: its account has 1 reasons and 0 counts")
     node.callbacks["/e/account"](Account(run_id="a", images=StreamAccount(received=2)))
     assert links._early["/e"].images.received == 2
+
+
+def test_who_else_publishes_is_told():
+    node = FakeNode()
+    links = EvaluatorLinks(node, ["/e"], in_flight=4, stall_timeout_s=1.0)
+    links.warn_of_others(["/image", "/labels"])
+    (line,) = node.warnings
+    assert line.startswith("/image is also published by /camera: what they send is scored too")
 
 
 def test_a_malformed_result_is_refused():

@@ -1,69 +1,21 @@
-"""How far apart the stamps of images and labels are, and what that suggests."""
+"""Which labels found no image, and what their stamps suggest."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from deeplab_miou.metric.stamp_offsets import format_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NS = 1e9
-# Fewer pairs may be of one offset by chance.
-_LEAST_PAIRS = 8
-# Offsets that spread less than this share of their median are those of a clock, not of jitter.
-_STEADY = 0.25
-_LEAST_CLOCK_NS = 500_000
 # Nearer than this share of the time from image to image, a label can only mean that one image.
 _NEAR_SHARE = 0.5
 _LONGEST_NEAR_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Offsets:
-    """By how much the stamps of labels follow those of their images; negative if they precede.
-
-    Attributes:
-        pairs: how many pairs there are.
-        median_s: median offset, seconds; NaN without pairs.
-        largest_s: the offset that is largest, whatever its sign, seconds; NaN without pairs.
-        hint: says that a constant offset is that of a clock; empty if there is no sign of it.
-    """
-
-    pairs: int
-    median_s: float
-    largest_s: float
-    hint: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the offsets as plain types for JSON."""
-        return {"pairs": self.pairs, "median_s": self.median_s, "largest_s": self.largest_s}
-
-
-def summarise(offsets_ns: NDArray[np.int64]) -> Offsets:
-    """Summarise the offsets of pairs.
-
-    Args:
-        offsets_ns: (k,) int64, the label's stamp less the image's.
-    """
-    if not offsets_ns.size:
-        return Offsets(0, math.nan, math.nan)
-    median = float(np.median(offsets_ns))
-    largest = float(offsets_ns[np.abs(offsets_ns).argmax()])
-    low, high = np.quantile(offsets_ns, (0.05, 0.95))
-    hint = ""
-    steady = high - low < _STEADY * abs(median)
-    if offsets_ns.size >= _LEAST_PAIRS and steady and abs(median) >= _LEAST_CLOCK_NS:
-        side = "after" if median > 0 else "before"
-        hint = (
-            f"labels lie {format_span(abs(median))} {side} their images in nearly every pair: is "
-            "one of the two clocks off, or does one stamp the end of what the other stamps the "
-            "beginning of?"
-        )
-    return Offsets(offsets_ns.size, median / _NS, largest / _NS, hint)
 
 
 def find_lost(
@@ -133,11 +85,3 @@ def _rounded_up(value: float) -> str:
     digits = 1 - math.floor(math.log10(value))
     rounded = math.ceil(value * 10**digits - 1e-9) / 10**digits
     return f"{rounded:.{max(digits, 0)}f}".rstrip("0").rstrip(".")
-
-
-def format_span(span_ns: float) -> str:
-    """Return a span of time in the unit that suits it."""
-    for unit, size in (("h", 3.6e12), ("min", 6e10), ("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if span_ns >= size:
-            return f"{span_ns / size:.3g} {unit}"
-    return f"{span_ns:.3g} ns"

@@ -1,9 +1,6 @@
-import math
-
 import numpy as np
-import pytest
 
-from deeplab_miou.evaluation.offsets import find_lost, format_span, summarise
+from deeplab_miou.evaluation.unpaired import find_lost
 
 MS = 1_000_000
 IMAGES = np.arange(1, 31) * 100 * MS
@@ -13,23 +10,6 @@ def lost(labels, lost_labels=None):
     labels = np.array(labels, np.int64)
     missed = labels if lost_labels is None else np.array(lost_labels, np.int64)
     return find_lost(IMAGES, labels, missed, "--sync-tolerance")
-
-
-def test_median_and_largest_offset():
-    found = summarise(np.array([1, 2, -9, 3, 4]) * MS)
-    assert (found.pairs, found.median_s, found.largest_s) == (5, 0.002, -0.009)
-    assert found.hint == ""
-    nothing = summarise(np.array([], np.int64))
-    assert nothing.pairs == 0
-    assert math.isnan(nothing.median_s)
-
-
-@pytest.mark.parametrize(("offset", "words"), [(33, "33 ms after"), (-5, "5 ms before")])
-def test_a_constant_offset_suggests_a_clock(offset, words):
-    jitter = np.tile([-MS // 5, 0, 0, 0, MS // 5], 8)
-    assert f"labels lie {words} their images" in summarise(offset * MS + jitter).hint
-    assert summarise(jitter).hint == ""
-    assert summarise(np.array([offset * MS] * 7)).hint == ""
 
 
 def test_stamps_that_went_through_a_float_are_near():
@@ -80,10 +60,3 @@ def test_no_images_with_a_stamp():
     lines = find_lost(np.zeros(5, np.int64), IMAGES, IMAGES, "--sync-tolerance")
     assert lines[0].startswith("5 of 5 images have the stamp 0")
     assert lines[1] == "30 of 30 labels found no image, as there are no images with a stamp"
-
-
-@pytest.mark.parametrize(
-    ("span", "text"), [(49, "49 ns"), (1500, "1.5 µs"), (2_000_000, "2 ms"), (3e9, "3 s")]
-)
-def test_spans(span, text):
-    assert format_span(span) == text
