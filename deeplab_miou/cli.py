@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Command(NamedTuple):
     """A subcommand.
 
-    Its module has ``add_parser(subparsers, **kwargs)``: it calls ``subparsers.add_parser`` with
-    its name and the keyword arguments, adds its options, and sets ``run`` as default, a function
-    from the parsed arguments to the exit code. It is imported only when the command is called.
+    Its module has ``configure(parser)``: it adds the arguments, and sets ``run`` as default, a
+    function from the parsed arguments to the exit code. It is imported only when the command is
+    called.
 
     Attributes:
         name: what the user types.
@@ -83,12 +83,14 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if command.name == called:
-            import_module(command.module).add_parser(
-                subparsers, help=command.summary, description=f"{command.summary}."
-            )
-        else:
-            subparsers.add_parser(command.name, help=command.summary)
+            import_module(command.module).configure(subparser)
     return parser
 
 

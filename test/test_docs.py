@@ -75,12 +75,11 @@ def generator():
     return module
 
 
-def options(module, name):
+def options(module):
     """Return the options of a subcommand."""
-    subparsers = argparse.ArgumentParser().add_subparsers()
-    module.add_parser(subparsers)
-    actions = subparsers.choices[name]._actions
-    return {option for action in actions for option in action.option_strings}
+    parser = argparse.ArgumentParser()
+    module.configure(parser)
+    return {option for action in parser._actions for option in action.option_strings}
 
 
 def launch_arguments(name):
@@ -128,9 +127,7 @@ def test_the_page_on_messages_has_every_field():
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_exist(page):
     targets = set(re.findall(r"^([a-z]+):", source("Makefile"), re.MULTILINE))
-    known = {
-        each.name: options(importlib.import_module(each.module), each.name) for each in cli.COMMANDS
-    }
+    known = {each.name: options(importlib.import_module(each.module)) for each in cli.COMMANDS}
     evaluate = launch_arguments("evaluate.launch.py")
     arguments = {
         "evaluate.launch.py": evaluate,
@@ -180,8 +177,8 @@ def test_options_in_the_text_exist():
     pages = [section, PAGES["docs/evaluate.md"], PAGES["docs/checkpoints.md"]]
     named = [set(re.findall(r"--[a-z][a-z-]+", prose(page))) - {"--help"} for page in pages]
     assert all(named)
-    commands = ((command, "evaluate"), (inspect_command, "inspect"), (pack_command, "pack"))
-    assert set().union(*named) <= set().union(*(options(*each) for each in commands))
+    modules = (command, inspect_command, pack_command)
+    assert set().union(*named) <= set().union(*map(options, modules))
 
 
 def test_exit_codes_are_those_of_the_command():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.folder import is_bag
 from deeplab_miou.bags.reader import BagReader
@@ -15,15 +15,10 @@ if TYPE_CHECKING:
 _NS = 1_000_000_000
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    inspect_command.add_parser(subparsers, **texts)
-    subparsers.choices["inspect"].set_defaults(run=run)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    inspect_command.configure(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

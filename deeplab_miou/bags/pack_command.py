@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.file_pairs import find_files, in_natural_order
 from deeplab_miou.errors import ConfigurationError
@@ -46,16 +46,9 @@ examples:
 _NS = 1_000_000_000
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser(
-        "pack", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.epilog = _EPILOG
     add = parser.add_argument
     add("images", type=Path, metavar="IMAGES", help="folder of PNG or JPEG images")
     add("labels", type=Path, metavar="LABELS", help="folder of PNG label images")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
 
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.criteria import CriteriaOptions
@@ -38,20 +37,10 @@ examples:
 """
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser(
-        "compare",
-        usage="%(prog)s A B [BAG...] [options]",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **texts,
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.usage = "%(prog)s A B [BAG...] [options]"
+    parser.epilog = _EPILOG
     add = parser.add_argument
     add(
         "a",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 
 if TYPE_CHECKING:
+    import argparse
+
     from rich.console import Console
 
     from deeplab_miou.report.report import Report
@@ -33,16 +34,9 @@ exit codes:
 EQUAL, DIFFERENT = 0, 1
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser(
-        "demo", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.epilog = _EPILOG
     add = parser.add_argument
     add(
         "--output",

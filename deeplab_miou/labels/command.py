@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
 
@@ -23,18 +23,9 @@ _EPILOG = """examples:
 _MAX_IDS_BYTES = 1 << 20
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    import argparse  # noqa: PLC0415
-
-    parser = subparsers.add_parser(
-        "labels", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, **texts
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.epilog = _EPILOG
     parser.add_argument(
         "map", nargs="?", default="", metavar="MAP", help="name or YAML file (default: list all)"
     )

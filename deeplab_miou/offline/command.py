@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.criteria import CriteriaOptions
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
+
+if TYPE_CHECKING:
+    import argparse
 
 _EPILOG = """exit codes:
   0  evaluated
@@ -25,20 +27,10 @@ examples:
 """
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser(
-        "evaluate",
-        usage="%(prog)s BAG... (--checkpoint FILE | --prediction-topic TOPIC) [options]",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **texts,
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
+    parser.usage = "%(prog)s BAG... (--checkpoint FILE | --prediction-topic TOPIC) [options]"
+    parser.epilog = _EPILOG
     add = parser.add_argument
     add(
         "bags",
@@ -48,16 +40,15 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
         "pattern such as 'drives/*' are scored one by one and together; with --output, an "
         "interrupted run resumes where it stopped",
     )
-    group = parser.add_argument_group("predictions (one is required)").add_mutually_exclusive_group(
-        required=True
-    )
-    group.add_argument(
+    predictions = parser.add_argument_group("predictions (one is required)")
+    one = predictions.add_mutually_exclusive_group(required=True)
+    one.add_argument(
         "--checkpoint",
         default="",
         metavar="FILE",
         help="checkpoint file of the network to run, or 'demo' for the bundled one",
     )
-    group.add_argument(
+    one.add_argument(
         "--prediction-topic",
         default="",
         metavar="TOPIC",
@@ -65,8 +56,7 @@ def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argpars
     )
     add_arguments(parser, EngineOptions, leave_out=("source", "checkpoint"))
     add_arguments(parser, OfflineOptions)
-    group = parser.add_argument_group("output")
-    add = group.add_argument
+    add = parser.add_argument_group("output").add_argument
     add(
         "--output",
         metavar="DIR",

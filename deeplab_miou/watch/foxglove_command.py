@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.nodes import FoxgloveOptions
@@ -12,14 +12,8 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser("foxglove", **texts)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
     add_arguments(parser, FoxgloveOptions, leave_out=LEFT_OUT)
     parser.set_defaults(run=run)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.options.command_line import add_arguments, from_arguments
@@ -15,14 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser("convert", **texts)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
     parser.add_argument("file", type=Path, metavar="FILE", help="DeepLabv3+ checkpoint")
     parser.add_argument(
         "output", type=Path, metavar="OUTPUT", help="file to write, conventionally .safetensors"

@@ -16,14 +16,8 @@ if TYPE_CHECKING:
     from deeplab_miou.model.checkpoints.checkpoint import Checkpoint
 
 
-def add_parser(subparsers: Any, **texts: str) -> None:  # noqa: ANN401  (argparse hides its type)
-    """Add the subcommand.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        texts: help and description.
-    """
-    parser = subparsers.add_parser("inspect", **texts)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's arguments."""
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="checkpoint of any supported kind, or a rosbag2"
     )
