@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from deeplab_miou.metric.bootstrap import Timeline
+    from deeplab_miou.metric.worst_frames import WorstFrame
 
 _NS = 1_000_000_000
 # Stamps before 2000 are seconds since a simulation or a machine began.
@@ -29,17 +32,20 @@ class Line(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A block of time."""
+    """A block of time, the area in which it is pointed at, and its place among the worst frames."""
 
     x: float
     y: float
     low: bool
     title: str
+    left: float
+    width: float
+    frame: int | None
 
 
 @dataclass(frozen=True)
 class Course:
-    """What the page draws, in its 720 by 190 units.
+    """What the page draws, in its 720 by 212 units.
 
     Attributes:
         unit: what a point stands for.
@@ -60,12 +66,15 @@ class Course:
     last: str
 
 
-def course(timeline: Timeline | None, miou: float) -> Course | None:
+def course(
+    timeline: Timeline | None, miou: float, worst: Sequence[WorstFrame[object]] = ()
+) -> Course | None:
     """Return the drawing; None if there are not even two blocks to connect.
 
     Args:
         timeline: mIoU by block.
         miou: of all blocks together.
+        worst: the worst frames, worst first.
     """
     if timeline is None or math.isnan(miou):
         return None
@@ -78,15 +87,24 @@ def course(timeline: Timeline | None, miou: float) -> Course | None:
     y = _height(values, low, high)
     lowest = np.argsort(values, kind="stable")[:_MARKED].tolist()
     marked = lowest if len(values) > _MARKED else []
-    points = [
-        Point(
-            round(float(x[k]), 1),
-            round(float(y[k]), 1),
-            k in marked,
-            f"{moment(int(starts[k]))}: mIoU {values[k]:.4f}",
+    edges = np.concatenate(([_LEFT], (x[1:] + x[:-1]) / 2, [_RIGHT]))
+    points = []
+    for k, start_ns in enumerate(starts.tolist()):
+        frame = _worst_in(worst, start_ns, timeline.block_ns)
+        title = f"{moment(start_ns)}: mIoU {values[k]:.4f}"
+        if frame is not None:
+            title += f"; its worst frame, {moment(worst[frame].stamp_ns)}: {worst[frame].miou:.4f}"
+        points.append(
+            Point(
+                round(float(x[k]), 1),
+                round(float(y[k]), 1),
+                k in marked,
+                title,
+                round(float(edges[k]), 1),
+                round(float(edges[k + 1] - edges[k]), 1),
+                frame,
+            )
         )
-        for k in range(len(starts))
-    ]
     return Course(
         unit=f"{timeline.block_ns / _NS:g} s",
         lines=[
@@ -99,6 +117,12 @@ def course(timeline: Timeline | None, miou: float) -> Course | None:
         first=moment(int(starts[0])),
         last=moment(int(starts[-1]) + timeline.block_ns),
     )
+
+
+def _worst_in(worst: Sequence[WorstFrame[object]], start_ns: int, block_ns: int) -> int | None:
+    """Return the place of the worst frame of a block; None if none of the worst is in it."""
+    within = (k for k, each in enumerate(worst) if start_ns <= each.stamp_ns < start_ns + block_ns)
+    return next(within, None)
 
 
 def moment(stamp_ns: int) -> str:

@@ -181,6 +181,13 @@ def test_absent_classes_have_dashes():
     assert math.isnan(report.scores.iou[2])
 
 
+@pytest.mark.parametrize("text", ["- a", "+ a", "# a", "> a", "1. a", "12) a", "===", "---", "* a"])
+def test_text_begins_no_list_heading_or_quotation(text):
+    page = render(f"- {escape(text)}\n\n{escape(text)}\n")
+    assert page.tags == ["ul", "li", "p"]
+    assert page.text.split() == 2 * text.split()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_fills_its_cell_and_no_other(name):
     page = render(table(("a", "b"), [(escape(name), "1")]))
