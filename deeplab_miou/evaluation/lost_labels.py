@@ -29,6 +29,8 @@ class LostLabels:
         self._stamps: dict[Stream, deque[int]] = {s: deque(maxlen=REMEMBERED) for s in Stream}
         # Labels that have not found an image, and whether they were given up.
         self._alone: dict[int, bool] = {}
+        # Images that were given up without a label.
+        self._images_given_up: deque[int] = deque(maxlen=REMEMBERED)
 
     def arrived(self, stream: Stream, stamp_ns: int) -> None:
         """Note a message that arrived."""
@@ -45,22 +47,33 @@ class LostLabels:
             elif reason is not Reason.DUPLICATE_STAMP:  # the other of its stamp goes on
                 self._alone.pop(label_ns, None)
 
+    def image_given_up(self, image_ns: int) -> None:
+        """Note that an image was given up because no label came while it was held."""
+        with self._lock:
+            self._images_given_up.append(image_ns)
+
     def reset(self) -> None:
         """Forget everything, as if just made."""
         with self._lock:
             for stamps in self._stamps.values():
                 stamps.clear()
             self._alone.clear()
+            self._images_given_up.clear()
 
     def findings(self) -> list[str]:
-        """Return what the stamps of labels without an image suggest, a line each."""
+        """Return what labels without an image suggest, a line each."""
         with self._lock:
             images_ns, labels_ns = (np.array(self._stamps[s], np.int64) for s in Stream)
             alone_ns = np.fromiter(self._alone, np.int64, len(self._alone))
             given_up = np.fromiter(self._alone.values(), np.bool_, len(self._alone))
+            images_given_up_ns = np.unique(np.array(self._images_given_up, np.int64))
+        late = 0
+        if images_given_up_ns.size and alone_ns.size:
+            apart = distances(images_given_up_ns, alone_ns)
+            late = int(np.count_nonzero(given_up & (apart <= self._tolerance_ns)))
         if images_ns.size and alone_ns.size:
-            # A label with an image near enough is paired and waits for its turn, or came too late
-            # for an image that was no longer held: its stamp is not what is wrong.
+            # A label with an image near enough is paired and waits for its turn, or the two were
+            # not held at the same time: its stamp is not what is wrong.
             is_far = distances(np.unique(images_ns), alone_ns) > self._tolerance_ns
             is_passed = given_up | (images_ns.max() - alone_ns > _PATIENCE_NS)
             # What lies before the images that are still remembered cannot be judged any more.
@@ -69,7 +82,14 @@ class LostLabels:
         else:
             # Before the first image there is nothing to compare with.
             alone_ns = alone_ns[:0]
-        return find_lost(images_ns, labels_ns, alone_ns, "sync_tolerance")
+        lines = find_lost(images_ns, labels_ns, alone_ns, "sync_tolerance")
+        if late:
+            lines.append(
+                f"{late} of {labels_ns.size} labels and their images were not held at the same "
+                "time, so far apart do they arrive: raise hold_frames or hold_mebibytes, or record "
+                "them and use deeplab-miou evaluate, which finds labels however late"
+            )
+        return lines
 
     def _note(self, stamp_ns: int, *, given_up: bool) -> None:
         self._alone.pop(stamp_ns, None)

@@ -87,3 +87,32 @@ def test_a_reset_forgets() -> None:
     play(lost, 90, MS)
     lost.reset()
     assert lost.findings() == []
+
+
+@pytest.mark.parametrize("tolerance", [0, 2 * MS])
+def test_labels_that_come_when_their_image_is_no_longer_held(tolerance: int) -> None:
+    lost = LostLabels(tolerance)
+    for i in range(30):
+        lost.arrived(IMAGE, START + i * STEP)
+        lost.image_given_up(START + i * STEP)
+    assert lost.findings() == []
+    for i in range(0, 30, 3):
+        lost.arrived(LABEL, START + i * STEP + tolerance)
+    assert lost.findings() == []  # they may still find one
+    for i in range(0, 30, 3):
+        lost.ended(START + i * STEP + tolerance, Reason.UNMATCHED_LABEL)
+    (line,) = lost.findings()
+    assert line.startswith("10 of 10 labels and their images were not held at the same time")
+    assert "raise hold_frames" in line
+
+
+def test_a_label_whose_image_another_one_took_is_not_late() -> None:
+    lost = LostLabels(2 * MS)
+    lost.arrived(IMAGE, START)
+    lost.arrived(IMAGE, START + STEP)
+    lost.image_given_up(START + STEP)
+    for offset in (0, MS):
+        lost.arrived(LABEL, START + offset)
+    lost.ended(START, None)
+    lost.ended(START + MS, Reason.UNMATCHED_LABEL)
+    assert lost.findings() == []

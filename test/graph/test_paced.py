@@ -251,3 +251,16 @@ def test_offsets_are_in_the_result(ros_process, graph):
     assert camera.call("flush").success
     told = results.wait(lambda result: result.offset_note)
     assert told.offset_note.startswith("labels lie 5 ms after their images in nearly every pair")
+
+
+def test_labels_too_late_for_what_is_held_are_told(ros_process, tmp_path):
+    drive = DRIVES["labels 3 s late"]  # 30 images later
+    parameters = {"source": "topic", "labels": LABELS, "hold_frames": 20}
+    evaluator = ros_process("deeplab_miou.nodes.evaluator", parameters=parameters)
+    bag = str(drive.write(tmp_path / "bag"))
+    player = ros_process("deeplab_miou.nodes.replayer", bag, parameters={"paced": True})
+    assert player.wait(60.0) == 0
+    line = evaluator.wait_for_output("were not held at the same time")
+    # The last 20 images are not pushed out by later ones: every second of them has a label.
+    assert "20 of 30 labels" in line
+    assert player.lines("10 frames evaluated")

@@ -58,13 +58,15 @@ class EvaluatorStatus:
         self._lost_labels.reset()
 
     def findings(self) -> str:
-        """Return what the stamps of labels without an image suggest; empty if nothing."""
+        """Return what labels without an image suggest; empty if nothing."""
         return "; ".join(self._lost_labels.findings())
 
     def ended(self, outcome: FrameOutcome, now_ns: int) -> None:
         """Note an outcome; `now_ns` is the node's clock, for the latency since the stamp."""
         if outcome.label is not None:
             self._lost_labels.ended(outcome.label.stamp_ns, outcome.reason)
+        elif outcome.image is not None and outcome.reason is Reason.UNMATCHED_IMAGE:
+            self._lost_labels.image_given_up(outcome.image.stamp_ns)
         if outcome.reason is not None:
             if not outcome.reason.is_normal:
                 self._last_error = f"{outcome.reason.value}: {outcome.message}"
