@@ -290,11 +290,13 @@ class Double:
         self.labels = listen_raw(graph, LABEL)
         self.accounts = graph.node.create_publisher(Account, "/test_client/account", 100)
         self.flushed = []
+        self.is_slow = False
         graph.node.create_service(Trigger, "/test_client/flush", self._flush)
 
     def _flush(self, _request, response):
         self.flushed.append(time.monotonic())
-        self.account(ended=min(len(self.images), len(self.labels)))
+        ended = min(len(self.images), len(self.labels))
+        self.account(ended=min(ended, len(self.flushed)) if self.is_slow else ended)
         response.success = True
         return response
 
@@ -352,6 +354,19 @@ def test_an_evaluator_that_stops_is_reported_with_what_is_missing(replay, double
     (line,) = player.lines("no progress for 1.5 s")
     assert f"sent 4 on {IMAGE}, 4 on {LABEL}" in line
     assert "it received 2 images and 2 labels, 4 of those sent are missing" in line
+
+
+def test_an_evaluator_that_is_slow_with_what_it_holds_is_waited_for(replay, double, tmp_path):
+    """It is flushed every two seconds, and ends one frame in that time."""
+    double.is_slow = True
+    bag = write_bag(tmp_path / "bag", 3)
+    player = replay(bag, paced=True, evaluators=[double.name], stall_timeout=3.0)
+    double.begin()
+    double.wait_for(6)
+    double.account()
+    assert player.wait() == 0
+    assert len(double.flushed) == 3
+    assert player.lines("3 frames evaluated, dropped no image, no label")
 
 
 def test_a_replay_goes_on_after_a_restart_and_tells_of_the_loss(replay, double, tmp_path):

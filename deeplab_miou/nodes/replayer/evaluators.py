@@ -101,13 +101,15 @@ class EvaluatorLinks:
             LinkError: an evaluator does not answer.
         """
         flow.wait_received()
-        deadline_s = time.monotonic() + self._stall_timeout_s
+        done, progress_s = flow.done(), time.monotonic()
         while True:
             for flush in self._flushes:
                 flush.call(self._stall_timeout_s)
             if flow.idle(_FLUSH_AGAIN_S):
                 return
-            if time.monotonic() >= deadline_s:
+            if flow.done() != done:
+                done, progress_s = flow.done(), time.monotonic()
+            elif time.monotonic() >= progress_s + self._stall_timeout_s:
                 told = "; ".join(f"{name}: {flow.describe(name)}" for name in self.names)
                 raise StallError(f"frames are still waiting after a flush: {told}")
 
