@@ -225,9 +225,14 @@ def contender(name: str, node: Node, weights: Path) -> Iterator[list[int]]:
                 stack.enter_context(process("-m", f"deeplab_miou.nodes.{module}", parameters=each))
                 for module, each in (("evaluator", evaluator), ("publisher", {}))
             ]
-        topics = [IMAGE_TOPIC, LABEL_TOPIC]
-        topics += [] if name == PEER else ["/deeplab_evaluator/frame"]
-        wait_for(lambda: all(map(node.count_subscribers, topics)), name)
+        if name == PEER:
+            topics = [IMAGE_TOPIC, LABEL_TOPIC]
+            wait_for(lambda: all(map(node.count_subscribers, topics)), name)
+        else:
+            # It subscribes to images when it sees of what kind they are.
+            frames = "/deeplab_evaluator/frame"
+            wait_for(lambda: node.count_publishers(frames) > 0, name)
+            wait_for(lambda: node.count_subscribers(frames) > 0, "miou_publisher")
         yield pids
 
 
@@ -236,6 +241,7 @@ def replay(bag: Path, parameters: dict[str, object]) -> None:
     given = {
         "bag": bag,
         "progress": "false",
+        "startup_timeout": TIMEOUT_S,
         "wait_for_subscribers": f"[{IMAGE_TOPIC},{LABEL_TOPIC}]",
         **parameters,
     }
