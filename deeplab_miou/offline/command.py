@@ -23,6 +23,7 @@ _EPILOG = """exit codes:
 examples:
   deeplab-miou evaluate drive/ --checkpoint model.safetensors --output results
   deeplab-miou evaluate 'drives/*' --checkpoint model.safetensors --output results
+  deeplab-miou evaluate drives/ --checkpoint model.safetensors --output results --ray
   deeplab-miou evaluate drive.mcap --prediction-topic /segmentation --labels cityscapes
 """
 
@@ -84,6 +85,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="show neither progress nor the table; --output still writes the report",
     )
     add_arguments(parser, CriteriaOptions)
+    parser.add_argument_group("cluster").add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="evaluate on a Ray cluster, bags and parts of long bags side by side; without "
+        "ADDRESS: that of RAY_ADDRESS, that of this machine, or all GPUs or cores of this machine",
+    )
     parser.set_defaults(run=run)
 
 

@@ -108,7 +108,7 @@ class _Work:
         """Add a bag to the total, from an earlier run if there is one."""
         facts: dict[str, object] = {
             "configuration": self._configuration,
-            "bag_state": _state(bag.path),
+            "bag_state": bag_state(bag.path),
         }
         earlier = read_finished(self._output / bag.name, facts)
         if earlier is None:
@@ -141,7 +141,7 @@ class _Work:
         return read_report(folder)
 
 
-def _state(bag: str) -> str:
+def bag_state(bag: str) -> str:
     """Return a digest of where a bag lies and of its files' names, sizes and times."""
     path = Path(bag)
     try:

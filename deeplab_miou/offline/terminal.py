@@ -11,6 +11,8 @@ from rich.console import Console
 
 from deeplab_miou import exit_codes
 from deeplab_miou.offline.bag_list import find_bags, is_single
+from deeplab_miou.offline.cluster.evaluation import evaluate_many_on, evaluate_on
+from deeplab_miou.offline.cluster.pool import Pool
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.many import evaluate_many
 from deeplab_miou.offline.progress import showing
@@ -28,7 +30,7 @@ from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.report.criteria import Criterion
@@ -50,10 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         DeeplabMiouError: nothing could be evaluated or written.
     """
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = _errors()
     if arguments.output:
         # Before the work, not after an hour of it.
         check_directory(arguments.output)
+    if problem := _misused_ray(arguments):
+        errors.print(f"deeplab-miou: {problem}", markup=False)
+        return exit_codes.USAGE
     options = _options(arguments)
     criteria = read_criteria(arguments.criteria, differences=False)
     check_junit(arguments.junit)
@@ -61,11 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_many(arguments, options, criteria, errors)
     frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
     recording = Recording(arguments.record) if arguments.record else None
-    with (
-        closing(recording) if recording else nullcontext(),
-        showing(errors, quiet=_is_silent(arguments)) as on_progress,
-    ):
-        evaluation = evaluate(options, on_progress, frames, criteria=criteria, recording=recording)
+    with closing(recording) if recording else nullcontext():
+        evaluation = _evaluate(arguments, options, criteria, frames, recording)
     if arguments.output:
         written = write_report(evaluation.report, arguments.output)
         if not arguments.quiet:
@@ -75,14 +77,43 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.format == "table":
             _print_firsts(evaluation)
     status = _conclude(evaluation.report, arguments, errors)
-    if recording is None:
-        return status
+    return status if recording is None else _conclude_recording(recording, status, arguments)
+
+
+def _conclude_recording(recording: Recording, status: int, arguments: argparse.Namespace) -> int:
+    """Say where the recording is or what is wrong with it; return the exit code."""
     if recording.problem:
-        errors.print(f"deeplab-miou: {recording.problem}", markup=False)
+        _errors().print(f"deeplab-miou: {recording.problem}", markup=False)
         return exit_codes.WRONG
     if not arguments.quiet:
-        errors.print(f"recorded {recording.folder}", markup=False)
+        _errors().print(f"recorded {recording.folder}", markup=False)
     return status
+
+
+def _misused_ray(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the use of --ray, empty if nothing."""
+    if arguments.ray and Path(arguments.ray).expanduser().exists():
+        return (
+            f"--ray takes an address, got the file or folder {arguments.ray!r}: put --ray behind "
+            "the bags and before another option"
+        )
+    if arguments.ray is not None and arguments.record:
+        return "--record takes one process, which meets the frames in their order: omit --ray"
+    return ""
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    options: OfflineOptions,
+    criteria: Sequence[Criterion],
+    frames: Path | None,
+    recording: Recording | None,
+) -> Evaluation:
+    if arguments.ray is not None:
+        with Pool(arguments.ray, options, _sayer(arguments)) as pool:
+            return evaluate_on(pool, options, frames, criteria)
+    with showing(_errors(), quiet=_is_silent(arguments)) as on_progress:
+        return evaluate(options, on_progress, frames, criteria=criteria, recording=recording)
 
 
 def _run_many(
@@ -100,7 +131,11 @@ def _run_many(
     output = Path(arguments.output).expanduser()
     bags = find_bags(arguments.bags)
     with watching(len(bags), errors, quiet=_is_silent(arguments)) as watcher:
-        report = evaluate_many(bags, options, output, watcher, criteria)
+        if arguments.ray is None:
+            report = evaluate_many(bags, options, output, watcher, criteria)
+        else:
+            with Pool(arguments.ray, options, _sayer(arguments)) as pool:
+                report = evaluate_many_on(pool, bags, options, output, watcher, criteria=criteria)
     if not arguments.quiet:
         _tell_files([output / name for name in REPORT_NAMES], errors)
         _print_report(report, arguments.format)
@@ -118,6 +153,18 @@ def _options(arguments: argparse.Namespace) -> OfflineOptions:
         engine=engine,
         prediction_topic=arguments.prediction_topic,
     )
+
+
+def _errors() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _sayer(arguments: argparse.Namespace) -> Callable[[str], None]:
+    """Return what tells of the cluster: on stderr, where it disturbs no output."""
+    if arguments.quiet:
+        return lambda _text: None
+    errors = _errors()
+    return lambda text: errors.print(printable(text), markup=False)
 
 
 def _is_silent(arguments: argparse.Namespace) -> bool:

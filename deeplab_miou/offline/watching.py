@@ -52,7 +52,8 @@ class _Lines:
         self._meter = Meter(LINE_PERIOD_S)
         self._ended = 0
         self._name = ""
-        self._begun_s = 0.0
+        # None where bags are evaluated side by side: none of them has a speed of its own.
+        self._begun_s: float | None = None
 
     def begun(self, name: str) -> None:
         """Show the name."""
@@ -76,12 +77,15 @@ class _Lines:
         self._ended += 1
         if self._bar is not None:
             self._bar.move(_STEPS * self._ended, _STEPS * self._count)
-        took_s = max(time.monotonic() - self._begun_s, 1e-9)
         what = f"mIoU {format_score(result.miou)}"
         if interval := format_interval(result.miou_lower, result.miou_upper):
             what += f" {interval}"
         what += f", {result.frames} frames"
-        what += " (from an earlier run)" if earlier else f", {result.frames / took_s:.1f} frames/s"
+        if earlier:
+            what += " (from an earlier run)"
+        elif self._begun_s is not None:
+            took_s = max(time.monotonic() - self._begun_s, 1e-9)
+            what += f", {result.frames / took_s:.1f} frames/s"
         if result.status != "evaluated":
             what = result.status if result.status == "failed" else f"{result.status}; {what}"
             what += f": {result.problem}" if result.problem else ""

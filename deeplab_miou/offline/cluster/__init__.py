@@ -1,0 +1,1 @@
+"""Evaluates bags on a Ray cluster."""

@@ -1,0 +1,126 @@
+"""What a worker of the cluster does; it knows nothing of Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypeVar
+
+from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
+from deeplab_miou.evaluation.engine import build_engine
+from deeplab_miou.offline.evaluation import check_class_weights, configuration, provenance
+from deeplab_miou.offline.parts import divide, merge, score_section
+from deeplab_miou.report.frame_table import FRAMES_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.offline.evaluation import Evaluation
+    from deeplab_miou.offline.parts import Division, Part
+    from deeplab_miou.offline.sections import Section
+    from deeplab_miou.options.offline import OfflineOptions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What a worker that is ready tells.
+
+    Attributes:
+        configuration: digest of all that decides a score but the bag.
+        class_names: n names in id order.
+        palette: (n, 3) uint8 RGB of the classes.
+        provenance: of what it is going to score.
+    """
+
+    configuration: str
+    class_names: tuple[str, ...]
+    palette: NDArray[np.uint8]
+    provenance: dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A bag that has been evaluated.
+
+    Attributes:
+        evaluation: of it.
+        frame_table: content of its table of frames.
+    """
+
+    evaluation: Evaluation
+    frame_table: bytes
+
+
+class Worker:
+    """Loads a network once and scores sections of bags.
+
+    Errors that are the user's to fix are returned, so that they arrive as they are.
+
+    Args:
+        options: how; ``bag`` does not matter.
+    """
+
+    def __init__(self, options: OfflineOptions) -> None:
+        self._options = options
+        self._built: Engine | None = None
+
+    def prepare(self) -> Facts | DeeplabMiouError:
+        """Load the network."""
+        return _told(self._prepare)
+
+    def divide(self, bag: str, most_frames: int) -> Division | DeeplabMiouError:
+        """Read the stamps of a bag, see `parts.divide`."""
+        return _told(lambda: divide(self._of(bag), self._engine, most_frames))
+
+    def score(self, bag: str, section: Section) -> Part | DeeplabMiouError:
+        """Score a section of a bag."""
+        return _told(lambda: score_section(self._of(bag), self._engine, section))
+
+    def merge(
+        self, bag: str, division: Division, parts: Sequence[Part]
+    ) -> Finished | DeeplabMiouError:
+        """Put the parts of a bag together."""
+        return _told(lambda: self._merge(bag, division, parts))
+
+    @property
+    def _engine(self) -> Engine:
+        if self._built is None:
+            self._built = build_engine(self._options.engine)
+        return self._built
+
+    def _of(self, bag: str) -> OfflineOptions:
+        return replace(self._options, bag=bag)
+
+    def _prepare(self) -> Facts:
+        engine = self._engine
+        check_class_weights(self._options, engine)
+        return Facts(
+            configuration(self._options, engine),
+            engine.label_map.class_names,
+            engine.label_map.palette,
+            provenance(self._options, engine, [], time.time()),
+        )
+
+    def _merge(self, bag: str, division: Division, parts: Sequence[Part]) -> Finished:
+        with TemporaryDirectory(prefix="deeplab_miou_") as folder:
+            table = Path(folder) / FRAMES_NAME
+            evaluation = merge(self._of(bag), self._engine, division, parts, table)
+            return Finished(evaluation, table.read_bytes())
+
+
+def _told(work: Callable[[], T]) -> T | DeeplabMiouError:
+    try:
+        return work()
+    except (BagError, ConfigurationError) as error:
+        return error
+    except DeeplabMiouError as error:
+        # Some take more than a text, and could not be built again from what travels.
+        return DeeplabMiouError(str(error))
