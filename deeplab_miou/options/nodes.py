@@ -151,6 +151,12 @@ class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, Life
         text="write the report when the node shuts down, if report_directory is set",
         at_runtime=True,
     )
+    criteria: str = option(
+        "",
+        "YAML file of what must be reached; checked in /diagnostics and in the report",
+        unset="none",
+        form="FILE",
+    )
     startup_timeout: float = option(
         10.0,
         "warn if no evaluator has been heard for this many seconds after activation",

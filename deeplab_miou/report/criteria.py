@@ -35,7 +35,7 @@ _MOST_CRITERIA = 1000
 class _Kind(NamedTuple):
     """What a score takes and between what it lies."""
 
-    of: str  # what it is read from: report, class, account, difference
+    of: str  # what it is read from: report, class, account, difference, live
     least: float
     largest: float
 
@@ -50,7 +50,10 @@ SCORES = {
     **dict.fromkeys(("images_dropped", "labels_dropped"), _COUNT),
     **dict.fromkeys(("frames", "doubts"), _Kind("report", 0, _MOST)),
     **dict.fromkeys(("difference", "difference_lower"), _Kind("difference", -1, 1)),
+    "latency_p95": _Kind("live", 0, 3600),
 }
+# Who checks what not everybody can.
+_ELSEWHERE = {"difference": "`deeplab-miou compare`", "live": "miou_publisher"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,12 @@ class Judgement:
     @property
     def line(self) -> str:
         """What was asked for and what was found, in words."""
-        found = self.reason if math.isnan(self.value) else f"{self.value:.6g}"
-        return f"{self.criterion.title}: {found}"
+        return f"{self.criterion.title}: {self.found}"
+
+    @property
+    def found(self) -> str:
+        """The value, or why there is none."""
+        return self.reason if math.isnan(self.value) else f"{self.value:.6g}"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain types for JSON."""
@@ -119,12 +126,13 @@ class Judgement:
         }
 
 
-def read_criteria(file: str, *, differences: bool) -> tuple[Criterion, ...]:
+def read_criteria(file: str, *, differences: bool, live: bool = False) -> tuple[Criterion, ...]:
     """Read a criteria file; no file has no criteria.
 
     Args:
         file: its path, empty for none.
         differences: whether there will be two networks to tell apart.
+        live: whether frames will be scored as they arrive.
 
     Raises:
         ConfigurationError: it is unreadable or malformed, or has nothing that can be checked; the
@@ -135,9 +143,15 @@ def read_criteria(file: str, *, differences: bool) -> tuple[Criterion, ...]:
     path = Path(file).expanduser()
     data, lines = strict_yaml.read(path, _WHAT)
     found = _Checker(_WHAT, str(path), lines).criteria(data)
-    if not differences and all(SCORES[each.score].of == "difference" for each in found):
+    elsewhere = {
+        each: where
+        for each, where in _ELSEWHERE.items()
+        if not (differences if each == "difference" else live)
+    }
+    if all(SCORES[each.score].of in elsewhere for each in found):
+        places = dict.fromkeys(elsewhere[SCORES[each.score].of] for each in found)
         raise ConfigurationError(
-            f"{_WHAT} {path} asks for differences only, which `deeplab-miou compare` finds"
+            f"{_WHAT} {path} asks only for what is checked by {' and '.join(places)}"
         )
     return found
 
@@ -160,6 +174,7 @@ def judge(
     criteria: Sequence[Criterion],
     report: Mapping[str, Any],
     comparison: Mapping[str, Any] | None = None,
+    latency_s: float | None = None,
 ) -> list[Judgement]:
     """Check criteria; what is undefined has not been reached.
 
@@ -167,8 +182,10 @@ def judge(
         criteria: what is asked for.
         report: as `Report.to_dict` returns it.
         comparison: as `Comparison.to_dict` returns it, if two networks were compared.
+        latency_s: 95th percentile of the frames' latency, seconds, NaN if there is none yet; None
+            if frames are not scored as they arrive.
     """
-    return [_judge(each, report, comparison) for each in criteria]
+    return [_judge(each, report, comparison, latency_s) for each in criteria]
 
 
 def are_met(judgements: Sequence[Judgement]) -> bool:
@@ -177,12 +194,16 @@ def are_met(judgements: Sequence[Judgement]) -> bool:
 
 
 def _judge(
-    asked: Criterion, report: Mapping[str, Any], comparison: Mapping[str, Any] | None
+    asked: Criterion,
+    report: Mapping[str, Any],
+    comparison: Mapping[str, Any] | None,
+    latency_s: float | None,
 ) -> Judgement:
-    if SCORES[asked.score].of == "difference" and comparison is None:
-        return Judgement(asked, math.nan, None, "checked by `deeplab-miou compare` only")
-    value = _value(asked, report, comparison or {})
-    if value is None:
+    of = SCORES[asked.score].of
+    if (of == "difference" and comparison is None) or (of == "live" and latency_s is None):
+        return Judgement(asked, math.nan, None, f"checked by {_ELSEWHERE[of]} only")
+    value = latency_s if of == "live" else _value(asked, report, comparison or {})
+    if value is None or math.isnan(value):
         return Judgement(asked, math.nan, passed=False, reason=_why_undefined(asked, report))
     low = asked.at_least is not None and value < asked.at_least
     high = asked.at_most is not None and value > asked.at_most
@@ -196,12 +217,12 @@ def _value(
     if of == "difference":
         entry = comparison
         if asked.class_name:
-            (entry,) = (c for c in comparison["classes"] if c["name"] == asked.class_name)
-        found: float | None = entry["lower" if score == "difference_lower" else "difference"]
+            entry = _of_class(comparison, asked.class_name)
+        key = "lower" if score == "difference_lower" else "difference"
+        found: float | None = entry.get(key)
         return found
     if of == "class":
-        (entry,) = (c for c in report["classes"] if c["name"] == asked.class_name)
-        of_class: float | None = entry[score]
+        of_class: float | None = _of_class(report, asked.class_name).get(score)
         return of_class
     if of == "account":
         stream, _, what = score.partition("_")
@@ -212,6 +233,11 @@ def _value(
     return len(value) if score == "doubts" else value
 
 
+def _of_class(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return what is reported of a class, nothing if there is no such class."""
+    return next((each for each in report["classes"] if each["name"] == name), {})
+
+
 def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
     if what == "dropped":
         return float(counts.dropped.get(reason, 0) if reason else sum(counts.dropped.values()))
@@ -219,6 +245,8 @@ def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
 
 
 def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
+    if asked.class_name and not _of_class(report, asked.class_name):
+        return "there is no such class"
     if asked.score.endswith("_lower"):
         return "there is no interval"
     if SCORES[asked.score].of == "account":

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deeplab_miou.report.criteria import judge
 from deeplab_miou.report.files import write_report
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from deeplab_miou.aggregation.results import Result, Scoring
+    from deeplab_miou.report.criteria import Criterion
 
 
 # Evaluators tell of facts in lists.
@@ -31,12 +34,16 @@ class LiveRun:
         refused: messages of evaluators that were refused, by kind.
         scoring: how the scores were computed.
         started_s: when counting began, seconds since the epoch.
+        criteria: what the score must reach.
+        latency_s: 95th percentile of the frames' latency, seconds; NaN if there is none.
     """
 
     evaluators: Mapping[str, str]
     refused: Mapping[str, int]
     scoring: Scoring
     started_s: float
+    criteria: Sequence[Criterion] = ()
+    latency_s: float = math.nan
 
 
 def save_report(directory: str, result: Result, window: Result, run: LiveRun) -> Path:
@@ -55,13 +62,23 @@ def save_report(directory: str, result: Result, window: Result, run: LiveRun) ->
         DeeplabMiouError: nothing has been counted yet, or it cannot be written; an older report
             is left as it was.
     """
+    return write_report(make_report(result, window, run), Path(directory).absolute())[0]
+
+
+def make_report(result: Result, window: Result, run: LiveRun) -> Report:
+    """Return the report with what has been reached of the criteria.
+
+    Raises:
+        DeeplabMiouError: nothing has been counted yet.
+    """
     report = Report.of(
         result,
         window=window,
         provenance=_provenance(run),
         problems=_problems(result.totals.missing_frames, run),
     )
-    return write_report(report, Path(directory).absolute())[0]
+    judgements = judge(run.criteria, report.to_dict(), latency_s=run.latency_s)
+    return replace(report, criteria=judgements)
 
 
 def _provenance(run: LiveRun) -> dict[str, object]:

@@ -204,6 +204,60 @@ def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
     assert "doubtful: predictions and labels agree hardly more than by chance" in node.output
 
 
+def test_criteria_are_judged_while_it_runs_and_in_the_report(
+    start, graph, result, evaluator, tmp_path
+):
+    lines = (
+        "{score: miou, at_least: 0.4}",
+        "{score: iou, class: sky, at_least: 0.5}",
+        "{score: frames, at_least: 2}",
+        "{score: latency_p95, at_most: 0.25}",
+    )
+    (tmp_path / "criteria.yaml").write_text("criteria:\n" + "".join(f"- {x}\n" for x in lines))
+    node = start(criteria=tmp_path / "criteria.yaml", report_directory=tmp_path / "out")
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    outcomes = graph.publisher(FrameScore, f"{EVALUATOR}/frame", 10)
+    publisher = evaluator()
+    publisher.publish(confusion())
+    result.wait(frames(1))
+    slow = frame(1)
+    slow.latency_seconds = 0.5
+    outcomes.publish(slow)
+
+    def judged(*missed):
+        def found(message):
+            (status,) = message.status
+            values = {pair.key: pair.value for pair in status.values}
+            return status.name == f"{PUBLISHER}: criteria" and missed == tuple(
+                key for key, value in values.items() if value.startswith("not met: ")
+            )
+
+        return found
+
+    # EXAMPLE has sky wrong throughout.
+    sky, two, quick = (
+        "iou of sky at least 0.5",
+        "frames at least 2",
+        "latency_p95 at most 0.25",
+    )
+    told = diagnostics.wait(judged(sky, two, quick))
+    assert told.status[0].level == DiagnosticStatus.WARN
+    assert told.status[0].message.startswith(f"not met: {sky}: 0; {two}: 1; {quick}: 0.5")
+    publisher.publish(confusion(sequence=2, times=2))
+    diagnostics.wait(judged(sky, quick))
+    # Two frames of which sky is right.
+    right = np.diag([2, 2, 2, 0])[:3].reshape(-1).tolist()
+    publisher.publish(confusion(sequence=3, times=3, counts=right))
+    for sequence in range(2, 60):
+        outcomes.publish(frame(sequence))
+    told = diagnostics.wait(judged())
+    assert told.status[0].level == DiagnosticStatus.OK
+    assert told.status[0].message == "all 4 criteria are met"
+    assert node.stop()[0] == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [each["passed"] for each in report["criteria"]] == [True] * 4
+
+
 def test_silence_names_what_does_publish(start, graph):
     graph.publisher(ConfusionMatrix, "/left/confusion", LATCHED, subscribers=0)
     process = start(startup_timeout=0.5, autostart=False)

@@ -29,10 +29,10 @@ COMPARISON = {
 }
 
 
-def criteria(tmp_path, *lines, differences=True):
+def criteria(tmp_path, *lines, differences=True, live=False):
     path = tmp_path / "criteria.yaml"
     path.write_text("criteria:\n" + "".join(f"  - {{{line}}}\n" for line in lines))
-    return read_criteria(str(path), differences=differences)
+    return read_criteria(str(path), differences=differences, live=live)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,28 @@ def test_differences_are_left_to_compare_and_said(tmp_path):
     )
     assert [each.passed for each in found] == [None, True]
     assert are_met(found)
-    with pytest.raises(ConfigurationError, match="asks for differences only"):
+    with pytest.raises(ConfigurationError, match=r"only for what is checked by .*compare"):
         criteria(tmp_path, "score: difference, at_least: 0", differences=False)
+
+
+def test_latency_is_left_to_the_node_and_said(tmp_path):
+    lines = ("score: latency_p95, at_most: 0.1", "score: miou, at_least: 0")
+    found = criteria(tmp_path, *lines)
+    offline = judge(found, REPORT)
+    assert [each.passed for each in offline] == [None, True]
+    assert "miou_publisher" in offline[0].line
+    live = [judge(found, REPORT, latency_s=latency)[0] for latency in (0.1, 0.11, float("nan"))]
+    assert [each.passed for each in live] == [True, False, False]
+    with pytest.raises(ConfigurationError, match="only for what is checked by miou_publisher"):
+        criteria(tmp_path, lines[0], differences=True)
+    assert len(criteria(tmp_path, lines[0], differences=False, live=True)) == 1
+
+
+def test_a_class_that_is_not_there_is_not_met(tmp_path):
+    lines = ("score: iou, class: boat, at_least: 0", "score: difference, class: boat, at_most: 1")
+    found = judge(criteria(tmp_path, *lines), REPORT, COMPARISON)
+    assert [each.passed for each in found] == [False, False]
+    assert found[0].line == "iou of boat at least 0: there is no such class"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_message
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
-from deeplab_miou.telemetry import Throttle
+from deeplab_miou.telemetry import Latencies, Throttle
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class PublisherInputs:
         on_news: called when the aggregate has changed.
         on_error: told of an exception that is no evaluator's fault.
         on_frame: told of each outcome of a frame that is well formed; None if nobody is.
+
+    Attributes:
+        latencies: of the newest frames that were evaluated.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class PublisherInputs:
         self._on_news = on_news
         self._on_error = on_error
         self._frame_listener = on_frame
+        self.latencies = Latencies()
         self._throttle = Throttle()
         self._states: Sequence[str] = ()
         self._since_s = 0.0
@@ -176,6 +180,8 @@ class PublisherInputs:
             self._aggregate.count_refused(error.kind)
             raise
         if self._aggregate.add_frame(frame):
+            if frame.evaluated:
+                self.latencies.add(message.latency_seconds)
             self._on_news()
         if self._frame_listener is not None:
             self._frame_listener(message)

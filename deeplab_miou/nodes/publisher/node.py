@@ -17,12 +17,13 @@ from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.nodes.publisher.inputs import PublisherInputs, resolve_topics
 from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher.recorder import PublisherRecorder
-from deeplab_miou.nodes.publisher.status import PublisherStatus
+from deeplab_miou.nodes.publisher.status import PublisherStatus, criteria_status
 from deeplab_miou.options.nodes import PublisherOptions
+from deeplab_miou.report.criteria import read_criteria
 from deeplab_miou.report.files import check_directory
-from deeplab_miou.report.live import LiveRun, save_report
+from deeplab_miou.report.live import LiveRun, make_report, save_report
 from deeplab_miou.report.table import format_interval, format_score
-from deeplab_miou.telemetry import Throttle
+from deeplab_miou.telemetry import Latencies, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rclpy.timer import Timer
 
     from deeplab_miou.aggregation.results import Totals
+    from deeplab_miou.report.criteria import Criterion
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_PERIOD_S = 10.0
@@ -50,6 +52,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         super().__init__("miou_publisher", PublisherOptions)
         self._status = PublisherStatus()
         self._changed = threading.Event()
+        self._criteria: tuple[Criterion, ...] = ()
+        self._latencies = Latencies()
         self._started_s = 0.0
         self._told_s = 0.0
         self._told_frames = 0
@@ -66,6 +70,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         """Start from zero; make publishers and services."""
         settings = self.settings
         self._topics()
+        self._criteria = read_criteria(settings.criteria, differences=False, live=True)
         if settings.report_directory:
             check_directory(settings.report_directory)
         self._aggregate = Aggregate(
@@ -94,6 +99,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             on_error=self.fail,
             on_frame=None if self._recorder is None else self._recorder.frame,
         )
+        self._latencies = self._inputs.latencies
         states, frames = self._topics()
         self._inputs.open(states, frames)
         if self._recorder is not None:
@@ -203,6 +209,11 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             silence,
         )
         self._outputs.diagnostics.publish(status)
+        if self._criteria and totals.counts.frames:
+            report = make_report(
+                self._aggregate.result(now_s), self._aggregate.window(now_s), self._facts()
+            )
+            self._outputs.criteria.publish(criteria_status(report.criteria))
         if totals.counts.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
             self._told_frames, self._told_s = totals.counts.frames, now_s
             self.get_logger().info(self._headline())
@@ -250,16 +261,24 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             aggregate.wait_for_frames(_FRAMES_TIMEOUT_S)
         now_s = time.monotonic()
         result, window = aggregate.result(now_s), aggregate.window(now_s)
-        facts = LiveRun(
-            aggregate.provenance(), aggregate.refused, aggregate.scoring, self._started_s
-        )
         try:
-            path = save_report(directory, result, window, facts)
+            path = save_report(directory, result, window, self._facts())
         except DeeplabMiouError as error:
             self._status.report_error = str(error) if result.scores else ""
             raise
         self._status.report_error = ""
         return f"report written to {path}"
+
+    def _facts(self) -> LiveRun:
+        aggregate = self._aggregate
+        return LiveRun(
+            aggregate.provenance(),
+            aggregate.refused,
+            aggregate.scoring,
+            self._started_s,
+            self._criteria,
+            self._latencies.quantiles().p95_s,
+        )
 
 
 def _scoring(settings: PublisherOptions) -> Scoring:

@@ -36,12 +36,14 @@ class PublisherOutputs:
         self._windows = node.create_publisher(MeanIoU, "~/window", _LATCHED)
         self._pictures = node.create_publisher(Image, "~/confusion_image", 1)
         self.diagnostics = Diagnostics(node, "scores")
+        self.criteria = Diagnostics(node, "criteria")
 
     def destroy(self) -> None:
         """Destroy the publishers."""
         for publisher in (self._results, self._windows, self._pictures):
             self._node.destroy_publisher(publisher)
         self.diagnostics.destroy()
+        self.criteria.destroy()
 
     def scores(self, result: Result, window: Result) -> None:
         """Publish the scores of all and of the window, and the confusion matrix as a picture."""

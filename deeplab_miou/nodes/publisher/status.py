@@ -10,9 +10,10 @@ from deeplab_miou.nodes.ros.diagnostics import make_status
 from deeplab_miou.report.table import format_score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from deeplab_miou.aggregation.results import Totals
+    from deeplab_miou.report.criteria import Judgement
 
 
 class PublisherStatus:
@@ -80,3 +81,17 @@ class PublisherStatus:
             **{f"refused: {kind}": number for kind, number in sorted(refused.items())},
         }
         return make_status(level, text, values)
+
+
+def criteria_status(judgements: Sequence[Judgement]) -> DiagnosticStatus:
+    """Return OK if all criteria are met, else WARN and those that are not (yet)."""
+    checked = [each for each in judgements if each.passed is not None]
+    missed = [each.line for each in checked if not each.passed]
+    return make_status(
+        DiagnosticStatus.WARN if missed else DiagnosticStatus.OK,
+        f"not met: {'; '.join(missed)}" if missed else f"all {len(checked)} criteria are met",
+        {
+            each.criterion.title: ("met: " if each.passed else "not met: ") + each.found
+            for each in checked
+        },
+    )

@@ -165,9 +165,10 @@ class MiouWatch(ManagedNode[WatchOptions]):
         shown = {self._named(settings.publisher), self._named(settings.replayer), *self._sources}
         for status in message.status:
             node, _, part = status.name.partition(": ")
-            # One status a node, so that there are never more than nodes.
             if node in shown and part:
-                self._statuses[node] = status_content(status, time.time())
+                # Two of a node at most, so that there are never more than twice as many as nodes.
+                key = status.name if part == "criteria" else node
+                self._statuses[key] = status_content(status, time.time())
                 self._has_news.set()
 
     def _on_overlay(self, message: Image) -> None:
