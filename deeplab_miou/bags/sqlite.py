@@ -152,7 +152,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _connect(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True)
+    # One thread at a time: that which reads ahead, or that which waits for it.
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False)
     connection.text_factory = _text
     try:
         _accept_short_file(connection)

@@ -16,6 +16,7 @@ from deeplab_miou.metric.frame_scores import FinishedScores, PendingScores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
 
@@ -77,6 +78,8 @@ class BatchScorer:
         label_map: what the labels mean.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
+        decoders: decode what is announced, while others are scored; None to decode it when its turn
+            comes.
     """
 
     def __init__(
@@ -85,11 +88,19 @@ class BatchScorer:
         label_map: LabelMap,
         score_at: Literal["label", "prediction"],
         wants_predictions: Callable[[], bool],
+        decoders: Executor | None = None,
     ) -> None:
         self._predictor = predictor
         self._label_map = label_map
         self._score_at = score_at
         self._wants_predictions = wants_predictions
+        self._decoders = decoders
+        self._ahead: dict[int, Future[Frame]] = {}
+
+    def announce(self, pair: Pair[Message]) -> None:
+        """Tell of a pair that is going to be decoded for certain."""
+        if self._decoders is not None:
+            self._ahead[id(pair)] = self._decoders.submit(self._decode, pair)
 
     def decode(self, pair: Pair[Message]) -> Frame:
         """Return a pair's arrays.
@@ -97,6 +108,10 @@ class BatchScorer:
         Raises:
             FrameError: a message cannot be used, or the two do not belong together.
         """
+        ahead = self._ahead.pop(id(pair), None)
+        return self._decode(pair) if ahead is None else ahead.result()
+
+    def _decode(self, pair: Pair[Message]) -> Frame:
         started_s = time.monotonic()
         image = self._predictor.prepare(pair.image.image)
         labels = decode_labels(pair.label.image, self._label_map)

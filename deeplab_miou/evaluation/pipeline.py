@@ -23,6 +23,7 @@ from deeplab_miou.metric.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
     from deeplab_miou.accounting import Account
     from deeplab_miou.aggregation.messages import RunSnapshot
@@ -55,6 +56,8 @@ class Pipeline:
         on_clock_jump: what to do when time goes back.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
         on_outcome: told what became of each frame.
+        decoders: decode pairs while they wait in the queue, which then must not drop any; None to
+            have the worker decode them.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class Pipeline:
         on_clock_jump: ClockJump = ClockJump.CONTINUE,
         wants_predictions: Callable[[], bool] = lambda: True,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
+        decoders: Executor | None = None,
     ) -> None:
-        self._scorer = BatchScorer(predictor, label_map, score_at, wants_predictions)
+        self._scorer = BatchScorer(predictor, label_map, score_at, wants_predictions, decoders)
         self._underway: Batch | None = None
         self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
         self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
@@ -246,6 +250,7 @@ class Pipeline:
                     "its image was discarded by a reset",
                 )
                 continue
+            self._scorer.announce(pair)
             for crowded_out in self._queue.put(pair):
                 full = Reason.QUEUE_FULL
                 self._drop_pair(crowded_out, full, full.explanation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deeplab_miou.bags.ahead import reading_ahead
 from deeplab_miou.errors import BagError
 from deeplab_miou.offline.holding import HeldMessages
 from deeplab_miou.offline.plan import NONE, OUTSIDE, read_image
@@ -49,10 +50,10 @@ def read_bag(
     with HeldMessages() as held:
         try:
             # Messages first: what ends a damaged bag is only known by asking for one more.
-            messages = reader.messages(topics, start_ns, stop_ns)
-            for message, number in zip(messages, range(total), strict=False):
-                groups.take(held, number, message)
-                on_progress(number + 1, total)
+            with reading_ahead(reader.messages(topics, start_ns, stop_ns)) as messages:
+                for message, number in zip(messages, range(total), strict=False):
+                    groups.take(held, number, message)
+                    on_progress(number + 1, total)
         except BagError as error:
             problem = str(error)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
+# Pairs that are decoded while others are scored, fewer than the pipeline's queue holds.
+_MOST_AHEAD = 4
+_DECODERS = 4
 _REPEATED = "an earlier message of its topic has the same stamp; are stamps set?"
 _REJECTED = {
     (Stream.IMAGE, NONE): (Reason.UNMATCHED_IMAGE, "no label with its stamp is in the bag"),
@@ -90,11 +94,17 @@ class Run:
         self._predictor = engine.predictor
         self._pictures: list[NDArray[np.uint8]] = []
         self._state = RunState(engine.label_map.num_classes)
+        # Whoever looks at frames gets each before the next is read.
+        is_watched = on_frame is not None or recorder is not None
+        is_ahead = engine.predictor.needs_worker and not is_watched
+        self._most_ahead = _MOST_AHEAD if is_ahead else 0
+        self._decoders = ThreadPoolExecutor(_DECODERS) if is_ahead else None
         self._pipeline = Pipeline(
             engine.predictor,
             engine.label_map,
             run=self._state,
             score_at=options.engine.score_at,
+            decoders=self._decoders,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
             wants_predictions=lambda: (
@@ -107,9 +117,9 @@ class Run:
         return stream_of(message, self._options) is Stream.LABEL
 
     def take(self, image: StampedImage, label: StampedImage) -> None:
-        """Score an image with its label."""
+        """Score an image with its label, perhaps not before some more have been taken."""
         self._pipeline.add_pair(image, label)
-        while self._pipeline.queued:
+        while self._pipeline.queued > self._most_ahead:
             self._pipeline.work(0.0)
 
     def reject(self, message: BagMessage, partner: int) -> None:
@@ -160,7 +170,12 @@ class Run:
             self._pictures = [pictures[place] for place in places]
 
     def finish(self) -> None:
-        """Record the final scores and draw the worst frames: all messages have been taken."""
+        """Score what is left, record the final scores and draw the worst frames."""
+        while self._pipeline.queued:
+            self._pipeline.work(0.0)
+        self._pipeline.finish()
+        if self._decoders is not None:
+            self._decoders.shutdown()
         if self._recorder is not None:
             self._recorder.scores(self.result())
         # A device that fails now costs the pictures, not the report.
