@@ -214,7 +214,7 @@ def test_criteria_are_judged_while_it_runs_and_in_the_report(
         "{score: latency_p95, at_most: 0.25}",
     )
     (tmp_path / "criteria.yaml").write_text("criteria:\n" + "".join(f"- {x}\n" for x in lines))
-    node = start(criteria=tmp_path / "criteria.yaml", report_directory=tmp_path / "out")
+    node = start(criteria=str(tmp_path / "criteria.yaml"), report_directory=str(tmp_path / "out"))
     diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
     outcomes = graph.publisher(FrameScore, f"{EVALUATOR}/frame", 10)
     publisher = evaluator()
@@ -245,8 +245,8 @@ def test_criteria_are_judged_while_it_runs_and_in_the_report(
     assert told.status[0].message.startswith(f"not met: {sky}: 0; {two}: 1; {quick}: 0.5")
     publisher.publish(confusion(sequence=2, times=2))
     diagnostics.wait(judged(sky, quick))
-    # Two frames of which sky is right.
-    right = np.diag([2, 2, 2, 0])[:3].reshape(-1).tolist()
+    # A third frame, in which sky is right.
+    right = (2 * EXAMPLE + np.diag([0, 0, 9, 0])[:3]).reshape(-1).tolist()
     publisher.publish(confusion(sequence=3, times=3, counts=right))
     for sequence in range(2, 60):
         outcomes.publish(frame(sequence))

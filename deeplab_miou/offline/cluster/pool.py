@@ -130,6 +130,15 @@ class Pool:
                 self._say("still waiting for a worker to start; is the Ray cluster busy?")
         return self._facts
 
+    def wait_for_all(self) -> None:
+        """Wait until all workers are ready, as whoever measures them must.
+
+        Raises:
+            DeeplabMiouError: as `facts`.
+        """
+        while self._busy:
+            self._collect(lambda _task, _value: ())
+
     def run(self, tasks: Sequence[Task], take: Callable[[Task, object], Sequence[Task]]) -> None:
         """Do tasks and those that follow from them.
 
