@@ -37,7 +37,13 @@ EVALUATE = str(Path(__file__).resolve().parent / "evaluate.launch.py")
 # What B may have otherwise than A.
 OF_B = ("checkpoint", "source", "image_topic", "device")
 # What this file says of each itself.
-OURS = ("cameras", "evaluator_name", "publisher_name", "report_directory")
+OURS = (
+    "cameras",
+    "evaluator_name",
+    "predict_unlabelled",
+    "publisher_name",
+    "report_directory",
+)
 _TEXTS = {option.name: option.text for option in options_of(ComparerOptions)}
 OF_BOTH = [
     argument
@@ -53,6 +59,12 @@ ARGUMENTS = [
             description=f"{name} of the network to be judged, if it is not that of the other",
         )
         for name in OF_B
+    ),
+    DeclareLaunchArgument(
+        "predict_unlabelled",
+        default_value="true",
+        choices=["true", "false"],
+        description="when there is nothing to score, predict images without a label too",
     ),
     DeclareLaunchArgument("margin", default_value="0.005", description=_TEXTS["margin"]),
     DeclareLaunchArgument(

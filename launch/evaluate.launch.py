@@ -38,14 +38,16 @@ EVALUATOR_PARAMETERS = (
     "source",
     "device",
     "overflow",
+    "predict_unlabelled",
 )
-_TEXTS = {option.name: option.text for option in options_of(EvaluatorOptions)}
+_OPTIONS = {option.name: option for option in options_of(EvaluatorOptions)}
 _CAMERAS = "; with cameras, {camera} in it stands for each camera's name"
 ARGUMENTS = [
     DeclareLaunchArgument(
         name,
         default_value="",
-        description=_TEXTS[name] + (_CAMERAS if name in ("image_topic", "label_topic") else ""),
+        description=_OPTIONS[name].text
+        + (_CAMERAS if name in ("image_topic", "label_topic") else ""),
     )
     for name in EVALUATOR_PARAMETERS
 ] + [
@@ -164,9 +166,12 @@ def make_nodes(context: LaunchContext) -> list[Node]:
                     )
                 values[topic] = values[topic].replace("{camera}", camera)
         name = "_".join(filter(None, (given("evaluator_name"), camera)))
-        # As strings: a label map that is named 1 is no number.
-        strings = {key: ParameterValue(value, value_type=str) for key, value in values.items()}
-        evaluators[name] = {key: strings[key] for key, value in values.items() if value}
+        # A label map that is named 1 is no number.
+        evaluators[name] = {
+            key: ParameterValue(value, value_type=_OPTIONS[key].kind)
+            for key, value in values.items()
+            if value
+        }
     publisher: dict[str, object] = {
         "confusion_topics": [f"{prefix}/{name}/confusion" for name in evaluators]
     }

@@ -90,6 +90,11 @@ class EvaluatorOptions(
 ):
     """Warnings and publishing."""
 
+    predict_unlabelled: bool = option(
+        default=False,
+        text="when there is nothing to score, predict images dropped as unmatched too, for whoever "
+        "subscribes to ~/prediction or ~/overlay",
+    )
     startup_timeout: float = option(
         10.0,
         "warn if an input has had no publisher for this many seconds",

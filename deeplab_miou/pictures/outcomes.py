@@ -21,7 +21,8 @@ def outcome_overlay(
     """Return a frame with its prediction painted over it, ``(H, W, 3)`` uint8 RGB.
 
     Args:
-        outcome: of the frame; None is returned where its prediction was not kept.
+        outcome: of the frame; None is returned where its prediction was not kept, or there is
+            nothing to paint it over.
         label_map: gives the colours.
         is_camera: whether its image is a camera's; else the ground truth is painted over.
     """
@@ -42,8 +43,12 @@ def outcome_ground_truth(
 def _painted(
     outcome: FrameOutcome, ids: NDArray[np.uint8], label_map: LabelMap, *, is_camera: bool
 ) -> NDArray[np.uint8] | None:
-    if outcome.image is None or outcome.ground_truth is None:
+    if outcome.image is None:
         return None
-    image, truth = outcome.image, outcome.ground_truth
-    base = decode_color(image.image) if is_camera else label_map.colorize(truth)
+    if is_camera:
+        base = decode_color(outcome.image.image)
+    elif outcome.ground_truth is not None:
+        base = label_map.colorize(outcome.ground_truth)
+    else:
+        return None
     return overlay(base, ids, label_map)

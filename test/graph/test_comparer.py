@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 from deeplab_miou_msgs.msg import Comparison
-from graph_support import LATCHED, LIVE, image
+from graph_support import IMAGE, LATCHED, LIVE, image
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -210,3 +210,48 @@ def test_frames_of_one_only_are_counted_under_the_reason_of_the_other(duel, grap
     assert again.note == f"B ({B}) was restarted: counting began anew"
     assert again.miou_a == pytest.approx(iou_of(truth[1], old[0]).mean())
     assert again.miou_b == pytest.approx(iou_of(truth[1], new[1]).mean())
+
+
+def test_where_there_are_no_labels_the_disagreement_is_still_known(ros_process, graph):
+    """Two networks on a camera that nobody labels."""
+    common = {"checkpoint": "demo", "device": "cpu", "hold_frames": 2, "predict_unlabelled": True}
+    ros_process("deeplab_miou.nodes.evaluator", name=A[1:], parameters=common)
+    other = {**common, "mean": [0.2, 0.6, 0.4]}
+    ros_process("deeplab_miou.nodes.evaluator", name=B[1:], parameters=other)
+    predictions = [graph.subscribe(Image, f"{name}/prediction", LIVE) for name in (A, B)]
+    found = graph.subscribe(Comparison, f"{COMPARER}/comparison", LATCHED)
+    ros_process(
+        "deeplab_miou.nodes.comparer",
+        parameters={"evaluator_a": A, "evaluator_b": B, "publish_period": 0.1},
+    )
+    camera = graph.publisher(Image, IMAGE, LIVE, subscribers=2)
+    random = np.random.default_rng(2)
+    second = iter(range(1, 10_000))
+
+    def send():
+        picture = np.repeat(np.repeat(random.integers(0, 256, (12, 48)), 8, 0), 8, 1)
+        camera.publish(image(picture, next(second), encoding="rgb8", width=128, step=384))
+
+    last = graph.repeat_until(
+        send,
+        lambda: next((m for m in found.messages if m.predicted_frames >= 5), None),
+        LIMIT_S,
+        period_s=0.3,
+    )
+    assert last.frames == 0
+    assert np.isnan(last.difference)
+    by_stamp = [
+        {m.header.stamp.sec: np.array(m.data).reshape(m.height, m.width) for m in inbox.messages}
+        for inbox in predictions
+    ]
+    shares = {
+        sec: np.mean(by_stamp[0][sec] != by_stamp[1][sec])
+        for sec in by_stamp[0].keys() & by_stamp[1].keys()
+    }
+    assert len(last.most_disagreeing) > 0
+    for each in last.most_disagreeing:
+        assert each.disagreement == pytest.approx(shares[each.stamp.sec])
+    assert last.disagreement > 0
+    # They are images without a label all the same.
+    later = found.wait(lambda m: m.neither >= 5, LIMIT_S)
+    assert later.frames == 0

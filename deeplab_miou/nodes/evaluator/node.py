@@ -12,11 +12,12 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from std_srvs.srv import SetBool, Trigger
 
-from deeplab_miou.accounting import Stream
+from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.engine import Engine, build_engine
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
 from deeplab_miou.evaluation.run_state import RunState
+from deeplab_miou.evaluation.unlabelled import Unlabelled
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
@@ -60,6 +61,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     # `configure` makes these and `cleanup` takes them away: in between they are not there.
     _engine: Engine
     _pipeline: Pipeline
+    _unlabelled: Unlabelled
     _outputs: EvaluatorOutputs
     _unknown_labels: UnknownLabelsLog
 
@@ -114,6 +116,12 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._outputs = EvaluatorOutputs(
             self, self._engine, run_id=self._run_id, is_camera=options.source == "network"
         )
+        self._unlabelled = Unlabelled(
+            self._engine.predictor,
+            self._engine.label_map.ignore_index,
+            on_prediction=self._outputs.pictures,
+            on_failure=self._log_unpredicted,
+        )
         group = self._slow_group
         self._own_services = [
             self.create_own_service(Trigger, "~/reset", self._reset, group),
@@ -131,7 +139,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         pipeline = self._pipeline
         pipeline.interrupt(on=False)
         if self._engine.predictor.needs_worker:
-            self._worker = Worker(pipeline.work, self.fail)
+            self._worker = Worker(self._work, self.fail)
             self._worker.start()
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(
@@ -322,6 +330,24 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._outputs.frame(outcome)
         if self._outputs.wants_accounts:
             self._outputs.account(self._pipeline.snapshot())
+
+        if (
+            outcome.reason is Reason.UNMATCHED_IMAGE
+            and self.settings.predict_unlabelled
+            and self._outputs.wants_pictures
+        ):
+            self._unlabelled.offer(outcome)
+            if not self._engine.predictor.needs_worker:
+                self._unlabelled.work()
+
+    def _work(self, timeout_s: float) -> None:
+        """Score what waits, and predict an image without a label if nothing does."""
+        if not self._pipeline.work(0.0 if len(self._unlabelled) else timeout_s):
+            self._unlabelled.work()
+
+    def _log_unpredicted(self, error: FrameError) -> None:
+        if self._throttle.admit("unpredicted") is not None:
+            self.get_logger().warning(f"an image without a label is not predicted: {error}")
 
     def _log_drop(self, outcome: FrameOutcome) -> None:
         text = self._drops.line(outcome)

@@ -102,7 +102,7 @@ class EvaluatorOutputs:
         if self._frames.get_subscription_count():
             self._frames.publish(encode_frame(outcome, source=self._source, run_id=self._run_id))
         if outcome.prediction is not None:
-            self._pictures(outcome)
+            self.pictures(outcome)
 
     def account(self, snapshot: RunSnapshot) -> None:
         """Publish the account."""
@@ -143,7 +143,8 @@ class EvaluatorOutputs:
         """Wait until all have the newest state, but no longer than so many seconds."""
         self._states.wait_for_all_acked(Duration(seconds=timeout_s))
 
-    def _pictures(self, outcome: FrameOutcome) -> None:
+    def pictures(self, outcome: FrameOutcome) -> None:
+        """Publish the pictures of a frame that has a prediction."""
         image, prediction = outcome.image, outcome.prediction
         if image is None or prediction is None:
             return
