@@ -38,6 +38,8 @@ _NAMES = ("A", "B")
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 2**26
 _MOST_EARLY = 1000
+# Two evaluators are hardly ever so many frames apart.
+_MANY = 100
 _MOST_RETIRED = 64
 _MOST_REASONS = 64
 
@@ -282,8 +284,22 @@ class Duel:
                 changed=self._changed.copy(),
                 disagreement=self._predictions.read(),
                 restarts=self._restarts,
-                note=self._note,
+                note="; ".join(filter(None, [self._note, self._mistake(a, b)])),
             )
+
+    def _mistake(self, a: PartySnapshot, b: PartySnapshot) -> str:
+        """Return what looks like a mistake of whoever set it up; empty if nothing does."""
+        if self._other_truth:
+            return (
+                f"frames scored on different ground truth: {self._other_truth}; give A and B the "
+                "same labels, and score_at: label"
+            )
+        if not self._count and min(a.waiting, b.waiting) >= _MANY:
+            return (
+                "no frame of A has the stamp of a frame of B: their images, or predictions, must "
+                "have the stamps of the same camera"
+            )
+        return ""
 
     def _party(self, which: int) -> PartySnapshot:
         side = self._sides[which]
@@ -422,8 +438,6 @@ def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
         ]
         if party.missing:
             remarks.append(f"{party.missing} frame outcomes of {name} never arrived")
-    if found.other_ground_truth:
-        remarks.append(f"{found.other_ground_truth} frames were scored on different ground truth")
     if found.note:
         remarks.append(found.note)
     a, b = (Party(each.source, each.name, each.provenance) for each in (found.a, found.b))

@@ -190,6 +190,33 @@ def test_frames_on_other_ground_truth_are_not_compared():
         duel.add_frame(1, record("/b", k + 1, k, count(other, new[k])))
     found = duel.snapshot()
     assert (found.frames, found.other_ground_truth) == (2, 1)
+    assert found.note.startswith("frames scored on different ground truth: 1;")
+
+
+def test_predictions_that_are_stamped_anew_are_noticed():
+    """As by a segmentation node that stamps what it publishes with the time of publishing."""
+    truth, old, new = maps(150)
+    duel = ready()
+    for k in range(150):
+        duel.add_frame(0, record("/a", k + 1, k * SECOND + 1, count(truth[k], old[k])))
+        assert ("no frame of A has the stamp" in duel.snapshot().note) == (k >= 100)
+        duel.add_frame(1, record("/b", k + 1, k * SECOND + 2, count(truth[k], new[k])))
+    assert duel.snapshot().frames == 0
+
+
+def test_the_rounds_of_a_looping_bag_are_joined_in_order():
+    truth, old, new = maps(12)
+    duel = ready()
+    # A is a whole round ahead of B.
+    for k in range(12):
+        duel.add_frame(0, record("/a", k + 1, k % 4 * SECOND, count(truth[k], old[k])))
+        if k >= 4:
+            at = k - 4
+            duel.add_frame(1, record("/b", k - 3, at % 4 * SECOND, count(truth[at], new[at])))
+    found = duel.snapshot()
+    assert (found.frames, found.other_ground_truth, found.a.waiting) == (8, 0, 4)
+    expected = iou_of(truth[:8], old[:8]).mean()
+    assert found.difference(0.005, "exclude").a[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("is_reset", [True, False])
