@@ -215,16 +215,20 @@ def test_frames_of_one_only_are_counted_under_the_reason_of_the_other(duel, grap
 def test_where_there_are_no_labels_the_disagreement_is_still_known(ros_process, graph):
     """Two networks on a camera that nobody labels."""
     common = {"checkpoint": "demo", "device": "cpu", "hold_frames": 2, "predict_unlabelled": True}
-    ros_process("deeplab_miou.nodes.evaluator", name=A[1:], parameters=common)
     other = {**common, "mean": [0.2, 0.6, 0.4]}
-    ros_process("deeplab_miou.nodes.evaluator", name=B[1:], parameters=other)
+    evaluators = [
+        ros_process("deeplab_miou.nodes.evaluator", name=name[1:], parameters=parameters)
+        for name, parameters in ((A, common), (B, other))
+    ]
     predictions = [graph.subscribe(Image, f"{name}/prediction", LIVE) for name in (A, B)]
     found = graph.subscribe(Comparison, f"{COMPARER}/comparison", LATCHED)
     ros_process(
         "deeplab_miou.nodes.comparer",
         parameters={"evaluator_a": A, "evaluator_b": B, "publish_period": 0.1},
     )
-    camera = graph.publisher(Image, IMAGE, LIVE, subscribers=2)
+    camera = graph.node.create_publisher(Image, IMAGE, LIVE)
+    for evaluator in evaluators:
+        evaluator.wait_for_output("subscribed to", 2 * LIMIT_S)  # networks are loaded first
     random = np.random.default_rng(2)
     second = iter(range(1, 10_000))
 
