@@ -108,7 +108,7 @@ def make_actions(context: LaunchContext) -> list[Action]:
                 # A name without a slash is one of the comparer's own namespace.
                 "evaluator_a": "deeplab_evaluator_a",
                 "evaluator_b": "deeplab_evaluator_b",
-                "margin": ParameterValue(given("margin"), value_type=float),
+                "margin": ParameterValue(LaunchConfiguration("margin"), value_type=float),
                 "labels": ParameterValue(given("labels"), value_type=str),
                 "report_directory": ParameterValue(given("report_directory"), value_type=str),
                 "use_sim_time": given("use_sim_time") == "true",

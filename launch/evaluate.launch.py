@@ -15,7 +15,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.logging import get_logger
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -168,7 +168,7 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         name = "_".join(filter(None, (given("evaluator_name"), camera)))
         # A label map that is named 1 is no number.
         evaluators[name] = {
-            key: ParameterValue(value, value_type=_OPTIONS[key].kind)
+            key: ParameterValue(TextSubstitution(text=value), value_type=_OPTIONS[key].kind)
             for key, value in values.items()
             if value
         }
