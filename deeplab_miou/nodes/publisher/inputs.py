@@ -6,15 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deeplab_miou.aggregation.aggregate import Aggregate, News
 from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_message
-from deeplab_miou.nodes.ros.qos_events import describe_mismatch
-from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
+from deeplab_miou.nodes.ros.evaluator_topics import FRAMES, STATES, EvaluatorTopics
 from deeplab_miou.telemetry import Latencies, Throttle
 from deeplab_miou.text import printable
 
@@ -22,16 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.node import Node
-    from rclpy.subscription import Subscription
 
 _STATE_TYPE = "deeplab_miou_msgs/msg/ConfusionMatrix"
-# One latched state of each evaluator that shares the topic.
-_STATES = QoSProfile(
-    depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-# Nobody waits for a single state or outcome, and the depth holds many times what comes meanwhile.
-_LINGER_S = 0.02
-_FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def resolve_topics(
@@ -90,32 +79,28 @@ class PublisherInputs:
         self._node = node
         self._aggregate = aggregate
         self._on_news = on_news
-        self._on_error = on_error
         self._frame_listener = on_frame
         self.latencies = Latencies()
         self._throttle = Throttle()
         self._states: Sequence[str] = ()
         self._since_s = 0.0
-        self._inputs: list[tuple[Receiver, Subscription]] = []
+        self._topics = EvaluatorTopics(node, on_error)
 
     def open(self, states: Sequence[str], frames: Sequence[str]) -> None:
         """Subscribe to resolved topics of states, and of outcomes of frames."""
         self._states = states
         self._since_s = time.monotonic()
         for topic in states:
-            self._subscribe(ConfusionMatrix, topic, self._on_state, _STATES)
+            self._topics.subscribe(ConfusionMatrix, topic, self._on_state, STATES)
         for topic in frames:
-            self._subscribe(FrameScore, topic, self._on_frame, _FRAMES)
+            self._topics.subscribe(FrameScore, topic, self._on_frame, FRAMES)
 
     def close(self) -> None:
         """Unsubscribe; messages already received are still added."""
-        while self._inputs:
-            receiver, subscription = self._inputs.pop()
-            receiver.stop()
-            self._node.destroy_subscription(subscription)
+        self._topics.close()
 
     def silence(self, after_s: float) -> str:
-        """Return one line if no evaluator has been heard for so long though it should be."""
+        """Return one line if no evaluator has been heard from for so long."""
         waited_s = time.monotonic() - self._since_s
         if waited_s < after_s or self._aggregate.ages(0.0):
             return ""
@@ -132,31 +117,6 @@ class PublisherInputs:
         if self._throttle.admit("silence") is not None:
             self._node.get_logger().warning(line)
         return line
-
-    def _subscribe(
-        self, kind: type, topic: str, take: Callable[[object], None], profile: QoSProfile
-    ) -> None:
-        def warn(event: object) -> None:
-            self._node.get_logger().warning(describe_mismatch(self._node, topic, profile, event))
-
-        def callback(message: object) -> None:
-            try:
-                take(message)
-            except RefusedError as error:
-                self._warn(error)
-
-        events = SubscriptionEventCallbacks(incompatible_qos=warn, use_default_callbacks=False)
-        subscription = self._node.create_subscription(
-            kind,
-            topic,
-            callback,
-            profile,
-            callback_group=receiving_group(self._node),
-            event_callbacks=events,
-        )
-        # They arrive while results are computed, outcomes as fast as frames.
-        receiver = receive(self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S)
-        self._inputs.append((receiver, subscription))
 
     def _on_state(self, message: ConfusionMatrix) -> None:
         try:
@@ -185,9 +145,3 @@ class PublisherInputs:
             self._on_news()
         if self._frame_listener is not None:
             self._frame_listener(message)
-
-    def _warn(self, error: RefusedError) -> None:
-        held_back = self._throttle.admit(error.kind)
-        if held_back is not None:
-            more = f" ({held_back} more like it since the last such line)" if held_back else ""
-            self._node.get_logger().warning(f"{error}{more}")
