@@ -236,7 +236,7 @@ def _warn_of_misspelt(context: LaunchContext) -> None:
         name = given.partition(":=")[0]
         if name not in names and (close := get_close_matches(name, names, n=1, cutoff=0.8)):
             get_logger("deeplab_miou").warning(
-                f"argument {name} is not known and has no effect; is {close[0]} meant?"
+                f"there is no argument {name}, so it has no effect; did you mean {close[0]}?"
             )
 
 

@@ -31,7 +31,7 @@ _WARM_UP_SIZE = (480, 640)
 
 @dataclass(frozen=True)
 class Engine:
-    """What scores a stream.
+    """A label map and a source of predictions, ready to score a stream.
 
     Attributes:
         label_map: what labels mean.
@@ -196,7 +196,7 @@ def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
 
 
 def _check_order(label_map: LabelMap, known: LabelMap | None, what: str) -> None:
-    """Complain about the checkpoint's own classes in another order: counts would be of others."""
+    """Refuse a label map that has the checkpoint's own classes in another order."""
     if known is None or set(known.class_names) != set(label_map.class_names):
         return  # they may well be called otherwise
     for index, (ours, theirs) in enumerate(

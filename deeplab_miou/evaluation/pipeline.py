@@ -180,13 +180,13 @@ class Pipeline:
         self._pairer.clock_jumped(now_ns)
 
     def reset(self) -> None:
-        """Start from zero, as if just made; what waits or is in work is counted nowhere."""
+        """Start from zero, as if just made; what is waiting or being scored is not counted."""
         self._pairer.reset()
         self._queue.clear()
         self._run.reset()
 
     def pace(self, *, on: bool) -> None:
-        """Drop nothing for a full queue (on), as the source can be held up; see `crowded`."""
+        """Drop nothing while the queue is full (on), because the source can wait; see `crowded`."""
         self._queue.pace(on=on)
 
     @property
@@ -195,11 +195,11 @@ class Pipeline:
         return self._queue.crowded
 
     def wait_for_room(self) -> None:
-        """Wait until the queue is not crowded; not by the thread that works."""
+        """Wait until the queue is not crowded; must not be called by the worker."""
         self._queue.wait_for_room()
 
     def interrupt(self, *, on: bool) -> None:
-        """Let nobody wait on the queue (on), so that threads can be joined; or allow it (off)."""
+        """Stop threads from waiting on the queue (on), so they can be joined; or allow it."""
         self._queue.interrupt(on=on)
 
     def snapshot(self) -> RunSnapshot:

@@ -39,7 +39,7 @@ class WorkQueue(Generic[T]):
         self._paced = False
 
     def put(self, item: T) -> list[T]:
-        """Add an item and return those that had to go for it (itself, perhaps); never waits.
+        """Add an item and return those dropped to make room (perhaps itself); never waits.
 
         One message may complete many pairs. With ``BLOCK`` all of them are added: they were held
         before, so that together they take no more memory.

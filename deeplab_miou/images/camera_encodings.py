@@ -67,7 +67,7 @@ CAMERA_ENCODINGS = {
 
 
 def check_camera(message: RawImage, encoding: CameraEncoding) -> None:
-    """Check that the image's size is one that its encoding can have, and its data are complete.
+    """Check that the encoding allows the image's size, and that its data is complete.
 
     Raises:
         FrameError: bad_size or truncated_data.

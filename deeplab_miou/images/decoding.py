@@ -216,7 +216,7 @@ def _read_labels(message: ImageMessage) -> _Pixels:
 
 
 def _ids(ids: NDArray[Any]) -> NDArray[np.uint8 | np.uint16 | np.int32]:
-    """Return whole numbers in one of three types; signed ones of 8 and 16 bits fit into 32."""
+    """Return ids in one of three types; signed ones of 8 and 16 bits become 32 bits."""
     return native(ids) if ids.dtype.kind == "u" or ids.itemsize > 2 else ids.astype(np.int32)  # noqa: PLR2004
 
 

@@ -1,4 +1,4 @@
-"""Untrusted PNG files: the size they claim, and only the data that their pixels need.
+"""Untrusted PNG files: the size they claim, and the data that their pixels need.
 
 A PNG may hold compressed remarks, profiles and animations besides its pixels, which the decoder
 unpacks and nobody here looks at: 3 MB of them become gigabytes. They are left out before it sees
@@ -52,7 +52,7 @@ class PngHeader(NamedTuple):
 
 
 class PngPixels(NamedTuple):
-    """A PNG without what its pixels do not need.
+    """A PNG reduced to what its pixels need.
 
     Attributes:
         file: (n,) uint8; an indexed one has become a grey one, whose shades are the indices.

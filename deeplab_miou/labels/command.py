@@ -103,7 +103,7 @@ def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
 def with_ids(
     label_map: LabelMap, names: Mapping[int, tuple[str, ...]], source: str
 ) -> tuple[LabelMap, list[str]]:
-    """Return a label map whose classes have the ids that are named like them.
+    """Return a label map whose classes have the ids that carry their names.
 
     Args:
         label_map: the classes; their order stays.

@@ -184,7 +184,7 @@ class _Checker(Checker):
         return Entry(name, color, colors, ids)
 
     def _unique(self, classes: tuple[Entry, ...], ignore: tuple[Entry, ...]) -> None:
-        """Fail on a raw id or colour that is given twice: which one counts would be a guess."""
+        """Fail on a raw id or colour that is given twice: it would be ambiguous."""
         seen: dict[object, KeyPath] = {}
         for group, entries in (("classes", classes), ("ignore", ignore)):
             for i, entry in enumerate(entries):

@@ -313,7 +313,7 @@ class LabelMap:
             raise FrameError(
                 Reason.BAD_ENCODING,
                 f"label image is an indexed PNG with index {largest}, but its palette has "
-                f"{len(palette)} colours: is indexed_png: index meant?",
+                f"{len(palette)} colours: did you mean indexed_png: index?",
             )
         return palette[indices]
 

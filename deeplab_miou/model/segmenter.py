@@ -242,7 +242,7 @@ class Segmenter:
         return agreement
 
     def _resort_to_eager(self, error: BaseException) -> None:
-        """Give up what makes a GPU fast; a device that is dead fails at the next call too."""
+        """Fall back to backend eager; if the device is dead, the next call fails too."""
         _logger.warning(
             "backend torch fails on %s (%s): using backend eager, which is slower",
             self.device,
@@ -253,7 +253,7 @@ class Segmenter:
         self._scorer = self._make_scorer(next(self._candidates()))
 
     def _pick_backend(self, image: NDArray[np.uint8]) -> str:
-        """Take the first way of computing that agrees with the plain network; say how well."""
+        """Take the first backend that agrees with the plain network; say how well."""
         pixels = torch.from_numpy(image)[None].to(self._device)
         batch = Normalizer(self.checkpoint.preprocessing, self._device)(pixels)
         expected = self._run(PlainBackend(self.checkpoint.network, self._device), batch)
@@ -273,7 +273,7 @@ class Segmenter:
         return text
 
     def _check_finite(self, logits: Tensor) -> None:
-        """Refuse a network whose classes cannot be told apart by size.
+        """Refuse a network whose output is not finite.
 
         Raises:
             ConfigurationError: pixels of a probe image have NaN or infinity as their largest logit.
@@ -302,7 +302,7 @@ class Segmenter:
         return None
 
     def _try_recording(self, batch: Tensor, expected: Tensor) -> None:
-        """Record the backend's work on a device, where that can be done and a replay agrees."""
+        """Record the backend's work, if the device can do that and a replay agrees."""
         backend = self._scorer.backend
         if self._accelerator is None or not isinstance(backend, TorchBackend):
             return

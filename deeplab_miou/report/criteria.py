@@ -33,7 +33,7 @@ _MOST_CRITERIA = 1000
 
 
 class _Kind(NamedTuple):
-    """What a score takes and between what it lies."""
+    """Where a score comes from, and its range."""
 
     of: str  # what it is read from: report, class, account, difference, live
     least: float

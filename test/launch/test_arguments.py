@@ -88,4 +88,4 @@ def test_an_argument_that_is_nearly_ours_is_warned_of(monkeypatch):
 
     monkeypatch.setattr(module, "get_logger", lambda _: Logger)
     module._warn_of_misspelt(LaunchContext(argv=["lables:=demo", "labels:=demo", "bag:=x"]))
-    assert warnings == ["argument lables is not known and has no effect; is labels meant?"]
+    assert warnings == ["there is no argument lables, so it has no effect; did you mean labels?"]

@@ -83,8 +83,8 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
     first = min(found, key=_rank)
     if len(found) > 1:
         _logger.warning(
-            "checkpoint %s: holds %d sets of weights (%s); %r is taken, which decides the score: "
-            "name another with weights (--weights)",
+            "checkpoint %s: holds %d sets of weights (%s), whose scores differ; using %r, choose "
+            "another with weights (--weights)",
             source,
             len(found),
             names,

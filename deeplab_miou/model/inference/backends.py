@@ -1,4 +1,4 @@
-"""What computes coarse logits: PyTorch or ONNX Runtime, on a CPU or GPU."""
+"""Backends compute coarse logits, with PyTorch or ONNX Runtime, on a CPU or GPU."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Backend(Protocol):
 
 
 class PlainBackend:
-    """The network as it was loaded: what the others are measured by.
+    """The network as it was loaded; the other backends are checked against it.
 
     Args:
         network: a `DeepLabV3Plus` or a program.
@@ -118,7 +118,7 @@ def check_backend(backend: str) -> None:
 def candidates(
     network: nn.Module, device: torch.device, precision: Precision, backend: str, *, rewrite: bool
 ) -> Iterator[Backend]:
-    """Yield the ways to run a network, the preferred first; the last is beyond doubt.
+    """Yield the backends for a network, the preferred one first; the last one needs no check.
 
     Raises:
         ConfigurationError: the backend is not installed, or not for this device.

@@ -73,7 +73,7 @@ def pick_precision(name: str, device: torch.device) -> Precision:
 
 
 def memory_facts(device: str) -> dict[str, str]:
-    """Return what a GPU's memory holds, for people; nothing for a CPU.
+    """Return how full a GPU's memory is, for people; nothing for a CPU.
 
     Args:
         device: ``cpu`` or ``cuda:N``.
@@ -111,7 +111,7 @@ def _why_no_cuda() -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory did not suffice."""
+    """Return whether an error means that there was not enough memory."""
     text = str(error)
     return (
         isinstance(error, torch.OutOfMemoryError)

@@ -54,7 +54,7 @@ def can_rewrite(architecture: Architecture) -> bool:
 
 
 class RewrittenDecoder(nn.Module):
-    """A decoder whose first convolution is done before the upsampling, where it is 16 times less.
+    """A decoder that convolves before it upsamples, on a sixteenth of the pixels.
 
     ``conv3x3(cat[low, up(a)]) = conv3x3(low) + sum over taps of shift(up(W_tap a))``, because the
     1x1 mixing ``W_tap`` and the bilinear ``up`` act on different axes and commute. Upsampling and

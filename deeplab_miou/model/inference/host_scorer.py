@@ -68,7 +68,7 @@ class HostScorer:
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: it holds no memory of a device."""
 
     def _predict(self, image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch

@@ -58,7 +58,7 @@ def _with_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class Normalizer:
-    """Makes what the network sees of images, on the device.
+    """Turns images into the network's input, on the device.
 
     Args:
         preprocessing: of the network.

@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Method(Protocol):
-    """A way to add the counts of images to tables, see `logits.fused.count_fused`."""
+    """Adds the counts of images to tables, see `logits.fused.count_fused`."""
 
     def __call__(
         self,
@@ -202,7 +202,7 @@ def find_method(*, fused: bool) -> Method:
 
 
 def _counts_agree(method: Method, device: torch.device, num_classes: int) -> bool:
-    """Count a probe in two ways; its logits are small integers, so that no way rounds."""
+    """Count a probe in both ways; its logits are small integers, so that neither rounds."""
     generator = np.random.default_rng(0)
     order = generator.permuted(np.tile(np.arange(num_classes), (30, 1)), axis=1)
     logits = torch.from_numpy(order.T.reshape(1, num_classes, 5, 6)).to(device, torch.float32)

@@ -1,4 +1,4 @@
-"""How coarse logits are stretched to the size of the labels, as tables in a device's memory."""
+"""How coarse logits are interpolated at the size of the labels, as tables on a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coarse logits to full-size labels: bilinear upsampling and argmax without the tensor between.
+"""Coarse logits to full-size labels: bilinear upsampling and argmax in one pass.
 
 Between four neighbouring coarse logits every bilinear value is a convex combination of the four.
 So a cell whose corners agree on the best class has it everywhere, and in any other cell only those
@@ -30,7 +30,7 @@ _FILL_TYPES = (
 
 
 class Axis(NamedTuple):
-    """How one axis is resampled.
+    """How one axis is interpolated.
 
     Attributes:
         starts: ``(inputs + 1,)`` int64; outputs ``starts[i]`` to ``starts[i + 1] - 1`` lie between
@@ -44,7 +44,7 @@ class Axis(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def make_axis(inputs: int, outputs: int, *, align_corners: bool, kept: int | None = None) -> Axis:
-    """Return the resampling of an axis by the rule, and in the arithmetic, of PyTorch.
+    """Return the interpolation of an axis by PyTorch's rule and in its arithmetic.
 
     Args:
         inputs: coarse logits on the axis.
@@ -72,8 +72,8 @@ def label_map(logits: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray
 
     Args:
         logits: ``(h, w, n)`` float32, contiguous, n at most 256.
-        rows: resampling of the first axis.
-        columns: resampling of the second.
+        rows: interpolation of the first axis.
+        columns: interpolation of the second.
 
     Returns:
         ``(height, width)`` uint8.

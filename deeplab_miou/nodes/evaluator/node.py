@@ -166,7 +166,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         ]
 
     def interrupt(self) -> None:
-        """Let nobody wait for room in the queue."""
+        """Stop threads from waiting for room in the queue."""
         if hasattr(self, "_pipeline"):
             self._pipeline.interrupt(on=True)
 
@@ -273,7 +273,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         return receive
 
     def _make_room(self) -> None:
-        """Before more is received, let a queue that drops nothing become less than full."""
+        """Make room in a queue that drops nothing before more is received."""
         if self._worker is not None:
             self._pipeline.wait_for_room()
             return
@@ -297,14 +297,14 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._account_timer.reset()
 
     def _follow_pace(self, inputs: Inputs) -> None:
-        """Drop no frame for a full queue while who publishes follows our account, and say so."""
+        """Drop no frame while the publisher paces itself by our account; log when that changes."""
         listeners = self._outputs.account_listeners()
         paced = any(not listeners.isdisjoint(source.publisher_names) for _, source in inputs)
         if paced != self._outputs.paced:
             self.get_logger().info(
-                "a paced replay publishes: a full queue holds it up, and drops no frame"
+                "a paced replay is publishing: it waits while the queue is full, so none is dropped"
                 if paced
-                else f"no paced replay publishes: overflow is {self.settings.overflow}"
+                else f"no paced replay is publishing any more: overflow is {self.settings.overflow}"
             )
         self._pipeline.pace(on=paced)
         self._outputs.paced = paced

@@ -34,7 +34,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class EvaluatorOutputs:
-    """Publishes results; what nobody listens to is not even made.
+    """Publishes results; what nobody subscribes to is not computed.
 
     Args:
         node: that publishes.
@@ -112,7 +112,7 @@ class EvaluatorOutputs:
         )
 
     def confirm_account(self, snapshot: RunSnapshot) -> None:
-        """Publish the account if it is another than the last one confirmed, or has other listeners.
+        """Publish the account if it, or who listens, has changed since the last confirmation.
 
         Threads publish accounts as things happen, perhaps not in order: this is the last word.
         """

@@ -1,4 +1,4 @@
-"""What the parameters of ``deeplab_evaluator`` mean for the parts of the core."""
+"""Builds parts of the core from the parameters of ``deeplab_evaluator``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NS = 1_000_000_000
 
 
 def make_pairer(settings: EvaluatorOptions) -> Pairer[Message]:
-    """Return what pairs images and labels."""
+    """Return the pairer of images and labels."""
     return Pairer(
         tolerance_ns=round(settings.sync_tolerance * _NS),
         max_frames=settings.hold_frames,
@@ -30,7 +30,7 @@ def make_pairer(settings: EvaluatorOptions) -> Pairer[Message]:
 
 
 def make_queue(settings: EvaluatorOptions) -> WorkQueue[Pair[Message]]:
-    """Return what holds the pairs that wait for the device."""
+    """Return the queue of pairs that wait to be scored."""
     return WorkQueue(settings.queue_size, Overflow(settings.overflow))
 
 

@@ -156,7 +156,7 @@ class EvaluatorStatus:
 
 
 class UnknownLabelsLog:
-    """Says in a line, once a minute, which labels the label map does not know, if they are many.
+    """Logs once a minute which labels the label map does not know, if there are many.
 
     Args:
         topic: name of the labels' topic.
@@ -185,7 +185,7 @@ class UnknownLabelsLog:
 
 
 class DropLog:
-    """Says in a line what was not evaluated and why; of one reason a line every few seconds.
+    """Logs what was not evaluated and why, one line per reason every few seconds.
 
     Args:
         topics: name of each stream's topic.

@@ -28,7 +28,7 @@ class Gate:
             self._is_open = True
 
     def close(self) -> None:
-        """Let nobody in any more and wait until nobody is inside; not from inside."""
+        """Let nobody in and wait until nobody is inside; must not be called from inside."""
         with self._changed:
             self._is_open = False
             self._changed.wait_for(lambda: not self._inside)

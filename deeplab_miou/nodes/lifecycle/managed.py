@@ -147,7 +147,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         return True
 
     def give_up(self) -> str:
-        """Save what can be saved of a node that does not come to its end; takes a second at most.
+        """Save what can be saved if the node cannot finish in time; takes a second at most.
 
         Called from another thread than the one that hangs in `deactivate`, `finish` or `cleanup`.
 
@@ -205,13 +205,13 @@ class ManagedNode(LifecycleNode, Generic[Options]):
     def create_steady_timer(
         self, period_s: float, callback: Callable[[], None], group: CallbackGroup | None = None
     ) -> Timer:
-        """Create a guarded timer of real time: the node's clock stands still with a paused bag."""
+        """Create a guarded timer in real time, because a paused bag stops the node's clock."""
         clock = Clock(clock_type=_STEADY)
         return self.create_timer(period_s, self.guarded(callback), group, clock)
 
     @staticmethod
     def change_period(timer: Timer, period_s: float) -> None:
-        """Let a timer fire with another period from now on, not from its next time on."""
+        """Let a timer fire with another period from now on."""
         timer.timer_period_ns = round(period_s * 1e9)
         timer.reset()
 

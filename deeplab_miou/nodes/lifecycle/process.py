@@ -1,4 +1,4 @@
-"""A process around one lifecycle node: it ends in order, whatever ends it."""
+"""A process around one lifecycle node: it shuts down in order, whatever the cause."""
 
 from __future__ import annotations
 

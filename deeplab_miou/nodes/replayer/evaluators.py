@@ -1,4 +1,4 @@
-"""How a paced replay works with its evaluators."""
+"""How a paced replay follows its evaluators."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class EvaluatorLinks:
                 raise StallError(f"frames are still waiting after a flush: {told}")
 
     def warn_of_others(self, topics: Iterable[str]) -> None:
-        """Say who else publishes topics that are played, as far as the graph tells by now."""
+        """Warn of other publishers on the topics that are played."""
         own = self._node.get_fully_qualified_name()
         for topic in sorted(topics):
             endpoints = self._node.get_publishers_info_by_topic(topic)

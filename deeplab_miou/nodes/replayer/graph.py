@@ -18,7 +18,7 @@ _CALL_AGAIN_S = 5.0
 
 
 class LinkError(DeeplabMiouError):
-    """A node that the replay needs is not there or does not do its part."""
+    """A node that the replay needs is missing or does not respond as it should."""
 
 
 class TriggerClient:

@@ -106,7 +106,7 @@ class BagReplayer(Node):
         return self._settings.loop
 
     def play(self) -> int:
-        """Play the bag as the parameters say, and see to it that all of it was counted.
+        """Play the bag as the parameters say, and check that all of it was counted.
 
         Returns:
             Exit status.
@@ -144,7 +144,7 @@ class BagReplayer(Node):
         return EXIT_DAMAGED if self._damage else EXIT_OK
 
     def explain(self, error: StallError) -> str:
-        """Return why an evaluator does not get on, with what the graph adds to it."""
+        """Return why an evaluator has stalled, with what the graph shows."""
         gone = self._links.gone() if self._links is not None else ()
         return f"{error} (no longer in the graph: {', '.join(gone)})" if gone else str(error)
 
@@ -158,7 +158,7 @@ class BagReplayer(Node):
         )
 
     def _advertise(self, reader: BagReader) -> None:
-        """Offer what is to be played; the clock that we publish ourselves is not."""
+        """Advertise the topics to play, without a recorded /clock, which we publish ourselves."""
         chosen = self._settings.topics or list(reader.topics)
         playable, left_out = playable_topics(reader, chosen)
         if left_out:

@@ -148,6 +148,6 @@ def _warn_of_unknown_overrides(
         if not known and not name.startswith(_FOREIGN):
             close = get_close_matches(name, [*table, *elsewhere], n=1)
             node.get_logger().warning(
-                f"parameter {name} is none of this node's and has no effect; "
-                + (f"is {close[0]} meant?" if close else f"it knows {', '.join(sorted(table))}")
+                f"this node has no parameter {name}, so it has no effect; "
+                + (f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(table))}")
             )

@@ -125,7 +125,7 @@ def test_bad_overrides_wait_for_configure(make, capfd):
     node = make(arguments=["-p", "path:=7", "-p", "level:=12", "-p", "pth:=y"])
     assert node.trigger_configure() == FAILURE
     written = capfd.readouterr().err
-    assert "parameter pth is none of this node's" in written
+    assert "this node has no parameter pth, so it has no effect" in written
     assert "parameter path is 7, expected a string" in written
     assert "parameter level is 12, expected at most 9" in written
     for name, value in (("path", "y"), ("level", 2)):
@@ -141,8 +141,8 @@ def test_a_parameter_of_another_node_of_ours_is_no_mistake(make, tmp_path, capfd
     shared.write_text("/**:\n  ros__parameters:\n    window_frames: 7\n    window_frame: 8\n")
     make(arguments=["--params-file", str(shared)])
     written = capfd.readouterr().err
-    assert "parameter window_frame is none of this node's" in written
-    assert "is window_frames meant?" in written
+    assert "this node has no parameter window_frame," in written
+    assert "did you mean window_frames?" in written
     assert "window_frames is none" not in written
 
 
