@@ -9,25 +9,33 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.launch_status import exit_with
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.nodes import EvaluatorOptions
+from deeplab_miou.resources import share_directory
+from deeplab_miou.watch.rqt_perspective import adapted_perspective
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from launch import Action, LaunchContext
     from launch.events.process import ProcessExited
+
+_RQT_PACKAGES = ("rqt_gui", "rqt_plot", "rqt_image_view", "rqt_runtime_monitor")
+_RQT_DELAY_S = 5.0
 
 # Passed on as parameters of the evaluators unless empty.
 EVALUATOR_PARAMETERS = (
@@ -79,6 +87,12 @@ ARGUMENTS = [
         description="let Foxglove connect: foxglove_bridge if it is installed, else miou_foxglove",
     ),
     DeclareLaunchArgument(
+        "rqt",
+        default_value="false",
+        choices=["true", "false"],
+        description="open rqt with plots of the scores, pictures and diagnostics",
+    ),
+    DeclareLaunchArgument(
         "params_file",
         default_value="",
         description="YAML file with parameters for the nodes; other arguments override it",
@@ -113,7 +127,7 @@ ARGUMENTS = [
 ]
 
 
-def make_nodes(context: LaunchContext) -> list[Node]:
+def make_nodes(context: LaunchContext) -> list[Action]:
     """Return the nodes that the arguments ask for.
 
     Raises:
@@ -181,7 +195,8 @@ def make_nodes(context: LaunchContext) -> list[Node]:
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
         node("miou_publisher", given("publisher_name"), publisher),
     ]
-    return nodes + _viewers(given, node, files, prefix)
+    viewers = _viewers(given, node, files, prefix)
+    return nodes + viewers + _rqt(given, prefix, evaluator=next(iter(evaluators)))
 
 
 def _viewers(
@@ -208,6 +223,44 @@ def _viewers(
     elif given("foxglove") == "true":
         nodes.append(node("miou_foxglove", "miou_foxglove", stays))
     return nodes
+
+
+def _rqt(given: Callable[[str], str], prefix: str, evaluator: str) -> list[Action]:
+    """Return what opens rqt a while later: rqt_plot forgets topics that it does not find."""
+    if given("rqt") != "true":
+        return []
+    missing = [package for package in _RQT_PACKAGES if not _is_installed(package)]
+    if missing:
+        raise RuntimeError(
+            f"rqt:=true needs {', '.join(missing)}: install ros-$ROS_DISTRO-rqt-common-plugins and "
+            "ros-$ROS_DISTRO-rqt-runtime-monitor"
+        )
+    text = adapted_perspective(
+        (share_directory() / "config" / "deeplab_miou.perspective").read_text(encoding="utf-8"),
+        publisher=f"{prefix}/{given('publisher_name')}",
+        evaluator=f"{prefix}/{evaluator}",
+        classes=_number_of_classes(given("labels"), given("checkpoint")),
+    )
+    # rqt names a perspective after its file, and keeps it under that name.
+    path = Path(mkdtemp()) / "deeplab_miou.perspective"
+    path.write_text(text, encoding="utf-8")
+    rqt = Node(
+        package="rqt_gui",
+        executable="rqt_gui",
+        arguments=["--perspective-file", str(path)],
+        output="screen",
+    )
+    return [TimerAction(period=_RQT_DELAY_S, actions=[rqt])]
+
+
+def _number_of_classes(labels: str, checkpoint: str) -> int | None:
+    """Return how many classes the label map has, as far as the arguments tell."""
+    name = labels or ("demo" if checkpoint in ("", "demo") else "")
+    try:
+        return load_label_map(name).num_classes if name else None
+    except DeeplabMiouError:
+        # The evaluator says what is wrong with it.
+        return None
 
 
 def _is_installed(package: str) -> bool:

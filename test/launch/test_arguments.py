@@ -67,6 +67,31 @@ def test_each_camera_gets_an_evaluator():
     assert executables == ["deeplab_evaluator", "deeplab_evaluator", "miou_publisher"]
 
 
+def test_foxglove_is_served_by_what_is_installed(monkeypatch):
+    module = load("evaluate")
+    for is_there, executable in ((False, "miou_foxglove"), (True, "foxglove_bridge")):
+        monkeypatch.setattr(module, "_is_installed", lambda _, is_there=is_there: is_there)
+        context = LaunchContext()
+        for argument in module.ARGUMENTS:
+            argument.visit(context)
+        context.launch_configurations["foxglove"] = "true"
+        assert module.make_nodes(context)[-1].node_executable == executable
+
+
+def test_rqt_says_what_is_missing_and_opens_a_perspective_for_the_nodes(monkeypatch):
+    module = load("evaluate")
+    context = LaunchContext()
+    for argument in module.ARGUMENTS:
+        argument.visit(context)
+    context.launch_configurations.update(rqt="true", namespace="test", labels="camvid")
+    monkeypatch.setattr(module, "_is_installed", lambda package: package != "rqt_plot")
+    with pytest.raises(RuntimeError, match="rqt:=true needs rqt_plot: install"):
+        module.make_nodes(context)
+    monkeypatch.setattr(module, "_is_installed", lambda _: True)
+    (rqt,) = module.make_nodes(context)[-1].actions
+    assert rqt.node_executable == "rqt_gui"
+
+
 def test_cameras_need_topics_of_their_own():
     with pytest.raises(RuntimeError, match=r"image_topic is '/camera/image', expected \{camera\}"):
         evaluate_nodes(cameras="front,rear", image_topic="/camera/image")

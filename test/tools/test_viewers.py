@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from deeplab_miou.watch.rqt_perspective import adapted_perspective
 from viewers.fields import TOPICS, FieldError, definitions, type_of
+from viewers.rqt_perspective import perspective
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = ROOT / "config" / "foxglove_layout.json"
+PERSPECTIVE = ROOT / "config" / "deeplab_miou.perspective"
 NUMBERS = {"float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
@@ -26,6 +30,15 @@ def paths(panel):
         found += [panel[key]] if panel.get(key) else []
     found += [panel["imageMode"]["imageTopic"]] if "imageMode" in panel else []
     return found
+
+
+def strings(content):
+    """Return all strings in what was JSON."""
+    if isinstance(content, str):
+        return [content]
+    inner = content.values() if isinstance(content, dict) else content
+    parts = inner if isinstance(content, (dict, list)) else []
+    return [text for part in parts for text in strings(part)]
 
 
 def test_the_layout_that_ships_is_what_the_generator_makes():
@@ -56,8 +69,7 @@ def test_every_path_of_the_layout_leads_to_what_its_panel_draws():
             elif kind.startswith("Diagnostic"):
                 assert found == "diagnostic_msgs/msg/DiagnosticArray", path
     # None was missed: whatever looks like a path is one of these.
-    text = LAYOUT.read_text(encoding="utf-8")
-    named = {each for each in re.findall(r'"(/[^"]*)"', text) if ": " not in each}
+    named = {each for each in strings(panels()) if re.match(r"/[^: ]+(\[:\]|$)", each)}
     assert named == set(shown)
     for each in ("miou", "miou_lower", "miou_upper", "miou_anytime_lower", "miou_anytime_upper"):
         assert f"/miou_publisher/result.{each}" in shown
@@ -108,3 +120,50 @@ def test_panels_and_places_belong_together():
     placed = [key for tab in tabs for key in places(tab["layout"])]
     assert sorted([*placed, "Tab!tabs"]) == sorted(panels())
     assert json.loads(LAYOUT.read_text())["layout"] == "Tab!tabs"
+
+
+def rqt_topics(text):
+    """Return the topics of a perspective by plugin, read as rqt reads them."""
+    manager = json.loads(text)["groups"]["pluginmanager"]
+    running = ast.literal_eval(manager["keys"]["running-plugins"]["repr"])
+    shown = {}
+    for plugin, numbers in running.items():
+        for number in numbers:
+            name = f"plugin__{plugin.replace('/', '__')}__{number}"
+            keys = manager["groups"][name]["groups"]["plugin"]["keys"]
+            for key, value in keys.items():
+                assert value["type"] == "repr"
+                if key.startswith("topic"):
+                    found = ast.literal_eval(value["repr"])
+                    shown[plugin, number] = found if isinstance(found, list) else [found]
+    return shown
+
+
+def test_the_perspective_is_fresh_and_rqt_finds_what_it_shows():
+    text = PERSPECTIVE.read_text(encoding="utf-8")
+    assert text == perspective(), "run `PYTHONPATH=tools python -m viewers`"
+    shown, fields = rqt_topics(text), definitions()
+    for (plugin, _), topics in shown.items():
+        for topic in topics:
+            # rqt separates fields by slashes: the topic is the longest beginning that is one.
+            known = max((each for each in TOPICS if f"{topic}/".startswith(f"{each}/")), key=len)
+            path = known + topic.removeprefix(known).replace("/", ".")
+            found = type_of(path, fields, TOPICS)
+            expected = NUMBERS if plugin == "rqt_plot/Plot" else {"sensor_msgs/msg/Image"}
+            assert found in expected, topic
+    plotted = shown["rqt_plot/Plot", 1]
+    assert "/miou_publisher/result/miou_lower" in plotted
+    assert "/miou_publisher/window/miou" in plotted
+    assert len(shown["rqt_plot/Plot", 2]) == 19
+
+
+def test_a_perspective_is_adapted_to_nodes_and_classes():
+    text = PERSPECTIVE.read_text(encoding="utf-8")
+    names = {"publisher": "/test/scores", "evaluator": "/test/front"}
+    shown = rqt_topics(adapted_perspective(text, **names, classes=3))
+    expected = [f"/test/scores/result/classes[{index}]/iou" for index in range(3)]
+    assert shown["rqt_plot/Plot", 2] == expected
+    assert shown["rqt_plot/Plot", 1][0] == "/test/scores/result/miou"
+    assert shown["rqt_image_view/ImageView", 1] == ["/test/front/overlay"]
+    default = {"publisher": "/miou_publisher", "evaluator": "/deeplab_evaluator"}
+    assert adapted_perspective(text, **default, classes=None) == text

@@ -21,7 +21,7 @@ _RESULT, _WINDOW, _FRAME = (
 _REPLAY = "/bag_replayer: replay"
 # As many as Cityscapes has; the series of classes that there are not stay empty.
 _CLASSES = 19
-_SHOWN_S = 300.0
+_SHOWN_S = 120.0
 # The app's names of panels, where the SDK has others.
 _PANEL_TYPES = {
     "DiagnosticsSummary": "DiagnosticSummary",
@@ -130,10 +130,11 @@ def _panels() -> dict[str, fox.BasePanel]:
                 _series(f"{_RESULT}.miou", "mIoU", _BLUE, size=3),
                 _series(f"{_RESULT}.miou_lower", "95 % from", _SKY),
                 _series(f"{_RESULT}.miou_upper", "95 % to", _SKY),
-                _series(f"{_RESULT}.miou_anytime_lower", "at every moment, from", _GREEN, "dotted"),
-                _series(f"{_RESULT}.miou_anytime_upper", "at every moment, to", _GREEN, "dotted"),
+                _series(f"{_RESULT}.miou_anytime_lower", "anytime from", _GREEN, "dotted"),
+                _series(f"{_RESULT}.miou_anytime_upper", "anytime to", _GREEN, "dotted"),
                 _series(f"{_WINDOW}.miou", "window", _ORANGE),
             ],
+            limits=None,
         ),
         "classes_now": fox.PlotPanel(
             title="IoU of each class with its 95 % interval, by class id",
@@ -146,9 +147,7 @@ def _panels() -> dict[str, fox.BasePanel]:
                 x_axis_val="index",
                 min_y_value=0,
                 max_y_value=1,
-                show_legend=True,
-                legend_display="floating",
-                show_plot_values_in_legend=False,
+                show_legend=False,
                 show_x_axis_labels=True,
                 show_y_axis_labels=True,
                 is_synced=False,
@@ -168,9 +167,12 @@ def _panels() -> dict[str, fox.BasePanel]:
             ),
         ),
         "replay": _status("Replay progress", _REPLAY),
-        "evaluator": _status("Evaluator", "/deeplab_evaluator: evaluation"),
+        "evaluator": _raw(
+            "Evaluator",
+            '/diagnostics.status[:]{name=="/deeplab_evaluator: evaluation"}',
+        ),
         "class_table": fox.TablePanel(
-            title="Classes", config=fox.TableConfig(topic_path=f"{_RESULT}.classes[:]")
+            title="Classes", config=fox.TableConfig(topic_path=f"{_RESULT}.classes")
         ),
         "classes_over_time": _plot(
             "IoU of each class over time, by class id",
@@ -178,14 +180,13 @@ def _panels() -> dict[str, fox.BasePanel]:
                 _series(f"{_RESULT}.classes[{index}].iou", f"class {index}", _hue(index))
                 for index in range(_CLASSES)
             ],
-            legend="left",
         ),
         "frames": _plot(
             "Pixels of each frame: labelled, ignored, invalid predictions",
             [
                 _series(f"{_FRAME}.labelled_pixels", "labelled", _BLUE),
                 _series(f"{_FRAME}.ignored_pixels", "ignored", _ORANGE),
-                _series(f"{_FRAME}.invalid_predictions", "invalid predictions", _RED),
+                _series(f"{_FRAME}.invalid_predictions", "invalid", _RED),
             ],
             limits=None,
         ),
@@ -206,23 +207,13 @@ def _panels() -> dict[str, fox.BasePanel]:
         "latency": _plot(
             "Seconds for each frame",
             [
-                _series(f"{_FRAME}.latency_seconds", "from arrival to result", _BLUE),
+                _series(f"{_FRAME}.latency_seconds", "arrival to result", _BLUE),
                 _series(f"{_FRAME}.queue_seconds", "waiting", _ORANGE),
                 _series(f"{_FRAME}.inference_seconds", "network", _GREEN),
             ],
             limits=None,
         ),
-        "account": fox.RawMessagesPanel(
-            title="Images: received, evaluated, dropped by reason",
-            config=fox.RawMessagesConfig(
-                topic_path=f"{_RESULT}.images",
-                diff_enabled=False,
-                diff_method="custom",
-                diff_topic_path="",
-                show_full_message_for_diff=False,
-                expansion="all",
-            ),
-        ),
+        "account": _raw("Images: received, evaluated, dropped by reason", f"{_RESULT}.images"),
     }
 
 
@@ -231,7 +222,6 @@ def _plot(
     series: list[fox.PlotSeries],
     *,
     limits: tuple[float, float] | None = (0, 1),
-    legend: Literal["floating", "left"] = "floating",
 ) -> fox.PlotPanel:
     return fox.PlotPanel(
         title=title,
@@ -240,8 +230,8 @@ def _plot(
             min_y_value=limits and limits[0],
             max_y_value=limits and limits[1],
             show_legend=True,
-            legend_display=legend,
-            show_plot_values_in_legend=True,
+            legend_display="left",
+            show_plot_values_in_legend=False,
             show_x_axis_labels=True,
             show_y_axis_labels=True,
             is_synced=True,
@@ -249,7 +239,7 @@ def _plot(
             time_window_mode="sliding",
             playback_bar_position="right",
             following_view_width=_SHOWN_S,
-            sidebar_dimension=160,
+            sidebar_dimension=120,
         ),
     )
 
@@ -296,6 +286,20 @@ def _status(title: str, name: str) -> fox.DiagnosticsDetailPanel:
             selected_hardware_id="",
             selected_name=name,
             split_fraction=0.5,
+        ),
+    )
+
+
+def _raw(title: str, path: str) -> fox.RawMessagesPanel:
+    return fox.RawMessagesPanel(
+        title=title,
+        config=fox.RawMessagesConfig(
+            topic_path=path,
+            diff_enabled=False,
+            diff_method="custom",
+            diff_topic_path="",
+            show_full_message_for_diff=False,
+            expansion="all",
         ),
     )
 
