@@ -22,8 +22,8 @@ PARITY = Path(sys.prefix) / "parity"
 
 
 @pytest.fixture(scope="session")
-def smp():
-    """Import segmentation_models_pytorch although torchvision's operators are not loaded.
+def parity():
+    """Yield what imports another project's package, or skips where it is not installed.
 
     PyPI's torchvision is built for CUDA: on PyTorch for CPUs its library does not load, and its
     import fails for want of two operators that no segmentation network calls.
@@ -34,11 +34,20 @@ def smp():
         if not hasattr(torch.ops.torchvision, name):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     sys.path.append(str(PARITY))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield importlib.import_module("segmentation_models_pytorch")
-    except ImportError as error:
-        pytest.skip(f"no segmentation_models_pytorch in {PARITY} ({error})")
-    finally:
-        sys.path.remove(str(PARITY))
+
+    def load(name):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return importlib.import_module(name)
+        except ImportError as error:
+            pytest.skip(f"no {name} in {PARITY} ({error})")
+
+    yield load
+    sys.path.remove(str(PARITY))
+
+
+@pytest.fixture
+def smp(parity):
+    """Import segmentation_models_pytorch."""
+    return parity("segmentation_models_pytorch")

@@ -4,83 +4,23 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import pathlib
 import pickle
 
 import pytest
 import torch
-from network_drives import FRAMES, check, normalised, picture, refused, write_drive
-from safetensors.torch import save_file
-
-from deeplab_miou.model.checkpoints import families
-from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.deeplab import build
-
-# A small network of segmentation_models_pytorch: DeepLabV3Plus("resnet18", decoder_channels=16).
-SMP = Architecture(
-    num_classes=4,
-    backbone="resnet18",
-    atrous_rates=(12, 24, 36),
-    aspp_width=16,
-    aspp_convolution="separable",
-    aspp_refine=True,
-    low_width=48,
-    decoder_width=16,
-    decoder_convolution="separable",
-    concatenation="aspp_first",
-    align_corners=True,
+from network_drives import check, refused, write_drive
+from random_networks import (
+    KEY,
+    NO_PLUS,
+    PLAIN,
+    Normalised,
+    folder_of,
+    named,
+    prefixed,
+    random,
 )
-KEY = "decoder.aspp.0.convs.0.0.weight"
-
-
-class Normalised(torch.nn.Module):
-    """A network whose images come normalised as `write_drive` does, changed to what it expects."""
-
-    def __init__(self, network, mean, std, *, bgr=False):
-        super().__init__()
-        self.network, self.bgr = network, bgr
-        self.scale = [(torch.tensor(v)).view(1, 3, 1, 1) for v in (mean, std)]
-
-    def forward(self, x):
-        usual = [
-            torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        ]
-        x = (x * usual[1] + usual[0] - self.scale[0]) / self.scale[1]
-        return self.network(x.flip(1) if self.bgr else x)
-
-
-def random(seed, **changes):
-    """Return a network whose classes all win somewhere, whatever the seed."""
-    torch.manual_seed(seed)
-    network = build(Architecture(**(SMP.to_dict() | changes)))
-    return alive(network, network.decoder.classify)
-
-
-def alive(network, head):
-    """Give each norm statistics, and each class pixels of the drive; `head` is the last layer."""
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.3, 0.3)
-                module.running_var.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.3, 0.3)
-        logits = torch.cat([network(normalised(picture(index))) for index in range(FRAMES)])
-        mean, std = logits.mean((0, 2, 3)), logits.std((0, 2, 3))
-        head.weight /= std.view(-1, 1, 1, 1)
-        head.bias.copy_((head.bias - mean) / std)
-    return network
-
-
-def named(network, signature=KEY):
-    """Return a network's weights by the names of the family that has a signature."""
-    family = families.recognize([signature], "x")
-    layout = family.layout(network.architecture)
-    weights = {}
-    for key, value in network.state_dict().items():
-        layer, _, leaf = key.rpartition(".")
-        weights[f"{layout[layer]}.{leaf}"] = value.clone()
-    return weights
+from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +43,6 @@ class Odd:
 
 class Net(torch.nn.Module):
     """What a training wraps around its network."""
-
-
-def prefixed(prefix, weights):
-    return {prefix + key: value for key, value in weights.items()}
 
 
 def thop(weights):
@@ -169,15 +105,6 @@ def test_whatever_is_around_the_weights(network, drive, form, archive):
     torch.save(CONTENTS[form](weights), folder / "net.pth", _use_new_zipfile_serialization=archive)
     report = check(folder, "net.pth", counts)
     assert report["provenance"]["family"] == "segmentation_models_pytorch"
-
-
-def folder_of(folder, name):
-    (folder / name).mkdir(exist_ok=True)
-    return folder / name
-
-
-PLAIN = {"aspp_convolution": "dense", "aspp_refine": False, "decoder_convolution": "dense"}
-NO_PLUS = {"output_stride": 8, "low_width": 0, "align_corners": False, **PLAIN}
 
 
 @pytest.mark.parametrize(
@@ -340,60 +267,6 @@ def test_atrous_rates_and_channel_order_that_the_user_states(tmp_path):
     )
     assert report["provenance"]["atrous_rates"] == [1, 2, 3]
     assert report["provenance"]["preprocessing"]["channel_order"] == "bgr"
-
-
-@pytest.mark.parametrize(
-    "stated",
-    [
-        {"decoder_atrous_rates": [1, 2, 3], "encoder_output_stride": 16},
-        {"decoder_atrous_rates": [12, 24, 36], "encoder_output_stride": 8},
-    ],
-    ids=["rates", "stride"],
-)
-def test_configuration_beside_the_weights(tmp_path, stated):
-    """As `save_pretrained` of segmentation_models_pytorch writes it."""
-    network = random(
-        4,
-        atrous_rates=tuple(stated["decoder_atrous_rates"]),
-        output_stride=stated["encoder_output_stride"],
-    )
-    save_file(named(network), tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"encoder_name": "resnet18", **stated}))
-    check(tmp_path, "model.safetensors", write_drive(tmp_path, network))
-
-
-@pytest.mark.filterwarnings("ignore:.timm-. encoders are deprecated")
-@pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-efficientnet-b0", "tu-resnet18"])
-@pytest.mark.parametrize("saved", ["folder", "file"])
-def test_networks_as_segmentation_models_saves_them(smp, tmp_path, encoder, saved):
-    torch.manual_seed(7)
-    original = smp.DeepLabV3Plus(
-        encoder, encoder_weights=None, classes=4, decoder_channels=32, encoder_output_stride=16
-    ).eval()
-    alive(original, original.segmentation_head[0])
-    if saved == "folder":
-        original.save_pretrained(tmp_path / "saved")
-        file = "saved/model.safetensors"
-    else:
-        file = "net.pth"
-        torch.save({"state_dict": prefixed("model.", original.state_dict())}, tmp_path / file)
-    check(tmp_path, file, write_drive(tmp_path, original))
-
-
-@pytest.mark.parametrize(
-    ("stated", "reason"),
-    [
-        ({"encoder_name": "resnet18", "encoder_depth": 4}, "encoder_depth is 4"),
-        ({"encoder_name": "tu-resnetblur50"}, "encoder_name is 'tu-resnetblur50'"),
-    ],
-)
-def test_configurations_of_networks_that_are_not_known(network, drive, capsys, stated, reason):
-    """The weights of these have the names and shapes of a network that computes something else."""
-    folder, _ = drive
-    place = folder_of(folder, "unknown")
-    save_file(named(network), place / "model.safetensors")
-    (place / "config.json").write_text(json.dumps(stated))
-    assert reason in refused(folder, "unknown/model.safetensors", capsys)
 
 
 def test_buffers_beside_the_weights_normalise(tmp_path):

@@ -8,6 +8,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.family import (
     bubbliiiing,
     detectron2,
+    hugging_face,
     jfzhang,
     mmseg,
     smp,
@@ -173,6 +174,7 @@ FAMILIES = (
     jfzhang.FAMILY,
     detectron2.FAMILY,
     bubbliiiing.FAMILY,
+    hugging_face.FAMILY,
     torchvision.FAMILY,
     vainf.FAMILY_V3,
 )

@@ -15,7 +15,6 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints import families, native, programs, sets
 from deeplab_miou.model.checkpoints import weights as files
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
-from deeplab_miou.model.checkpoints.family import smp, smp_config
 from deeplab_miou.model.checkpoints.native import save
 from deeplab_miou.model.checkpoints.onnx_file import external_files
 from deeplab_miou.text import printable
@@ -226,14 +225,16 @@ def _rebuild(
 ) -> Checkpoint:
     found = sets.choose(content, wanted, str(path))
     family = families.recognize(list(found.weights), str(path))
-    stated = smp_config.read(path) if family in smp.FAMILIES else {}
-    network = families.rebuild(family, found.weights, str(path), stated | dict(overrides))
+    stated = family.stated(path, found.weights)
+    wanted_architecture = {**stated.architecture, **overrides}
+    network = families.rebuild(family, found.weights, str(path), wanted_architecture)
+    preprocessing = stated.preprocessing or family.preprocessing
     return Checkpoint(
         network=network,
         family=family.name,
         num_classes=network.architecture.num_classes,
         output_stride=network.architecture.output_stride,
-        preprocessing=sets.normalisation(found, family.preprocessing, str(path)),
+        preprocessing=sets.normalisation(found, preprocessing, str(path)),
         label_map=None,
         path=path,
         weights=found.name,

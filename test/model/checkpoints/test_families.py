@@ -74,6 +74,10 @@ EXPECTED = {
     "torchvision_mobilenet_v3": {
         "mobilenet_v3_large_aux": {"backbone": "mobilenet_v3_large", "output_stride": 16},
     },
+    "hugging_face": {
+        "mobilenet_v2_1.0_os8": {"backbone": "mobilenet_v2", "atrous_rates": (), "padding": "same"},
+        "mobilenet_v2_0.35_os16": {"width": 0.35, "decoder_layers": 0, "encoder_epsilon": 1e-3},
+    },
 }
 NAMES = {
     "vainf": "VainF",
@@ -89,6 +93,7 @@ NAMES = {
     "vainf_backbones": "VainF",
     "bubbliiiing_xception": "bubbliiiing",
     "torchvision_mobilenet_v3": "torchvision DeepLabv3",
+    "hugging_face": "Hugging Face MobileNetV2",
 }
 CASES = [(family, variant) for family, variants in EXPECTED.items() for variant in variants]
 

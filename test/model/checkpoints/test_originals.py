@@ -56,6 +56,9 @@ ORIGINALS = {
     "bubbliiiing_xception": {"xception_os16": 16, "xception_os8": 8},
     # torchvision 0.28.0: deeplabv3_mobilenet_v3_large(num_classes=7, aux_loss=True)
     "torchvision_mobilenet_v3": {"mobilenet_v3_large_aux": None},
+    # transformers 4.57.1: MobileNetV2ForSemanticSegmentation(MobileNetV2Config(num_labels=7,
+    # depth_multiplier, output_stride)), its logits enlarged as for its loss
+    "hugging_face": {"mobilenet_v2_1.0_os8": 8, "mobilenet_v2_0.35_os16": 16},
 }
 CASES = [(name, variant) for name, variants in ORIGINALS.items() for variant in variants]
 

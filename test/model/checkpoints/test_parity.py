@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
@@ -79,10 +77,11 @@ def test_deeplabv3_of_segmentation_models(smp, tmp_path, encoder, stride, option
     check_logits(original, checkpoints.load(tmp_path / "net.pth", output_stride=stride).network)
 
 
-@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101"])
-def test_deeplabv3_of_torchvision(smp, tmp_path, name):
-    del smp  # it makes torchvision importable
-    segmentation = importlib.import_module("torchvision.models.segmentation")
+@pytest.mark.parametrize(
+    "name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"]
+)
+def test_deeplabv3_of_torchvision(parity, tmp_path, name):
+    segmentation = parity("torchvision.models.segmentation")
     build = getattr(segmentation, name)
     original = randomize(
         build(weights=None, weights_backbone=None, num_classes=7, aux_loss=True), seed=3
@@ -91,6 +90,27 @@ def test_deeplabv3_of_torchvision(smp, tmp_path, name):
     loaded = checkpoints.load(tmp_path / "net.pth")
     assert loaded.family == "torchvision DeepLabv3"
     check_logits(lambda image: original(image)["out"], loaded.network)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_stride": 8},
+        {"output_stride": 16, "depth_multiplier": 0.35, "tf_padding": False},
+        {"output_stride": 16, "depth_multiplier": 0.5, "layer_norm_eps": 0.01},
+    ],
+)
+def test_mobilenet_of_hugging_face(parity, tmp_path, options):
+    transformers = parity("transformers")
+    config = transformers.MobileNetV2Config(num_labels=7, **options)
+    original = randomize(transformers.MobileNetV2ForSemanticSegmentation(config), seed=4)
+    original.save_pretrained(tmp_path)
+
+    def logits(image):
+        coarse = original(image).logits
+        return torch.nn.functional.interpolate(coarse, size=image.shape[-2:], mode="bilinear")
+
+    check_logits(logits, checkpoints.load(tmp_path / "model.safetensors").network)
 
 
 @pytest.mark.parametrize(

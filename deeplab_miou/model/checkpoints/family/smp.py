@@ -13,6 +13,7 @@ from deeplab_miou.model.checkpoints.family.naming import (
     sequential_aspp,
 )
 from deeplab_miou.model.checkpoints.family.reading import RATES, columns, rows
+from deeplab_miou.model.checkpoints.family.smp_config import stated
 from deeplab_miou.model.checkpoints.family.smp_encoders import (
     UNUSED,
     encoder_layout,
@@ -98,6 +99,7 @@ FAMILY = Family(
     describe=describe,
     layout=layout,
     ignored=IGNORED,
+    stated=stated,
 )
 
 FAMILY_V3 = Family(
@@ -107,6 +109,7 @@ FAMILY_V3 = Family(
     describe=describe_v3,
     layout=layout_v3,
     ignored=IGNORED,
+    stated=stated,
 )
 
 FAMILY_V3_OLDER = Family(
@@ -116,6 +119,7 @@ FAMILY_V3_OLDER = Family(
     describe=partial(describe_v3, aspp="decoder.0"),
     layout=layout_v3_older,
     ignored=IGNORED,
+    stated=stated,
 )
 
 FAMILIES = (FAMILY, FAMILY_V3, FAMILY_V3_OLDER)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.model.checkpoints.family.configuration import NOTHING, Stated, read_object
+from deeplab_miou.model.checkpoints.family.smp_encoders import TIMM_STEM
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+_logger = logging.getLogger(__name__)
+
 _NAME = "config.json"
-_MOST_BYTES = 1 << 20
 _RATES = 3
 _DEPTH = 5
 # Of timm's ResNets, those that differ from torchvision's in nothing that the weights do not show.
@@ -20,47 +24,46 @@ _TIMM = "tu-"
 _PLAIN_RESNET = re.compile(r"tu-(tv_|wide_|se)?res(net|next)\d+(_\d+(x\d+d)?)?(\..*)?")
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """Return the configuration next to a file of weights, if there is one."""
-    config = path.parent / _NAME
-    return (config,) if config.is_file() else ()
-
-
-def read(path: Path) -> dict[str, object]:
-    """Return the fields of `Architecture` from the configuration next to a file of weights.
+def stated(path: Path, weights: Collection[str]) -> Stated:
+    """Return what the configuration next to a file of weights says.
 
     Raises:
-        ConfigurationError: it is of smp, but does not say what it should.
+        ConfigurationError: it is of smp, but does not say what it should, or is of a network that
+            is not known.
     """
-    for config in files(path):
-        try:
-            with config.open(encoding="utf-8") as file:
-                content = json.loads(file.read(_MOST_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        # Other tools write a file of this name too.
-        if isinstance(content, dict) and "encoder_name" in content:
-            return _stated(content, config)
-    return {}
+    config = path.parent / _NAME
+    content = read_object(config)
+    # Other tools write a file of this name too.
+    if "encoder_name" in content:
+        return Stated(_architecture(content, config))
+    if TIMM_STEM in weights:
+        _logger.warning(
+            "checkpoint %s: its encoder is taken for timm's plain ResNet (tu-resnet50 and the "
+            "like), but the weights of tu-resnetblur50, tu-resnetaa50 and a few others have the "
+            "same names: to be sure, put next to it the %s that save_pretrained writes",
+            path,
+            _NAME,
+        )
+    return NOTHING
 
 
-def _stated(content: dict[str, object], config: Path) -> dict[str, object]:
+def _architecture(content: dict[str, object], config: Path) -> dict[str, object]:
     _check_encoder(content, config)
-    stated: dict[str, object] = {}
+    found: dict[str, object] = {}
     if "decoder_atrous_rates" in content:
         rates = content["decoder_atrous_rates"]
         if not isinstance(rates, list) or len(rates) != _RATES:
             raise ConfigurationError(
                 f"{config}: decoder_atrous_rates is {rates!r:.80}, expected three numbers"
             )
-        stated["atrous_rates"] = tuple(rates)
+        found["atrous_rates"] = tuple(rates)
     if "encoder_output_stride" in content:
-        stated["output_stride"] = content["encoder_output_stride"]
+        found["output_stride"] = content["encoder_output_stride"]
     if content.get("in_channels", 3) != 3:  # noqa: PLR2004 - red, green and blue
         raise ConfigurationError(
             f"{config}: in_channels is {content['in_channels']!r}; only RGB images are evaluated"
         )
-    return stated
+    return found
 
 
 def _check_encoder(content: dict[str, object], config: Path) -> None:

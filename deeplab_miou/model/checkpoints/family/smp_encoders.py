@@ -51,6 +51,7 @@ _SIDES = {
 }
 _SQUEEZE = "se_module"
 _TIMM = "encoder.model"
+TIMM_STEM = f"{_TIMM}.conv1.weight"
 
 
 def with_encoder(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
@@ -72,7 +73,7 @@ def with_encoder(architecture: Architecture, tensors: Mapping[str, Tensor]) -> A
         return _with_timm_efficientnet(architecture, tensors)
     if "encoder.layer0.conv1.weight" in tensors:
         return _with_senet(architecture, tensors)
-    if f"{_TIMM}.conv1.weight" in tensors:
+    if TIMM_STEM in tensors:
         architecture = dataclasses.replace(architecture, dilation_rule="contracted")
         return with_resnet(architecture, tensors, _TIMM)
     return with_resnet(architecture, tensors, "encoder")
