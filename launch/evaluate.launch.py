@@ -209,6 +209,7 @@ def _viewers(
         shown = {
             "publisher": f"{prefix}/{given('publisher_name')}",
             "replayer": f"{prefix}/bag_replayer",
+            "comparer": f"{prefix}/miou_comparer",
         }
         nodes.append(node("miou_watch", "miou_watch", shown | stays))
     if given("foxglove") == "true" and _is_installed("foxglove_bridge"):

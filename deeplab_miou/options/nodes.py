@@ -250,6 +250,9 @@ class WatchOptions(LifecycleOptions):
         "/miou_publisher", "miou_publisher whose scores are shown, with its evaluators", form="NODE"
     )
     replayer: str = option("/bag_replayer", "bag_replayer whose progress is shown", form="NODE")
+    comparer: str = option(
+        "/miou_comparer", "miou_comparer whose comparison is shown, if it runs", form="NODE"
+    )
     host: str = option(
         "127.0.0.1",
         "address to serve the page on; 0.0.0.0 lets everybody in the network see it",

@@ -5,7 +5,7 @@ const MOST_POINTS = 4000;
 const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
 const { scores: SCORES, meanings: MEANINGS } = JSON.parse(get("words").textContent);
-const state = { result: null, window: null, account: null, confusion: null, nodes: [],
+const state = { result: null, window: null, account: null, confusion: null, comparison: null, nodes: [],
   points: [], windows: [], cursor: null, cell: null, heard: 0 };
 
 function element(tag, attributes = {}, ...children) {
@@ -53,6 +53,33 @@ function showHeadline() {
   ];
   get("tiles").replaceChildren(...tiles.map(([name, value]) =>
     element("li", {}, element("b", {}, value), element("span", {}, name))));
+}
+
+// ---- Comparison -----------------------------------------------------------------------------
+
+const signed = (value) => value === null ? "–" : (value < 0 ? "-" : "+") + Math.abs(value).toFixed(4);
+const gap = (lower, upper) => lower === null || upper === null ? "" : `[${signed(lower)}, ${signed(upper)}]`;
+
+function showComparison() {
+  const found = state.comparison;
+  get("comparison").hidden = false;
+  get("comparison-headline").textContent = [`B - A ${signed(found.difference)}`,
+    gap(found.lower, found.upper), found.verdict].filter(Boolean).join(" ");
+  const parts = [`A: ${found.name_a}, mIoU ${score(found.miou_a)}`, `B: ${found.name_b}, mIoU ${score(found.miou_b)}`,
+    `${count(found.frames)} common frames`];
+  if (found.only_a || found.only_b) parts.push(`${count(found.only_a)} of A only, ${count(found.only_b)} of B only`);
+  if (found.predicted_frames) parts.push(`disagreement ${share(found.disagreement)} of the pixels of ${count(found.predicted_frames)} frames`);
+  parts.push(found.decision ? `decided at ${found.decided_at} after ${count(found.decided_frames)} frames: ${found.decision}` : "not decided yet");
+  if (found.note || found.interval_note) parts.push(found.note || `no interval: ${found.interval_note}`);
+  get("comparison-scope").textContent = parts.join("; ");
+  const classes = [...found.classes].sort((a, b) =>
+    (a.difference === null) - (b.difference === null) || a.difference - b.difference || a.id - b.id);
+  get("comparison-classes").replaceChildren(...classes.map((each) =>
+    element("tr", each.difference === null ? { class: "absent" } : {},
+      element("td", { class: "text name" }, each.name), element("td", {}, signed(each.difference)),
+      element("td", {}, gap(each.lower, each.upper)),
+      element("td", { class: "rare" }, gap(each.anytime_lower, each.anytime_upper)),
+      element("td", { class: "text" }, each.verdict === "no evidence" ? "" : each.verdict))));
 }
 
 // ---- Over time ------------------------------------------------------------------------------
@@ -413,6 +440,7 @@ function showWarnings() {
 const DRAW = {
   result: () => { if (state.result) { showHeadline(); showClasses(); } },
   course: showCourse,
+  comparison: showComparison,
   confusion: () => { if (state.confusion) showConfusion(); },
   account: () => { if (state.account) showAccount(); },
   nodes: () => { showNodes(); showWarnings(); },
@@ -456,6 +484,7 @@ const TAKE = {
     ask("result", "course");
   },
   account(content) { state.account = content; ask("account"); },
+  comparison(content) { state.comparison = content; ask("comparison"); },
   confusion(content) {
     if (state.confusion && state.confusion.names.length !== content.names.length) state.cell = null;
     state.confusion = content;

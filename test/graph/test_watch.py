@@ -16,7 +16,14 @@ from image_files import mono8
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from deeplab_miou_msgs.msg import ClassIoU, ConfusionMatrix, MeanIoU, StreamAccount
+from deeplab_miou_msgs.msg import (
+    ClassDifference,
+    ClassIoU,
+    Comparison,
+    ConfusionMatrix,
+    MeanIoU,
+    StreamAccount,
+)
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from graph_support import EVALUATOR, IMAGE, LATCHED, PUBLISHER, Camera, image
 
@@ -298,3 +305,22 @@ def test_a_port_in_use_is_one_line_and_can_be_mended(ros_process, graph):
         graph.bring_up(WATCH)
     process.wait_for_output("watch the score at http://127.0.0.1:")
     assert process.stop()[0] == 0
+
+
+def test_a_comparison_is_shown_as_it_is_said(graph, watch):
+    comparisons = graph.node.create_publisher(Comparison, "/miou_comparer/comparison", LATCHED)
+    _, address = watch()
+    message = Comparison(name_a="old.pth", name_b="new.pth", frames=12, verdict="better")
+    message.difference, message.lower, message.upper = 0.25, 0.125, math.nan
+    message.decision, message.decided_frames = "better", 10
+    message.decided_stamp.sec = 7
+    message.reasons, message.only_a, message.only_b = ["queue_full", "x"], [2, 1], [0, 4]
+    message.classes = [ClassDifference(id=0, name="road", difference=0.5, verdict="worse")]
+    comparisons.publish(message)
+    shown = Browser(address).read(lambda shown: "comparison" in shown)["comparison"]
+    for name in ("name_a", "name_b", "frames", "verdict", "difference", "lower", "upper"):
+        assert shown[name] == plain(getattr(message, name))
+    assert (shown["decided_at"], shown["decided_frames"]) == ("7.000 s", 10)
+    assert (shown["only_a"], shown["only_b"]) == (3, 4)
+    (road,) = shown["classes"]
+    assert (road["name"], road["difference"], road["verdict"]) == ("road", 0.5, "worse")

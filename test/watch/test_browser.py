@@ -46,6 +46,33 @@ def scores(time_s, frames, miou, names):
     }
 
 
+def difference(names):
+    bounds = {"lower": -0.05, "upper": 0.15, "anytime_lower": None, "anytime_upper": None}
+    return {
+        "difference": 0.05,
+        **bounds,
+        "frames": 1000,
+        "miou_a": 0.7,
+        "miou_b": 0.75,
+        "decided_frames": 1200,
+        "decided_at": "14:03:20",
+        "predicted_frames": 1500,
+        "disagreement": 0.0625,
+        "name_a": "old.pth",
+        "name_b": MARKUP,
+        "verdict": "no evidence",
+        "decision": "better",
+        "interval_note": "",
+        "note": "",
+        "only_a": 3,
+        "only_b": 0,
+        "classes": [
+            {"id": k, "name": name, "difference": (k - 3) / 100, "verdict": "worse", **bounds}
+            for k, name in enumerate(names)
+        ],
+    }
+
+
 def serve(port, names, time_s, frames, miou):
     board, history = Board(), History()
     history.add(Point(time_s - 1, frames - 1, (0.4, 0.3, 0.5, None, None)))
@@ -59,6 +86,7 @@ def serve(port, names, time_s, frames, miou):
     images = {"received": 1017, "evaluated": 1000, "waiting": 1, "dropped": dropped}
     labels = {"received": 1000, "evaluated": 1000, "waiting": 0, "dropped": {}}
     board.put("account", {"images": images, "labels": labels})
+    board.put("comparison", difference(names))
     values = {"played (s)": "12.0", "to play (s)": "48.0", MARKUP: MARKUP}
     board.put("nodes", [{"t": 1, "name": MARKUP, "level": 2, "message": MARKUP, "values": values}])
     return server, address
@@ -100,6 +128,16 @@ def test_what_it_shows(width, classes, tmp_path):
         assert (await tab.value(meaning))[3:5] == [Reason.UNMATCHED_IMAGE.explanation, ""]
         tiles = await tab.text("tiles")
         assert all(capitalized(words) in tiles for words in [*HEADLINES.values()][1:])
+        assert await tab.text("comparison-headline") == (
+            "B - A +0.0500 [-0.0500, +0.1500] no evidence"
+        )
+        scope = await tab.text("comparison-scope")
+        assert f"B: {MARKUP}, mIoU 0.7500; 1,000 common frames; 3 of A only, 0 of B only" in scope
+        assert "disagreement 6.25 % of the pixels of 1,500 frames" in scope
+        assert scope.endswith("decided at 14:03:20 after 1,200 frames: better")
+        rows = "document.querySelectorAll('#comparison-classes tr')"
+        gaps = f"[...{rows}].map(r => r.cells[1].textContent)"
+        assert (await tab.value(gaps))[:4] == ["-0.0300", "-0.0200", "-0.0100", "+0.0000"]
         # Keys read what is drawn.
         press = "get({!r}).dispatchEvent(new KeyboardEvent('keydown', {{key: {!r}}}))"
         for key in ("ArrowRight", "ArrowRight"):

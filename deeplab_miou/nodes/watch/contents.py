@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from deeplab_miou.aggregation.messages import MAX_CLASSES, RefusedError, check_name
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
+from deeplab_miou.report.course import moment
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
-    from deeplab_miou_msgs.msg import MeanIoU, StreamAccount
+    from deeplab_miou_msgs.msg import Comparison, MeanIoU, StreamAccount
     from diagnostic_msgs.msg import DiagnosticStatus
 
     from deeplab_miou.aggregation.results import Totals
@@ -32,6 +33,18 @@ _SCORES = (
     "unmapped_pixels",
     "present_classes",
 )
+_BOUNDED = ("difference", "lower", "upper", "anytime_lower", "anytime_upper")
+_OF_A_COMPARISON = (
+    *_BOUNDED,
+    "frames",
+    "miou_a",
+    "miou_b",
+    "margin",
+    "decided_frames",
+    "predicted_frames",
+    "disagreement",
+)
+_TEXTS_OF_A_COMPARISON = ("name_a", "name_b", "verdict", "decision", "interval_note", "note")
 _OF_A_CLASS = (
     "id",
     "name",
@@ -71,16 +84,39 @@ def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
     }
 
 
+def comparison_content(message: Comparison) -> dict[str, object]:
+    """Return what a comparison says, its fields by their names.
+
+    Raises:
+        RefusedError: it has more classes than anything real, or a name that nothing real has.
+    """
+    _check_names("classes", [each.name for each in message.classes], MAX_CLASSES)
+    decided = moment(time_to_ns(message.decided_stamp)) if message.decision else ""
+    return {
+        **{name: getattr(message, name) for name in _OF_A_COMPARISON},
+        **{name: _text(getattr(message, name)) for name in _TEXTS_OF_A_COMPARISON},
+        "decided_at": decided,
+        "only_a": sum(message.only_a),
+        "only_b": sum(message.only_b),
+        "classes": [
+            {name: getattr(each, name) for name in ("id", "name", *_BOUNDED)}
+            | {"verdict": _text(each.verdict)}
+            for each in message.classes
+        ],
+    }
+
+
 def check_scores(message: MeanIoU) -> None:
     """Refuse a message that would be a burden to show."""
-    for what, names, most in (
-        ("classes", [each.name for each in message.classes], MAX_CLASSES),
-        ("sources", list(message.sources), _MAX_SOURCES),
-    ):
-        if len(names) > most:
-            raise RefusedError("malformed", f"it has {len(names)} {what}, expected at most {most}")
-        for name in names:
-            check_name(what, name)
+    _check_names("classes", [each.name for each in message.classes], MAX_CLASSES)
+    _check_names("sources", list(message.sources), _MAX_SOURCES)
+
+
+def _check_names(what: str, names: list[str], most: int) -> None:
+    if len(names) > most:
+        raise RefusedError("malformed", f"it has {len(names)} {what}, expected at most {most}")
+    for name in names:
+        check_name(what, name)
 
 
 def account_content(message: MeanIoU) -> dict[str, object]:

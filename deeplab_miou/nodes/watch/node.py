@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import ConfusionMatrix, MeanIoU
+from deeplab_miou_msgs.msg import Comparison, ConfusionMatrix, MeanIoU
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -23,6 +23,7 @@ from deeplab_miou.nodes.ros.conversions import raw_image, state_from_message
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.nodes.watch.contents import (
     account_content,
+    comparison_content,
     confusion_content,
     scores_content,
     status_content,
@@ -98,6 +99,12 @@ class MiouWatch(ManagedNode[WatchOptions]):
             self._subscribe(MeanIoU, f"{publisher}/result", self._on_result, _LATCHED),
             self._subscribe(MeanIoU, f"{publisher}/window", self._on_window, _LATCHED),
             self._subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50),
+            self._subscribe(
+                Comparison,
+                f"{self._named(self.settings.comparer)}/comparison",
+                lambda message: self._board.put("comparison", comparison_content(message)),
+                _LATCHED,
+            ),
         ]
         self._timer = self.create_steady_timer(_PERIOD_S, self._follow)
 
