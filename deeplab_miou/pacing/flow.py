@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.pacing.accounts import Done
-from deeplab_miou.pacing.window import Window
+from deeplab_miou.pacing.transit import Transit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -46,17 +46,17 @@ class FlowControl:
         self._stall_timeout_s = stall_timeout_s
         self._clock = clock
         self._changed = threading.Condition()
-        self._windows = {
-            name: Window(name, frozenset(topics), in_flight, account)
+        self._transits = {
+            name: Transit(name, frozenset(topics), in_flight, account)
             for name, (topics, account) in evaluators.items()
         }
 
     def account(self, evaluator: str, account: EvaluatorAccount) -> None:
         """Take an evaluator's account of what it has received."""
         with self._changed:
-            window = self._windows[evaluator]
-            if window.update(account):
-                window.progress_s = self._clock()
+            transit = self._transits[evaluator]
+            if transit.update(account):
+                transit.progress_s = self._clock()
                 self._changed.notify_all()
 
     def acquire(self, topic: str) -> None:
@@ -66,10 +66,10 @@ class FlowControl:
             StallError: an evaluator made no progress for the stall timeout.
         """
         with self._changed:
-            windows = [each for each in self._windows.values() if topic in each.topics]
-            self._wait(windows, lambda window: window.admits)
-            for window in windows:
-                window.sent[topic] += 1
+            transits = [each for each in self._transits.values() if topic in each.topics]
+            self._wait(transits, lambda transit: transit.admits)
+            for transit in transits:
+                transit.sent[topic] += 1
 
     def wait_received(self) -> None:
         """Wait until everything sent has arrived.
@@ -79,22 +79,22 @@ class FlowControl:
         """
         with self._changed:
             self._wait(
-                list(self._windows.values()),
-                lambda window: window.outstanding == 0,
+                list(self._transits.values()),
+                lambda transit: transit.outstanding == 0,
             )
 
     def idle(self, timeout_s: float) -> bool:
         """Wait until nothing waits in any evaluator; return whether that is so."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(each.account.waiting == 0 for each in self._windows.values()),
+                lambda: all(each.account.waiting == 0 for each in self._transits.values()),
                 timeout_s,
             )
 
     def done(self) -> Done:
         """Return what the evaluators have done since their last reset, added up."""
         with self._changed:
-            accounts = [each.account for each in self._windows.values()]
+            accounts = [each.account for each in self._transits.values()]
             return Done(
                 sum(each.images.evaluated for each in accounts),
                 sum(each.images.ended for each in accounts),
@@ -104,17 +104,17 @@ class FlowControl:
     def describe(self, evaluator: str) -> str:
         """Return what an evaluator was sent and what it has made of it, for an error."""
         with self._changed:
-            return self._windows[evaluator].describe()
+            return self._transits[evaluator].describe()
 
     def tallies(self) -> dict[str, Tally]:
         """Return what each evaluator did, by its name."""
         with self._changed:
-            return {name: window.tally() for name, window in self._windows.items()}
+            return {name: transit.tally() for name, transit in self._transits.items()}
 
-    def _wait(self, windows: Collection[Window], ready: Callable[[Window], bool]) -> None:
+    def _wait(self, transits: Collection[Transit], ready: Callable[[Transit], bool]) -> None:
         since_s = self._clock()
-        while blocked := [window for window in windows if not ready(window)]:
-            first = min(blocked, key=lambda window: window.progress_s)
+        while blocked := [transit for transit in transits if not ready(transit)]:
+            first = min(blocked, key=lambda transit: transit.progress_s)
             left_s = max(first.progress_s, since_s) + self._stall_timeout_s - self._clock()
             if left_s <= 0:
                 raise StallError(

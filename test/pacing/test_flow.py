@@ -63,15 +63,15 @@ def flow(make_flow):
 
 def admitted(flow, *topics):
     """Send as much as goes without waiting, at most 50 messages; return how many went."""
-    windows = list(flow._windows.values())
+    transits = list(flow._transits.values())
     count = 0
-    while count < 50 and all(window.admits for window in windows):
+    while count < 50 and all(transit.admits for transit in transits):
         flow.acquire(topics[count % len(topics)])
         count += 1
     return count
 
 
-def test_window_counts_messages_of_both_topics(flow):
+def test_transit_counts_messages_of_both_topics(flow):
     assert admitted(flow, IMAGE, LABEL) == 4
     flow.account(NAME, state(2, 1))
     assert admitted(flow, IMAGE, LABEL) == 3
@@ -153,11 +153,11 @@ def test_each_evaluator_that_receives_a_topic_holds_it_back(clock):
     )
     flow.acquire("/a")
     flow.acquire("/c")
-    assert not flow._windows["/both"].admits
-    assert flow._windows["/front"].admits
+    assert not flow._transits["/both"].admits
+    assert flow._transits["/front"].admits
     flow.acquire("/b")
     flow.acquire("/unrelated")
-    assert flow._windows["/front"].sent == {"/a": 1, "/b": 1}
+    assert flow._transits["/front"].sent == {"/a": 1, "/b": 1}
 
 
 def test_reset_meanwhile_is_noted_and_does_not_block(flow):
@@ -197,7 +197,7 @@ def test_messages_of_somebody_else_are_noticed(flow):
     flow.account(NAME, state(3, 0))
     assert flow.tallies()[NAME].surplus == 2
     flow.acquire(LABEL)
-    assert flow._windows[NAME].outstanding == 1
+    assert flow._transits[NAME].outstanding == 1
 
 
 def test_tally_tells_what_was_dropped_in_this_replay(make_flow):
@@ -222,4 +222,4 @@ def test_a_waiting_player_is_woken_by_an_account():
     flow.account(NAME, state(1))
     player.join(10.0)
     assert not player.is_alive()
-    assert flow._windows[NAME].sent == {IMAGE: 1, LABEL: 1}
+    assert flow._transits[NAME].sent == {IMAGE: 1, LABEL: 1}

@@ -1,7 +1,7 @@
 """A replay and an evaluator as a model: whatever comes in whatever order, nothing is lost.
 
-The window, the pairer, the queue and the pipeline are the real ones. Threads, transport and other
-nodes are steps that hypothesis takes in any order.
+What counts the messages in transit, the pairer, the queue and the pipeline are the real ones.
+Threads, transport and other nodes are steps that hypothesis takes in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.pacing.accounts import EvaluatorAccount
-from deeplab_miou.pacing.window import Window
+from deeplab_miou.pacing.transit import Transit
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 LABEL_MAP = LabelMap.from_dict(
@@ -99,14 +99,14 @@ class World:
         self.accounts = []
         self.evaluator = Evaluator("a", tolerance_ns, self.transport, self.accounts, paced=True)
         before = EvaluatorAccount("a", 0, NOBODY, NOBODY, paced=True)
-        self.window = Window("/e", frozenset(Stream), IN_FLIGHT, before)
+        self.transit = Transit("/e", frozenset(Stream), IN_FLIGHT, before)
         self.sent = 0
 
     def actions(self):
         """Return what may happen now, by name; what only others do comes last."""
         pipeline = self.evaluator.pipeline
         actions = {}
-        if self.sent < len(self.bag) and self.window.admits:
+        if self.sent < len(self.bag) and self.transit.admits:
             actions["send"] = self._send
         for stream in Stream:
             if self.transport[stream] and not pipeline.crowded:
@@ -114,8 +114,8 @@ class World:
         if pipeline.queued:
             actions["work"] = lambda: pipeline.work(0.0)
         if self.accounts:
-            actions["hear the oldest"] = lambda: self.window.update(self.accounts.pop(0))
-            actions["hear the newest"] = lambda: self.window.update(self.accounts.pop())
+            actions["hear the oldest"] = lambda: self.transit.update(self.accounts.pop(0))
+            actions["hear the newest"] = lambda: self.transit.update(self.accounts.pop())
         if not self.evaluator.is_settled:
             actions["settle"] = self.evaluator.settle
         if not self.evaluator.paced:
@@ -132,17 +132,17 @@ class World:
         turns = 0
         while not self.is_done:
             actions = list(self.actions().values())
-            assert actions, f"deadlock: {self.window.describe()}"
+            assert actions, f"deadlock: {self.transit.describe()}"
             actions[turns % len(actions)]()
             turns += 1
-            assert turns < 10_000, f"nothing gets on: {self.window.describe()}"
+            assert turns < 10_000, f"nothing gets on: {self.transit.describe()}"
         self.evaluator.pipeline.flush()
         while self.evaluator.pipeline.work(0.0):
             pass
 
     @property
     def is_done(self):
-        return self.sent == len(self.bag) and self.window.outstanding == 0 and not self.actions()
+        return self.sent == len(self.bag) and self.transit.outstanding == 0 and not self.actions()
 
     def restart(self):
         """Another process takes the place of the evaluator; what is on its way arrives or not."""
@@ -155,7 +155,7 @@ class World:
     def _send(self):
         stream, stamp_ns = self.bag[self.sent]
         self.transport[stream].append(stamp_ns)
-        self.window.sent[stream] += 1
+        self.transit.sent[stream] += 1
         self.sent += 1
         if self.is_undisturbed:
             # A subscriber's queue of this depth never overflows.
@@ -214,7 +214,7 @@ def check_account(world):
     reasons = {outcome.reason for outcome in outcomes} - {None}
     assert reasons <= {Reason.UNMATCHED_IMAGE, Reason.UNMATCHED_LABEL}
     assert world.evaluator.most_kept <= 2 * (HELD + QUEUE)
-    assert (world.window.surplus, world.window.restarts, world.window.resets) == (0, 0, 0)
+    assert (world.transit.surplus, world.transit.restarts, world.transit.resets) == (0, 0, 0)
 
 
 @given(bags(), TOLERANCES, CHOICES)
@@ -243,8 +243,8 @@ def test_messages_of_others_cost_no_frame(bag, choices, numbers):
     world.run(choices)
     assert evaluated(world.evaluator.outcomes) == expected_pairs(bag, 0)
     while world.accounts:
-        world.window.update(world.accounts.pop())
-    assert world.window.surplus == len(strangers)
+        world.transit.update(world.accounts.pop())
+    assert world.transit.surplus == len(strangers)
 
 
 @given(bags(), TOLERANCES, CHOICES, CHOICES)
@@ -262,7 +262,7 @@ def test_a_reset_or_a_restart_stops_no_replay(bag, tolerance_ns, before, after):
             world.restart()
         world.run(after)
         assert not any(o.reason is Reason.QUEUE_FULL for o in world.evaluator.outcomes)
-        assert (world.window.resets, world.window.restarts) == (
+        assert (world.transit.resets, world.transit.restarts) == (
             (1, 0) if happens == "reset" else (0, 1)
         )
 

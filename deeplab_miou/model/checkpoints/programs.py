@@ -42,7 +42,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class ProgramFile:
     """A program's file, opened.
 
     Attributes:
@@ -93,7 +93,7 @@ class Program(nn.Module):
 
     output: Output
 
-    def __init__(self, source: Source, dtype: torch.dtype) -> None:
+    def __init__(self, source: ProgramFile, dtype: torch.dtype) -> None:
         super().__init__()
         self._source = source
         self._dtype = dtype
@@ -205,7 +205,7 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
     )
 
 
-def _fitting(source: Source, wanted: Preprocessing, *, normalises: bool) -> Preprocessing:
+def _fitting(source: ProgramFile, wanted: Preprocessing, *, normalises: bool) -> Preprocessing:
     """Return what a program's images need, where its input says so.
 
     Raises:
@@ -228,7 +228,7 @@ def _fitting(source: Source, wanted: Preprocessing, *, normalises: bool) -> Prep
     return Preprocessing(wanted.mean, wanted.std, source.size, wanted.channel_order)
 
 
-def _probe(source: Source, preprocessing: Preprocessing) -> Program:
+def _probe(source: ProgramFile, preprocessing: Preprocessing) -> Program:
     """Run a program on a made-up image, and learn from it what it takes and puts out.
 
     Raises:
@@ -263,12 +263,12 @@ def _probe(source: Source, preprocessing: Preprocessing) -> Program:
     )
 
 
-def _read_torchscript(path: Path) -> Source:
+def _read_torchscript(path: Path) -> ProgramFile:
     module = _open_torchscript(path, _CPU)
     floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
     # A frozen program has no parameters left that would tell.
     likely = dict.fromkeys([*floats[:1], *_DTYPES])
-    return Source(functools.partial(_open_torchscript, path), tuple(likely))
+    return ProgramFile(functools.partial(_open_torchscript, path), tuple(likely))
 
 
 def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
@@ -285,7 +285,7 @@ def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
     return opened
 
 
-def _read_export(path: Path) -> Source:
+def _read_export(path: Path) -> ProgramFile:
     exported = load_export(path)
     names = exported.graph_signature.user_inputs
     if len(names) != 1:
@@ -302,15 +302,15 @@ def _read_export(path: Path) -> Source:
     def open_on(device: torch.device) -> nn.Module:
         return move_to_device_pass(exported, device).module()
 
-    return Source(open_on, (images.dtype,), shape)
+    return ProgramFile(open_on, (images.dtype,), shape)
 
 
-def _read_onnx(path: Path) -> Source:
+def _read_onnx(path: Path) -> ProgramFile:
     session = OnnxSession(path)
-    return Source(lambda _device: session, (session.dtype,), session.shape)
+    return ProgramFile(lambda _device: session, (session.dtype,), session.shape)
 
 
-READERS: dict[str, Callable[[Path], Source]] = {
+READERS: dict[str, Callable[[Path], ProgramFile]] = {
     "TorchScript": _read_torchscript,
     "torch.export": _read_export,
     "ONNX": _read_onnx,

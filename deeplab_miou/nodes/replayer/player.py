@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock
 
-from deeplab_miou.pacing.timeline import Ticks, Timeline
+from deeplab_miou.pacing.playback_clock import PlaybackClock, Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,10 +70,10 @@ class Player:
             StallError: an evaluator does not get on.
         """
         ticks = Ticks(self._clock_rate)
-        timeline = Timeline(start_ns, self._rate, time.monotonic())
+        clock = PlaybackClock(start_ns, self._rate, time.monotonic())
         for message in messages:
             if self.flow is None:
-                self._wait_for_time(message.timestamp_ns, timeline, ticks)
+                self._wait_for_time(message.timestamp_ns, clock, ticks)
             else:
                 if ticks.due(message.timestamp_ns / _NS):
                     self._tick(message.timestamp_ns)
@@ -93,11 +93,11 @@ class Player:
                     return
                 time.sleep(_POLL_S)
 
-    def _wait_for_time(self, recorded_ns: int, timeline: Timeline, ticks: Ticks) -> None:
-        due_s = timeline.due_s(recorded_ns)
+    def _wait_for_time(self, recorded_ns: int, clock: PlaybackClock, ticks: Ticks) -> None:
+        due_s = clock.due_s(recorded_ns)
         while (now_s := time.monotonic()) < due_s:
             if ticks.due(now_s):
-                self._tick(timeline.recorded_ns(now_s))
+                self._tick(clock.recorded_ns(now_s))
             time.sleep(max(0.0, min(due_s, ticks.next_s) - time.monotonic()))
         if ticks.due(now_s):
             self._tick(recorded_ns)

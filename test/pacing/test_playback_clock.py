@@ -4,15 +4,15 @@ import math
 
 import pytest
 
-from deeplab_miou.pacing.timeline import Ticks, Timeline
+from deeplab_miou.pacing.playback_clock import PlaybackClock, Ticks
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 8.0])
 def test_timeline_there_and_back(rate):
-    timeline = Timeline(start_ns=7_000_000_000, rate=rate, wall_s=50.0)
-    assert timeline.due_s(7_000_000_000) == 50.0
-    assert timeline.due_s(9_000_000_000) == 50.0 + 2 / rate
-    assert timeline.recorded_ns(timeline.due_s(9_000_000_000)) == 9_000_000_000
+    clock = PlaybackClock(start_ns=7_000_000_000, rate=rate, wall_s=50.0)
+    assert clock.due_s(7_000_000_000) == 50.0
+    assert clock.due_s(9_000_000_000) == 50.0 + 2 / rate
+    assert clock.recorded_ns(clock.due_s(9_000_000_000)) == 9_000_000_000
 
 
 def test_ticks_keep_their_period():

@@ -9,7 +9,7 @@ _NS = 1_000_000_000
 
 
 @dataclass
-class Timeline:
+class PlaybackClock:
     """Recorded time against the wall clock.
 
     Args:

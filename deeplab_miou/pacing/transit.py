@@ -12,7 +12,7 @@ _REMEMBERED_RUNS = 16
 
 
 @dataclass
-class Window:
+class Transit:
     """What one evaluator has been sent and what it has made of it; not thread-safe.
 
     What an evaluator has taken cannot be lost any more: it takes nothing while its queue is full.
