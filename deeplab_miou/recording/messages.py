@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from deeplab_miou.recording.fields import class_fields, mean_iou_fields
@@ -47,19 +45,12 @@ def encode_result(result: Result) -> bytes:
     types = typestore().types
     message = types[MEAN_IOU](
         header=_header(result.totals.stamp_ns, ""),
-        **_blank(MEAN_IOU) | mean_iou_fields(result),
+        **mean_iou_fields(result),
         classes=[types["deeplab_miou_msgs/msg/ClassIoU"](**each) for each in class_fields(result)],
         images=_account(result.totals.account.images),
         labels=_account(result.totals.account.labels),
     )
     return bytes(typestore().serialize_cdr(message, MEAN_IOU))
-
-
-def _blank(type_name: str) -> dict[str, object]:
-    """Return the plain fields of a message as unknown: fields may be added before they are used."""
-    blanks = {"string": "", "float64": math.nan, "float32": math.nan, "bool": False}
-    _, fields = typestore().fielddefs[type_name]
-    return {name: blanks.get(kind[1][0], 0) for name, kind in fields if kind[0] == Nodetype.BASE}
 
 
 def encode_jpeg(jpeg: bytes, stamp_ns: int, frame_id: str) -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.watch.board import Board
     from deeplab_miou.watch.history import History
     from deeplab_miou.watch.overlay import Overlay
+    from deeplab_miou.watch.worst import WorstMoments
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -49,6 +50,7 @@ class Server:
         board: what is shown.
         histories: scores over time by name, sent to a watcher once, when it comes.
         overlay: the picture.
+        worst: the pictures of the worst moments.
         period_s: least time between two events to one watcher, seconds.
         stall_s: how long a watcher may take nothing, seconds.
     """
@@ -58,6 +60,7 @@ class Server:
         board: Board,
         histories: dict[str, History],
         overlay: Overlay,
+        worst: WorstMoments,
         *,
         period_s: float = _PERIOD_S,
         stall_s: float = _STALL_S,
@@ -65,6 +68,7 @@ class Server:
         self._board = board
         self._histories = histories
         self._overlay = overlay
+        self._worst = worst
         self._period_s = period_s
         self._stall_s = stall_s
         self._page = load_page()
@@ -123,6 +127,7 @@ class Server:
         app.router.add_get("/", self._guarded(self._send_page))
         app.router.add_get("/events", self._guarded(self._send_events))
         app.router.add_get("/overlay.jpg", self._guarded(self._send_overlay))
+        app.router.add_get(r"/worst/{stamp:-?\d{1,20}}.jpg", self._guarded(self._send_worst))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_LIMIT_S)
         await self._runner.setup()
         if _is_loopback(host):
@@ -162,7 +167,12 @@ class Server:
         )
 
     async def _send_overlay(self, _request: web.Request) -> web.Response:
-        jpeg = self._overlay.ask()
+        return self._picture(self._overlay.ask())
+
+    async def _send_worst(self, request: web.Request) -> web.Response:
+        return self._picture(self._worst.picture(int(request.match_info["stamp"])))
+
+    def _picture(self, jpeg: bytes) -> web.Response:
         if not jpeg:
             return web.Response(status=204, headers=_HEADERS)
         return web.Response(body=jpeg, content_type="image/jpeg", headers=_HEADERS)

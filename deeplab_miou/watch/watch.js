@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
 const { scores: SCORES, meanings: MEANINGS } = JSON.parse(get("words").textContent);
 const state = { result: null, window: null, account: null, confusion: null, comparison: null, nodes: [],
-  points: [], windows: [], cursor: null, cell: null, heard: 0 };
+  worst: [], points: [], windows: [], cursor: null, cell: null, heard: 0 };
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -403,6 +403,19 @@ function showAccount() {
     element("td", { class: "text rare" }, Object.hasOwn(MEANINGS, name) ? MEANINGS[name] : ""))));
 }
 
+function showWorst() {
+  if (!state.worst.length) return;
+  get("worst").replaceChildren(...state.worst.map((each) => {
+    const what = `${each.moment}: mIoU ${score(each.miou)}, ${share(each.wrong)} of its pixels wrong`;
+    const mistake = each.pixels
+      ? `${count(each.pixels)} pixels of ${each.truth} taken for ${each.taken_for}; ` : "";
+    const figure = element("figure", {}, element("figcaption", {}, element("b", {}, what),
+      element("br"), `${mistake}${each.source}`));
+    if (each.pictured) figure.prepend(element("img", { src: `worst/${each.id}.jpg`, alt: what }));
+    return figure;
+  }));
+}
+
 const LEVELS = ["fine", "warning", "error", "silent"];
 
 function showNodes() {
@@ -443,6 +456,7 @@ const DRAW = {
   comparison: showComparison,
   confusion: () => { if (state.confusion) showConfusion(); },
   account: () => { if (state.account) showAccount(); },
+  worst: showWorst,
   nodes: () => { showNodes(); showWarnings(); },
 };
 const asked = new Set();
@@ -491,6 +505,7 @@ const TAKE = {
     ask("confusion", "nodes");
   },
   nodes(content) { state.nodes = content; ask("nodes"); },
+  worst(content) { state.worst = content; ask("worst"); },
   beat() {},
 };
 

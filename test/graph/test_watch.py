@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import re
 import socket
 
 import aiohttp
+import cv2
 import numpy as np
 import pytest
 from image_files import mono8
@@ -324,3 +326,47 @@ def test_a_comparison_is_shown_as_it_is_said(graph, watch):
     assert (shown["only_a"], shown["only_b"]) == (3, 4)
     (road,) = shown["classes"]
     assert (road["name"], road["difference"], road["verdict"]) == ("road", 0.5, "worse")
+
+
+def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph, watch):
+    topic = {"source": "topic", "labels": "cityscapes_train_ids", "queue_size": 100}
+    ros_process("deeplab_miou.nodes.evaluator", parameters=topic)
+    ros_process("deeplab_miou.nodes.publisher", parameters={"publish_period": 0.05})
+    _, address = watch()
+    camera = Camera(graph).connect()
+    truth = np.zeros((30, 40), np.uint8)
+    numbers = itertools.count(100)
+    camera.send(next(numbers), truth, truth)
+    browser = Browser(address)
+    browser.read(of_result(1))
+
+    async def ask_for(name):
+        async with aiohttp.ClientSession() as client, client.get(address + name) as response:
+            return response.status, await response.read()
+
+    def pictured():
+        # While somebody looks, frames that get worse and worse.
+        asyncio.run(ask_for("overlay.jpg"))
+        second = next(numbers)
+        guess = truth.copy()
+        guess[: (second - 99) % 30] = 1
+        camera.send(second, guess, truth)
+        browser.read(lambda shown: "confusion" in shown and "worst" in shown)
+        return [each for each in browser.shown["worst"] if each["pictured"]]
+
+    found = []
+    graph.repeat_until(lambda: found.append(pictured()), lambda: any(found), 40.0, 0.2)
+    worst = next(filter(None, found))[0]
+    second = int(worst["id"]) // 10**9
+    rows = (second - 99) % 30
+    # All of class 0 in the ground truth, so many rows of it taken for class 1.
+    assert worst["miou"] == pytest.approx((30 - rows) / 30)
+    assert worst["pixels"] == 40 * rows
+    status, jpeg = asyncio.run(ask_for(f"worst/{worst['id']}.jpg"))
+    assert status == 200
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (30, 40, 3)
+    # Painted over by the prediction: the upper rows differ from the lower ones.
+    assert np.abs(picture[0].astype(int) - picture[-1].astype(int)).mean() > 20
+    assert asyncio.run(ask_for("worst/1.jpg"))[0] == 204
+    assert asyncio.run(ask_for("worst/x.jpg"))[0] == 404

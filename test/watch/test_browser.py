@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from browser import CHROMIUM, visit
 
@@ -14,6 +15,7 @@ from deeplab_miou.watch.board import Board
 from deeplab_miou.watch.history import History, Point
 from deeplab_miou.watch.overlay import Overlay
 from deeplab_miou.watch.server import Server
+from deeplab_miou.watch.worst import WorstMoments
 
 MARKUP = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
 
@@ -76,7 +78,15 @@ def difference(names):
 def serve(port, names, time_s, frames, miou):
     board, history = Board(), History()
     history.add(Point(time_s - 1, frames - 1, (0.4, 0.3, 0.5, None, None)))
-    server = Server(board, {"result": history, "window": History()}, Overlay(), period_s=0.05)
+    worst = WorstMoments()
+    matrix = np.diag(np.full(len(names) + 1, 9, np.int64))[:-1]
+    for k in range(8):
+        matrix[0, -2] = k
+        worst.add(matrix, k * 10**9, MARKUP, "run")
+    worst.show(MARKUP, 7 * 10**9, np.zeros((30, 40, 3), np.uint8))
+    histories = {"result": history, "window": History()}
+    server = Server(board, histories, Overlay(), worst, period_s=0.05)
+    board.put("worst", worst.content(names))
     address = server.start("127.0.0.1", port)
     board.put("result", scores(time_s, frames, miou, names))
     board.put("window", scores(time_s, frames, 0.625, names))
@@ -90,6 +100,31 @@ def serve(port, names, time_s, frames, miou):
     values = {"played (s)": "12.0", "to play (s)": "48.0", MARKUP: MARKUP}
     board.put("nodes", [{"t": 1, "name": MARKUP, "level": 2, "message": MARKUP, "values": values}])
     return server, address
+
+
+def test_the_worst_moments_have_their_pictures(tmp_path):
+    names = [f"class {index}" for index in range(7)] + [MARKUP]
+    server, address = serve(0, names, 1000.0, 1000, 0.75)
+
+    async def steps(tab):
+        await tab.open(address)
+        await tab.until("state.worst.length && !asked.size")
+        found = await tab.value(
+            "[...document.querySelectorAll('#worst figure')].map(each => each.innerText)"
+        )
+        assert len(found) == 6
+        # Class 0 loses 7 of 16 pixels to the last one: two of eight IoUs are below 1.
+        miou = (6 + 9 / 16 + 9 / 16) / 8
+        assert found[0].startswith(f"7.000 s: mIoU {miou:.4f}, {100 * 7 / 79:.2f} % of its pixels")
+        assert f"7 pixels of class 0 taken for {MARKUP}" in found[0]
+        await tab.until("document.querySelector('#worst img').naturalWidth === 40")
+        assert await tab.value("document.querySelectorAll('#worst img').length") == 1
+        assert not await tab.value("window.pwned")
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("width", [1280, 400])

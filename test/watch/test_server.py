@@ -16,6 +16,7 @@ from deeplab_miou.watch.history import History, Point
 from deeplab_miou.watch.overlay import Overlay
 from deeplab_miou.watch.page import load_page
 from deeplab_miou.watch.server import Server
+from deeplab_miou.watch.worst import WorstMoments
 
 LIMIT_S = 20.0
 
@@ -25,9 +26,10 @@ class Shown:
 
     def __init__(self, **options):
         self.board, self.history, self.overlay = Board(), History(), Overlay()
-        self.server = Server(
-            self.board, {"result": self.history}, self.overlay, **{"period_s": 0.01, **options}
-        )
+        self.worst = WorstMoments()
+        histories = {"result": self.history}
+        options = {"period_s": 0.01, **options}
+        self.server = Server(self.board, histories, self.overlay, self.worst, **options)
         self.address = self.server.start("127.0.0.1", 0)
 
 
@@ -237,9 +239,9 @@ def test_a_port_that_is_taken_is_an_error_that_says_what_to_do(shown):
     address = shown().address
     port = int(address.rsplit(":", 1)[1].rstrip("/"))
     with pytest.raises(ConfigurationError, match=rf"port {port}: .*in use.*; set host"):
-        Server(Board(), {}, Overlay()).start("127.0.0.1", port)
+        Server(Board(), {}, Overlay(), WorstMoments()).start("127.0.0.1", port)
     with pytest.raises(ConfigurationError, match=r"'192\.0\.2\.1', port 0"):
-        Server(Board(), {}, Overlay()).start("192.0.2.1", 0)
+        Server(Board(), {}, Overlay(), WorstMoments()).start("192.0.2.1", 0)
 
 
 def test_stopping_ends_streams_and_gives_the_port_back(shown):
@@ -256,10 +258,10 @@ def test_stopping_ends_streams_and_gives_the_port_back(shown):
             return time.monotonic() - began_s
 
     assert browse(visit) < 5
-    again = Server(Board(), {}, Overlay())
+    again = Server(Board(), {}, Overlay(), WorstMoments())
     assert again.start("127.0.0.1", port) == show.address
     again.stop()
-    show.server = Server(Board(), {}, Overlay())  # for the fixture to stop
+    show.server = Server(Board(), {}, Overlay(), WorstMoments())  # for the fixture to stop
     show.server.start("127.0.0.1", 0)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import Comparison, ConfusionMatrix, MeanIoU
+from deeplab_miou_msgs.msg import Comparison, ConfusionMatrix, FrameScore, MeanIoU
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -19,7 +21,12 @@ from deeplab_miou.errors import FrameError
 from deeplab_miou.images.decoding import decode_color
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.ros.conversions import raw_image, state_from_message
+from deeplab_miou.nodes.ros.conversions import (
+    frame_from_message,
+    raw_image,
+    state_from_message,
+    time_to_ns,
+)
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.nodes.watch.contents import (
     account_content,
@@ -34,6 +41,7 @@ from deeplab_miou.watch.board import Board
 from deeplab_miou.watch.history import History, Point
 from deeplab_miou.watch.overlay import Overlay
 from deeplab_miou.watch.server import Server
+from deeplab_miou.watch.worst import WorstMoments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,6 +57,8 @@ _STATES = QoSProfile(
     depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_FRAMES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+_MOST_OVERLAYS = 4
 _PERIOD_S = 0.5
 
 
@@ -63,14 +73,18 @@ class MiouWatch(ManagedNode[WatchOptions]):
         self._board = Board()
         self._results, self._windows = History(), History()
         self._overlay = Overlay()
+        self._worst = WorstMoments()
+        # An overlay may come before the outcome of its frame.
+        self._newest_overlays: deque[tuple[str, Image]] = deque(maxlen=_MOST_OVERLAYS)
         self._server: Server | None = None
         self._aggregate = Aggregate()
         self._has_news = threading.Event()
         self._is_open = False
         self._sources: tuple[str, ...] = ()
+        self._class_names: tuple[str, ...] = ()
         self._statuses: dict[str, dict[str, object]] = {}
         self._fixed: list[Subscription] = []
-        self._of_sources: dict[str, Subscription] = {}
+        self._of_sources: dict[str, tuple[Subscription, ...]] = {}
         self._of_overlay: Subscription | None = None
         self._timer: Timer | None = None
         self._throttle = Throttle()
@@ -79,12 +93,12 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
     def configure(self) -> None:
         """Serve the page."""
-        self._board, self._overlay = Board(), Overlay()
+        self._board, self._overlay, self._worst = Board(), Overlay(), WorstMoments()
         self._results, self._windows = History(), History()
         self._aggregate = Aggregate()
-        self._statuses, self._sources = {}, ()
+        self._statuses, self._sources, self._class_names = {}, (), ()
         histories = {"result": self._results, "window": self._windows}
-        self._server = Server(self._board, histories, self._overlay)
+        self._server = Server(self._board, histories, self._overlay, self._worst)
         try:
             address = self._server.start(self.settings.host, self.settings.port)
         except Exception:
@@ -115,7 +129,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
             self._timer = None
         self._unsubscribe_overlay()
         while self._of_sources:
-            self.destroy_subscription(self._of_sources.popitem()[1])
+            self._unsubscribe_source(next(iter(self._of_sources)))
         while self._fixed:
             self.destroy_subscription(self._fixed.pop())
 
@@ -178,9 +192,32 @@ class MiouWatch(ManagedNode[WatchOptions]):
                 self._statuses[key] = status_content(status, time.time())
                 self._has_news.set()
 
-    def _on_overlay(self, message: Image) -> None:
+    def _on_frame(self, message: FrameScore) -> None:
+        frame = frame_from_message(message)
+        if not frame.evaluated or not (names := self._names_of_classes()):
+            return
+        run = (frame.run_id, frame.reset_count)
+        self._worst.add(frame.matrix(len(names)), frame.stamp_ns, frame.source, run)
+        self._has_news.set()
+        for source, overlay in list(self._newest_overlays):
+            self._keep_if_worst(source, overlay)
+
+    def _names_of_classes(self) -> tuple[str, ...]:
+        if not self._class_names:
+            self._class_names = self._aggregate.totals(time.monotonic()).class_names
+        return self._class_names
+
+    def _on_overlay(self, source: str, message: Image) -> None:
+        self._newest_overlays.append((source, message))
+        self._keep_if_worst(source, message)
         if self._overlay.is_due:
             self._overlay.show(decode_color(raw_image(message)))
+
+    def _keep_if_worst(self, source: str, message: Image) -> None:
+        stamp_ns = time_to_ns(message.header.stamp)
+        if self._worst.wants_picture(source, stamp_ns):
+            self._worst.show(source, stamp_ns, decode_color(raw_image(message)))
+            self._has_news.set()
 
     def _follow(self) -> None:
         """Listen to the evaluators that are scored, and show what they have said meanwhile."""
@@ -193,19 +230,28 @@ class MiouWatch(ManagedNode[WatchOptions]):
             return
         self._has_news.clear()
         totals = self._aggregate.totals(time.monotonic())
+        self._class_names = totals.class_names
         if totals.class_names:
             self._board.put("confusion", confusion_content(totals))
+            self._board.put("worst", self._worst.content(totals.class_names))
         self._board.put("nodes", list(self._statuses.values()))
 
     def _follow_sources(self) -> None:
         sources = [source for source in self._sources if _is_node_name(source)]
         for source in self._of_sources.keys() - set(sources):
-            self.destroy_subscription(self._of_sources.pop(source))
+            self._unsubscribe_source(source)
         for source in sources:
             if source not in self._of_sources:
-                self._of_sources[source] = self._subscribe(
-                    ConfusionMatrix, f"{source}/confusion", self._on_state, _STATES
+                self._of_sources[source] = (
+                    self._subscribe(
+                        ConfusionMatrix, f"{source}/confusion", self._on_state, _STATES
+                    ),
+                    self._subscribe(FrameScore, f"{source}/frame", self._on_frame, _FRAMES),
                 )
+
+    def _unsubscribe_source(self, source: str) -> None:
+        for subscription in self._of_sources.pop(source):
+            self.destroy_subscription(subscription)
 
     def _follow_overlay(self) -> None:
         """Subscribe to the first evaluator's overlay while somebody looks at it."""
@@ -214,7 +260,9 @@ class MiouWatch(ManagedNode[WatchOptions]):
         if self._of_overlay is not None and self._of_overlay.topic_name != topic:
             self._unsubscribe_overlay()
         if topic and self._of_overlay is None:
-            self._of_overlay = self._subscribe(Image, topic, self._on_overlay, _PICTURES)
+            self._of_overlay = self._subscribe(
+                Image, topic, partial(self._on_overlay, source), _PICTURES
+            )
 
     def _unsubscribe_overlay(self) -> None:
         if self._of_overlay is not None:

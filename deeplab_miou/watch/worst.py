@@ -1,0 +1,98 @@
+"""The worst moments so far, with the pictures that could be had of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from deeplab_miou.metric.worst_frames import WorstFrames
+from deeplab_miou.pictures.reduced import OVERLAY_SIDE, reduced_jpeg
+from deeplab_miou.report.course import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class WorstMoments:
+    """Keeps a few frames and a picture of each at most; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frames: WorstFrames[None] = WorstFrames()
+        self._runs: dict[str, object] = {}
+        self._pictures: dict[tuple[str, int], bytes] = {}
+
+    def add(self, matrix: NDArray[np.int64], stamp_ns: int, source: str, run: object) -> None:
+        """Take a frame.
+
+        Args:
+            matrix: its counts, ``(n, n + 1)`` int64.
+            stamp_ns: its stamp, nanoseconds.
+            source: which evaluator scored it.
+            run: of that evaluator; another one than before means that counting began anew.
+        """
+        with self._lock:
+            if self._runs.setdefault(source, run) != run:
+                self._clear()
+                self._runs[source] = run
+            self._frames.update(matrix, stamp_ns, None, source)
+            kept = self._keys()
+            for gone in self._pictures.keys() - kept:
+                del self._pictures[gone]
+
+    def wants_picture(self, source: str, stamp_ns: int) -> bool:
+        """Whether a frame is among the worst and has no picture yet."""
+        key = (source, stamp_ns)
+        with self._lock:
+            return key in self._keys() and key not in self._pictures
+
+    def show(self, source: str, stamp_ns: int, rgb: NDArray[np.uint8]) -> None:
+        """Keep a picture, ``(H, W, 3)`` uint8, of a frame that wants one."""
+        jpeg = reduced_jpeg(rgb, OVERLAY_SIDE)
+        with self._lock:
+            if (source, stamp_ns) in self._keys():
+                self._pictures[source, stamp_ns] = jpeg
+
+    def picture(self, stamp_ns: int) -> bytes:
+        """Return the picture of a stamp; empty if there is none."""
+        with self._lock:
+            return next((jpeg for (_, ns), jpeg in self._pictures.items() if ns == stamp_ns), b"")
+
+    def content(self, names: Sequence[str]) -> list[dict[str, object]]:
+        """Return what the page shows, worst first.
+
+        Args:
+            names: of the n classes.
+        """
+        columns = [*names, "no class"]
+        with self._lock:
+            return [
+                {
+                    "id": str(each.stamp_ns),
+                    "moment": moment(each.stamp_ns),
+                    "source": each.source,
+                    "miou": each.miou,
+                    "wrong": each.wrong,
+                    "truth": columns[each.confusion[0]],
+                    "taken_for": columns[each.confusion[1]],
+                    "pixels": each.confusion[2],
+                    "pictured": (each.source, each.stamp_ns) in self._pictures,
+                }
+                for each in self._frames.frames()
+            ]
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._frames.reset()
+        self._pictures.clear()
+        self._runs.clear()
+
+    def _keys(self) -> set[tuple[str, int]]:
+        return {(each.source, each.stamp_ns) for each in self._frames.frames()}
