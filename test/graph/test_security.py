@@ -69,7 +69,8 @@ def everything(ros_process, tmp_path):
     common = {"use_sim_time": True}
     topic = {"source": "topic", "labels": "cityscapes_train_ids"}
     ros_process("deeplab_miou.nodes.evaluator", parameters=common | topic)
-    ros_process("deeplab_miou.nodes.publisher", parameters=common)
+    record = {"record": str(tmp_path / "recording")}
+    ros_process("deeplab_miou.nodes.publisher", parameters=common | record)
     ros_process(
         "deeplab_miou.nodes.replayer",
         str(tmp_path / "bag"),
