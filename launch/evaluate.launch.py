@@ -24,7 +24,7 @@ from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.launch_status import exit_with
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import EvaluatorOptions
+from deeplab_miou.options.nodes import EvaluatorOptions, PublisherOptions
 from deeplab_miou.resources import share_directory
 from deeplab_miou.watch.rqt_perspective import adapted_perspective
 
@@ -48,7 +48,13 @@ EVALUATOR_PARAMETERS = (
     "overflow",
     "predict_unlabelled",
 )
-_OPTIONS = {option.name: option for option in options_of(EvaluatorOptions)}
+# Likewise of the publisher.
+PUBLISHER_PARAMETERS = ("report_directory", "record")
+_OPTIONS = {
+    option.name: option
+    for options in (EvaluatorOptions, PublisherOptions)
+    for option in options_of(options)
+}
 _CAMERAS = "; with cameras, {camera} in it stands for each camera's name"
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -64,15 +70,9 @@ ARGUMENTS = [
         default_value="",
         description="names of several cameras (front,rear): one evaluator each, added up",
     ),
-    DeclareLaunchArgument(
-        "report_directory",
-        default_value="",
-        description="folder for the report, written when the launch ends; none if empty",
-    ),
-    DeclareLaunchArgument(
-        "record",
-        default_value="",
-        description="folder of a new rosbag2 of scores and reduced overlays; none if empty",
+    *(
+        DeclareLaunchArgument(name, default_value="", description=_OPTIONS[name].description)
+        for name in PUBLISHER_PARAMETERS
     ),
     DeclareLaunchArgument(
         "watch",
@@ -189,7 +189,7 @@ def make_nodes(context: LaunchContext) -> list[Action]:
     publisher: dict[str, object] = {
         "confusion_topics": [f"{prefix}/{name}/confusion" for name in evaluators]
     }
-    folders = {name: given(name) for name in ("report_directory", "record")}
+    folders = {name: given(name) for name in PUBLISHER_PARAMETERS}
     publisher |= {n: ParameterValue(v, value_type=str) for n, v in folders.items() if v}
     nodes = [
         *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
