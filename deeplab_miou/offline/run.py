@@ -177,7 +177,7 @@ class Run:
         if self._decoders is not None:
             self._decoders.shutdown()
         if self._recorder is not None:
-            self._recorder.scores(self.result())
+            self._recorder.scores(*self._scores())
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
             worst = self._statistics.read().worst
@@ -195,9 +195,7 @@ class Run:
             problem: what could not be read, empty if nothing.
             findings: what else may be missing from the score, a line each.
         """
-        window = None
-        if self._options.window is not None:
-            window = self._statistics.read().window_result(self._totals(), self._scoring)
+        window = None if self._options.window is None else self._window()
         return Report.of(
             self.result(),
             window=window,
@@ -207,6 +205,12 @@ class Run:
             problems=[problem, *findings] if problem else findings,
             damaged=bool(problem),
         )
+
+    def _window(self) -> Result:
+        return self._statistics.read().window_result(self._totals(), self._scoring)
+
+    def _scores(self) -> tuple[Result, Result]:
+        return self.result(), self._window()
 
     def _totals(self) -> Totals:
         return Totals.of(self._label_map.class_names, self._pipeline.snapshot())
@@ -232,7 +236,7 @@ class Run:
             self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
         self._count(outcome)
         if self._recorder is not None:
-            self._recorder.take(outcome, self.result)
+            self._recorder.take(outcome, self._scores)
 
     def _count(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label

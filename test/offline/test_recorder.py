@@ -96,6 +96,10 @@ def test_the_recording_holds_what_the_report_and_numpy_say(drive, tmp_path):
         assert message.header.stamp.sec * SECOND + message.header.stamp.nanosec == time_ns
         assert message.sources == ["/deeplab_evaluator"]
 
+    # No more frames than the window holds.
+    windows = [message.miou for _, message in topics["/miou_publisher/window"]]
+    assert windows == pytest.approx([message.miou for _, message in moments])
+
     # The outcome of each message, at the stamp of its image.
     frames = topics["/deeplab_evaluator/frame"]
     assert sorted(time_ns for time_ns, _ in frames) == [
