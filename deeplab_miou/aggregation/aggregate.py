@@ -13,6 +13,7 @@ from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.aggregation.results import Result, Scoring
 from deeplab_miou.aggregation.runs import Runs
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.counts import Axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,7 +61,7 @@ class Aggregate:
         self._lock = threading.Condition()
         self._scoring = scoring or Scoring()
         self._runs = Runs()
-        self._make_frames: Callable[[int], FrameStatistics[None]] = partial(
+        self._make_frames: Callable[[Axes], FrameStatistics[None]] = partial(
             FrameStatistics,
             window_frames=window_frames,
             window_seconds=window_seconds,
@@ -69,8 +70,8 @@ class Aggregate:
         self._frames: FrameStatistics[None] | None = None
         self._early = EarlyFrames()
         self._refused: Counter[str] = Counter()
-        self._names: tuple[str, ...] = ()
-        self._names_are_bound = False
+        self._axes = Axes()
+        self._axes_are_bound = False
 
     def add_state(self, state: EvaluatorState, now_s: float) -> News:
         """Take a state.
@@ -94,10 +95,8 @@ class Aggregate:
                 if state.order <= run.state.order:
                     return News.NONE
             replaces = self._runs.contradicts(state)
-            bound = self._names_are_bound and not (
-                replaces and self._runs.sources == {state.source}
-            )
-            self._check(state, run, self._names if bound else ())
+            bound = self._axes_are_bound and not (replaces and self._runs.sources == {state.source})
+            self._check(state, run, self._axes if bound else None)
             if run is None:
                 self._make_room(state)
             if replaces:
@@ -107,16 +106,16 @@ class Aggregate:
                     # Frames of it may have come already, and were taken for those of before.
                     run.forget_frames(0)
             if not bound:
-                self._frames = self._make_frames(len(state.class_names))
-                self._names = state.class_names
-                self._names_are_bound = True
+                self._frames = self._make_frames(state.axes)
+                self._axes = state.axes
+                self._axes_are_bound = True
             if run is None:
                 self._begin(state, now_s)
             else:
                 self._runs.update(run, state)
                 self._follow_reset(run, state.run.reset_count)
                 run.settle(now_s)
-            self._runs.fold(self._names)
+            self._runs.fold(self._axes)
             return News.REPLACEMENT if replaces else News.NEWER
 
     def add_frame(self, frame: FrameRecord) -> bool:
@@ -152,7 +151,7 @@ class Aggregate:
     def totals(self, now_s: float) -> Totals:
         """Return the sums at this instant; ``now_s`` as for `add_state`."""
         with self._lock:
-            return self._runs.totals(self._names, now_s)
+            return self._runs.totals(self._axes, now_s)
 
     def result(self, now_s: float) -> Result:
         """Return the scores of all that was counted, with intervals."""
@@ -198,24 +197,24 @@ class Aggregate:
             ConfigurationError: the weights are not as many as the classes.
         """
         with self._lock:
-            if self._names:
-                scoring.check(len(self._names))
+            if self._axes.classes:
+                scoring.check(len(self._axes.classes))
             self._scoring = scoring
 
     def reset(self) -> None:
         """Start from zero: of the states that arrive later only what is new counts.
 
-        The class names may be others from then on.
+        Classes and regions may be others from then on.
         """
         with self._lock:
             self._runs.reset()
-            self._names_are_bound = False
+            self._axes_are_bound = False
             self._early.clear()
             self._clear_frames()
 
     def _read(self, now_s: float) -> tuple[Totals, FrameSummary[None] | None, Scoring]:
         with self._lock:
-            totals = self._runs.totals(self._names, now_s)
+            totals = self._runs.totals(self._axes, now_s)
             frames = None if self._frames is None else self._frames.read()
             return totals, frames, self._scoring
 
@@ -223,15 +222,17 @@ class Aggregate:
         if self._frames is not None:
             self._frames.clear()
 
-    def _check(self, state: EvaluatorState, run: Run | None, bound: tuple[str, ...]) -> None:
-        """Count and raise what makes a state unusable where these classes are counted."""
-        if bound and state.class_names != bound:
-            raise self._refusal(
-                "class_names",
-                f"state of {state.source!r} refused: its classes are {_list(state.class_names)}, "
-                f"but those counted so far are {_list(bound)}; call reset to start over",
-            )
-        if not bound:
+    def _check(self, state: EvaluatorState, run: Run | None, bound: Axes | None) -> None:
+        """Count and raise what makes a state unusable where this is what is counted."""
+        if bound is not None:
+            for what, told, counted in zip(Axes._fields, state.axes, bound, strict=True):
+                if told != counted:
+                    raise self._refusal(
+                        "class_names" if what == "classes" else "region_names",
+                        f"state of {state.source!r} refused: its {what} are {_list(told)}, but "
+                        f"those counted so far are {_list(counted)}; call reset to start over",
+                    )
+        else:
             try:
                 self._scoring.check(len(state.class_names))
             except ConfigurationError as error:
@@ -241,14 +242,13 @@ class Aggregate:
             run is not None
             and state.run.reset_count == run.state.run.reset_count
             and (
-                state.class_names != run.state.class_names
-                or state.run.counts.shrank_since(run.state.run.counts)
+                state.axes != run.state.axes or state.run.counts.shrank_since(run.state.run.counts)
             )
         ):
             raise self._refusal(
                 "inconsistent",
                 f"state {state.sequence} of {state.source!r} refused: within a run its classes "
-                "changed or its counts shrank without a reset",
+                "or regions changed or its counts shrank without a reset",
             )
 
     def _make_room(self, state: EvaluatorState) -> None:
@@ -289,12 +289,12 @@ class Aggregate:
             self._clear_frames()
 
     def _take_frame(self, run: Run, frame: FrameRecord) -> bool:
-        if self._frames is None or run.state.class_names != self._names:
+        if self._frames is None or run.state.axes != self._axes:
             return False
         if frame.reset_count < run.frames_reset_count:
             return False
         try:
-            matrix = frame.matrix(len(self._names))
+            counts = frame.counted(self._axes)
         except RefusedError as error:
             raise self._refusal(error.kind, str(error)) from None
         self._follow_reset(run, frame.reset_count)
@@ -303,7 +303,7 @@ class Aggregate:
         if frame.evaluated:
             try:
                 self._frames.add(
-                    matrix, frame.stamp_ns, None, frame.source, offset_ns=frame.offset_ns
+                    counts, frame.stamp_ns, None, frame.source, offset_ns=frame.offset_ns
                 )
             except RefusedError as error:
                 raise self._refusal(error.kind, str(error)) from None

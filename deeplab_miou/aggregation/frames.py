@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic
 
 import numpy as np
@@ -16,11 +16,12 @@ from deeplab_miou.metric.stamp_offsets import OffsetTally
 from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from deeplab_miou.aggregation.messages import FrameRecord, RunKey
     from deeplab_miou.aggregation.results import Scoring
     from deeplab_miou.metric.accumulator import AccumulatorSnapshot
+    from deeplab_miou.metric.counts import Axes, Counts
 
 _MAX_EARLY_FRAMES = 256
 _MAX_EARLY_BYTES = 2**25
@@ -37,12 +38,14 @@ class FrameSummary(Generic[Evidence_co]):
         bootstrap: computes intervals and the course over time.
         window: the window's counts; all frames' where it has no limits.
         worst: the frames with the lowest mIoU, worst first.
+        worst_of_regions: likewise for each region.
         offsets: of the stamps of labels from those of their images.
     """
 
     bootstrap: BlockBootstrap
     window: AccumulatorSnapshot
     worst: tuple[WorstFrame[Evidence_co], ...]
+    worst_of_regions: Sequence[tuple[WorstFrame[Evidence_co], ...]]
     offsets: OffsetTally
 
     def result(self, totals: Totals, scoring: Scoring) -> Result:
@@ -52,14 +55,21 @@ class FrameSummary(Generic[Evidence_co]):
             totals: all that was counted.
             scoring: how scores are computed.
         """
+        regions = {
+            name: self._result(totals.region(name), scoring, index)
+            for index, name in enumerate(totals.region_names)
+        }
+        return replace(self._result(totals, scoring), regions=regions)
+
+    def _result(self, totals: Totals, scoring: Scoring, region: int | None = None) -> Result:
         # The interval is that of mIoU: no weights.
         absent_classes = scoring.absent_classes
         return Result(
             totals,
             score(totals.counts.matrix, scoring),
-            self.bootstrap.intervals(absent_classes=absent_classes),
-            timeline=self.bootstrap.timeline(absent_classes=absent_classes),
-            worst=self.worst,
+            self.bootstrap.intervals(region=region, absent_classes=absent_classes),
+            timeline=self.bootstrap.timeline(region=region, absent_classes=absent_classes),
+            worst=self.worst if region is None else self.worst_of_regions[region],
             offsets=self.offsets.offsets(),
         )
 
@@ -72,20 +82,24 @@ class FrameSummary(Generic[Evidence_co]):
             missing_frames=totals.missing_frames,
             stamp_ns=totals.stamp_ns if end_ns is None else end_ns,
             sources=totals.sources,
+            region_names=totals.region_names,
         )
-        start_ns = self.window.window_start_ns
-        return Result(recent, score(counts.matrix, scoring), start_ns=start_ns)
+        whole, *regions = (
+            Result(each, score(each.counts.matrix, scoring), start_ns=self.window.window_start_ns)
+            for each in (recent, *map(recent.region, recent.region_names))
+        )
+        return replace(whole, regions=dict(zip(recent.region_names, regions, strict=True)))
 
 
 class FrameStatistics(Generic[Evidence]):
     """Window, intervals, course over time and worst frames of a stream, live and offline.
 
-    What it holds depends on the frames and their stamps, not on the order in which they come.
-    Frames are put aside and added up when there are some, or when somebody asks. Not thread-safe,
-    but what `read` returns is.
+    Each of its regions has them too. What it holds depends on the frames and their stamps, not on
+    the order in which they come. Frames are put aside and added up when there are some, or when
+    somebody asks. Not thread-safe, but what `read` returns is.
 
     Args:
-        num_classes: n.
+        axes: classes and regions.
         window_frames: length of the window in frames; None for no limit by frames.
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks to start with, seconds.
@@ -94,27 +108,32 @@ class FrameStatistics(Generic[Evidence]):
 
     def __init__(
         self,
-        num_classes: int,
+        axes: Axes,
         *,
         window_frames: int | None = None,
         window_seconds: float | None = None,
         block_s: float = 1.0,
         most_pending: int = _MAX_PENDING,
     ) -> None:
-        cells = num_classes * (num_classes + 1)
+        num_classes, regions = len(axes.classes), len(axes.regions)
+        cells = (1 + regions) * num_classes * (num_classes + 1)
         self._most_pending = max(min(most_pending, _MAX_PENDING_CELLS // cells), 1)
-        self._pending: list[tuple[NDArray[np.int64], int, str, Evidence]] = []
+        self._pending: list[tuple[Counts, int, str, Evidence]] = []
         self._pixels = 0
         self._window = Accumulator(
-            num_classes, window_frames=window_frames, window_seconds=window_seconds
+            num_classes,
+            regions=regions,
+            window_frames=window_frames,
+            window_seconds=window_seconds,
         )
-        self._bootstrap = BlockBootstrap(num_classes, block_s=block_s)
-        self._worst: WorstFrames[Evidence] = WorstFrames()
+        self._bootstrap = BlockBootstrap(num_classes, regions=regions, block_s=block_s)
+        # Of the whole frames, then of each region.
+        self._worst: list[WorstFrames[Evidence]] = [WorstFrames() for _ in range(1 + regions)]
         self._offsets = OffsetTally()
 
     def add(
         self,
-        matrix: NDArray[np.int64],
+        counts: Counts,
         stamp_ns: int,
         evidence: Evidence,
         source: str = "",
@@ -124,7 +143,7 @@ class FrameStatistics(Generic[Evidence]):
         """Add a frame that was scored.
 
         Args:
-            matrix: its confusion matrix, ``(n, n + 1)``; kept.
+            counts: what was counted in it; kept.
             stamp_ns: its stamp, nanoseconds.
             evidence: what to keep with it while it is among the worst.
             source: which evaluator scored it; empty where there is one only.
@@ -133,7 +152,7 @@ class FrameStatistics(Generic[Evidence]):
         Raises:
             RefusedError: the sums would become too large.
         """
-        pixels = self._pixels + int(matrix.sum())
+        pixels = self._pixels + counts.pixels
         if pixels > MAX_SUM:
             raise RefusedError(
                 "overflow",
@@ -142,15 +161,16 @@ class FrameStatistics(Generic[Evidence]):
             )
         self._pixels = pixels
         self._offsets.add(offset_ns)
-        self._pending.append((matrix, stamp_ns, source, evidence))
+        self._pending.append((counts, stamp_ns, source, evidence))
         if len(self._pending) >= self._most_pending:
             self._settle()
 
     def read(self) -> FrameSummary[Evidence]:
         """Return all that the frames amount to so far."""
         self._settle()
-        window, worst = self._window.snapshot(), self._worst.frames()
-        return FrameSummary(self._bootstrap, window, worst, self._offsets.copy())
+        window = self._window.snapshot()
+        worst, *worst_of_regions = (each.frames() for each in self._worst)
+        return FrameSummary(self._bootstrap, window, worst, worst_of_regions, self._offsets.copy())
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -158,21 +178,23 @@ class FrameStatistics(Generic[Evidence]):
         self._pixels = 0
         self._window.reset()
         self._bootstrap.reset()
-        self._worst.reset()
+        for worst in self._worst:
+            worst.reset()
         self._offsets = OffsetTally()
 
     def _settle(self) -> None:
         if not self._pending:
             return
         frames, self._pending = self._pending, []
-        matrices = np.stack([matrix for matrix, *_ in frames])
+        stacks = np.stack([counts.stack for counts, *_ in frames])
         stamps_ns = [stamp_ns for _, stamp_ns, *_ in frames]
-        for matrix, stamp_ns in zip(matrices, stamps_ns, strict=True):
-            self._window.update(matrix, stamp_ns)
-        self._bootstrap.update(matrices, stamps_ns)
-        for index in self._worst.candidates(matrices):
-            matrix, stamp_ns, source, evidence = frames[index]
-            self._worst.update(matrix, stamp_ns, evidence, source)
+        for stack, stamp_ns in zip(stacks, stamps_ns, strict=True):
+            self._window.update(stack, stamp_ns)
+        self._bootstrap.update(stacks, stamps_ns)
+        for worst, matrices in zip(self._worst, stacks.swapaxes(0, 1), strict=True):
+            for index in worst.candidates(matrices):
+                _, stamp_ns, source, evidence = frames[index]
+                worst.update(matrices[index], stamp_ns, evidence, source)
 
 
 class EarlyFrames:

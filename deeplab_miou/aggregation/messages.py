@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +10,18 @@ import numpy as np
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import from_cells
+from deeplab_miou.metric.counts import Axes, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.metric.counts import Counts
-
 RunKey = tuple[str, str]  # source, run_id
 
 # Ids are uint8 and one of them is the ignore index.
 MAX_CLASSES = 255
+MAX_REGIONS = 64
 # Years of 4K video; of the most runs that are kept apart the sums still fit int64.
 MAX_PIXELS = 2**52
 # Sums of these and of what comes on top still fit int64, row and column of a matrix together too.
@@ -74,6 +74,7 @@ class EvaluatorState:
         sequence: grows with each state of the run.
         run: what it has counted.
         class_names: n names in id order.
+        region_names: names of the regions in its counts, in their order.
         configuration: digest of all that decides the score; runs of a source that differ in it do
             not add up.
         provenance: JSON text about checkpoint, label map and device.
@@ -85,6 +86,12 @@ class EvaluatorState:
     class_names: tuple[str, ...]
     configuration: str = ""
     provenance: str = ""
+    region_names: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> Axes:
+        """What its counts are of."""
+        return Axes(self.class_names, self.region_names)
 
     @property
     def key(self) -> RunKey:
@@ -113,6 +120,8 @@ class FrameRecord:
         reason: what it was dropped under; empty if it was evaluated.
         stream: what ended: pair, image or label.
         offset_ns: stamp of the label less that of the image, nanoseconds.
+        region_cells: (m,) likewise of the matrices of its regions, one after the other.
+        region_counts: (m,) pixels in these.
     """
 
     source: str
@@ -126,6 +135,8 @@ class FrameRecord:
     reason: str = ""
     stream: str = "pair"
     offset_ns: int = 0
+    region_cells: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    region_counts: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     @property
     def key(self) -> RunKey:
@@ -135,7 +146,8 @@ class FrameRecord:
     @property
     def nbytes(self) -> int:
         """Memory that it holds, about."""
-        return self.cells.nbytes + self.counts.nbytes + len(self.source) + len(self.run_id)
+        arrays = (self.cells, self.counts, self.region_cells, self.region_counts)
+        return sum(each.nbytes for each in arrays) + len(self.source) + len(self.run_id)
 
     def matrix(self, num_classes: int) -> NDArray[np.int64]:
         """Return the frame's confusion matrix, ``(n, n + 1)``.
@@ -143,18 +155,41 @@ class FrameRecord:
         Raises:
             RefusedError: the cells are not those of a matrix of n classes, or the counts absurd.
         """
-        try:
-            matrix = from_cells(self.cells, self.counts, num_classes)
-        except ValueError as error:
-            text = f"frame {self.sequence} of {self.source!r} refused: {error}"
-            raise RefusedError("malformed", text) from None
+        (matrix,) = self._stack(self.cells, self.counts, num_classes, 1)
         if int(matrix.sum()) > MAX_PIXELS:
-            raise RefusedError(
-                "malformed",
-                f"frame {self.sequence} of {self.source!r} refused: it counts more than "
-                f"{MAX_PIXELS} pixels",
-            )
-        return matrix
+            raise self._refusal(f"it counts more than {MAX_PIXELS} pixels")
+        return np.asarray(matrix)
+
+    def counted(self, axes: Axes) -> Counts:
+        """Return what was counted in the frame.
+
+        Raises:
+            RefusedError: as `matrix`, or the regions are others.
+        """
+        num_classes, regions = len(axes.classes), len(axes.regions)
+        counts = Counts(self.matrix(num_classes), 1)
+        if not regions and not len(self.region_cells):
+            return counts
+        stack = self._stack(self.region_cells, self.region_counts, num_classes, regions)
+        if (stack > counts.matrix).any():
+            raise self._refusal("it counts more in a region than in the whole frame")
+        return replace(counts, regions=stack)
+
+    def _stack(
+        self,
+        cells: NDArray[np.uint32],
+        counts: NDArray[np.uint64],
+        num_classes: int,
+        matrices: int,
+    ) -> NDArray[np.int64]:
+        try:
+            return from_cells(cells, counts, num_classes, matrices)
+        except ValueError as error:
+            raise self._refusal(str(error)) from None
+
+    def _refusal(self, what: str) -> RefusedError:
+        text = f"frame {self.sequence} of {self.source!r} refused: {what}"
+        return RefusedError("malformed", text)
 
 
 def check_name(what: str, text: str) -> None:
@@ -183,16 +218,23 @@ def check_counts(counts: Mapping[str, int]) -> None:
             raise RefusedError("malformed", f"its {name} is {count}, expected at most {MAX_PIXELS}")
 
 
-def matrix_from_counts(counts: NDArray[np.uint64], num_classes: int) -> NDArray[np.int64]:
-    """Return the matrix of a message's flat counts.
+def stack_from_counts(
+    counts: NDArray[np.uint64], region_counts: NDArray[np.uint64], axes: Axes
+) -> NDArray[np.int64]:
+    """Return the matrices of a message's flat counts, as `Counts.stack`.
 
     Args:
-        counts: (n * (n + 1),) row-major pixels.
-        num_classes: n.
+        counts: (n * (n + 1),) row-major pixels of the whole frames.
+        region_counts: (r * n * (n + 1),) likewise of each region.
+        axes: n classes and r regions.
 
     Raises:
-        RefusedError: n is 0 or above 255, the length is another, or the counts are absurd.
+        RefusedError: n is 0 or above 255, r above 64, a length is another, or the counts are
+            absurd.
     """
+    num_classes, regions = len(axes.classes), len(axes.regions)
+    if regions > MAX_REGIONS:
+        raise RefusedError("malformed", f"it has {regions} regions, expected at most {MAX_REGIONS}")
     if not 0 < num_classes <= MAX_CLASSES:
         raise RefusedError(
             "malformed", f"it has {num_classes} class names, expected 1 to {MAX_CLASSES}"
@@ -203,7 +245,16 @@ def matrix_from_counts(counts: NDArray[np.uint64], num_classes: int) -> NDArray[
             "malformed",
             f"it has {counts.size} counts, expected {expected} for {num_classes} classes",
         )
+    if region_counts.shape != (regions * expected,):
+        raise RefusedError(
+            "malformed",
+            f"it has {region_counts.size} counts of regions, expected {regions * expected} for "
+            f"{regions} regions",
+        )
     # In float64 first: a sum of uint64 could wrap into an innocent number.
     if counts.astype(np.float64).sum() > MAX_PIXELS:
         raise RefusedError("malformed", f"it counts more than {MAX_PIXELS} pixels")
-    return counts.astype(np.int64).reshape(num_classes, num_classes + 1)
+    if (region_counts.reshape(regions, expected) > counts).any():
+        raise RefusedError("malformed", "it counts more in a region than in the whole frames")
+    flat = np.concatenate((counts, region_counts)) if regions else counts
+    return flat.astype(np.int64).reshape(1 + regions, num_classes, num_classes + 1)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
+    from deeplab_miou.metric.counts import Axes, Counts
     from deeplab_miou.metric.scores import AbsentClasses, Scores
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
@@ -53,6 +55,7 @@ class Totals:
 
     Attributes:
         class_names: n names in id order; empty before the first state.
+        region_names: names of the regions in the counts.
         counts: pixels and frames; of a window without ignored ones.
         missing_frames: frame outcomes known to exist that did not arrive; they lack in window and
             intervals only.
@@ -67,6 +70,7 @@ class Totals:
     stamp_ns: int = 0
     sources: tuple[str, ...] = ()
     account: Account = field(default_factory=Account)
+    region_names: tuple[str, ...] = ()
 
     @property
     def doubts(self) -> list[str]:
@@ -88,22 +92,29 @@ class Totals:
         )
 
     @classmethod
-    def zero(cls, class_names: tuple[str, ...]) -> Totals:
+    def zero(cls, axes: Axes) -> Totals:
         """Return the sums over no evaluator."""
-        return cls(class_names, Counts.zero(len(class_names)))
+        return cls(axes.classes, axes.zero(), region_names=axes.regions)
 
     @classmethod
-    def of(
-        cls, class_names: tuple[str, ...], run: RunSnapshot, base: RunSnapshot | None = None
-    ) -> Totals:
+    def of(cls, axes: Axes, run: RunSnapshot, base: RunSnapshot | None = None) -> Totals:
         """Return what a run has counted, or has counted since an earlier snapshot of it."""
         counts, account = run.counts, run.account
         if base is not None and base.reset_count == run.reset_count:
             counts = counts - base.counts
             account = account.since(base.account)
         return cls(
-            class_names, counts, stamp_ns=run.stamp_ns if counts.frames else 0, account=account
+            axes.classes,
+            counts,
+            stamp_ns=run.stamp_ns if counts.frames else 0,
+            account=account,
+            region_names=axes.regions,
         )
+
+    def region(self, name: str) -> Totals:
+        """Return the totals of a region: all but its counts is the whole frames'."""
+        counts = self.counts.region(self.region_names.index(name))
+        return replace(self, counts=counts, region_names=())
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
@@ -113,6 +124,7 @@ class Totals:
             stamp_ns=max(self.stamp_ns, other.stamp_ns),
             sources=tuple(sorted({*self.sources, *other.sources})),
             account=self.account + other.account,
+            region_names=self.region_names,
         )
 
 
@@ -129,6 +141,7 @@ class Result:
         worst: the worst frames heard of, worst first; none for a window.
         offsets: of the stamps of labels from those of their images; None for a window and before
             the first state.
+        regions: likewise for each region by its name.
     """
 
     totals: Totals
@@ -138,6 +151,7 @@ class Result:
     timeline: Timeline | None = None
     worst: tuple[WorstFrame[object], ...] = ()
     offsets: Offsets | None = None
+    regions: Mapping[str, Result] = field(default_factory=dict)
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

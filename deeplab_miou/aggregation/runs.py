@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from deeplab_miou.aggregation.messages import EvaluatorState, RunKey
+    from deeplab_miou.metric.counts import Axes
 
 _MAX_FINISHED_RUNS = 64
 _MAX_CLOSED_RUNS = 4096
@@ -67,13 +68,13 @@ class Run:
             self.state.run.counts.frames or self.state.run.counts.matrix.any()
         )
 
-    def counted(self, class_names: tuple[str, ...]) -> Totals:
-        """Return what the run has counted since its base; its classes are these."""
+    def counted(self, axes: Axes) -> Totals:
+        """Return what the run has counted since its base, of these classes and regions."""
         if self.state is self.base:
-            totals = Totals.zero(class_names)
+            totals = Totals.zero(axes)
         else:
             base = None if self.base is None else self.base.run
-            totals = Totals.of(self.state.class_names, self.state.run, base)
+            totals = Totals.of(axes, self.state.run, base)
         return replace(totals, missing_frames=self.tracker.missing, sources=(self.state.source,))
 
 
@@ -159,13 +160,13 @@ class Runs:
         run.state = state
         self._runs.move_to_end(state.key)
 
-    def fold(self, class_names: tuple[str, ...]) -> None:
+    def fold(self, axes: Axes) -> None:
         """Keep only the sums of what restarted evaluators left long ago."""
         if len(self._runs) <= _MAX_FINISHED_RUNS:
             return
         finished = self._finished()
         for key in finished[: max(len(finished) - _MAX_FINISHED_RUNS, 0)]:
-            counted = self._runs[key].counted(class_names)
+            counted = self._runs[key].counted(axes)
             earlier = self._folded.get(key[0])
             self._folded[key[0]] = counted if earlier is None else earlier + counted
             self._close([key])
@@ -183,14 +184,14 @@ class Runs:
             run.base = run.state
             run.forget_frames(run.state.run.frame_sequence)
 
-    def totals(self, class_names: tuple[str, ...], now_s: float) -> Totals:
-        """Return the sums over all runs; their classes are these."""
-        totals = Totals.zero(class_names)
+    def totals(self, axes: Axes, now_s: float) -> Totals:
+        """Return the sums over all runs, of these classes and regions."""
+        totals = Totals.zero(axes)
         for folded in self._folded.values():
             totals += folded
         for run in self._runs.values():
             run.settle(now_s)
-            totals += run.counted(class_names)
+            totals += run.counted(axes)
         return totals
 
     @property

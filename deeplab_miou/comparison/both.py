@@ -193,9 +193,9 @@ class _Work:
     def take_all(self, bags: Sequence[NamedBag]) -> None:
         """Evaluate bags and write both reports of all of them."""
         started_s = time.time()
-        label_map = self._engines[0].label_map
         totals = [
-            Total(label_map.class_names, label_map.palette, options) for options in self._options
+            Total(engine.axes, engine.label_map.palette, options)
+            for engine, options in zip(self._engines, self._options, strict=True)
         ]
         for bag in bags:
             self._watcher.begun(bag.name)

@@ -14,6 +14,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.predictors import network_predictor, topic_predictor
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import warm_up
+from deeplab_miou.metric.counts import Axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ class Engine:
         configuration: digest of all that decides the score; runs that differ in it do not add up.
         device_facts: tells of the device's memory, for people; nothing for a CPU.
         close: frees the network; call it once.
+        region_names: regions that are counted apart, see `deeplab_miou.metric.counts.Counts`.
     """
 
     label_map: LabelMap
@@ -52,6 +54,12 @@ class Engine:
     configuration: str
     device_facts: Callable[[], dict[str, str]]
     close: Callable[[], None]
+    region_names: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> Axes:
+        """What is counted."""
+        return Axes(self.label_map.class_names, self.region_names)
 
 
 def build_engine(options: EngineOptions) -> Engine:

@@ -26,14 +26,17 @@ class RunState:
 
     Args:
         num_classes: number of classes n.
+        regions: how many regions each frame has, see `Counts`.
         run_id: unique for the process that counts; made up if empty.
         reset_count: resets before this one, of the same process.
     """
 
-    def __init__(self, num_classes: int, *, run_id: str = "", reset_count: int = 0) -> None:
+    def __init__(
+        self, num_classes: int, *, regions: int = 0, run_id: str = "", reset_count: int = 0
+    ) -> None:
         self.run_id = run_id or uuid.uuid4().hex
         self._lock = threading.Lock()
-        self._zero = self._counts = Counts.zero(num_classes)
+        self._zero = self._counts = Counts.zero(num_classes, regions)
         self._account = RunningAccount()
         self._reset_count = reset_count
         self._sequence = 0

@@ -53,6 +53,7 @@ class Accumulator:
 
     Args:
         num_classes: n, at least 1.
+        regions: how many regions each frame has, see `Counts`.
         window_frames: length of the window in frames, None for no such limit.
         window_seconds: length of the window in seconds of stamp time, None for no such limit.
 
@@ -64,6 +65,7 @@ class Accumulator:
         self,
         num_classes: int,
         *,
+        regions: int = 0,
         window_frames: int | None = None,
         window_seconds: float | None = None,
     ) -> None:
@@ -73,7 +75,7 @@ class Accumulator:
             raise ValueError(f"window_frames must be at least 1, but got {window_frames}")
         if window_seconds is not None and not window_seconds > 0:
             raise ValueError(f"window_seconds must be positive, but got {window_seconds}")
-        self._shape = (num_classes, num_classes + 1)
+        self._shape = (1 + regions, num_classes, num_classes + 1)
         self._window_frames = window_frames
         self._window_ns = None if window_seconds is None else round(window_seconds * _NS)
         self._lock = threading.Lock()
@@ -83,13 +85,14 @@ class Accumulator:
         """Add one frame.
 
         Args:
-            matrix: (n, n + 1) int64 counts of the frame; not kept, the caller may use it again.
+            matrix: int64 counts of the frame, (n, n + 1), or with regions (1 + r, n, n + 1) as
+                `Counts.stack`; not kept, the caller may use it again.
             stamp_ns: the frame's stamp in nanoseconds, in any order.
 
         Raises:
             ValueError: the matrix has another shape or type.
         """
-        self._check(matrix)
+        matrix = self._checked(matrix)
         frame = None
         if self._windowed:
             flat = matrix.reshape(-1)
@@ -105,8 +108,10 @@ class Accumulator:
         """Return copies of everything at one instant."""
         with self._lock:
             return AccumulatorSnapshot(
-                counts=Counts(self._matrix.copy(), self._frames),
-                window=Counts(self._window.copy(), len(self._stamps)) if self._windowed else None,
+                counts=Counts.of_stack(self._matrix.copy(), self._frames),
+                window=Counts.of_stack(self._window.copy(), len(self._stamps))
+                if self._windowed
+                else None,
                 window_start_ns=self._stamps[0] if self._stamps else None,
                 window_end_ns=self._stamps[-1] if self._stamps else None,
             )
@@ -132,12 +137,14 @@ class Accumulator:
         self._ring: list[_Frame] = []
         self._behind = 0
 
-    def _check(self, matrix: NDArray[np.int64]) -> None:
-        if matrix.shape != self._shape or matrix.dtype != np.int64:
+    def _checked(self, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
+        expected = self._shape if self._shape[0] > 1 else self._shape[1:]
+        if matrix.shape not in {expected, self._shape} or matrix.dtype != np.int64:
             raise ValueError(
-                f"matrix must be int64 of shape {self._shape}, "
+                f"matrix must be int64 of shape {expected}, "
                 f"but got {matrix.dtype} of shape {matrix.shape}"
             )
+        return matrix.reshape(self._shape)
 
     def _enter(self, frame: _Frame, stamp_ns: int) -> None:
         late = bool(self._stamps) and stamp_ns < self._stamps[-1] - _JUMP_NS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.metric.blocks import BlockSums, influence
+from deeplab_miou.metric.blocks import BlockSums, TimeBlocks, influence
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 from deeplab_miou.metric.scores import (
     check_absent_classes,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from deeplab_miou.metric.blocks import TimeBlocks
     from deeplab_miou.metric.scores import AbsentClasses
 
 
@@ -130,6 +129,7 @@ class BlockBootstrap:
 
     Args:
         num_classes: n, at least 1.
+        regions: how many regions each frame has, see `deeplab_miou.metric.counts.Counts`.
         block_s: length of a block in seconds of stamp time to start with.
         max_blocks: most blocks to hold, at least 16; blocks then double in length.
         replicates: number of resampled streams, at least 100.
@@ -144,6 +144,7 @@ class BlockBootstrap:
         self,
         num_classes: int,
         *,
+        regions: int = 0,
         block_s: float = 1.0,
         max_blocks: int = 64,
         replicates: int = 1000,
@@ -153,41 +154,65 @@ class BlockBootstrap:
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, but got {num_classes}")
         self._num_classes = num_classes
-        # Intersection and union of each class.
-        self._sums = BlockSums((2, num_classes), block_s=block_s, max_blocks=max_blocks)
+        self._matrices = 1 + regions
+        # Intersection and union of each class, in the whole frame and in each region.
+        shape = (self._matrices, 2, num_classes)
+        self._sums = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
         self._resampling = Resampling(replicates, confidence, seed)
 
     def update(self, matrix: NDArray[np.int64], stamp_ns: int | Sequence[int]) -> None:
         """Add one frame or several, in any order of stamps.
 
         Args:
-            matrix: (n, n + 1) or (k, n, n + 1) int64 counts of each frame.
+            matrix: (n, n + 1) or (k, n, n + 1) int64 counts of each frame; with regions (k, 1 + r,
+                n, n + 1), each as `Counts.stack`.
             stamp_ns: the stamp, or the k stamps, in nanoseconds.
 
         Raises:
             ValueError: the matrix has another shape or type, or there are not as many stamps.
         """
-        n = self._num_classes
-        if matrix.shape[-2:] != (n, n + 1) or matrix.ndim > 3 or matrix.dtype != np.int64:  # noqa: PLR2004
+        n, each = self._num_classes, (self._matrices, self._num_classes, self._num_classes + 1)
+        fits = matrix.shape[-3:] == each or (self._matrices == 1 and matrix.shape[-2:] == each[1:])
+        if not fits or matrix.ndim > len(each) + 1 or matrix.dtype != np.int64:
             raise ValueError(
                 f"matrix must be int64 of shape {(n, n + 1)} or (k, {n}, {n + 1}), "
                 f"but got {matrix.dtype} of shape {matrix.shape}"
             )
-        counts = class_counts(matrix.reshape(-1, n, n + 1))
+        counts = class_counts(matrix.reshape(-1, *each))
         stamps = [stamp_ns] if isinstance(stamp_ns, int) else stamp_ns
-        labelled = np.asarray(counts[:, 1].any(axis=1))
+        labelled = np.asarray(counts[:, 0, 1].any(axis=1))
         frames = zip(counts, stamps, labelled, strict=True)
         self._sums.add((each, stamp) for each, stamp, is_labelled in frames if is_labelled)
+
+    def read(self) -> TimeBlocks:
+        """Return the blocks as held: (k, 1 + r, 2, n) counts, of the whole frames first."""
+        return self._sums.read()
+
+    def blocks(self, region: int | None = None) -> TimeBlocks:
+        """Return the blocks in which there are labelled pixels: others say nothing.
+
+        Args:
+            region: which region's; the whole frames' by default.
+
+        Returns:
+            Blocks with (k, 2, n) counts.
+        """
+        blocks = self._sums.read()
+        counts = blocks.counts[:, 0 if region is None else 1 + region]
+        is_labelled = counts[:, 1].any(axis=1)
+        return TimeBlocks(blocks.block_ns, blocks.keys[is_labelled], counts[is_labelled])
 
     def intervals(
         self,
         *,
+        region: int | None = None,
         absent_classes: AbsentClasses = "exclude",
         class_weights: ArrayLike | None = None,
     ) -> Intervals:
         """Resample the blocks.
 
         Args:
+            region: which region's; the whole frames' by default.
             absent_classes: as in `compute_scores`.
             class_weights: (n,) weights of the mean; all one by default.
 
@@ -200,20 +225,23 @@ class BlockBootstrap:
         check_absent_classes(absent_classes)
         weights = check_weights(class_weights, self._num_classes)
         return find_intervals(
-            self._sums.read(), IouStatistics(weights, absent_classes), self._resampling
+            self.blocks(region), IouStatistics(weights, absent_classes), self._resampling
         )
 
-    def timeline(self, *, absent_classes: AbsentClasses = "exclude") -> Timeline:
+    def timeline(
+        self, *, region: int | None = None, absent_classes: AbsentClasses = "exclude"
+    ) -> Timeline:
         """Return the mIoU of each block as held, before correlated ones are paired.
 
         Args:
+            region: which region's; the whole frames' by default.
             absent_classes: as in `compute_scores`.
 
         Raises:
             ValueError: ``absent_classes`` is unknown.
         """
         check_absent_classes(absent_classes)
-        blocks = self._sums.read()
+        blocks = self.blocks(region)
         statistics = IouStatistics(np.ones(self._num_classes), absent_classes)
         miou = statistics.values(blocks.counts.astype(np.float64))[:, 0]
         return Timeline(blocks.block_ns, blocks.keys * blocks.block_ns, miou)

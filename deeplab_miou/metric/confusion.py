@@ -7,6 +7,7 @@ truth is the ignore index counts nowhere.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def to_cells(matrix: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.
     """Return the non-zero cells of a matrix, for messages and for sparse storage.
 
     Args:
-        matrix: (n, n + 1) int64 counts.
+        matrix: (..., n, n + 1) int64 counts.
 
     Returns:
         Row-major indices ``g * (n + 1) + p`` as ascending uint32, and their counts as uint64.
@@ -108,16 +109,19 @@ def to_cells(matrix: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.
     return cells.astype(np.uint32), flat[cells].astype(np.uint64)
 
 
-def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+def from_cells(
+    cells: ArrayLike, counts: ArrayLike, num_classes: int, *leading: int
+) -> NDArray[np.int64]:
     """Return the matrix of cells that `to_cells` gave; a cell given twice adds up.
 
     Args:
         cells: (k,) row-major indices ``g * (n + 1) + p``.
         counts: (k,) counts, not negative.
         num_classes: n.
+        leading: lengths of leading axes, for several matrices.
 
     Returns:
-        (n, n + 1) int64.
+        (..., n, n + 1) int64.
 
     Raises:
         ValueError: the lengths differ, an index lies outside the matrix, or a count is negative or
@@ -131,7 +135,8 @@ def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray
         raise ValueError(
             f"cells and counts must have the same length, but got {index.size} and {value.size}"
         )
-    size = num_classes * (num_classes + 1)
+    shape = (*leading, num_classes, num_classes + 1)
+    size = math.prod(shape)
     outside = (index < 0) | (index >= size)
     if outside.any():
         raise ValueError(
@@ -150,7 +155,7 @@ def from_cells(cells: ArrayLike, counts: ArrayLike, num_classes: int) -> NDArray
         )
     matrix = np.zeros(size, np.int64)
     np.add.at(matrix, index.astype(np.intp), value.astype(np.int64))
-    return matrix.reshape(num_classes, num_classes + 1)
+    return matrix.reshape(shape)
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_NO_REGIONS: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
+_NO_REGIONS.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,26 +20,54 @@ class Counts:
 
     Attributes:
         matrix: confusion matrix, int64 ``(n, n + 1)``: rows are ground truth, the last column
-            holds invalid predictions. Axes may lead, as that of regions in ``(r, n, n + 1)``.
+            holds invalid predictions.
         frames: frames in it.
         ignored: pixels whose ground truth is not scored.
         unmapped: those of them that the label map does not know.
+        regions: confusion matrices of r regions, int64 ``(r, n, n + 1)``: of the same frames, in
+            which ground truth outside the region is ignored. Their names are told once, by whoever
+            counts. Without any, ``(0, 0, 0)``.
     """
 
     matrix: NDArray[np.int64]
     frames: int = 0
     ignored: int = 0
     unmapped: int = 0
+    regions: NDArray[np.int64] = field(default_factory=lambda: _NO_REGIONS)
 
     @classmethod
-    def zero(cls, num_classes: int, *leading: int) -> Counts:
-        """Return the counts of no frame; `leading` are the lengths of leading axes."""
-        return cls(np.zeros((*leading, num_classes, num_classes + 1), np.int64))
+    def zero(cls, num_classes: int, regions: int = 0) -> Counts:
+        """Return the counts of no frame."""
+        return cls.of_stack(np.zeros((1 + regions, num_classes, num_classes + 1), np.int64))
+
+    @classmethod
+    def of_stack(
+        cls, stack: NDArray[np.int64], frames: int = 0, ignored: int = 0, unmapped: int = 0
+    ) -> Counts:
+        """Return counts whose matrices come as `stack` gives them."""
+        regions = stack[1:] if len(stack) > 1 else _NO_REGIONS
+        return cls(stack[0], frames, ignored, unmapped, regions)
+
+    @property
+    def stack(self) -> NDArray[np.int64]:
+        """All matrices, ``(1 + r, n, n + 1)``: of the whole frames, then of each region."""
+        whole = self.matrix[np.newaxis]
+        return np.concatenate((whole, self.regions)) if len(self.regions) else whole
 
     @property
     def pixels(self) -> int:
         """Pixels in the matrix."""
         return int(self.matrix.sum())
+
+    def region(self, index: int) -> Counts:
+        """Return the counts of one region; pixels outside are ignored there."""
+        inside = Counts(self.regions[index], self.frames, unmapped=self.unmapped)
+        return Counts(
+            inside.matrix,
+            self.frames,
+            self.ignored + self.pixels - inside.pixels,
+            self.unmapped,
+        )
 
     def __add__(self, other: Counts) -> Counts:
         self._check(other)
@@ -45,6 +76,7 @@ class Counts:
             self.frames + other.frames,
             self.ignored + other.ignored,
             self.unmapped + other.unmapped,
+            self.regions + other.regions,
         )
 
     def __sub__(self, other: Counts) -> Counts:
@@ -54,6 +86,7 @@ class Counts:
             self.frames - other.frames,
             self.ignored - other.ignored,
             self.unmapped - other.unmapped,
+            self.regions - other.regions,
         )
 
     def shrank_since(self, older: Counts) -> bool:
@@ -64,11 +97,28 @@ class Counts:
             or self.ignored < older.ignored
             or self.unmapped < older.unmapped
             or bool((self.matrix < older.matrix).any())
+            or bool((self.regions < older.regions).any())
         )
 
     def _check(self, other: Counts) -> None:
-        # NumPy would broadcast a matrix without regions over one that has them.
-        if self.matrix.shape != other.matrix.shape:
-            raise ValueError(
-                f"counts of shape {self.matrix.shape} and {other.matrix.shape} cannot be combined"
-            )
+        # NumPy would broadcast one region over several.
+        shapes = (self.matrix.shape, self.regions.shape)
+        other_shapes = (other.matrix.shape, other.regions.shape)
+        if shapes != other_shapes:
+            raise ValueError(f"counts of shapes {shapes} and {other_shapes} cannot be combined")
+
+
+class Axes(NamedTuple):
+    """What counts are of.
+
+    Attributes:
+        classes: names of the classes in id order.
+        regions: names of the regions in the order of their matrices.
+    """
+
+    classes: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+    def zero(self) -> Counts:
+        """Return the counts of no frame."""
+        return Counts.zero(len(self.classes), len(self.regions))

@@ -74,7 +74,7 @@ def evaluate_many(
         check_class_weights(options, engine)
         label_map = engine.label_map
         check_classes(criteria, label_map.class_names)
-        total = Total(label_map.class_names, label_map.palette, options)
+        total = Total(engine.axes, label_map.palette, options)
         work = _Work(options, engine, output / BAGS_NAME, watcher)
         for bag in bags:
             watcher.begun(bag.name)

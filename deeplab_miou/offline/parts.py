@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import Reason
     from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.metric.counts import Axes
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.offline.plan import Plan
     from deeplab_miou.offline.sections import Section
@@ -51,7 +52,7 @@ class Cells(NamedTuple):
     """A frame's counts, as many numbers as it has kinds of pixels.
 
     Attributes:
-        cells: of `to_cells`.
+        cells: of `to_cells`, of the whole frame and its regions.
         counts: likewise.
         ignored: as in `Counts`.
         unmapped: likewise.
@@ -189,7 +190,7 @@ def merge(
             pictures |= {place + index + 1: each for index, each in part.pictures.items()}
             for record in part.records:
                 place += 1
-                run.replay(_outcome(record, place, len(names)))
+                run.replay(_outcome(record, place, engine.axes))
     run.unknown_labels = next((each.unknown_labels for each in parts if each.unknown_labels), "")
     run.finish_with(pictures)
     problem = next((each.problem for each in parts if each.problem), "")
@@ -201,7 +202,7 @@ def _record(outcome: FrameOutcome) -> Record:
     counted = None
     if outcome.counts is not None:
         counts = outcome.counts
-        counted = Cells(*to_cells(counts.matrix), counts.ignored, counts.unmapped)
+        counted = Cells(*to_cells(counts.stack), counts.ignored, counts.unmapped)
     image, label = outcome.image, outcome.label
     return Record(
         None if image is None else image.stamp_ns,
@@ -212,11 +213,12 @@ def _record(outcome: FrameOutcome) -> Record:
     )
 
 
-def _outcome(record: Record, place: int, num_classes: int) -> FrameOutcome:
+def _outcome(record: Record, place: int, axes: Axes) -> FrameOutcome:
     counts = None
     if record.counted is not None:
         cells, numbers, ignored, unmapped = record.counted
-        counts = Counts(from_cells(cells, numbers, num_classes), 1, ignored, unmapped)
+        stack = from_cells(cells, numbers, len(axes.classes), 1 + len(axes.regions))
+        counts = Counts.of_stack(stack, 1, ignored, unmapped)
     image, label = (
         None if stamp_ns is None else Message(stamp_ns, "", _NOTHING, 0.0, 0)
         for stamp_ns in (record.image_ns, record.label_ns)

@@ -82,9 +82,10 @@ class Run:
         self._on_outcome = on_outcome
         self._recorder = recorder
         self._label_map = engine.label_map
+        self._axes = engine.axes
         window = options.window or WindowOptions()
         self._statistics: FrameStatistics[FrameOutcome] = FrameStatistics(
-            engine.label_map.num_classes,
+            engine.axes,
             window_frames=window.window_frames or None,
             window_seconds=window.window_seconds or None,
             block_s=options.bootstrap_block_s,
@@ -93,7 +94,7 @@ class Run:
         )
         self._predictor = engine.predictor
         self._pictures: list[NDArray[np.uint8]] = []
-        self._state = RunState(engine.label_map.num_classes)
+        self._state = RunState(engine.label_map.num_classes, regions=len(engine.region_names))
         # Whoever looks at frames gets each before the next is read.
         is_watched = on_frame is not None or recorder is not None
         is_ahead = engine.predictor.needs_worker and not is_watched
@@ -213,7 +214,7 @@ class Run:
         return self.result(), self._window()
 
     def _totals(self) -> Totals:
-        return Totals.of(self._label_map.class_names, self._pipeline.snapshot())
+        return Totals.of(self._axes, self._pipeline.snapshot())
 
     def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
         """Draw a frame that was evaluated."""
@@ -244,10 +245,9 @@ class Run:
             stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
             self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
         elif outcome.counts is not None and image is not None and outcome.label is not None:
-            matrix = outcome.counts.matrix
             offset_ns = outcome.label.stamp_ns - image.stamp_ns
-            self._statistics.add(matrix, image.stamp_ns, outcome, offset_ns=offset_ns)
+            self._statistics.add(outcome.counts, image.stamp_ns, outcome, offset_ns=offset_ns)
             if self._frames is not None:
-                self._frames.add(image.stamp_ns, matrix)
+                self._frames.add(image.stamp_ns, outcome.counts.matrix)
             if self._on_frame is not None:
                 self._on_frame(outcome)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mean_iou_fields(result: Result) -> dict[str, Any]:
-    """Return the fields of ``MeanIoU`` but for header, classes and the two accounts.
+    """Return the fields of ``MeanIoU`` but for header, classes, regions and the two accounts.
 
     Args:
         result: scores and counts; NaN before the first state.
@@ -49,6 +49,18 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         "offset_largest": offsets.largest_s,
         "offset_note": offsets.hint,
     }
+
+
+def region_fields(name: str, result: Result) -> dict[str, Any]:
+    """Return the fields of ``RegionIoU`` but for its classes.
+
+    Args:
+        name: the region's.
+        result: its scores.
+    """
+    fields = mean_iou_fields(result)
+    own = ("miou", "miou_lower", "miou_upper", "interval_note", "labelled_pixels")
+    return {"name": name, **{key: fields[key] for key in own}}
 
 
 def class_fields(result: Result) -> list[dict[str, Any]]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deeplab_miou.metric.confusion import to_cells
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from deeplab_miou.evaluation.outcomes import FrameOutcome
 
 _LITTLE_ENDIAN = b"\0\1\0\0"
@@ -42,7 +46,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
         raise ValueError("an outcome must have an image or a label")
     stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
     height = width = labelled = ignored = unmapped = invalid = 0
-    cells = counts = b""
+    cells = regions = to_cells(np.zeros(0, np.int64))
     if outcome.ground_truth is not None:
         height, width = outcome.ground_truth.shape
     if outcome.counts is not None:
@@ -51,9 +55,8 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
             outcome.counts.ignored,
             outcome.counts.unmapped,
         )
-        indices, numbers = to_cells(matrix)
-        cells, counts = indices.astype("<u4").tobytes(), numbers.astype("<u8").tobytes()
-        labelled, invalid = int(numbers.sum()), int(matrix[:, -1].sum())
+        cells, regions = to_cells(matrix), to_cells(outcome.counts.regions)
+        labelled, invalid = int(cells[1].sum()), int(matrix[:, -1].sum())
     out = bytearray()
     out += _STAMP.pack(*split_stamp(leading.stamp_ns))
     _text(out, leading.frame_id)
@@ -72,17 +75,22 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     out += _SIZE.pack(height, width)
     _pad(out, 8)
     out += _PIXELS.pack(labelled, ignored, unmapped, invalid)
-    out += _UINT32.pack(len(cells) // 4)
-    out += cells
-    out += _UINT32.pack(len(counts) // 8)
-    if counts:
-        _pad(out, 8)
-        out += counts
+    _cells(out, *cells)
     timing = outcome.timing
     out += _SECONDS.pack(
         timing.queue_s, timing.decode_s, timing.inference_s, timing.counting_s, timing.latency_s
     )
+    _cells(out, *regions)
     return _LITTLE_ENDIAN + bytes(out)
+
+
+def _cells(out: bytearray, cells: NDArray[np.uint32], counts: NDArray[np.uint64]) -> None:
+    out += _UINT32.pack(len(cells))
+    out += cells.astype("<u4").tobytes()
+    out += _UINT32.pack(len(counts))
+    if len(counts):
+        _pad(out, 8)
+        out += counts.astype("<u8").tobytes()
 
 
 def _pad(out: bytearray, alignment: int) -> None:

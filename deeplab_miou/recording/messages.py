@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from deeplab_miou.recording.fields import class_fields, mean_iou_fields
+from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields
 from deeplab_miou.recording.frame_bytes import split_stamp
 from deeplab_miou.resources import share_directory
 
@@ -46,11 +46,22 @@ def encode_result(result: Result) -> bytes:
     message = types[MEAN_IOU](
         header=_header(result.totals.stamp_ns, ""),
         **mean_iou_fields(result),
-        classes=[types["deeplab_miou_msgs/msg/ClassIoU"](**each) for each in class_fields(result)],
+        classes=_classes(result),
+        regions=[
+            types["deeplab_miou_msgs/msg/RegionIoU"](
+                **region_fields(name, each), classes=_classes(each)
+            )
+            for name, each in result.regions.items()
+        ],
         images=_account(result.totals.account.images),
         labels=_account(result.totals.account.labels),
     )
     return bytes(typestore().serialize_cdr(message, MEAN_IOU))
+
+
+def _classes(result: Result) -> list[Any]:
+    class_iou = typestore().types["deeplab_miou_msgs/msg/ClassIoU"]
+    return [class_iou(**each) for each in class_fields(result)]
 
 
 def encode_jpeg(jpeg: bytes, stamp_ns: int, frame_id: str) -> bytes:

@@ -84,6 +84,8 @@ class Report:
         bags: what became of each of many bags; empty for a single one.
         other_doubts: what else makes the score doubtful, a line each.
         criteria: what was asked of the score, and what became of it.
+        regions: scores of the regions by name: of the same frames, in which ground truth outside
+            the region is ignored.
     """
 
     class_names: tuple[str, ...]
@@ -103,6 +105,7 @@ class Report:
     bags: Sequence[BagResult] = ()
     other_doubts: Sequence[str] = ()
     criteria: Sequence[Judgement] = ()
+    regions: Mapping[str, Report] = field(default_factory=dict)
 
     @classmethod
     def of(cls, result: Result, **others: Any) -> Report:  # noqa: ANN401  (each its own)
@@ -126,6 +129,7 @@ class Report:
             timeline=result.timeline,
             worst_frames=result.worst,
             offsets=result.offsets,
+            regions={name: cls.of(each) for name, each in result.regions.items()},
             **others,
         )
 
@@ -156,32 +160,12 @@ class Report:
         """Return the name of a predicted id; n stands for an invalid prediction."""
         return (*self.class_names, "invalid prediction")[class_id]
 
-    def _worst_dict(self, frame: WorstFrame[object]) -> dict[str, object]:
-        truth, prediction, pixels = frame.confusion
-        return {
-            "stamp_ns": frame.stamp_ns,
-            "source": frame.source,
-            "miou": frame.miou,
-            "wrong": frame.wrong,
-            "ground_truth": self.class_names[truth],
-            "prediction": self.prediction_name(prediction),
-            "pixels": pixels,
-        }
-
     def to_dict(self) -> dict[str, object]:
         """Return the report as plain JSON types; what is undefined (NaN) is None."""
-        lower, upper = self.miou_interval
-        scores = self.scores.to_dict(self.class_names)
-        classes = scores.pop("classes")
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
-                **scores,
-                "miou_lower": lower,
-                "miou_upper": upper,
-                "frames": self.counts.frames,
-                "classes": _with_intervals(classes, self),
-                "confusion": self.counts.matrix.tolist(),
+                **_scored_dict(self),
                 "ignored_pixels": self.counts.ignored,
                 "unmapped_pixels": self.counts.unmapped,
                 "accounting": self.account.to_dict(),
@@ -189,15 +173,46 @@ class Report:
                 "damaged": self.damaged,
                 "problems": self.problems,
                 "doubts": self.doubts,
-                "intervals": _intervals_dict(self.intervals),
                 "window": _window_dict(self.window),
-                "worst_frames": [self._worst_dict(frame) for frame in self.worst_frames],
-                "timeline": _timeline_dict(self.timeline),
+                "regions": [
+                    {"name": name, **_scored_dict(each)} for name, each in self.regions.items()
+                ],
                 "criteria": [each.to_dict() for each in self.criteria],
                 "bags": [asdict(each) for each in self.bags],
                 "provenance": self.provenance,
             }
         )
+
+
+def _scored_dict(report: Report) -> dict[str, object]:
+    """Return what the whole frames and each region have alike."""
+    lower, upper = report.miou_interval
+    scores = report.scores.to_dict(report.class_names)
+    classes = scores.pop("classes")
+    return {
+        **scores,
+        "miou_lower": lower,
+        "miou_upper": upper,
+        "frames": report.counts.frames,
+        "classes": _with_intervals(classes, report),
+        "confusion": report.counts.matrix.tolist(),
+        "intervals": _intervals_dict(report.intervals),
+        "worst_frames": [_worst_dict(frame, report) for frame in report.worst_frames],
+        "timeline": _timeline_dict(report.timeline),
+    }
+
+
+def _worst_dict(frame: WorstFrame[object], report: Report) -> dict[str, object]:
+    truth, prediction, pixels = frame.confusion
+    return {
+        "stamp_ns": frame.stamp_ns,
+        "source": frame.source,
+        "miou": frame.miou,
+        "wrong": frame.wrong,
+        "ground_truth": report.class_names[truth],
+        "prediction": report.prediction_name(prediction),
+        "pixels": pixels,
+    }
 
 
 def _with_intervals(classes: object, report: Report) -> list[dict[str, object]]:

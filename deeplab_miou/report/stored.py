@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.counts import Axes, Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME, MARKDOWN_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
 
@@ -30,7 +30,7 @@ class StoredReport:
     Attributes:
         folder: where it lies.
         content: all of it.
-        class_names: n names in id order.
+        axes: classes and regions.
         counts: pixels and frames.
         account: what became of every message.
         provenance: what was evaluated, with what.
@@ -40,12 +40,17 @@ class StoredReport:
 
     folder: Path
     content: dict[str, Any]
-    class_names: tuple[str, ...]
+    axes: Axes
     counts: Counts
     account: Account
     provenance: dict[str, Any]
     doubts: list[str]
     bags: list[str] | None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in id order."""
+        return self.axes.classes
 
     def number(self, key: str) -> float:
         """Return a score; NaN where it is null."""
@@ -84,14 +89,16 @@ def read_report(folder: Path) -> StoredReport:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         classes = content["classes"]
-        matrix = np.array(content["confusion"], np.int64).reshape(len(classes), len(classes) + 1)
+        regions = content.get("regions", [])
+        matrices = [each["confusion"] for each in (content, *regions)]
+        stack = np.array(matrices, np.int64).reshape(-1, len(classes), len(classes) + 1)
         bags = [each["name"] for each in content.get("bags", []) if each["status"] != "failed"]
         return StoredReport(
             folder,
             content,
-            tuple(str(each["name"]) for each in classes),
-            Counts(
-                matrix,
+            Axes(*(tuple(str(each["name"]) for each in named) for named in (classes, regions))),
+            Counts.of_stack(
+                stack,
                 int(content["frames"]),
                 int(content["ignored_pixels"]),
                 int(content["unmapped_pixels"]),

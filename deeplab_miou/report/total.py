@@ -9,7 +9,6 @@ import numpy as np
 from deeplab_miou.accounting import Account
 from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
-from deeplab_miou.metric.counts import Counts
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.worst_frames import WorstFrame
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from deeplab_miou.metric.counts import Axes
     from deeplab_miou.options.scoring import ScoreOptions
     from deeplab_miou.report.stored import StoredReport
 
@@ -31,20 +31,17 @@ class Total:
     """Adds up bags; holds one frame's counts of each, whatever their length.
 
     Args:
-        class_names: n names in id order.
+        axes: classes and regions.
         palette: (n, 3) uint8 RGB of the classes.
         options: how scores are computed.
     """
 
-    def __init__(
-        self, class_names: tuple[str, ...], palette: NDArray[np.uint8], options: ScoreOptions
-    ) -> None:
-        size = len(class_names)
-        self._class_names = class_names
+    def __init__(self, axes: Axes, palette: NDArray[np.uint8], options: ScoreOptions) -> None:
+        self._axes = axes
         self._palette = palette
         self._options = options
-        self._counts = Counts.zero(size)
-        self._sums = DriveSums((2, size), block_s=options.bootstrap_block_s)
+        self._counts = axes.zero()
+        self._sums = DriveSums((2, len(axes.classes)), block_s=options.bootstrap_block_s)
         self._account = Account()
         self._results: list[BagResult] = []
         self._worst: list[WorstFrame[object]] = []
@@ -91,15 +88,27 @@ class Total:
             provenance: of all of them.
         """
         options = self._options
-        statistics = IouStatistics(np.ones(len(self._class_names)), options.absent_classes)
+        statistics = IouStatistics(np.ones(len(self._axes.classes)), options.absent_classes)
         worst = sorted(self._worst, key=lambda each: (each.miou, each.source, each.stamp_ns))
         scoring = Scoring(options.absent_classes, options.class_weights)
+        totals = Totals(
+            self._axes.classes,
+            self._counts,
+            account=self._account,
+            region_names=self._axes.regions,
+        )
+        regions = {name: totals.region(name) for name in self._axes.regions}
         return Report.of(
             Result(
-                Totals(self._class_names, self._counts, account=self._account),
+                totals,
                 score(self._counts.matrix, scoring),
                 find_intervals(self._sums.read(), statistics, Resampling()),
                 worst=tuple(worst[:_MOST_WORST]),
+                # The frames' tables have no regions, so there is nothing to resample.
+                regions={
+                    name: Result(each, score(each.counts.matrix, scoring))
+                    for name, each in regions.items()
+                },
             ),
             provenance=provenance,
             palette=self._palette,
@@ -110,7 +119,7 @@ class Total:
         )
 
     def _worst_frame(self, name: str, found: dict[str, object]) -> WorstFrame[object]:
-        names = (*self._class_names, "invalid prediction")
+        names = (*self._axes.classes, "invalid prediction")
         truth, prediction = (names.index(str(found[key])) for key in ("ground_truth", "prediction"))
         return WorstFrame(
             stamp_ns=int(str(found["stamp_ns"])),

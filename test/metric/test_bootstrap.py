@@ -46,7 +46,7 @@ def test_intervals_hold_the_scores():
 def test_matches_resampling_written_out():
     bootstrap = fill(BlockBootstrap(3, replicates=200, seed=5), frames(100))
     found = bootstrap.intervals(class_weights=[1, 2, 0])
-    blocks = bootstrap._sums.read()
+    blocks = bootstrap.blocks()
     while len(blocks) > found.blocks:
         blocks = blocks.paired()
     size = len(blocks)
@@ -185,7 +185,7 @@ def test_bounds_for_every_moment_hold_at_every_moment():
 def test_bounds_for_every_moment_are_the_published_boundary():
     found = fill(BlockBootstrap(1), drive(64, 3))
     intervals = found.intervals()
-    blocks = found._sums.read()
+    blocks = found.blocks()
     while len(blocks.paired()) >= 16:
         blocks = blocks.paired()
     size = len(blocks)

@@ -11,7 +11,7 @@ from rosbags.rosbag2 import Reader
 
 from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.counts import Axes, Counts
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.recording.messages import MEAN_IOU, encode_result, typestore
 from deeplab_miou.recording.recording import Recording, Thinning
@@ -41,7 +41,7 @@ def test_messages_are_the_same_as_those_of_ros():
     messages = pytest.importorskip("deeplab_miou_msgs.msg")
     outputs = pytest.importorskip("deeplab_miou.nodes.publisher.outputs")
 
-    for result in (result_at(7 * SECOND + 5), Result(Totals.zero(()), None)):
+    for result in (result_at(7 * SECOND + 5), Result(Totals.zero(Axes()), None)):
         found = serialization.deserialize_message(encode_result(result), messages.MeanIoU)
         known = outputs.mean_iou_message(result)
         for field in known.get_fields_and_field_types():

@@ -94,6 +94,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._engine.label_map,
             run=RunState(
                 self._engine.label_map.num_classes,
+                regions=len(self._engine.region_names),
                 run_id=self._run_id,
                 reset_count=self._reset_count,
             ),

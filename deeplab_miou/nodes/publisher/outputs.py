@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import ClassIoU, MeanIoU
+from deeplab_miou_msgs.msg import ClassIoU, MeanIoU, RegionIoU
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from deeplab_miou.nodes.ros.conversions import image_to_message, ns_to_time, stream_account
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.pictures.matrix import draw_matrix
-from deeplab_miou.recording.fields import class_fields, mean_iou_fields
+from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -60,9 +60,17 @@ def mean_iou_message(result: Result) -> MeanIoU:
     account = result.totals.account
     message = MeanIoU(
         **mean_iou_fields(result),
-        classes=[ClassIoU(**each) for each in class_fields(result)],
+        classes=_classes(result),
+        regions=[
+            RegionIoU(**region_fields(name, each), classes=_classes(each))
+            for name, each in result.regions.items()
+        ],
         images=stream_account(account.images),
         labels=stream_account(account.labels),
     )
     message.header.stamp = ns_to_time(result.totals.stamp_ns)
     return message
+
+
+def _classes(result: Result) -> list[ClassIoU]:
+    return [ClassIoU(**each) for each in class_fields(result)]

@@ -17,16 +17,17 @@ from deeplab_miou.aggregation.messages import (
     MAX_NAME,
     MAX_PROVENANCE,
     MAX_REASONS,
+    MAX_REGIONS,
     EvaluatorState,
     FrameRecord,
     RefusedError,
     RunSnapshot,
     check_counts,
     check_name,
-    matrix_from_counts,
+    stack_from_counts,
 )
 from deeplab_miou.images.messages import RawImage
-from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.counts import Axes, Counts
 from deeplab_miou.recording.frame_bytes import split_stamp
 
 if TYPE_CHECKING:
@@ -163,8 +164,10 @@ def state_to_message(state: EvaluatorState) -> ConfusionMatrix:
         class_names=list(state.class_names),
         configuration=state.configuration,
         provenance=state.provenance,
+        region_names=list(state.region_names),
     )
     message.counts.frombytes(np.ascontiguousarray(run.counts.matrix, np.int64).tobytes())
+    message.region_counts.frombytes(np.ascontiguousarray(run.counts.regions, np.int64).tobytes())
     message.header.stamp = ns_to_time(run.stamp_ns)
     return message
 
@@ -186,15 +189,18 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
                 "frame_sequence": message.frame_sequence,
             }
         )
+        axes = Axes(tuple(message.class_names), tuple(message.region_names))
         return EvaluatorState(
             source=message.source,
             sequence=message.sequence,
             run=RunSnapshot(
                 run_id=message.run_id,
                 reset_count=message.reset_count,
-                counts=Counts(
-                    matrix_from_counts(
-                        np.frombuffer(message.counts, np.uint64), len(message.class_names)
+                counts=Counts.of_stack(
+                    stack_from_counts(
+                        np.frombuffer(message.counts, np.uint64),
+                        np.frombuffer(message.region_counts, np.uint64),
+                        axes,
                     ),
                     message.frames,
                     message.ignored_pixels,
@@ -204,9 +210,10 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
                 frame_sequence=message.frame_sequence,
                 stamp_ns=time_to_ns(message.header.stamp),
             ),
-            class_names=tuple(message.class_names),
+            class_names=axes.classes,
             configuration=message.configuration,
             provenance=message.provenance,
+            region_names=axes.regions,
         )
     except RefusedError as error:
         raise RefusedError(
@@ -243,6 +250,8 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
         reason="" if message.outcome == "evaluated" else message.outcome,
         stream=message.stream,
         offset_ns=time_to_ns(message.label_stamp) - stamp_ns,
+        region_cells=np.frombuffer(message.region_cells, np.uint32),
+        region_counts=np.frombuffer(message.region_counts, np.uint64),
     )
 
 
@@ -262,6 +271,8 @@ def _check_texts(message: ConfusionMatrix) -> None:
         return  # refused with the matrix
     for name in message.class_names:
         check_name("class name", name)
+    for name in message.region_names[: MAX_REGIONS + 1]:
+        check_name("region name", name)
     if len(message.provenance) > MAX_PROVENANCE:
         raise RefusedError(
             "malformed",
@@ -271,6 +282,13 @@ def _check_texts(message: ConfusionMatrix) -> None:
 
 
 def _check_cells(message: FrameScore) -> None:
-    cells = max(len(message.cells), len(message.counts))
-    if cells > _MAX_CELLS:
-        raise RefusedError("malformed", f"it has {cells} cells, expected at most {_MAX_CELLS}")
+    for what, most, cells in (
+        ("cells", _MAX_CELLS, max(len(message.cells), len(message.counts))),
+        (
+            "cells of regions",
+            MAX_REGIONS * _MAX_CELLS,
+            max(len(message.region_cells), len(message.region_counts)),
+        ),
+    ):
+        if cells > most:
+            raise RefusedError("malformed", f"it has {cells} {what}, expected at most {most}")

@@ -54,7 +54,7 @@ def evaluate_on(
         BagError: nothing of the bag can be read, or workers were lost with it again and again.
     """
     outcomes: list[Finished | DeeplabMiouError] = []
-    check_classes(criteria, pool.facts().class_names)
+    check_classes(criteria, pool.facts().axes.classes)
     work = _Work({options.bag: options.bag}, lambda _name, found: outcomes.append(found))
     pool.run(work.tasks(), work.take)
     (outcome,) = outcomes
@@ -93,9 +93,9 @@ def evaluate_many_on(
     """
     started_s = time.time()
     facts = pool.facts()
-    check_classes(criteria, facts.class_names)
+    check_classes(criteria, facts.axes.classes)
     folder = _Folder(bags, facts.configuration, output / BAGS_NAME, watcher)
-    total = Total(facts.class_names, facts.palette, options)
+    total = Total(facts.axes, facts.palette, options)
     work = _Work(folder.missing(), folder.put)
 
     def take(task: Task, value: object) -> list[Task]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.metric.counts import Axes
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.offline.parts import Division, Part
     from deeplab_miou.offline.sections import Section
@@ -35,13 +36,13 @@ class Facts:
 
     Attributes:
         configuration: digest of all that decides a score but the bag.
-        class_names: n names in id order.
+        axes: classes and regions.
         palette: (n, 3) uint8 RGB of the classes.
         provenance: of what it is going to score.
     """
 
     configuration: str
-    class_names: tuple[str, ...]
+    axes: Axes
     palette: NDArray[np.uint8]
     provenance: dict[str, object]
 
@@ -104,7 +105,7 @@ class Worker:
         check_class_weights(self._options, engine)
         return Facts(
             configuration(self._options, engine),
-            engine.label_map.class_names,
+            engine.axes,
             engine.label_map.palette,
             provenance(self._options, engine, [], time.time()),
         )

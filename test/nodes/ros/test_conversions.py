@@ -82,6 +82,40 @@ def test_confusion_round_trip():
     assert run.account.labels == StreamCounts(5, 4, 1)
 
 
+def test_regions_of_a_state_round_trip():
+    stack = np.arange(18, dtype=np.int64)[::-1].reshape(3, 2, 3)
+    run = RunSnapshot("r", 0, Counts.of_stack(stack, 1))
+    sent = EvaluatorState("/e", 1, run, ("a", "b"), region_names=("near", "far"))
+    state = conversions.state_from_message(conversions.state_to_message(sent))
+    assert state.axes == (("a", "b"), ("near", "far"))
+    assert state.run.counts.stack.tolist() == stack.tolist()
+
+
+@pytest.mark.parametrize(
+    ("regions", "counts", "text"),
+    [
+        (["near"], [1] * 3, "3 counts of regions, expected 2 for 1 regions"),
+        (["near"], [1, 2], "more in a region"),
+        (["n"] * 70, [0] * 140, "70 regions, expected at most 64"),
+        (["\x1b[31m"], [0, 0], "region name .* do not print"),
+    ],
+)
+def test_malformed_regions_are_refused_naming_the_source(regions, counts, text):
+    message = ConfusionMatrix(
+        source="/e", class_names=["a"], counts=[1, 1], region_names=regions, region_counts=counts
+    )
+    with pytest.raises(RefusedError, match=text) as caught:
+        conversions.state_from_message(message)
+    assert "'/e'" in str(caught.value)
+
+
+def test_more_cells_of_regions_than_any_matrix_has_are_refused():
+    message = FrameScore(source="/e", run_id="r")
+    message.region_cells.frombytes(bytes(4 * (64 * 255 * 256 + 1)))
+    with pytest.raises(RefusedError, match="4177921 cells of regions"):
+        conversions.frame_from_message(message)
+
+
 @pytest.mark.parametrize(
     ("names", "values", "expected"),
     [
