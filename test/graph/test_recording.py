@@ -24,6 +24,10 @@ MAP = """classes:
 @pytest.fixture
 def nodes(ros_process, graph, tmp_path):
     """Start an evaluator of predictions and a publisher that records; return camera, publisher."""
+    return start(ros_process, graph, tmp_path, "deeplab_miou.nodes.publisher")
+
+
+def start(ros_process, graph, tmp_path, module):
     (tmp_path / "map.yaml").write_text(MAP)
     ros_process(
         "deeplab_miou.nodes.evaluator",
@@ -35,7 +39,7 @@ def nodes(ros_process, graph, tmp_path):
         },
     )
     publisher = ros_process(
-        "deeplab_miou.nodes.publisher",
+        module,
         parameters={
             "record": str(tmp_path / "rec"),
             "report_directory": str(tmp_path / "report"),
@@ -103,3 +107,24 @@ def test_a_folder_that_exists_is_refused_when_the_node_is_configured(ros_process
     assert process.wait() != 0
     assert "exists already: name a new folder" in process.output
     assert "Traceback" not in process.output
+
+
+# A mistake in what writes, which no disk is to blame for.
+ODD = """
+from deeplab_miou.nodes.publisher import node
+from deeplab_miou.recording.recording import Recording
+
+def result(*_):
+    raise TypeError("an odd mistake")
+
+Recording.result = result
+node.main()
+"""
+
+
+def test_a_mistake_of_ours_in_the_recording_stops_the_node_loudly(ros_process, graph, tmp_path):
+    (tmp_path / "odd_publisher.py").write_text(ODD)
+    camera, publisher = start(ros_process, graph, tmp_path, "odd_publisher")
+    camera.send(1)
+    assert publisher.wait() != 0
+    assert "an odd mistake" in publisher.output

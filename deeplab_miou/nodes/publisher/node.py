@@ -84,7 +84,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._told_s, self._told_frames = time.monotonic(), 0
         self._outputs = PublisherOutputs(self)
         if settings.record:
-            self._recorder = PublisherRecorder(self, settings.record)
+            self._recorder = PublisherRecorder(self, settings.record, self.fail)
         self._own_services = [
             self.create_own_service(Trigger, name, callback, self.transition_group)
             for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))

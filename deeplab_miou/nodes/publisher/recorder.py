@@ -46,13 +46,15 @@ class PublisherRecorder:
     Args:
         node: the publisher.
         folder: of the recording, which does not exist yet.
+        on_error: told of an exception that is no fault of the disk.
 
     Raises:
         ConfigurationError: it exists, or nothing can be written there.
     """
 
-    def __init__(self, node: Node, folder: str) -> None:
+    def __init__(self, node: Node, folder: str, on_error: Callable[[BaseException], None]) -> None:
         self._node = node
+        self._on_error = on_error
         self._throttle = Throttle()
         self._recording = Recording(
             folder, node.get_fully_qualified_name(), node.get_logger().error
@@ -157,4 +159,7 @@ class PublisherRecorder:
 
     def _write(self) -> None:
         while (write := self._waiting.get()) is not None:
-            write()
+            try:
+                write()
+            except BaseException as error:  # noqa: BLE001  handed over, never swallowed
+                self._on_error(error)
