@@ -18,8 +18,9 @@ import pytest
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.images.messages import RawImage
-from deeplab_miou.offline.cluster import evaluation, pool
+from deeplab_miou.offline.cluster import evaluation, pool, worker
 
 SECOND = 1_000_000_000
 FRAMES = 24
@@ -252,3 +253,27 @@ def test_a_bag_is_not_taken_for_an_address(tmp_path, capsys):
     code = evaluate(tmp_path, bags / "a", "out", "--ray", str(bags / "b"))
     assert code == exit_codes.USAGE
     assert "--ray takes an address" in capsys.readouterr().err
+
+
+class OddError(Exception):
+    """Cannot be built again from what pickle keeps of it."""
+
+    def __init__(self, code, *, where):
+        super().__init__(f"{code} at {where}")
+
+
+class Failing(worker.Worker):
+    """A worker with a programming error."""
+
+    def score(self, bag, section):
+        raise OddError(7, where=f"{bag}, {section.frames} frames")
+
+
+@pytest.mark.usefixtures("drives")
+def test_a_programming_error_stops_it_loudly(ray, tmp_path, monkeypatch, capsys):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[Failing.__module__])
+    monkeypatch.setattr(pool, "Worker", Failing)
+    with pytest.raises(Exception, match="7 at ") as raised:
+        evaluate(tmp_path, tmp_path / "drives", "out", "--ray", "local")
+    assert not isinstance(raised.value, DeeplabMiouError)
+    assert capsys.readouterr().err.count("its part is done again") >= 2
