@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
-from deeplab_miou.offline.cluster.worker import Facts, Worker
+from deeplab_miou.offline.cluster.worker import Crash, Facts, Worker
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class Task:
 
 
 _PREPARE = Task("", "prepare")
+
+
+class WorkerCrashError(RuntimeError):
+    """A worker raised what nobody expects; the message has its traceback."""
 
 
 class Pool:
@@ -151,7 +155,7 @@ class Pool:
 
         Raises:
             DeeplabMiouError: no worker starts any more.
-            Exception: a programming error in a worker.
+            WorkerCrashError: a programming error in a worker.
         """
         waiting = deque(tasks)
 
@@ -203,6 +207,9 @@ class Pool:
                 value = self._ray.get(ref)
             except self._ray.exceptions.RayError as error:
                 again += self._lose(worker, task, error, follow)
+                continue
+            if isinstance(value, Crash):
+                again += self._lose(worker, task, WorkerCrashError(value.text), follow)
                 continue
             if task is _PREPARE:
                 self._welcome(worker, value)
@@ -262,9 +269,8 @@ class Pool:
         if task.lost < ATTEMPTS:
             self._say(f"{what}; its part is done again")
             return [task]
-        if isinstance(error, self._ray.exceptions.RayTaskError):
-            # Not lost: it raised what nobody expects.
-            raise error.as_instanceof_cause() from None
+        if isinstance(error, WorkerCrashError):
+            raise error
         follow(task, BagError(f"{task.lost} workers were lost with it; the last: {_short(error)}"))
         return []
 
@@ -293,4 +299,7 @@ def _import_ray() -> Any:  # noqa: ANN401  (an optional package)
 def _short(error: Exception) -> str:
     """Return the first lines of an error as one."""
     text = " ".join(printable(str(error)).split())
+    if isinstance(error, WorkerCrashError):
+        # What was raised stands at the end of a traceback.
+        return text[-_LONGEST_REASON:]
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,10 +61,21 @@ class Finished:
     frame_table: bytes
 
 
+@dataclass(frozen=True)
+class Crash:
+    """An exception that nobody expects, as text: not every exception survives the journey.
+
+    Attributes:
+        text: its traceback.
+    """
+
+    text: str
+
+
 class Worker:
     """Loads a network once and scores sections of bags.
 
-    Errors that are the user's to fix are returned, so that they arrive as they are.
+    Errors are returned, so that they arrive as they are.
 
     Args:
         options: how; ``bag`` does not matter.
@@ -73,21 +85,21 @@ class Worker:
         self._options = options
         self._built: Engine | None = None
 
-    def prepare(self) -> Facts | DeeplabMiouError:
+    def prepare(self) -> Facts | DeeplabMiouError | Crash:
         """Load the network."""
         return _told(self._prepare)
 
-    def divide(self, bag: str, most_frames: int) -> Division | DeeplabMiouError:
+    def divide(self, bag: str, most_frames: int) -> Division | DeeplabMiouError | Crash:
         """Read the stamps of a bag, see `parts.divide`."""
         return _told(lambda: divide(self._of(bag), self._engine, most_frames))
 
-    def score(self, bag: str, section: Section) -> Part | DeeplabMiouError:
+    def score(self, bag: str, section: Section) -> Part | DeeplabMiouError | Crash:
         """Score a section of a bag."""
         return _told(lambda: score_section(self._of(bag), self._engine, section))
 
     def merge(
         self, bag: str, division: Division, parts: Sequence[Part]
-    ) -> Finished | DeeplabMiouError:
+    ) -> Finished | DeeplabMiouError | Crash:
         """Put the parts of a bag together."""
         return _told(lambda: self._merge(bag, division, parts))
 
@@ -117,7 +129,7 @@ class Worker:
             return Finished(evaluation, table.read_bytes())
 
 
-def _told(work: Callable[[], T]) -> T | DeeplabMiouError:
+def _told(work: Callable[[], T]) -> T | DeeplabMiouError | Crash:
     try:
         return work()
     except (BagError, ConfigurationError) as error:
@@ -125,3 +137,5 @@ def _told(work: Callable[[], T]) -> T | DeeplabMiouError:
     except DeeplabMiouError as error:
         # Some take more than a text, and could not be built again from what travels.
         return DeeplabMiouError(str(error))
+    except Exception:  # noqa: BLE001  (raised where the command runs)
+        return Crash(traceback.format_exc())

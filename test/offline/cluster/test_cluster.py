@@ -18,7 +18,6 @@ import pytest
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.cluster import evaluation, pool, worker
 
@@ -265,15 +264,14 @@ class OddError(Exception):
 class Failing(worker.Worker):
     """A worker with a programming error."""
 
-    def score(self, bag, section):
-        raise OddError(7, where=f"{bag}, {section.frames} frames")
+    def _of(self, bag):
+        raise OddError(7, where=bag)
 
 
 @pytest.mark.usefixtures("drives")
 def test_a_programming_error_stops_it_loudly(ray, tmp_path, monkeypatch, capsys):
     ray.cloudpickle.register_pickle_by_value(sys.modules[Failing.__module__])
     monkeypatch.setattr(pool, "Worker", Failing)
-    with pytest.raises(Exception, match="7 at ") as raised:
-        evaluate(tmp_path, tmp_path / "drives", "out", "--ray", "local")
-    assert not isinstance(raised.value, DeeplabMiouError)
+    with pytest.raises(pool.WorkerCrashError, match=r"in _of[\s\S]*OddError: 7 at .*/drives/a"):
+        evaluate(tmp_path, tmp_path / "drives" / "a", "out", "--ray", "local")
     assert capsys.readouterr().err.count("its part is done again") >= 2
