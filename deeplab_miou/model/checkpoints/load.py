@@ -181,7 +181,8 @@ def describe(checkpoint: Checkpoint) -> str:
         if architecture is None
         else (
             f", {architecture.backbone}, output stride {architecture.output_stride}, "
-            f"atrous rates {architecture.atrous_rates}, align_corners {architecture.align_corners}"
+            f"atrous rates {architecture.atrous_rates or 'none'}, "
+            f"align_corners {architecture.align_corners}"
         )
     )
     labels = "none" if checkpoint.label_map is None else checkpoint.label_map.name

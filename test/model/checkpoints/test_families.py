@@ -206,6 +206,27 @@ def test_bad_output_stride_is_refused(tmp_path):
     assert "output_stride is 32, expected 8 or 16" in load_error(path, output_stride=32)
 
 
+def test_head_for_whole_images_is_left_out(tmp_path):
+    """`aux_params` of segmentation_models_pytorch classifies the image."""
+    tensors = small("smp_encoders", "efficientnet_b0_os16")
+    tensors["classification_head.3.weight"] = torch.zeros(5, 320)
+    assert checkpoints.load(save(tmp_path, tensors)).num_classes == 7
+
+
+def test_images_of_four_channels_are_refused(tmp_path):
+    tensors = small("smp_encoders", "efficientnet_b0_os16")
+    tensors["encoder._conv_stem.weight"] = torch.zeros(32, 4, 3, 3)
+    message = load_error(save(tmp_path, tensors))
+    assert "encoder._conv_stem.weight (32, 4, 3, 3) instead of (32, 3, 3, 3)" in message
+
+
+def test_efficientnet_of_another_size_is_named(tmp_path):
+    tensors = small("smp_encoders", "efficientnet_b0_os16")
+    tensors["encoder._blocks.15._project_conv.weight"] = torch.zeros(328, 1152, 1, 1)
+    message = load_error(save(tmp_path, tensors))
+    assert "an EfficientNet of 16 blocks and 328 channels; known are efficientnet_b0" in message
+
+
 def test_hrnet_has_no_other_output_stride(tmp_path):
     path = save(tmp_path, weights_of("vainf_backbones", "hrnetv2_32"))
     assert "output_stride is 16, expected 4 for hrnetv2_32" in load_error(path, output_stride=16)
