@@ -5,6 +5,10 @@ besides. Equal networks should seem to differ in at most 5 of 100 streams; how o
 that is there is found is the power. Streams are at 10 Hz, eight classes, with AR(1) qualities.
 
     python bench/comparison.py [--streams 400]
+
+With ``--watched``, somebody looks again and again and stops as soon as it seems decided: every
+second by the bounds that hold at every moment, as `miou_comparer` does, and every ten by the 95 %
+interval.
 """
 
 from __future__ import annotations
@@ -16,7 +20,12 @@ import numpy as np
 from machine import describe
 from simulation import CLASSES, PIXELS, QUALITY, ar1
 
-from deeplab_miou.comparison.difference import compare
+from deeplab_miou.comparison.difference import (
+    compare,
+    compare_blocks,
+    decide,
+    paired_blocks,
+)
 from deeplab_miou.report.frame_table import FrameTable
 
 RATE_HZ = 10
@@ -76,12 +85,56 @@ def row(seconds: int, correlation_s: float, gain: float, streams: int) -> str:
     )
 
 
+def watch(tables: list[FrameTable]) -> tuple[str, int, bool]:
+    """Return what is decided and when, seconds, and whether the 95 % interval ever excludes 0."""
+    by_second = np.stack([table.overlaps for table in tables], axis=1)
+    by_second = by_second.reshape(-1, RATE_HZ, *by_second.shape[1:]).sum(axis=1)
+    blocks = paired_blocks(CLASSES)
+    decision, decided_s, is_fooled = "no evidence", 0, False
+    for second, counts in enumerate(by_second, 1):
+        blocks.add([(counts, (second - 1) * 1_000_000_000)])
+        if decision == "no evidence":
+            decision, decided_s = decide(blocks.read(), margin=MARGIN), second
+        if not is_fooled and second % 10 == 0:
+            verdict = compare_blocks(blocks.read(), margin=MARGIN).verdict()
+            is_fooled = verdict in {"better", "worse"}
+        if decision != "no evidence" and is_fooled:
+            break
+    return decision, decided_s, is_fooled
+
+
+def watched_row(correlation_s: float, gain: float, streams: int) -> str:
+    """Return the row of streams of ten minutes that are watched."""
+    random = np.random.default_rng([7, round(10 * correlation_s), round(1000 * gain)])
+    found = [watch(make_tables(random, 600, correlation_s, gain)) for _ in range(streams)]
+    names = ("better", "worse", "equivalent", "no evidence")
+    shares = (sum(each[0] == name for each in found) / streams for name in names)
+    times = [each[1] for each in found if each[0] != "no evidence"]
+    median = f"{np.median(times):.0f} s" if times else "-"
+    return (
+        f"| {correlation_s:g} s | {gain:g} | {' | '.join(f'{each:.3f}' for each in shares)} "
+        f"| {median} | {sum(each[2] for each in found) / streams:.3f} |"
+    )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="False alarms and power of comparisons.")
     parser.add_argument("--streams", type=int, default=400, help="streams a row")
-    streams = parser.parse_args().streams
+    parser.add_argument("--watched", action="store_true", help="stop as soon as it seems decided")
+    arguments = parser.parse_args()
+    streams = arguments.streams
     print(describe() + "\n")
+    if arguments.watched:
+        print(
+            "| correlation time | true difference | decided: better | worse | equivalent "
+            "| not decided | median time | 95 % interval ever excludes 0 |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
+        for gain in GAINS:
+            for correlation_s in (0.5, 3.0):
+                print(watched_row(correlation_s, gain, streams), flush=True)
+        return
     print(
         "| stream | correlation time | true difference | better | worse | equivalent "
         "| no evidence | anytime bounds exclude 0 | classes that seem to differ | mean width |"

@@ -81,10 +81,10 @@ def two_predictions(
     *,
     width: int = 320,
 ) -> NDArray[np.uint8]:
-    """Return ground truth, what changed, and the predictions of A and B, as four panels.
+    """Return ground truth, what changed, and the predictions of A and B, two panels a row.
 
-    What became right is green, what became wrong red. Without ground truth, the first panel is the
-    image, and all that A and B predict differently is red.
+    What became right is green, what became wrong red. Without ground truth there are three panels
+    in a row, and all that A and B predict differently is red.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB, resized to the predictions; None if there is none.
@@ -95,23 +95,22 @@ def two_predictions(
         width: of a panel, pixels; smaller predictions are not enlarged.
 
     Returns:
-        uint8 RGB picture of twice the panel's size.
+        uint8 RGB picture.
     """
     size = _panel_size(a.shape, width)
     panel = _view(image, a.shape, size)
+    predictions = _colors(a, size, label_map), _colors(b, size, label_map)
     differs = a != b
     if ground_truth is None:
-        first = panel
-        seen, marks = np.ones(a.shape, np.bool_), {_RED: differs}
-    else:
-        first = _colors(ground_truth, size, label_map)
-        seen = ground_truth != label_map.ignore_index
-        marks = {
-            _RED: differs & seen & (a == ground_truth),
-            _GREEN: differs & seen & (b == ground_truth),
-        }
-    changes = _mark(panel, seen, marks)
-    return _four(first, changes, _colors(a, size, label_map), _colors(b, size, label_map))
+        changes = _mark(panel, np.ones(a.shape, np.bool_), {_RED: differs})
+        return np.asarray(np.hstack((changes, *predictions)), np.uint8)
+    seen = ground_truth != label_map.ignore_index
+    marks = {
+        _RED: differs & seen & (a == ground_truth),
+        _GREEN: differs & seen & (b == ground_truth),
+    }
+    truth = _colors(ground_truth, size, label_map)
+    return _four(truth, _mark(panel, seen, marks), *predictions)
 
 
 def _panel_size(shape: tuple[int, ...], width: int) -> tuple[int, int]:

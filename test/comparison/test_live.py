@@ -297,7 +297,7 @@ def test_predictions_are_compared_with_or_without_labels():
     assert [each.stamp_ns for each in found.disagreement.most] == [
         -k * SECOND // 2 for _, k in best
     ]
-    assert found.disagreement.most[0].picture.shape == (24, 32, 3)
+    assert found.disagreement.most[0].picture.shape == (12, 3 * 16, 3)
     # Without an end: what waits for nobody is let go.
     for k in range(2000):
         duel.add_prediction(0, (1000 + k) * SECOND, old[k % 100])
