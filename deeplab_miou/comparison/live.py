@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,53 +13,42 @@ import numpy as np
 
 from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.comparison.changes import MostChanged, changed_frame
-from deeplab_miou.comparison.common import Common
-from deeplab_miou.comparison.difference import compare_blocks, decide, paired_blocks, paired_sums
+from deeplab_miou.comparison.difference import decide, paired_blocks
 from deeplab_miou.comparison.joining import Joiner
-from deeplab_miou.comparison.party import Party, subject
+from deeplab_miou.comparison.party import subject
 from deeplab_miou.comparison.predictions import Predictions
-from deeplab_miou.comparison.report import Comparison
+from deeplab_miou.comparison.snapshot import (
+    Decision,
+    DuelSnapshot,
+    PartySnapshot,
+    decided_line,
+)
 from deeplab_miou.metric.scores import class_counts
-from deeplab_miou.report.course import moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
-    from deeplab_miou.comparison.difference import Difference, Verdict
-    from deeplab_miou.comparison.predictions import Disagreement
     from deeplab_miou.labels.label_map import LabelMap
-    from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
+    from deeplab_miou.metric.blocks import BlockSums
     from deeplab_miou.metric.scores import AbsentClasses
 
 _NS = 1_000_000_000
 # Of a reason that nobody gave: the other evaluator never reported the frame.
 NOT_REPORTED = "not_reported"
+# What the other evaluator said of it cannot be counted.
+MALFORMED = "malformed"
 _NAMES = ("A", "B")
 _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 2**26
 _MOST_EARLY = 1000
+_MOST_EARLY_BYTES = 2**25
 # Two evaluators are hardly ever so many frames apart.
 _MANY = 100
 _MOST_RETIRED = 64
 _MOST_REASONS = 64
 
 Run = tuple[str, int]  # run_id, reset_count
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The first verdict of the bounds that hold at every moment; it stands.
-
-    Attributes:
-        verdict: better, worse or equivalent.
-        stamp_ns: stamp of the newest frame by then.
-        frames: frames by then.
-    """
-
-    verdict: Verdict
-    stamp_ns: int
-    frames: int
 
 
 @dataclass(eq=False)
@@ -78,68 +68,6 @@ class _Side:
     def missing(self) -> int:
         """Outcomes known to exist that did not come."""
         return max(self.newest - self.received, 0)
-
-
-@dataclass(frozen=True, eq=False)
-class PartySnapshot:
-    """One of the evaluators.
-
-    Attributes:
-        source: its fully qualified name; empty before it has been heard.
-        name: what it evaluates.
-        provenance: with what.
-        missing: outcomes known to exist that did not come.
-        waiting: frames that it scored and the other has not reported.
-        only: frames that only it scored, by the reason of the other one.
-    """
-
-    source: str
-    name: str
-    provenance: dict[str, object]
-    missing: int
-    waiting: int
-    only: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class DuelSnapshot:
-    """A comparison at one instant.
-
-    Attributes:
-        a: one evaluator.
-        b: the other.
-        class_names: n names in id order; empty while nothing can be compared.
-        blocks: what both scored, in blocks of time, counts (k, 2, 2, n); None without classes.
-        frames: frames in them.
-        stamp_ns: stamp of the newest of them, 0 before the first.
-        neither: frames that neither scored.
-        other_ground_truth: frames that they scored on other pixels.
-        decision: None before it is decided.
-        changed: the frames whose mIoU changed most.
-        disagreement: of the predictions, whether their frames have labels or not.
-        restarts: how often counting began anew.
-        note: why nothing is compared, or why counting began anew; empty if neither.
-    """
-
-    a: PartySnapshot
-    b: PartySnapshot
-    class_names: tuple[str, ...]
-    blocks: TimeBlocks | None
-    frames: int
-    stamp_ns: int
-    neither: int
-    other_ground_truth: int
-    decision: Decision | None
-    changed: MostChanged
-    disagreement: Disagreement
-    restarts: int
-    note: str
-
-    def difference(self, margin: float, absent_classes: AbsentClasses) -> Difference | None:
-        """Return the difference and its bounds; None while nothing can be compared."""
-        if self.blocks is None:
-            return None
-        return compare_blocks(self.blocks, margin=margin, absent_classes=absent_classes)
 
 
 class Duel:
@@ -164,7 +92,8 @@ class Duel:
         self._lock = threading.Lock()
         self._sides = (_Side(), _Side())
         self._frames: Joiner[FrameRecord] = Joiner(_MOST_WAITING, _MOST_WAITING_BYTES)
-        self._early: deque[tuple[int, FrameRecord]] = deque(maxlen=_MOST_EARLY)
+        self._early: deque[tuple[int, FrameRecord]] = deque()
+        self._early_bytes = 0
         self._restarts = 0
         self._note = ""
         self._begin()
@@ -211,13 +140,8 @@ class Duel:
             side.class_names = state.class_names
             side.provenance = _read(state.provenance)
             if all(each.class_names for each in self._sides):
-                self._begin()
-                if not self._class_names():
-                    self._note = "A and B have different classes: run both with the same label map"
-                    return self._note
-                early, self._early = self._early, deque(maxlen=_MOST_EARLY)
-                for of, frame in early:
-                    self._add_frame(of, frame)
+                self._begin_with_classes()
+                return self._note if not self._class_names() else line
             return line
 
     def add_frame(self, which: int, frame: FrameRecord) -> str:
@@ -245,7 +169,7 @@ class Duel:
             if frame.stream == "label":
                 return line
             if self._blocks is None:
-                self._early.append((which, frame))
+                self._hold(which, frame)
                 return line
             self._add_frame(which, frame)
             if self._decision is not None and self._decision is not decided:
@@ -334,7 +258,8 @@ class Duel:
         self._sides[which].run = run
         side.received = side.newest = 0
         self._frames.forget(which)
-        self._early = deque((each for each in self._early if each[0] != which), _MOST_EARLY)
+        self._early = deque(each for each in self._early if each[0] != which)
+        self._early_bytes = sum(frame.nbytes for _, frame in self._early)
         if not is_reset:
             # Its next state says what it is now.
             side.class_names = ()
@@ -345,6 +270,29 @@ class Duel:
             "began anew"
         )
         return self._note
+
+    def _hold(self, which: int, frame: FrameRecord) -> None:
+        """Keep a frame until all classes are known; if there are too many, not the oldest."""
+        self._early.append((which, frame))
+        self._early_bytes += frame.nbytes
+        while len(self._early) > _MOST_EARLY or self._early_bytes > _MOST_EARLY_BYTES:
+            side, oldest = self._early.popleft()
+            self._early_bytes -= oldest.nbytes
+            self._count_apart(side, oldest, NOT_REPORTED)
+
+    def _begin_with_classes(self) -> None:
+        """Start to count, now that both have said what their classes are."""
+        only, neither = self._only, self._neither
+        self._begin()
+        self._only, self._neither = only, neither
+        if not self._class_names():
+            self._note = "A and B have different classes: run both with the same label map"
+            return
+        early, self._early, self._early_bytes = self._early, deque(), 0
+        for which, frame in early:
+            # What is wrong with a frame has been counted.
+            with suppress(RefusedError):
+                self._add_frame(which, frame)
 
     # What is counted.
 
@@ -374,8 +322,7 @@ class Duel:
     def _count_both(self, a: FrameRecord, b: FrameRecord) -> None:
         if self._blocks is None:
             return
-        size = len(self._class_names())
-        matrices = a.matrix(size), b.matrix(size)
+        matrices = self._matrices(a, b)
         if not np.array_equal(*(each.sum(axis=1) for each in matrices)):
             self._other_truth += 1
             return
@@ -392,6 +339,29 @@ class Duel:
             self._look(a.stamp_ns)
             self._blocks.add([(counts, a.stamp_ns)])
 
+    def _matrices(self, *frames: FrameRecord) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the counts of a frame by A and by B.
+
+        Raises:
+            RefusedError: one is malformed; the frame is then counted as the other's only.
+        """
+        found: list[NDArray[np.int64] | None] = []
+        error = None
+        for frame in frames:
+            try:
+                found.append(frame.matrix(len(self._class_names())))
+            except RefusedError as refused:
+                error = refused
+                found.append(None)
+        a, b = found
+        if a is not None and b is not None:
+            return a, b
+        if a is None and b is None:
+            self._neither += 1
+        else:
+            self._count_apart(0 if b is None else 1, frames[0], MALFORMED)
+        raise error or RefusedError("malformed", "its counts cannot be read")
+
     def _look(self, stamp_ns: int) -> None:
         """Decide, once a second of the stream, by the frames before it."""
         if self._decision is not None or self._blocks is None or self._looked == stamp_ns // _NS:
@@ -401,55 +371,6 @@ class Duel:
         verdict = decide(blocks, margin=self._margin, absent_classes=self._absent_classes)
         if verdict != "no evidence":
             self._decision = Decision(verdict, stamp_ns, self._count - 1)
-
-
-def decided_line(decision: Decision) -> str:
-    """Return in words when what was decided."""
-    meaning = {
-        "better": "B is better than A",
-        "worse": "B is worse than A",
-        "equivalent": "B is as good as A within the margin",
-    }[decision.verdict]
-    return f"decided at {moment(decision.stamp_ns)} after {decision.frames} frames: {meaning}"
-
-
-def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
-    """Return a running comparison as one that can be written.
-
-    Args:
-        found: at one instant.
-        difference: of it.
-    """
-    only = [sum(party.only.values()) for party in (found.a, found.b)]
-    common = Common(
-        paired_sums(len(found.class_names)),
-        frames=found.frames,
-        only_a=only[0],
-        only_b=only[1],
-        bags=[""],
-        changed=found.changed,
-        disagreement=found.disagreement.share,
-    )
-    remarks = [decided_line(found.decision)] if found.decision is not None else []
-    for name, party in (("A", found.a), ("B", found.b)):
-        remarks += [
-            f"{count} frames scored by {name} only: {reason} in the other"
-            for reason, count in sorted(party.only.items())
-        ]
-        if party.missing:
-            remarks.append(f"{party.missing} frame outcomes of {name} never arrived")
-    if found.note:
-        remarks.append(found.note)
-    a, b = (Party(each.source, each.name, each.provenance) for each in (found.a, found.b))
-    return Comparison(
-        a,
-        b,
-        found.class_names,
-        common,
-        difference,
-        remarks=remarks,
-        disagreeing=found.disagreement.most,
-    )
 
 
 def _read(provenance: str) -> dict[str, object]:

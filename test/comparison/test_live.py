@@ -7,8 +7,9 @@ import pytest
 
 from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord, RefusedError, RunSnapshot
 from deeplab_miou.comparison.difference import compare
-from deeplab_miou.comparison.live import NOT_REPORTED, Duel, summarise
+from deeplab_miou.comparison.live import NOT_REPORTED, Duel
 from deeplab_miou.comparison.report import to_json
+from deeplab_miou.comparison.snapshot import summarise
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.report.frame_table import FrameTable
 
@@ -274,7 +275,37 @@ def test_what_cannot_be_compared_is_said():
     duel.add_frame(0, record("/a", 1, 1, np.ones((3, 4), np.int64)))
     with pytest.raises(RefusedError, match="frame 1 of '/b' refused"):
         duel.add_frame(1, bad)
-    assert duel.snapshot().frames == 0
+    found = duel.snapshot()
+    assert (found.frames, found.a.only) == (0, {"malformed": 1})
+    # Nor does such a frame take others with it that came before the classes were known.
+    truth, old, new = maps(3)
+    duel = Duel(margin=0.005)
+    for k in range(3):
+        for which, guess in enumerate((old, new)):
+            frame = record("/ab"[:1] + "ab"[which], k + 1, k, count(truth[k], guess[k]))
+            if (which, k) == (0, 0):
+                frame.cells[0] = 99
+            duel.add_frame(which, frame)
+    duel.add_state(0, state("/a"))
+    duel.add_state(1, state("/b"))
+    found = duel.snapshot()
+    assert (found.frames, found.b.only) == (2, {"malformed": 1})
+
+
+def test_one_that_runs_alone_takes_no_more_memory_than_a_bound(monkeypatch):
+    monkeypatch.setattr("deeplab_miou.comparison.live._MOST_EARLY", 4)
+    truth, old, new = maps(10)
+    duel = Duel(margin=0.005)
+    duel.add_state(0, state("/a"))
+    for k in range(10):
+        duel.add_frame(0, record("/a", k + 1, k, count(truth[k], old[k])))
+    duel.add_state(1, state("/b"))
+    for k in range(10):
+        duel.add_frame(1, record("/b", k + 1, k, count(truth[k], new[k])))
+    found = duel.snapshot()
+    # Of the first six, nobody knew whom they would be compared with.
+    assert found.a.only == {NOT_REPORTED: 6}
+    assert (found.frames, found.b.waiting) == (4, 6)
 
 
 def test_predictions_are_compared_with_or_without_labels():

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from std_srvs.srv import Trigger
 
 from deeplab_miou.comparison.files import write_comparison
-from deeplab_miou.comparison.live import Duel, decided_line, summarise
+from deeplab_miou.comparison.live import Duel
+from deeplab_miou.comparison.snapshot import decided_line, summarise
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.nodes.comparer.inputs import ComparerInputs
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from rclpy.timer import Timer
 
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.live import DuelSnapshot
+    from deeplab_miou.comparison.snapshot import DuelSnapshot
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_PERIOD_S = 10.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.live import DuelSnapshot
+    from deeplab_miou.comparison.snapshot import DuelSnapshot
 
 _LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
