@@ -12,6 +12,8 @@ from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.aggregation.results import Result, Totals, score
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
+from deeplab_miou.metric.image_scores import ImageStatistics
+from deeplab_miou.metric.region_scores import contrast
 from deeplab_miou.metric.stamp_offsets import OffsetTally
 from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
@@ -28,6 +30,8 @@ _MAX_EARLY_BYTES = 2**25
 # Frames are added up in bulk, of at most so many frames and cells.
 _MAX_PENDING = 64
 _MAX_PENDING_CELLS = 2**19
+# Each comes with its pictures: not many, as there may be many regions.
+_MOST_WORST_OF_REGION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,7 @@ class FrameSummary(Generic[Evidence_co]):
         worst: the frames with the lowest mIoU, worst first.
         worst_of_regions: likewise for each region.
         offsets: of the stamps of labels from those of their images.
+        images: means over frames.
     """
 
     bootstrap: BlockBootstrap
@@ -47,6 +52,7 @@ class FrameSummary(Generic[Evidence_co]):
     worst: tuple[WorstFrame[Evidence_co], ...]
     worst_of_regions: Sequence[tuple[WorstFrame[Evidence_co], ...]]
     offsets: OffsetTally
+    images: ImageStatistics
 
     def result(self, totals: Totals, scoring: Scoring) -> Result:
         """Return the scores of all that was counted; resampling takes a while.
@@ -59,7 +65,18 @@ class FrameSummary(Generic[Evidence_co]):
             name: self._result(totals.region(name), scoring, index)
             for index, name in enumerate(totals.region_names)
         }
-        return replace(self._result(totals, scoring), regions=regions)
+        blocks = self.bootstrap.read() if regions else None
+        contrasts = (
+            {}
+            if blocks is None
+            else {name: contrast(blocks, index) for index, name in enumerate(totals.region_names)}
+        )
+        return replace(
+            self._result(totals, scoring),
+            regions=regions,
+            contrasts=contrasts,
+            image_scores=self.images.scores(),
+        )
 
     def _result(self, totals: Totals, scoring: Scoring, region: int | None = None) -> Result:
         # The interval is that of mIoU: no weights.
@@ -127,9 +144,13 @@ class FrameStatistics(Generic[Evidence]):
             window_seconds=window_seconds,
         )
         self._bootstrap = BlockBootstrap(num_classes, regions=regions, block_s=block_s)
+        self._images = ImageStatistics(num_classes, block_s=block_s)
         # Of the whole frames, then of each region.
-        self._worst: list[WorstFrames[Evidence]] = [WorstFrames() for _ in range(1 + regions)]
         self._offsets = OffsetTally()
+        self._worst: list[WorstFrames[Evidence]] = [
+            WorstFrames(),
+            *(WorstFrames(_MOST_WORST_OF_REGION) for _ in range(regions)),
+        ]
 
     def add(
         self,
@@ -170,7 +191,14 @@ class FrameStatistics(Generic[Evidence]):
         self._settle()
         window = self._window.snapshot()
         worst, *worst_of_regions = (each.frames() for each in self._worst)
-        return FrameSummary(self._bootstrap, window, worst, worst_of_regions, self._offsets.copy())
+        return FrameSummary(
+            self._bootstrap,
+            window,
+            worst,
+            worst_of_regions,
+            self._offsets.copy(),
+            self._images,
+        )
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -178,6 +206,7 @@ class FrameStatistics(Generic[Evidence]):
         self._pixels = 0
         self._window.reset()
         self._bootstrap.reset()
+        self._images.reset()
         for worst in self._worst:
             worst.reset()
         self._offsets = OffsetTally()
@@ -191,6 +220,7 @@ class FrameStatistics(Generic[Evidence]):
         for stack, stamp_ns in zip(stacks, stamps_ns, strict=True):
             self._window.update(stack, stamp_ns)
         self._bootstrap.update(stacks, stamps_ns)
+        self._images.update(stacks[:, 0], stamps_ns)
         for worst, matrices in zip(self._worst, stacks.swapaxes(0, 1), strict=True):
             for index in worst.candidates(matrices):
                 _, stamp_ns, source, evidence = frames[index]

@@ -10,7 +10,7 @@ import numpy as np
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import from_cells
-from deeplab_miou.metric.counts import Axes, Counts
+from deeplab_miou.metric.counts import MISTAKES, Axes, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -258,3 +258,22 @@ def stack_from_counts(
         raise RefusedError("malformed", "it counts more in a region than in the whole frames")
     flat = np.concatenate((counts, region_counts)) if regions else counts
     return flat.astype(np.int64).reshape(1 + regions, num_classes, num_classes + 1)
+
+
+def mistakes_from_counts(counts: NDArray[np.uint64], axes: Axes) -> NDArray[np.int64]:
+    """Return a message's flat counts of mistakes, as `Counts.mistakes`.
+
+    Args:
+        counts: (n * 8,) row-major, or empty.
+        axes: n classes.
+
+    Raises:
+        RefusedError: the length is another, or a count is absurd.
+    """
+    if counts.size not in {0, len(axes.classes) * len(MISTAKES)}:
+        raise RefusedError(
+            "malformed", f"it has {counts.size} counts of mistakes of {len(axes.classes)} classes"
+        )
+    if counts.size and int(counts.max()) > MAX_PIXELS:
+        raise RefusedError("malformed", f"it counts more than {MAX_PIXELS} mistakes")
+    return counts.astype(np.int64).reshape(-1, len(MISTAKES))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.counts import Axes, Counts
+    from deeplab_miou.metric.image_scores import ImageScores
+    from deeplab_miou.metric.region_scores import Contrast
     from deeplab_miou.metric.scores import AbsentClasses, Scores
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
@@ -142,6 +144,8 @@ class Result:
         offsets: of the stamps of labels from those of their images; None for a window and before
             the first state.
         regions: likewise for each region by its name.
+        contrasts: by how much each region differs from the rest of the frames; none for a window.
+        image_scores: means over frames; None for a window and before the first state.
     """
 
     totals: Totals
@@ -152,6 +156,8 @@ class Result:
     worst: tuple[WorstFrame[object], ...] = ()
     offsets: Offsets | None = None
     regions: Mapping[str, Result] = field(default_factory=dict)
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    image_scores: ImageScores | None = None
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

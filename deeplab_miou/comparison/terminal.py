@@ -17,13 +17,14 @@ from deeplab_miou.comparison.difference import compare_blocks
 from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
+from deeplab_miou.metric.counts import Axes
 from deeplab_miou.offline.bag_list import find_bags, is_single
 from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
-from deeplab_miou.report.criteria import are_met, check_classes, judge, read_criteria
+from deeplab_miou.report.criteria import are_met, check_names, judge, read_criteria
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.junit import check_junit, write_junit
 from deeplab_miou.report.table import complain, format_score, print_criteria
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_junit(arguments.junit)
     changes = _evaluate(arguments, errors) if arguments.bags else None
     a, b = read_run(arguments.a), read_run(arguments.b)
-    check_classes(criteria, b.report.class_names)
+    check_names(criteria, Axes(b.report.class_names))
     common = find_common(a, b)
     if changes is not None:
         common.changed, common.pixels = changes.most, changes.pixels

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.metric.frame_scores import Scored
+    from deeplab_miou.regions.regions import Regions
 
     Size = tuple[int, int]
 
@@ -76,6 +77,7 @@ class BatchScorer:
     Args:
         predictor: where predictions come from.
         label_map: what the labels mean.
+        regions: what is scored apart, and what is not scored.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
         decoders: decode what is announced, while others are scored; None to decode it when its turn
@@ -86,12 +88,15 @@ class BatchScorer:
         self,
         predictor: Predictor,
         label_map: LabelMap,
+        regions: Regions,
+        *,
         score_at: Literal["label", "prediction"],
         wants_predictions: Callable[[], bool],
         decoders: Executor | None = None,
     ) -> None:
         self._predictor = predictor
         self._label_map = label_map
+        self._regions = regions
         self._score_at = score_at
         self._wants_predictions = wants_predictions
         self._decoders = decoders
@@ -115,7 +120,10 @@ class BatchScorer:
         started_s = time.monotonic()
         image = self._predictor.prepare(pair.image.image)
         labels = decode_labels(pair.label.image, self._label_map)
-        ground_truth = self._at_scored_size(labels.ids, (image.shape[0], image.shape[1]))
+        ground_truth = self._regions.without_ignored(
+            self._at_scored_size(labels.ids, (image.shape[0], image.shape[1])),
+            self._label_map.ignore_index,
+        )
         now_s = time.monotonic()
         return Frame(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
 
@@ -129,7 +137,9 @@ class BatchScorer:
         )
         try:
             batch.scores = self._predictor.score(
-                images, ground_truths, keep_predictions=self._wants_predictions()
+                images,
+                ground_truths,
+                keep_predictions=self._wants_predictions(),
             )
         except FrameError as error:
             batch.scores = FinishedScores(error)

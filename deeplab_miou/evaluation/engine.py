@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from deeplab_miou.evaluation.predictors import network_predictor, topic_predicto
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import warm_up
 from deeplab_miou.metric.counts import Axes
+from deeplab_miou.regions.file_format import read_regions
+from deeplab_miou.regions.regions import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +45,8 @@ class Engine:
         configuration: digest of all that decides the score; runs that differ in it do not add up.
         device_facts: tells of the device's memory, for people; nothing for a CPU.
         close: frees the network; call it once.
-        region_names: regions that are counted apart, see `deeplab_miou.metric.counts.Counts`.
+        regions: what is scored apart, and what is not scored.
+        error_types: whether mistakes are sorted.
     """
 
     label_map: LabelMap
@@ -54,12 +57,13 @@ class Engine:
     configuration: str
     device_facts: Callable[[], dict[str, str]]
     close: Callable[[], None]
-    region_names: tuple[str, ...] = ()
+    regions: Regions = field(default_factory=Regions)
+    error_types: bool = False
 
     @property
     def axes(self) -> Axes:
         """What is counted."""
-        return Axes(self.label_map.class_names, self.region_names)
+        return Axes(self.label_map.class_names, self.regions.names)
 
 
 def build_engine(options: EngineOptions) -> Engine:
@@ -168,7 +172,10 @@ def _engine(
     close: Callable[[], None],
 ) -> Engine:
     warm_up(label_map.num_classes)
-    facts |= {"score_at": options.score_at}
+    regions = read_regions(options.regions)
+    facts |= {"score_at": options.score_at, "regions": regions.digest or None}
+    if options.error_types:
+        facts["error_types"] = True
     decisive = json.dumps(facts | {"label_map": label_map.to_dict()}, sort_keys=True)
     return Engine(
         label_map=label_map,
@@ -179,6 +186,8 @@ def _engine(
         configuration=hashlib.sha256(decisive.encode()).hexdigest()[:16],
         device_facts=device_facts,
         close=close,
+        regions=regions,
+        error_types=options.error_types,
     )
 
 

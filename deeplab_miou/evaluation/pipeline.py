@@ -20,10 +20,15 @@ from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import byte_size, check_image
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.error_types import count_mistakes
+from deeplab_miou.regions.regions import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from deeplab_miou.accounting import Account
     from deeplab_miou.aggregation.messages import RunSnapshot
@@ -51,6 +56,8 @@ class Pipeline:
         pairer: pairs images and labels.
         queue: holds pairs until the worker takes them.
         batch_size: most pairs that the worker takes at once.
+        regions: what is scored apart, and what is not scored; nothing by default.
+        error_types: whether mistakes are sorted by their type.
         score_at: whose resolution is scored: the ``label``'s, or the ``prediction``'s (the image's,
             with a network), to which labels are then resized by nearest neighbour.
         on_clock_jump: what to do when time goes back.
@@ -69,13 +76,26 @@ class Pipeline:
         pairer: Pairer[Message] | None = None,
         queue: WorkQueue[Pair[Message]] | None = None,
         batch_size: int = 1,
+        regions: Regions | None = None,
+        error_types: bool = False,
         score_at: Literal["label", "prediction"] = "label",
         on_clock_jump: ClockJump = ClockJump.CONTINUE,
         wants_predictions: Callable[[], bool] = lambda: True,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
         decoders: Executor | None = None,
     ) -> None:
-        self._scorer = BatchScorer(predictor, label_map, score_at, wants_predictions, decoders)
+        self._regions = Regions() if regions is None else regions
+        self._error_types = error_types
+        self._label_map = label_map
+        looks_at_predictions = error_types or self._regions.scored != ()
+        self._scorer = BatchScorer(
+            predictor,
+            label_map,
+            self._regions,
+            score_at=score_at,
+            wants_predictions=lambda: looks_at_predictions or wants_predictions(),
+            decoders=decoders,
+        )
         self._underway: Batch | None = None
         self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
         self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
@@ -299,6 +319,7 @@ class Pipeline:
             frames=1,
             ignored=frame.ground_truth.size - int(matrix.sum()),
             unmapped=frame.unmapped_pixels,
+            **self._count_more(frame.ground_truth, scored.prediction),
         )
         position = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
         if position is None:
@@ -325,3 +346,17 @@ class Pipeline:
                 timing=timing,
             )
         )
+
+    def _count_more(
+        self, ground_truth: NDArray[np.uint8], prediction: NDArray[np.uint8] | None
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the fields of `Counts` that only some users want."""
+        if prediction is None:
+            return {}
+        found = {}
+        n, ignore_index = self._label_map.num_classes, self._label_map.ignore_index
+        if self._regions.scored:
+            found["regions"] = self._regions.count(ground_truth, prediction, n, ignore_index)
+        if self._error_types:
+            found["mistakes"] = count_mistakes(ground_truth, prediction, n, ignore_index)
+        return found

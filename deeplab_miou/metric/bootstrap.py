@@ -95,6 +95,32 @@ class IouStatistics:
         return np.concatenate((np.ones((len(counts), 1), bool), seen), axis=1)
 
 
+@dataclass(frozen=True, eq=False)
+class DifferenceStatistics:
+    """Differences B - A of mIoU and each IoU; implements `Statistics`.
+
+    Counts are (2, 2, n): intersection and union of A, then of B.
+
+    Attributes:
+        each: mIoU and IoU of one network.
+    """
+
+    each: IouStatistics
+
+    def values(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (..., 1 + n) differences of (..., 2, 2, n) counts."""
+        difference: NDArray[np.float64] = self.each.values(counts[..., 1, :, :])
+        return difference - self.each.values(counts[..., 0, :, :])
+
+    def terms(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (k, 1 + n) first-order terms of (k, 2, 2, n) counts."""
+        return self.each.terms(counts[:, 1]) - self.each.terms(counts[:, 0])
+
+    def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (k, 1 + n): where either network's counts say something."""
+        return self.each.occurs(counts[:, 0]) | self.each.occurs(counts[:, 1])
+
+
 def find_intervals(
     blocks: TimeBlocks, statistics: IouStatistics, resampling: Resampling
 ) -> Intervals:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 _NO_REGIONS: NDArray[np.int64] = np.zeros((0, 0, 0), np.int64)
 _NO_REGIONS.setflags(write=False)
+# For each class false positives and false negatives of each type (`error_types.TYPES`), then the
+# intersection and the union of the boundaries.
+MISTAKES = (
+    *("fp_boundary", "fp_extent", "fp_segment"),
+    *("fn_boundary", "fn_extent", "fn_segment"),
+    *("boundary_intersection", "boundary_union"),
+)
+_NO_MISTAKES: NDArray[np.int64] = np.zeros((0, len(MISTAKES)), np.int64)
+_NO_MISTAKES.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +36,8 @@ class Counts:
         regions: confusion matrices of r regions, int64 ``(r, n, n + 1)``: of the same frames, in
             which ground truth outside the region is ignored. Their names are told once, by whoever
             counts. Without any, ``(0, 0, 0)``.
+        mistakes: int64 ``(n, 8)``, columns as in `MISTAKES`; ``(0, 8)`` where they are not counted,
+            which adds up with any.
     """
 
     matrix: NDArray[np.int64]
@@ -34,6 +45,7 @@ class Counts:
     ignored: int = 0
     unmapped: int = 0
     regions: NDArray[np.int64] = field(default_factory=lambda: _NO_REGIONS)
+    mistakes: NDArray[np.int64] = field(default_factory=lambda: _NO_MISTAKES)
 
     @classmethod
     def zero(cls, num_classes: int, regions: int = 0) -> Counts:
@@ -42,11 +54,16 @@ class Counts:
 
     @classmethod
     def of_stack(
-        cls, stack: NDArray[np.int64], frames: int = 0, ignored: int = 0, unmapped: int = 0
+        cls,
+        stack: NDArray[np.int64],
+        frames: int = 0,
+        ignored: int = 0,
+        unmapped: int = 0,
+        mistakes: NDArray[np.int64] = _NO_MISTAKES,
     ) -> Counts:
         """Return counts whose matrices come as `stack` gives them."""
         regions = stack[1:] if len(stack) > 1 else _NO_REGIONS
-        return cls(stack[0], frames, ignored, unmapped, regions)
+        return cls(stack[0], frames, ignored, unmapped, regions, mistakes)
 
     @property
     def stack(self) -> NDArray[np.int64]:
@@ -77,6 +94,9 @@ class Counts:
             self.ignored + other.ignored,
             self.unmapped + other.unmapped,
             self.regions + other.regions,
+            self.mistakes + other.mistakes
+            if len(self.mistakes) == len(other.mistakes)
+            else max(self.mistakes, other.mistakes, key=len),
         )
 
     def __sub__(self, other: Counts) -> Counts:
@@ -87,6 +107,9 @@ class Counts:
             self.ignored - other.ignored,
             self.unmapped - other.unmapped,
             self.regions - other.regions,
+            self.mistakes - other.mistakes
+            if len(self.mistakes) == len(other.mistakes)
+            else self.mistakes,
         )
 
     def shrank_since(self, older: Counts) -> bool:
@@ -98,6 +121,8 @@ class Counts:
             or self.unmapped < older.unmapped
             or bool((self.matrix < older.matrix).any())
             or bool((self.regions < older.regions).any())
+            or len(self.mistakes) < len(older.mistakes)
+            or (len(older.mistakes) > 0 and bool((self.mistakes < older.mistakes).any()))
         )
 
     def _check(self, other: Counts) -> None:

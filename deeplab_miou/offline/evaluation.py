@@ -20,7 +20,7 @@ from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.recorder import OfflineRecorder
 from deeplab_miou.offline.run import Run
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.report.criteria import check_classes, judge
+from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
 
@@ -108,7 +108,7 @@ def evaluate(
         check_topics(options)
         with closing(build_engine(options.engine)) as built:
             return evaluate(options, on_progress, frame_table, built, criteria, recording=recording)
-    check_classes(criteria, engine.label_map.class_names)
+    check_names(criteria, engine.axes)
     side = Side(options, engine, frame_table, recording=recording)
     (found,) = evaluate_together([side], on_progress)
     report = replace(found.report, criteria=judge(criteria, found.report.to_dict()))

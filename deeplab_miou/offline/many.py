@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.offline.evaluation import check_class_weights, configuration, evaluate, provenance
-from deeplab_miou.report.criteria import check_classes, judge
+from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_finished, read_report
@@ -73,7 +73,7 @@ def evaluate_many(
     with closing(build_engine(options.engine)) as engine:
         check_class_weights(options, engine)
         label_map = engine.label_map
-        check_classes(criteria, label_map.class_names)
+        check_names(criteria, engine.axes)
         total = Total(engine.axes, label_map.palette, options)
         work = _Work(options, engine, output / BAGS_NAME, watcher)
         for bag in bags:

@@ -56,12 +56,14 @@ class Cells(NamedTuple):
         counts: likewise.
         ignored: as in `Counts`.
         unmapped: likewise.
+        mistakes: likewise.
     """
 
     cells: NDArray[np.uint32]
     counts: NDArray[np.uint64]
     ignored: int
     unmapped: int
+    mistakes: NDArray[np.int64]
 
 
 class Record(NamedTuple):
@@ -202,7 +204,7 @@ def _record(outcome: FrameOutcome) -> Record:
     counted = None
     if outcome.counts is not None:
         counts = outcome.counts
-        counted = Cells(*to_cells(counts.stack), counts.ignored, counts.unmapped)
+        counted = Cells(*to_cells(counts.stack), counts.ignored, counts.unmapped, counts.mistakes)
     image, label = outcome.image, outcome.label
     return Record(
         None if image is None else image.stamp_ns,
@@ -216,9 +218,9 @@ def _record(outcome: FrameOutcome) -> Record:
 def _outcome(record: Record, place: int, axes: Axes) -> FrameOutcome:
     counts = None
     if record.counted is not None:
-        cells, numbers, ignored, unmapped = record.counted
+        cells, numbers, ignored, unmapped, mistakes = record.counted
         stack = from_cells(cells, numbers, len(axes.classes), 1 + len(axes.regions))
-        counts = Counts.of_stack(stack, 1, ignored, unmapped)
+        counts = Counts.of_stack(stack, 1, ignored, unmapped, mistakes)
     image, label = (
         None if stamp_ns is None else Message(stamp_ns, "", _NOTHING, 0.0, 0)
         for stamp_ns in (record.image_ns, record.label_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
@@ -94,16 +95,20 @@ class Run:
         )
         self._predictor = engine.predictor
         self._pictures: list[NDArray[np.uint8]] = []
-        self._state = RunState(engine.label_map.num_classes, regions=len(engine.region_names))
         # Whoever looks at frames gets each before the next is read.
         is_watched = on_frame is not None or recorder is not None
         is_ahead = engine.predictor.needs_worker and not is_watched
         self._most_ahead = _MOST_AHEAD if is_ahead else 0
         self._decoders = ThreadPoolExecutor(_DECODERS) if is_ahead else None
+        self._region_pictures: list[list[NDArray[np.uint8]]] = [[] for _ in engine.axes.regions]
+        self._regions = engine.regions
+        self._state = RunState(engine.label_map.num_classes, regions=len(engine.axes.regions))
         self._pipeline = Pipeline(
             engine.predictor,
             engine.label_map,
             run=self._state,
+            regions=engine.regions,
+            error_types=engine.error_types,
             score_at=options.engine.score_at,
             decoders=self._decoders,
             on_outcome=self._take,
@@ -181,8 +186,12 @@ class Run:
             self._recorder.scores(*self._scores())
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
-            worst = self._statistics.read().worst
-            self._pictures = [self._picture(frame.evidence) for frame in worst]
+            frames = self._statistics.read()
+            self._pictures = [self._picture(frame.evidence) for frame in frames.worst]
+            self._region_pictures = [
+                [self._picture(frame.evidence, region) for frame in worst[:1]]
+                for region, worst in enumerate(frames.worst_of_regions)
+            ]
 
     def result(self) -> Result:
         """Return the scores of all that was counted so far; resampling takes a while."""
@@ -197,7 +206,7 @@ class Run:
             findings: what else may be missing from the score, a line each.
         """
         window = None if self._options.window is None else self._window()
-        return Report.of(
+        report = Report.of(
             self.result(),
             window=window,
             provenance=provenance,
@@ -206,6 +215,9 @@ class Run:
             problems=[problem, *findings] if problem else findings,
             damaged=bool(problem),
         )
+        pictures = zip(report.regions.items(), self._region_pictures, strict=True)
+        regions = {name: replace(each, pictures=drawn) for (name, each), drawn in pictures}
+        return replace(report, regions=regions)
 
     def _window(self) -> Result:
         return self._statistics.read().window_result(self._totals(), self._scoring)
@@ -216,8 +228,8 @@ class Run:
     def _totals(self) -> Totals:
         return Totals.of(self._axes, self._pipeline.snapshot())
 
-    def _picture(self, outcome: FrameOutcome) -> NDArray[np.uint8]:
-        """Draw a frame that was evaluated."""
+    def _picture(self, outcome: FrameOutcome, region: int | None = None) -> NDArray[np.uint8]:
+        """Draw a frame that was evaluated, or what a region has of it."""
         assert outcome.image is not None  # noqa: S101  (evaluated)
         assert outcome.ground_truth is not None  # noqa: S101
         given = self._predictor.prepare(outcome.image.image)
@@ -226,7 +238,10 @@ class Run:
         ).result()
         assert scored.prediction is not None  # noqa: S101  (kept)
         image = None if self._options.prediction_topic else given
-        return comparison(image, outcome.ground_truth, scored.prediction, self._label_map)
+        truth = outcome.ground_truth
+        if region is not None:
+            truth = list(self._regions.ground_truths(truth, self._label_map.ignore_index))[region]
+        return comparison(image, truth, scored.prediction, self._label_map)
 
     def _take(self, outcome: FrameOutcome) -> None:
         """Count an outcome of the pipeline, which still has its pictures."""

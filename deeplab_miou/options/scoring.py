@@ -121,6 +121,17 @@ class EngineOptions(CheckpointOptions):
         "label",
         "resolution to score at; prediction: labels are resized to it by nearest neighbour",
     )
+    regions: str = option(
+        "",
+        "YAML file of regions that are scored apart, or not at all",
+        form="FILE",
+        unset="the whole image counts",
+    )
+    error_types: bool = option(
+        default=False,
+        text="sort each class's mistakes into boundary, extent and segment errors, and compute "
+        "boundary IoU; takes CPU time for each frame",
+    )
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeplab_miou.metric.error_types import TYPES, mistake_shares
+from deeplab_miou.metric.image_scores import ImageScores
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.metric.stamp_offsets import Offsets
 
 if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
+
+_IMAGE_FIELDS = {
+    "image": "frame_miou",
+    "by_class": "frame_class_miou",
+    "worst": "worst_frames_miou",
+}
 
 
 def mean_iou_fields(result: Result) -> dict[str, Any]:
@@ -28,6 +36,7 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
     else:
         note = "nothing counted yet" if scores is None else "only ~/result has intervals"
     offsets = result.offsets or Offsets()
+    images = ImageScores() if result.image_scores is None else result.image_scores
     present = 0 if scores is None else int(np.count_nonzero(~np.isnan(scores.iou)))
     return {
         **{
@@ -48,6 +57,11 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         "offset_median": offsets.median_s,
         "offset_largest": offsets.largest_s,
         "offset_note": offsets.hint,
+        **{
+            f"{name}{end}": getattr(getattr(images, key), bound)
+            for key, name in _IMAGE_FIELDS.items()
+            for end, bound in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+        },
     }
 
 
@@ -70,6 +84,7 @@ def class_fields(result: Result) -> list[dict[str, Any]]:
         return []
     unknown = np.full((len(result.totals.class_names), 2), math.nan)
     bounds = unknown if intervals is None else intervals.iou
+    mistakes = mistake_shares(result.totals.counts)
     return [
         {
             "id": i,
@@ -83,6 +98,8 @@ def class_fields(result: Result) -> list[dict[str, Any]]:
             "true_positive": int(scores.true_positive[i]),
             "false_positive": int(scores.false_positive[i]),
             "false_negative": int(scores.false_negative[i]),
+            **{f"{kind}_errors": float(mistakes[kind][i]) for kind in TYPES},
+            "boundary_iou": float(mistakes["boundary_iou"][i]),
         }
         for i, name in enumerate(result.totals.class_names)
     ]

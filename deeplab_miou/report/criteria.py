@@ -3,6 +3,7 @@
 criteria:
   - {score: miou_lower, at_least: 0.70}
   - {score: iou, class: person, at_least: 0.55}
+  - {score: miou, region: far, at_least: 0.50}
   - {score: labels_dropped, reason: truncated_data, at_most: 0}
   - {score: difference_lower, at_least: -0.005}
 """
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deeplab_miou.accounting import StreamCounts
+    from deeplab_miou.metric.counts import Axes
     from deeplab_miou.strict_yaml import KeyPath
 
 _WHAT = "criteria file"
-_KEYS = ("score", "class", "reason", "at_least", "at_most")
+_KEYS = ("score", "class", "region", "reason", "at_least", "at_most")
 _MOST = 1e18
 _MOST_CRITERIA = 1000
 
@@ -67,6 +69,7 @@ class Criterion:
         at_least: least value, None for no limit.
         at_most: greatest value, None for no limit.
         source: where it is written.
+        region: which part of the image; empty for all of it.
     """
 
     score: str
@@ -75,12 +78,14 @@ class Criterion:
     at_least: float | None
     at_most: float | None
     source: str
+    region: str = ""
 
     @property
     def title(self) -> str:
         """What is asked for, in words."""
         what = self.score
         what += f" of {self.class_name}" if self.class_name else ""
+        what += f" in {self.region}" if self.region else ""
         what += f" as {self.reason}" if self.reason else ""
         limits = (("at least", self.at_least), ("at most", self.at_most))
         return f"{what} {' and '.join(f'{n} {v:.12g}' for n, v in limits if v is not None)}"
@@ -118,6 +123,7 @@ class Judgement:
         return {
             "score": asked.score,
             "class": asked.class_name or None,
+            "region": asked.region or None,
             "reason": asked.reason or None,
             "at_least": asked.at_least,
             "at_most": asked.at_most,
@@ -156,13 +162,19 @@ def read_criteria(file: str, *, differences: bool, live: bool = False) -> tuple[
     return found
 
 
-def check_classes(criteria: Sequence[Criterion], class_names: Sequence[str]) -> None:
-    """Complain about classes that are not there.
+def check_names(criteria: Sequence[Criterion], axes: Axes) -> None:
+    """Complain about classes and regions that are not there.
 
     Raises:
         ConfigurationError: a criterion is about one.
     """
+    class_names = axes.classes
     for each in criteria:
+        if each.region and each.region not in axes.regions:
+            known = ", ".join(axes.regions) or "none"
+            raise ConfigurationError(
+                f"{each.source}: there is no region {each.region!r}; known: {known}"
+            )
         if each.class_name and each.class_name not in class_names:
             raise ConfigurationError(
                 f"{each.source}: there is no class {each.class_name!r}; known: "
@@ -214,6 +226,8 @@ def _value(
     asked: Criterion, report: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> float | None:
     score, of = asked.score, SCORES[asked.score].of
+    if asked.region:
+        report = _of_region(report, asked.region)
     if of == "difference":
         entry = comparison
         if asked.class_name:
@@ -229,8 +243,14 @@ def _value(
         return _of_account(
             Account.from_dict(report["accounting"]).streams[stream], what, asked.reason
         )
-    value = report[score]
-    return len(value) if score == "doubts" else value
+    value = report.get(score)
+    return len(value or ()) if score == "doubts" else value
+
+
+def _of_region(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return what is reported of a region, nothing if there is no such region."""
+    nothing: dict[str, Any] = {"classes": []}
+    return next((each for each in report["regions"] if each["name"] == name), nothing)
 
 
 def _of_class(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -245,6 +265,12 @@ def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
 
 
 def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
+    if asked.region:
+        frames = report["frames"]
+        report = _of_region(report, asked.region)
+        if "name" not in report:
+            return "there is no such region"
+        report = {**report, "frames": frames}
     if asked.class_name and not _of_class(report, asked.class_name):
         return "there is no such class"
     if asked.score.endswith("_lower"):
@@ -267,9 +293,9 @@ class _Checker(Checker):
         if not 1 <= len(items) <= _MOST_CRITERIA:
             self.fail(("criteria",), f"has {len(items)} entries, expected 1 to {_MOST_CRITERIA}")
         found = tuple(self._criterion(item, ("criteria", i)) for i, item in enumerate(items))
-        seen: dict[tuple[str, str, str], int] = {}
+        seen: dict[tuple[str, ...], int] = {}
         for i, each in enumerate(found):
-            key = (each.score, each.class_name, each.reason)
+            key = (each.score, each.class_name, each.region, each.reason)
             if seen.setdefault(key, i) != i:
                 self.fail(("criteria", i), f"is about the same as criteria[{seen[key]}]")
         return found
@@ -285,6 +311,7 @@ class _Checker(Checker):
         if kind.of == "class" and "class" not in item:
             self.fail(path, f"has no class, of which the {score} is meant")
         self._only_for(item, path, "class", fits=kind.of in {"class", "difference"})
+        self._only_for(item, path, "region", fits=kind.of == "class" or kind is _SHARE)
         self._only_for(item, path, "reason", fits=kind is _COUNT)
         least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
         if least is None and most is None:
@@ -296,7 +323,10 @@ class _Checker(Checker):
         name = self.text(item.get("class", ""), (*path, "class"))
         if "class" in item and not name:
             self.fail((*path, "class"), "is empty")
-        return Criterion(score, name, reason, least, most, self.place(path))
+        region = self.text(item.get("region", ""), (*path, "region"))
+        if "region" in item and not region:
+            self.fail((*path, "region"), "is empty")
+        return Criterion(score, name, reason, least, most, self.place(path), region)
 
     def _only_for(self, item: Mapping[str, object], path: KeyPath, key: str, *, fits: bool) -> None:
         if key in item and not fits:

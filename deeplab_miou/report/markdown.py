@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.report.page import subject
+from deeplab_miou.report.region_table import region_rows, region_sentences
 from deeplab_miou.report.table import (
     OTHER_SCORES,
     accounting_lines,
     format_interval,
     format_score,
+    image_lines,
     resampled,
 )
 from deeplab_miou.text import printable
@@ -67,7 +69,9 @@ def to_markdown(report: Report, digest: str = "") -> str:
         bullets(criteria(report.criteria)),
         _bags(report),
         _classes(report),
-        ", ".join(rest),
+        _regions(report),
+        bullets(escape(line) for line in region_sentences(report)),
+        ", ".join([*rest, *map(escape, image_lines(report))]),
         bullets(escape(line) for line in accounting_lines(report)),
         f"<!-- sha256 of report.json: {digest} -->" if digest else "",
     ]
@@ -146,6 +150,12 @@ def _classes(report: Report) -> str:
         for k in ids
     )
     return text + table(("class", "IoU", "95 %", "precision", "recall", "pixels"), rows)
+
+
+def _regions(report: Report) -> str:
+    rows = ((name(each.name), each.miou, each.interval, each.share) for each in region_rows(report))
+    columns = ("region", "mIoU", "95 %", "of the labelled pixels")
+    return table(columns, rows) if report.regions else ""
 
 
 def _bags(report: Report) -> str:

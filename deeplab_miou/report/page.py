@@ -12,8 +12,11 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
+from deeplab_miou.metric.error_types import TYPES, mistake_shares
+from deeplab_miou.metric.image_scores import IMAGE_SCORES
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
+from deeplab_miou.report.region_table import region_rows, region_sentences
 from deeplab_miou.report.table import (
     OTHER_SCORES,
     accounting_lines,
@@ -121,6 +124,15 @@ def render_page(report: Report, digest: str = "") -> str:
         headlines=_headlines(report),
         classes=_class_rows(report, names, weakest),
         course=course(report.timeline, report.scores.miou, report.worst_frames),
+        mistakes=_mistakes(report, names),
+        regions=[each._replace(name=printable(each.name)) for each in region_rows(report)],
+        region_sentences=[printable(each) for each in region_sentences(report)],
+        region_frames=[
+            (printable(name), frame)
+            for name, each in report.regions.items()
+            for frame in _worst(each, names)
+            if frame.picture
+        ],
         worst=_worst(report, names),
         evaluators=len({frame.source for frame in report.worst_frames}),
         pictured=len(report.pictures) > 0,
@@ -183,6 +195,36 @@ def _weak(report: Report, names: list[str], class_id: int) -> _Weak:
     return _Weak(names[class_id], format_score(float(report.scores.iou[class_id])), mistake)
 
 
+def _mistakes(report: Report, names: list[str]) -> list[dict[str, object]]:
+    """Return for each class that occurs the types of its mistakes; nothing if not counted."""
+    if not len(report.counts.mistakes):
+        return []
+    shares = mistake_shares(report.counts)
+    rows: list[dict[str, object]] = []
+    for k, name in enumerate(names):
+        values = {"right": float(report.scores.iou[k])}
+        values |= {kind: float(shares[kind][k]) for kind in TYPES}
+        if not all(map(np.isfinite, values.values())):
+            continue
+        ends = np.cumsum([0.0, *values.values()]) * 200
+        parts = [
+            {"kind": kind, "start": round(start, 2), "width": round(end - start, 2)}
+            for kind, start, end in zip(values, ends[:-1], ends[1:], strict=True)
+        ]
+        texts = {kind: format_score(value) for kind, value in values.items()}
+        boundary_iou = format_score(float(shares["boundary_iou"][k]))
+        rows.append(
+            {
+                "name": name,
+                "parts": parts,
+                "iou": texts["right"],
+                "boundary_iou": boundary_iou,
+                **texts,
+            }
+        )
+    return rows
+
+
 def _headlines(report: Report) -> list[tuple[str, str]]:
     weighted = report.scores.weighted_miou
     same = weighted == report.scores.miou or np.isnan(weighted)
@@ -191,6 +233,11 @@ def _headlines(report: Report) -> list[tuple[str, str]]:
         for name, words in OTHER_SCORES.items()
         if not (same and name == "weighted_miou")
     ]
+    if report.image_scores is not None:
+        tiles += [
+            (capitalized(words), format_score(getattr(report.image_scores, key).value))
+            for key, words in IMAGE_SCORES.items()
+        ]
     if report.window is not None and report.window.scores is not None:
         text = f"mIoU, newest {report.window.totals.counts.frames} frames"
         tiles.append((text, format_score(report.window.scores.miou)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.doubts import find_doubts
+from deeplab_miou.metric.error_types import TYPES, mistake_shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
     from deeplab_miou.metric.counts import Counts
+    from deeplab_miou.metric.image_scores import ImageScores
+    from deeplab_miou.metric.region_scores import Contrast
     from deeplab_miou.metric.scores import Scores
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
@@ -86,6 +89,8 @@ class Report:
         criteria: what was asked of the score, and what became of it.
         regions: scores of the regions by name: of the same frames, in which ground truth outside
             the region is ignored.
+        contrasts: by how much regions differ from the rest of the frames.
+        image_scores: means over frames, where frames are known.
     """
 
     class_names: tuple[str, ...]
@@ -106,6 +111,8 @@ class Report:
     other_doubts: Sequence[str] = ()
     criteria: Sequence[Judgement] = ()
     regions: Mapping[str, Report] = field(default_factory=dict)
+    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    image_scores: ImageScores | None = None
 
     @classmethod
     def of(cls, result: Result, **others: Any) -> Report:  # noqa: ANN401  (each its own)
@@ -130,6 +137,8 @@ class Report:
             worst_frames=result.worst,
             offsets=result.offsets,
             regions={name: cls.of(each) for name, each in result.regions.items()},
+            contrasts=result.contrasts,
+            image_scores=result.image_scores,
             **others,
         )
 
@@ -174,8 +183,15 @@ class Report:
                 "problems": self.problems,
                 "doubts": self.doubts,
                 "window": _window_dict(self.window),
+                "mistakes": self.counts.mistakes.tolist(),
+                "image_scores": None if self.image_scores is None else asdict(self.image_scores),
                 "regions": [
-                    {"name": name, **_scored_dict(each)} for name, each in self.regions.items()
+                    {
+                        "name": name,
+                        **_scored_dict(each),
+                        "contrast": _contrast_dict(self.contrasts.get(name)),
+                    }
+                    for name, each in self.regions.items()
                 ],
                 "criteria": [each.to_dict() for each in self.criteria],
                 "bags": [asdict(each) for each in self.bags],
@@ -202,6 +218,18 @@ def _scored_dict(report: Report) -> dict[str, object]:
     }
 
 
+def _contrast_dict(contrast: Contrast | None) -> dict[str, object] | None:
+    """Return inside, outside and bounds of their difference; mIoU first, then each class."""
+    if contrast is None:
+        return None
+    return {
+        "inside": contrast.inside.tolist(),
+        "outside": contrast.outside.tolist(),
+        "lower": contrast.bounds[:, 0].tolist(),
+        "upper": contrast.bounds[:, 1].tolist(),
+    }
+
+
 def _worst_dict(frame: WorstFrame[object], report: Report) -> dict[str, object]:
     truth, prediction, pixels = frame.confusion
     return {
@@ -219,10 +247,15 @@ def _with_intervals(classes: object, report: Report) -> list[dict[str, object]]:
     if not isinstance(classes, list):
         raise TypeError(f"expected a list of classes, got {type(classes).__name__}")
     result: list[dict[str, object]] = []
+    mistakes = mistake_shares(report.counts) if len(report.counts.mistakes) else {}
     for entry in classes:
         lower, upper = report.iou_interval(entry["id"])
         head = {key: entry[key] for key in ("id", "name", "iou")}
-        result.append({**head, "iou_lower": lower, "iou_upper": upper, **entry})
+        shares = {
+            f"{name}_errors" if name in TYPES else name: float(values[entry["id"]])
+            for name, values in mistakes.items()
+        }
+        result.append({**head, "iou_lower": lower, "iou_upper": upper, **entry, **shares})
     return result
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.metric.counts import Axes, Counts
+from deeplab_miou.metric.counts import MISTAKES, Axes, Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME, MARKDOWN_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
 
@@ -102,6 +102,7 @@ def read_report(folder: Path) -> StoredReport:
                 int(content["frames"]),
                 int(content["ignored_pixels"]),
                 int(content["unmapped_pixels"]),
+                np.array(content.get("mistakes") or [], np.int64).reshape(-1, len(MISTAKES)),
             ),
             Account.from_dict(content["accounting"]),
             dict(content["provenance"]),

@@ -11,6 +11,7 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
+from deeplab_miou.metric.image_scores import IMAGE_SCORES
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.metric.stamp_offsets import format_span
 from deeplab_miou.text import printable
@@ -43,6 +44,9 @@ def print_table(report: Report, console: Console) -> None:
         f"{name} {format_score(getattr(report.scores, key))}" for key, name in OTHER_SCORES.items()
     ]
     console.print(Text(", ".join(rest)), soft_wrap=True)
+    for line in image_lines(report):
+        console.print(Text(line), soft_wrap=True)
+    _print_regions(report, console)
     for line in accounting_lines(report):
         console.print(Text(line), soft_wrap=True)
     print_criteria(report.criteria, console)
@@ -50,6 +54,26 @@ def print_table(report: Report, console: Console) -> None:
         console.print(Text(f"incomplete: {printable(problem)}", "bold red"), soft_wrap=True)
     for doubt in report.doubts:
         console.print(Text(f"doubtful: {printable(doubt)}", "bold yellow"), soft_wrap=True)
+
+
+def image_lines(report: Report) -> list[str]:
+    """Return the means over frames, a line each; none where no frames are known."""
+    if report.image_scores is None:
+        return []
+    found = ((words, getattr(report.image_scores, key)) for key, words in IMAGE_SCORES.items())
+    return [
+        f"{words} {format_score(each.value)} {format_interval(each.lower, each.upper)}".rstrip()
+        for words, each in found
+    ]
+
+
+def _print_regions(report: Report, console: Console) -> None:
+    for name, each in report.regions.items():
+        interval = format_interval(*each.miou_interval)
+        text = (
+            f"region {printable(name)}: mIoU {format_score(each.scores.miou)} {interval}".rstrip()
+        )
+        console.print(Text(f"{text}, {each.counts.pixels:,} pixels"), soft_wrap=True)
 
 
 def print_criteria(judgements: Sequence[Judgement], console: Console) -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.report.criteria import are_met, check_classes, judge, read_criteria
+from deeplab_miou.metric.counts import Axes
+from deeplab_miou.report.criteria import are_met, check_names, judge, read_criteria
 
 REPORT = {
     "miou": 0.7,
@@ -166,6 +167,6 @@ def test_files_that_are_none(tmp_path, text, problem):
 
 def test_classes_must_be_there(tmp_path):
     found = criteria(tmp_path, "score: miou, at_least: 0", "score: iou, class: rode, at_least: 0")
-    check_classes(found, ["rode"])
+    check_names(found, Axes(("rode",)))
     with pytest.raises(ConfigurationError, match=r"line 3: there is no class 'rode'; known: road"):
-        check_classes(found, ["road"])
+        check_names(found, Axes(("road",)))

@@ -136,7 +136,7 @@ class EvaluatorOutputs:
             class_names=self._engine.label_map.class_names,
             configuration=self._engine.configuration,
             provenance=json.dumps(dict(self._engine.provenance)),
-            region_names=self._engine.region_names,
+            region_names=self._engine.axes.regions,
         )
         self._states.publish(state_to_message(state))
 

@@ -24,6 +24,7 @@ from deeplab_miou.aggregation.messages import (
     RunSnapshot,
     check_counts,
     check_name,
+    mistakes_from_counts,
     stack_from_counts,
 )
 from deeplab_miou.images.messages import RawImage
@@ -168,6 +169,7 @@ def state_to_message(state: EvaluatorState) -> ConfusionMatrix:
     )
     message.counts.frombytes(np.ascontiguousarray(run.counts.matrix, np.int64).tobytes())
     message.region_counts.frombytes(np.ascontiguousarray(run.counts.regions, np.int64).tobytes())
+    message.mistakes.frombytes(np.ascontiguousarray(run.counts.mistakes, np.int64).tobytes())
     message.header.stamp = ns_to_time(run.stamp_ns)
     return message
 
@@ -205,6 +207,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
                     message.frames,
                     message.ignored_pixels,
                     message.unmapped_pixels,
+                    mistakes_from_counts(np.frombuffer(message.mistakes, np.uint64), axes),
                 ),
                 account=Account(stream_counts(message.images), stream_counts(message.labels)),
                 frame_sequence=message.frame_sequence,

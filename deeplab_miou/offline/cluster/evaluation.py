@@ -12,7 +12,7 @@ from deeplab_miou.offline.cluster.pool import Task
 from deeplab_miou.offline.cluster.worker import Finished
 from deeplab_miou.offline.many import bag_state
 from deeplab_miou.offline.parts import Division, Part
-from deeplab_miou.report.criteria import check_classes, judge
+from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.provenance import utc
@@ -54,7 +54,7 @@ def evaluate_on(
         BagError: nothing of the bag can be read, or workers were lost with it again and again.
     """
     outcomes: list[Finished | DeeplabMiouError] = []
-    check_classes(criteria, pool.facts().axes.classes)
+    check_names(criteria, pool.facts().axes)
     work = _Work({options.bag: options.bag}, lambda _name, found: outcomes.append(found))
     pool.run(work.tasks(), work.take)
     (outcome,) = outcomes
@@ -93,7 +93,7 @@ def evaluate_many_on(
     """
     started_s = time.time()
     facts = pool.facts()
-    check_classes(criteria, facts.axes.classes)
+    check_names(criteria, facts.axes)
     folder = _Folder(bags, facts.configuration, output / BAGS_NAME, watcher)
     total = Total(facts.axes, facts.palette, options)
     work = _Work(folder.missing(), folder.put)

@@ -1,0 +1,200 @@
+"""Scores of single frames and their means: an average frame, and the worst ones.
+
+mIoU pools the pixels of all frames, so that frames with much of a class count for more, and a few
+bad frames vanish among many good ones. The means of Wang et al. ("Revisiting Evaluation Metrics for
+Semantic Segmentation", NeurIPS 2023) take every frame for itself, over the classes in its ground
+truth:
+
+* image: mean over frames of each frame's mean IoU (mIoU^I);
+* class: mean over classes of the mean IoU of the frames in which a class occurs (mIoU^C);
+* worst: mean of the lowest 5 % of the frames' mean IoU, at least one frame.
+
+Memory does not grow with the stream. IoU is summed as whole multiples of 2^-32, so that the order
+of the frames does not matter. The frames' mean IoU is held as a histogram of 4096 bins with the sum
+of each, so that the worst mean is exact but for the last bin that it takes a part of.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
+from deeplab_miou.metric.resampling import Resampling, find_bounds
+from deeplab_miou.metric.scores import class_counts, divide, frame_miou
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+WORST_SHARE = 0.05
+# In words, by the name of the field.
+IMAGE_SCORES = {
+    "image": "mean over frames of their mIoU",
+    "by_class": "mean over classes of their mean IoU in frames",
+    "worst": "mIoU of the worst 5 % of frames",
+}
+_UNIT = 2.0**32
+_BINS = 4096
+# Resampled a thousand times, fewer do: 256 bins differ from 4096 by less than the interval's width.
+_RESAMPLED_BINS = 256
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score and its 95 % interval.
+
+    Attributes:
+        value: NaN before the first labelled frame.
+        lower: NaN where there is no interval.
+        upper: likewise.
+    """
+
+    value: float = math.nan
+    lower: float = math.nan
+    upper: float = math.nan
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Means over frames.
+
+    Attributes:
+        image: mIoU^I.
+        by_class: mIoU^C.
+        worst: mean of the worst frames.
+    """
+
+    image: Estimate = Estimate()
+    by_class: Estimate = Estimate()
+    worst: Estimate = Estimate()
+
+
+class ImageStatistics:
+    """Thread-safe sums of which the means over frames are made.
+
+    Args:
+        num_classes: n, at least 1.
+        block_s: length of a block in seconds of stamp time to start with.
+        max_blocks: most blocks to hold; blocks then double in length.
+    """
+
+    def __init__(self, num_classes: int, *, block_s: float = 1.0, max_blocks: int = 64) -> None:
+        self._num_classes = num_classes
+        # Of the frame, of each class, of each bin: summed IoU and how many frames it is of.
+        shape = (2, 1 + num_classes + _BINS)
+        self._sums = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
+
+    def update(self, matrices: NDArray[np.int64], stamps_ns: Sequence[int]) -> None:
+        """Add frames, in any order of stamps.
+
+        Args:
+            matrices: (k, n, n + 1) int64 counts of each frame.
+            stamps_ns: k stamps, nanoseconds.
+        """
+        n = self._num_classes
+        overlaps = class_counts(matrices)
+        occurs: NDArray[np.bool_] = np.any(matrices, axis=-1)
+        means = frame_miou(overlaps, occurs)
+        iou = np.where(occurs, np.nan_to_num(divide(overlaps[:, 0], overlaps[:, 1])), 0.0)
+        for mean, of_class, present, stamp_ns in zip(means, iou, occurs, stamps_ns, strict=True):
+            if math.isnan(mean):
+                continue
+            counts = np.zeros((2, 1 + n + _BINS), np.int64)
+            in_bin = 1 + n + min(int(mean * _BINS), _BINS - 1)
+            counts[:, [0, in_bin]] = [[round(mean * _UNIT)] * 2, [1, 1]]
+            counts[0, 1 : 1 + n] = np.rint(of_class * _UNIT)
+            counts[1, 1 : 1 + n] = present
+            self._sums.add([(counts, stamp_ns)])
+
+    def scores(self) -> ImageScores:
+        """Resample the blocks, and return the means with their intervals."""
+        held = self._sums.read()
+        if not len(held):
+            return ImageScores()
+        statistics = _Means(self._num_classes)
+        values = statistics.values(held.counts.sum(axis=0).astype(np.float64))
+        fixed = find_bounds(self._coarser(held), statistics, Resampling(), (0.0, 1.0)).fixed
+        return ImageScores(
+            *(
+                Estimate(float(value), float(lower), float(upper))
+                for value, (lower, upper) in zip(values, fixed, strict=True)
+            )
+        )
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._sums.reset()
+
+    def _coarser(self, held: TimeBlocks) -> TimeBlocks:
+        means, bins = np.split(held.counts, [1 + self._num_classes], axis=2)
+        merged = bins.reshape(*bins.shape[:2], _RESAMPLED_BINS, -1).sum(axis=-1)
+        return TimeBlocks(held.block_ns, held.keys, np.concatenate((means, merged), axis=2))
+
+
+class _Means:
+    """The three means of (2, 1 + n + bins) sums; implements `Statistics`."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+
+    def values(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (..., 3) means of (..., 2, 1 + n + bins) sums."""
+        image, of_class = self._means(counts)
+        with_frames = ~np.isnan(of_class)
+        by_class = divide(np.nansum(of_class, axis=-1), with_frames.sum(axis=-1))
+        worst, _ = self._worst(counts)
+        return np.stack((image, by_class, worst), axis=-1)
+
+    def terms(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (k, 3) first-order terms of (k, 2, 1 + n + bins) sums."""
+        total = counts.sum(axis=0)
+        image, of_class = self._means(total)
+        own = np.nan_to_num(np.concatenate(([image], of_class)))
+        heads = counts[..., : 1 + self._num_classes]
+        residual = heads[:, 0] / _UNIT - own * heads[:, 1]
+        by_head = np.nan_to_num(divide(residual, total[1, : 1 + self._num_classes]))
+        by_class = by_head[:, 1:].sum(axis=1) / max(np.count_nonzero(~np.isnan(of_class)), 1)
+        return np.stack((by_head[:, 0], by_class, self._worst_terms(counts)), axis=1)
+
+    def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (k, 3): every block with frames says something of each."""
+        return np.ones((len(counts), 3), np.bool_)
+
+    def _means(
+        self, counts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean over frames, (...), and of each class, (..., n)."""
+        means = divide(counts[..., 0, :] / _UNIT, counts[..., 1, :])
+        return means[..., 0], means[..., 1 : 1 + self._num_classes]
+
+    def _worst(
+        self, counts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean of the worst frames and the greatest mean IoU among them, (...)."""
+        sums, frames = np.moveaxis(counts[..., 1 + self._num_classes :], -2, 0)
+        wanted = np.maximum(np.floor(WORST_SHARE * frames.sum(axis=-1)), 1.0)
+        earlier = np.cumsum(frames, axis=-1) - frames
+        taken = np.clip(wanted[..., np.newaxis] - earlier, 0.0, frames)
+        means = np.nan_to_num(divide(sums / _UNIT, frames))
+        greatest = np.where(taken > 0, means, 0.0).max(axis=-1)
+        return (taken * means).sum(axis=-1) / wanted, greatest
+
+    def _worst_terms(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the (k,) terms of the worst mean (Rockafellar and Uryasev, J. Risk 2000).
+
+        The mean of the lowest share a of values x is ``q + mean(min(x - q, 0)) / a``, q being the
+        greatest of them.
+        """
+        total = counts.sum(axis=0)
+        worst, greatest = self._worst(total)
+        sums, frames = np.moveaxis(counts[..., 1 + self._num_classes :], -2, 0)
+        number = total[1, 0]
+        share = max(math.floor(WORST_SHARE * number), 1) / number
+        below = np.minimum(sums / _UNIT - greatest * frames, 0.0).sum(axis=-1)
+        terms = below / share + (greatest - worst) * frames.sum(axis=-1)
+        return np.asarray(terms / number, np.float64)

@@ -1,0 +1,63 @@
+"""By how much a region of the frames differs from the rest of them, beyond chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.metric.blocks import TimeBlocks
+from deeplab_miou.metric.bootstrap import DifferenceStatistics, IouStatistics
+from deeplab_miou.metric.resampling import Resampling, find_bounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LIMITS = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """A region against all labelled pixels outside it; index 0 is mIoU, 1 + c class c.
+
+    The mean is over the classes that occur in both.
+
+    Attributes:
+        inside: (1 + n,) float64 scores within the region.
+        outside: (1 + n,) float64 scores of the rest.
+        bounds: (1 + n, 2) float64 lower and upper bound of inside - outside, 95 %; NaN where there
+            are none.
+    """
+
+    inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
+    bounds: NDArray[np.float64]
+
+    @property
+    def differs(self) -> NDArray[np.bool_]:
+        """(1 + n,) bool: where the bounds exclude zero."""
+        return (self.bounds[:, 0] > 0) | (self.bounds[:, 1] < 0)
+
+
+def contrast(blocks: TimeBlocks, region: int) -> Contrast:
+    """Compare a region with the rest of the same frames by a paired block bootstrap.
+
+    Blocks of time that have labelled pixels only on one side say nothing of the difference.
+
+    Args:
+        blocks: with (k, 1 + r, 2, n) counts of intersection and union, those of the whole frames
+            first.
+        region: which, from 0.
+    """
+    inside = blocks.counts[:, 1 + region]
+    pairs = np.stack((blocks.counts[:, 0] - inside, inside), axis=1)
+    total = pairs.sum(axis=0).astype(np.float64)
+    in_both = (total[:, 1] > 0).all(axis=0)
+    each = IouStatistics(in_both.astype(np.float64), "exclude")
+    speaking = np.any(pairs[:, :, 1], axis=2).all(axis=1)
+    chosen = TimeBlocks(
+        blocks.block_ns, blocks.keys[speaking], pairs[speaking], are_drives=blocks.are_drives
+    )
+    bounds = find_bounds(chosen, DifferenceStatistics(each), Resampling(), _LIMITS).fixed
+    return Contrast(each.values(total[1]), each.values(total[0]), bounds)

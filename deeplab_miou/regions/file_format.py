@@ -1,0 +1,158 @@
+"""The file that declares regions.
+
+regions:
+  - {name: near, rows: [0.6, 1.0]}
+  - {name: lane, polygon: [[0.4, 0.5], [0.6, 0.5], [1.0, 1.0], [0.0, 1.0]]}
+  - {name: border, border: 3}
+  - {name: interior, interior: 3}
+  - {name: small objects, objects: small}
+  - {name: bonnet, mask: bonnet.png, ignore: true}
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deeplab_miou import strict_yaml
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.regions.contents import ObjectSize
+from deeplab_miou.regions.regions import Border, Region, Regions, Where
+from deeplab_miou.regions.shapes import Polygon, Rows, Shape, read_mask
+from deeplab_miou.strict_yaml import Checker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deeplab_miou.strict_yaml import KeyPath
+
+_WHAT = "regions file"
+_KINDS = ("mask", "rows", "polygon", "border", "interior", "objects")
+_KEYS = ("name", *_KINDS, "ignore")
+_MOST_REGIONS = 32
+_MOST_POINTS = 1000
+_MOST_PIXELS = 32768
+_MOST_DISTANCE = 50
+_FEWEST_POINTS = 3
+
+
+def read_regions(file: str) -> Regions:
+    """Read a regions file; no file has no regions.
+
+    Args:
+        file: its path, empty for none.
+
+    Raises:
+        ConfigurationError: it is unreadable or malformed, or a mask is; the message names file,
+            line and key.
+    """
+    if not file:
+        return Regions()
+    path = Path(file).expanduser()
+    data, lines = strict_yaml.read(path, _WHAT)
+    return _Checker(_WHAT, str(path), lines).regions(data, path.parent)
+
+
+class _Checker(Checker):
+    """Checks one regions file."""
+
+    def regions(self, data: object, folder: Path) -> Regions:
+        top = self.mapping(data, (), ("regions",))
+        if "regions" not in top:
+            self.fail((), "has no key regions")
+        items = self.items(top["regions"], ("regions",))
+        if not 1 <= len(items) <= _MOST_REGIONS:
+            self.fail(("regions",), f"has {len(items)} entries, expected 1 to {_MOST_REGIONS}")
+        scored: list[Region] = []
+        ignored: list[Shape] = []
+        seen: dict[str, int] = {}
+        for i, item in enumerate(items):
+            path: KeyPath = ("regions", i)
+            entry = self.mapping(item, path, _KEYS)
+            region = self._region(entry, path, folder)
+            if seen.setdefault(region.name, i) != i:
+                self.fail((*path, "name"), f"is {region.name!r}, like regions[{seen[region.name]}]")
+            if not self._is_ignored(entry, path):
+                scored.append(region)
+            elif isinstance(region.where, Shape):
+                ignored.append(region.where)
+            else:
+                self.fail((*path, "ignore"), "fits a mask, rows or a polygon only")
+        return Regions(tuple(scored), tuple(ignored), self._digest(data, scored, ignored))
+
+    def _region(self, entry: Mapping[str, object], path: KeyPath, folder: Path) -> Region:
+        name = self.text(entry.get("name", ""), (*path, "name"))
+        if not name:
+            self.fail(path, "has no name")
+        kinds = [key for key in entry if key in _KINDS]
+        if len(kinds) != 1:
+            has = " and ".join(kinds) or "nothing that says where it is"
+            self.fail(path, f"has {has}, expected one of: {', '.join(_KINDS)}")
+        return Region(name, self._where(entry, kinds[0], path, folder))
+
+    def _where(self, entry: Mapping[str, object], kind: str, path: KeyPath, folder: Path) -> Where:
+        value, at = entry[kind], (*path, kind)
+        if kind in {"border", "interior"}:
+            distance = self.number(value, at, 1, _MOST_DISTANCE)
+            return Border(distance, interior=kind == "interior")
+        if kind == "objects":
+            size = self.text(value, at)
+            known = [each.value for each in ObjectSize]
+            if size not in known:
+                self.fail(at, f"is {size!r}, expected one of: {', '.join(known)}")
+            return ObjectSize(size)
+        if kind == "rows":
+            return self._rows(value, at)
+        if kind == "polygon":
+            return self._polygon(value, at)
+        try:
+            return read_mask(folder / Path(self.text(value, at)).expanduser())
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.place(at)}: {error}") from None
+
+    def _rows(self, value: object, path: KeyPath) -> Rows:
+        edges = self.items(value, path)
+        if len(edges) != 2:  # noqa: PLR2004
+            self.fail(path, f"has {len(edges)} entries, expected the first row and the one past it")
+        fractions = self._are_fractions(edges)
+        most = 1 if fractions else _MOST_PIXELS
+        first, past_last = (self.number(edge, (*path, i), 0, most) for i, edge in enumerate(edges))
+        if first >= past_last:
+            self.fail(path, f"goes from {first:g} to {past_last:g}, which is no row")
+        return Rows(first, past_last, fractions)
+
+    def _polygon(self, value: object, path: KeyPath) -> Polygon:
+        corners = [self.items(each, (*path, i)) for i, each in enumerate(self.items(value, path))]
+        if not _FEWEST_POINTS <= len(corners) <= _MOST_POINTS:
+            expected = f"expected {_FEWEST_POINTS} to {_MOST_POINTS}"
+            self.fail(path, f"has {len(corners)} corners, {expected}")
+        fractions = self._are_fractions([each for corner in corners for each in corner])
+        most = 1 if fractions else _MOST_PIXELS
+        points: list[tuple[float, float]] = []
+        for i, corner in enumerate(corners):
+            if len(corner) != 2:  # noqa: PLR2004
+                self.fail((*path, i), f"has {len(corner)} numbers, expected x and y")
+            x, y = (self.number(each, (*path, i, k), 0, most) for k, each in enumerate(corner))
+            points.append((x, y))
+        return Polygon(tuple(points), fractions)
+
+    def _are_fractions(self, numbers: list[object]) -> bool:
+        """Tell 0.5 and 1.0 from 1: whole numbers are pixels."""
+        return any(not isinstance(number, int) for number in numbers)
+
+    def _is_ignored(self, entry: Mapping[str, object], path: KeyPath) -> bool:
+        if "ignore" not in entry:
+            return False
+        ignore = repr(entry["ignore"])
+        if ignore not in {"true", "false"}:
+            self.fail((*path, "ignore"), f"is {ignore}, expected true or false")
+        return ignore == "true"
+
+    def _digest(self, data: object, scored: list[Region], ignored: list[Shape]) -> str:
+        digest = hashlib.sha256(repr(data).encode())
+        for where in (*(each.where for each in scored), *ignored):
+            pixels = getattr(where, "pixels", None)
+            if pixels is not None:
+                digest.update(pixels.tobytes())
+        return digest.hexdigest()

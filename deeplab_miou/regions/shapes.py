@@ -1,0 +1,154 @@
+"""Parts of the image that are the same in every frame: a mask from a file, rows, a polygon."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.images.compressed import check_size, decode_file
+from deeplab_miou.images.png import read_png_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# A label image has more values than a mask; more than these need not be listed.
+_SHOWN = 5
+_MAX_FILE_BYTES = 1 << 28
+
+
+class Shape(ABC):
+    """A part of the image whose pixels depend on the image's size alone."""
+
+    @abstractmethod
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return which pixels are inside, bool ``(height, width)``.
+
+        Raises:
+            FrameError: size_mismatch; the shape does not fit an image of this size.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Shape):
+    """The pixels of a picture that are not zero.
+
+    Attributes:
+        pixels: bool ``(h, w)``.
+        file: where it is from.
+    """
+
+    pixels: NDArray[np.bool_]
+    file: str
+
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the mask; it has the size of the ground truth or is of no use."""
+        if self.pixels.shape != (height, width):
+            rows, columns = self.pixels.shape
+            raise FrameError(
+                Reason.SIZE_MISMATCH,
+                f"mask {self.file} is {columns}x{rows}, but the ground truth that is scored is "
+                f"{width}x{height}: draw the mask at that size",
+            )
+        return self.pixels
+
+
+@dataclass(frozen=True)
+class Rows(Shape):
+    """The rows from one to before another.
+
+    Attributes:
+        first: the first row, or where it is as a fraction of the height.
+        past_last: the first row that is outside again, or where.
+        fractions: whether the two are fractions.
+    """
+
+    first: float
+    past_last: float
+    fractions: bool
+
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the rows; bands that meet share no row and leave none out."""
+        scale = height if self.fractions else 1
+        first, past_last = (round(edge * scale) for edge in (self.first, self.past_last))
+        inside = np.zeros((height, width), np.bool_)
+        inside[first:past_last] = True
+        return inside
+
+
+@dataclass(frozen=True)
+class Polygon(Shape):
+    """The pixels whose centres are inside a polygon, by the even-odd rule.
+
+    Attributes:
+        points: its corners ``(x, y)``: columns and rows, or fractions of width and height.
+        fractions: whether they are fractions.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    fractions: bool
+    _drawn: dict[tuple[int, int], NDArray[np.bool_]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return the polygon; ones that share an edge share no pixel."""
+        if (height, width) not in self._drawn:
+            self._drawn.clear()
+            self._drawn[height, width] = self._draw(height, width)
+        return self._drawn[height, width]
+
+    def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Count, for each pixel, the edges that a ray to its right crosses."""
+        corners = np.array(self.points) * ((width, height) if self.fractions else (1, 1))
+        x = np.arange(width) + 0.5
+        y = np.arange(height) + 0.5
+        inside = np.zeros((height, width), np.bool_)
+        for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            rows = np.flatnonzero((y0 > y) != (y1 > y))
+            crossing = x0 + (y[rows] - y0) / (y1 - y0) * (x1 - x0) if rows.size else y[rows]
+            inside[rows] ^= x < crossing[:, None]
+        return inside
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a mask.
+
+    Args:
+        path: a PNG whose pixels have one value, not zero, where they are inside.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no mask.
+    """
+    try:
+        with path.open("rb") as file:
+            data = np.frombuffer(file.read(_MAX_FILE_BYTES), np.uint8)
+    except OSError as error:
+        raise ConfigurationError(
+            f"mask {path} cannot be read: {error.strerror or error}"
+        ) from error
+    header = read_png_header(data)
+    if header is None:
+        raise ConfigurationError(f"mask {path} is no PNG: save it as one, without losses")
+    try:
+        check_size(header.height, header.width)
+        picture = decode_file(data, header).array
+    except FrameError as error:
+        raise ConfigurationError(f"mask {path}: {error}") from None
+    pixels = picture.reshape(header.height, header.width, -1)
+    inside: NDArray[np.bool_] = np.any(pixels, axis=2)
+    values = np.unique(pixels[inside], axis=0)
+    if len(values) > 1:
+        shown = ", ".join("/".join(map(str, value)) for value in values[:_SHOWN].tolist())
+        more = ", ..." if len(values) > _SHOWN else ""
+        raise ConfigurationError(
+            f"mask {path} has {len(values)} values beside 0 ({shown}{more}), expected one: 0 is "
+            "outside, any other value inside"
+        )
+    return Mask(inside, str(path))

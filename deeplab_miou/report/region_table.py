@@ -1,0 +1,98 @@
+"""Regions of a report: one row each, and in words what differs beyond chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from deeplab_miou.report.table import format_interval, format_score
+
+if TYPE_CHECKING:
+    from deeplab_miou.metric.region_scores import Contrast
+    from deeplab_miou.report.report import Report
+
+_MOST_SENTENCES = 4
+
+
+class RegionCell(NamedTuple):
+    """The IoU of a class in a region.
+
+    Attributes:
+        iou: with four decimals, a dash where the class is absent.
+        interval: in brackets, empty where there is none.
+        value: for a colour, 0 to 1; None where the class is absent.
+    """
+
+    iou: str
+    interval: str
+    value: float | None
+
+
+class RegionRow(NamedTuple):
+    """A region.
+
+    Attributes:
+        name: of the region.
+        miou: with four decimals.
+        interval: in brackets, empty where there is none.
+        share: of the labelled pixels of the whole frames, in per cent.
+        cells: one for each class.
+    """
+
+    name: str
+    miou: str
+    interval: str
+    share: str
+    cells: list[RegionCell]
+
+
+def region_rows(report: Report) -> list[RegionRow]:
+    """Return the whole image and each region; nothing without regions."""
+    if not report.regions:
+        return []
+    whole = max(report.counts.pixels, 1)
+    return [
+        RegionRow(
+            name,
+            format_score(each.scores.miou),
+            format_interval(*each.miou_interval),
+            f"{each.counts.pixels / whole:.1%}",
+            [
+                RegionCell(
+                    format_score(float(iou)),
+                    format_interval(*each.iou_interval(class_id)),
+                    None if np.isnan(iou) else round(float(iou), 4),
+                )
+                for class_id, iou in enumerate(each.scores.iou)
+            ],
+        )
+        for name, each in (("whole image", report), *report.regions.items())
+    ]
+
+
+def region_sentences(report: Report) -> list[str]:
+    """Return what is better or worse in a region than in the rest of the frames, beyond chance."""
+    return [
+        sentence
+        for name, found in report.contrasts.items()
+        for sentence in _sentences(name, found, report.class_names)
+    ]
+
+
+def _sentences(name: str, found: Contrast, class_names: tuple[str, ...]) -> list[str]:
+    difference = found.inside - found.outside
+    differing = np.flatnonzero(found.differs)
+    # mIoU first, then the largest differences.
+    order = sorted(differing.tolist(), key=lambda k: (k > 0, -abs(difference[k])))
+    what = ("mIoU", *class_names)
+    return [
+        f"{what[k]} is {abs(difference[k]):.2f} ± {_half_width(found, k):.2f} "
+        f"{'better' if difference[k] > 0 else 'worse'} in {name} than elsewhere "
+        f"({found.inside[k]:.2f} against {found.outside[k]:.2f})"
+        for k in order[:_MOST_SENTENCES]
+    ]
+
+
+def _half_width(found: Contrast, index: int) -> float:
+    return float(found.bounds[index, 1] - found.bounds[index, 0]) / 2

@@ -1,0 +1,89 @@
+"""Means over frames against a plain loop over all frames."""
+
+import numpy as np
+import pytest
+
+from deeplab_miou.metric.confusion import confusion_matrix
+from deeplab_miou.metric.image_scores import ImageStatistics
+
+SECOND = 1_000_000_000
+
+
+def frames(seed, number, n=4):
+    """Return confusion matrices of frames in which some classes are missing, some not labelled."""
+    rng = np.random.default_rng(seed)
+    matrices = []
+    for _ in range(number):
+        classes = rng.choice(n, rng.integers(0, n + 1), replace=False)
+        truth = (
+            rng.choice(classes, 200).astype(np.uint8)
+            if classes.size
+            else np.full(200, 255, np.uint8)
+        )
+        wrong = rng.random(200) < rng.beta(1, 4)
+        prediction = np.where(wrong, rng.integers(0, n + 1, 200), truth).astype(np.uint8)
+        matrices.append(confusion_matrix(truth, prediction, n))
+    return np.stack(matrices)
+
+
+def by_hand(matrices):
+    """Return the three means, frame by frame."""
+    n = matrices.shape[1]
+    means, by_class = [], [[] for _ in range(n)]
+    for matrix in matrices:
+        found = {}
+        for c in range(n):
+            if matrix[c].sum():
+                union = matrix[c].sum() + matrix[:, c].sum() - matrix[c, c]
+                found[c] = matrix[c, c] / union
+                by_class[c].append(found[c])
+        if found:
+            means.append(np.mean(list(found.values())))
+    worst = np.sort(means)[: max(1, int(0.05 * len(means)))]
+    return np.mean(means), np.mean([np.mean(each) for each in by_class if each]), np.mean(worst)
+
+
+@pytest.mark.parametrize("number", [1, 7, 40, 100, 1000])
+def test_means_are_those_of_a_loop_over_the_frames(number):
+    matrices = frames(number, number)
+    statistics = ImageStatistics(4)
+    statistics.update(matrices, [k * SECOND // 10 for k in range(number)])
+    scores = statistics.scores()
+    image, by_class, worst = by_hand(matrices)
+    assert scores.image.value == pytest.approx(image, abs=1e-9)
+    assert scores.by_class.value == pytest.approx(by_class, abs=1e-9)
+    assert scores.worst.value == pytest.approx(worst, abs=2e-4)
+
+
+def test_order_of_frames_does_not_matter():
+    matrices = frames(3, 500)
+    stamps = [k * SECOND for k in range(500)]
+    forwards, shuffled = ImageStatistics(4), ImageStatistics(4)
+    forwards.update(matrices, stamps)
+    order = np.random.default_rng(0).permutation(500)
+    for k in order:
+        shuffled.update(matrices[[k]], [stamps[k]])
+    assert forwards.scores() == shuffled.scores()
+
+
+def test_intervals_cover_the_means():
+    """Of 60 streams of 400 independent frames, nine tenths must have the mean in their interval."""
+    truth = by_hand(frames(0, 30_000))
+    covered = np.zeros(3)
+    for seed in range(1, 61):
+        statistics = ImageStatistics(4)
+        statistics.update(frames(seed, 400), [k * SECOND for k in range(400)])
+        scores = statistics.scores()
+        for k, each in enumerate((scores.image, scores.by_class, scores.worst)):
+            covered[k] += each.lower <= truth[k] <= each.upper
+    assert (covered >= 54).all(), covered
+
+
+def test_without_frames_nothing_is_known():
+    statistics = ImageStatistics(4)
+    statistics.update(np.zeros((1, 4, 5), np.int64), [0])
+    assert np.isnan(statistics.scores().image.value)
+    statistics.update(frames(1, 20), list(range(20)))
+    assert np.isnan(statistics.scores().image.lower)
+    statistics.reset()
+    assert np.isnan(statistics.scores().image.value)

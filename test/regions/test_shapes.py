@@ -1,0 +1,115 @@
+"""Masks, rows and polygons."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.regions.shapes import Mask, Polygon, Rows, read_mask
+
+
+def test_rows():
+    assert Rows(2, 5, fractions=False).inside(8, 1).ravel().tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 7, 480, 481])
+def test_bands_that_meet_are_the_whole_image(height):
+    edges = [0, 0.3, 0.5, 0.51, 0.9, 1]
+    bands = [Rows(*pair, fractions=True).inside(height, 4) for pair in itertools.pairwise(edges)]
+    assert (np.sum(bands, axis=0) == 1).all()
+
+
+def test_polygon_is_the_pixels_whose_centres_are_inside():
+    triangle = Polygon(((0, 0), (4, 0), (0, 4)), fractions=False)
+    assert triangle.inside(4, 5).astype(int).tolist() == [
+        [1, 1, 1, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_polygon_is_as_opencv_finds_each_point(seed):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, 1, (7, 2))
+    inside = Polygon(tuple(map(tuple, points)), fractions=True).inside(40, 60)
+    contour = (points * (60, 40)).astype(np.float32)
+    # A concave or crossing contour too: both count by the even-odd rule.
+    expected = [
+        [
+            cv2.pointPolygonTest(contour, (x + 0.5, y + 0.5), measureDist=False) > 0
+            for x in range(60)
+        ]
+        for y in range(40)
+    ]
+    np.testing.assert_array_equal(inside, expected)
+
+
+def test_polygons_that_share_an_edge_share_no_pixel():
+    upper = Polygon(((0, 0), (1, 0), (1, 0.7), (0, 0.3)), fractions=True)
+    lower = Polygon(((0, 0.3), (1, 0.7), (1, 1), (0, 1)), fractions=True)
+    assert (upper.inside(33, 57).astype(int) + lower.inside(33, 57) == 1).all()
+
+
+def test_polygon_follows_the_size_of_the_image():
+    half = Polygon(((0, 0), (0.5, 0), (0.5, 1), (0, 1)), fractions=True)
+    assert [int(half.inside(*size).sum()) for size in ((4, 8), (2, 2), (4, 8))] == [16, 2, 16]
+
+
+@pytest.mark.parametrize("value", [1, 7, 255])
+def test_mask_is_what_is_not_zero(tmp_path, value):
+    picture = np.zeros((6, 9), np.uint8)
+    picture[2:4, 3:] = value
+    cv2.imwrite(str(tmp_path / "m.png"), picture)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png").inside(6, 9), picture > 0)
+
+
+def test_mask_of_colour_or_one_bit(tmp_path):
+    picture = np.zeros((6, 9, 3), np.uint8)
+    picture[1, 2] = 0, 0, 255
+    cv2.imwrite(str(tmp_path / "c.png"), picture)
+    cv2.imwrite(str(tmp_path / "b.png"), picture[..., 2], [cv2.IMWRITE_PNG_BILEVEL, 1])
+    for file in ("c.png", "b.png"):
+        assert np.argwhere(read_mask(tmp_path / file).inside(6, 9)).tolist() == [[1, 2]]
+
+
+def test_mask_of_another_size_names_both():
+    mask = Mask(np.ones((6, 9), bool), "bonnet.png")
+    with pytest.raises(FrameError, match=r"bonnet\.png is 9x6, but .* scored is 12x8"):
+        mask.inside(8, 12)
+
+
+def test_label_image_is_no_mask(tmp_path):
+    cv2.imwrite(str(tmp_path / "labels.png"), np.arange(54, dtype=np.uint8).reshape(6, 9))
+    with pytest.raises(ConfigurationError, match=r"labels\.png has 53 values beside 0 \(1, 2, 3"):
+        read_mask(tmp_path / "labels.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.png", b"", "is no PNG"),
+        ("m.jpg", b"\xff\xd8\xff\xe0", "is no PNG"),
+        ("m.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 60, "is no PNG"),
+    ],
+)
+def test_file_that_is_no_mask(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        read_mask(tmp_path / name)
+
+
+def test_mask_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        read_mask(tmp_path / "m.png")
+
+
+def test_mask_that_was_cut_short(tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.eye(300, dtype=np.uint8))
+    whole = (tmp_path / "m.png").read_bytes()
+    (tmp_path / "m.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigurationError, match=r"m\.png: png image 300x300 .* cannot be decoded"):
+        read_mask(tmp_path / "m.png")
