@@ -155,10 +155,10 @@ class FrameRecord:
         Raises:
             RefusedError: the cells are not those of a matrix of n classes, or the counts absurd.
         """
-        (matrix,) = self._stack(self.cells, self.counts, num_classes, 1)
+        matrix = self._from_cells(self.cells, self.counts, num_classes)
         if int(matrix.sum()) > MAX_PIXELS:
             raise self._refusal(f"it counts more than {MAX_PIXELS} pixels")
-        return np.asarray(matrix)
+        return matrix
 
     def counted(self, axes: Axes) -> Counts:
         """Return what was counted in the frame.
@@ -170,20 +170,20 @@ class FrameRecord:
         counts = Counts(self.matrix(num_classes), 1)
         if not regions and not len(self.region_cells):
             return counts
-        stack = self._stack(self.region_cells, self.region_counts, num_classes, regions)
-        if (stack > counts.matrix).any():
+        matrices = self._from_cells(self.region_cells, self.region_counts, num_classes, regions)
+        if (matrices > counts.matrix).any():
             raise self._refusal("it counts more in a region than in the whole frame")
-        return replace(counts, regions=stack)
+        return replace(counts, regions=matrices)
 
-    def _stack(
+    def _from_cells(
         self,
         cells: NDArray[np.uint32],
         counts: NDArray[np.uint64],
         num_classes: int,
-        matrices: int,
+        *regions: int,
     ) -> NDArray[np.int64]:
         try:
-            return from_cells(cells, counts, num_classes, matrices)
+            return from_cells(cells, counts, num_classes, *regions)
         except ValueError as error:
             raise self._refusal(str(error)) from None
 

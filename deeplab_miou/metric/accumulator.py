@@ -138,8 +138,10 @@ class Accumulator:
         self._behind = 0
 
     def _checked(self, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
+        if matrix.shape == self._shape and matrix.dtype == np.int64:
+            return matrix
         expected = self._shape if self._shape[0] > 1 else self._shape[1:]
-        if matrix.shape not in {expected, self._shape} or matrix.dtype != np.int64:
+        if matrix.shape != expected or matrix.dtype != np.int64:
             raise ValueError(
                 f"matrix must be int64 of shape {expected}, "
                 f"but got {matrix.dtype} of shape {matrix.shape}"

@@ -78,13 +78,9 @@ class Counts:
 
     def region(self, index: int) -> Counts:
         """Return the counts of one region; pixels outside are ignored there."""
-        inside = Counts(self.regions[index], self.frames, unmapped=self.unmapped)
-        return Counts(
-            inside.matrix,
-            self.frames,
-            self.ignored + self.pixels - inside.pixels,
-            self.unmapped,
-        )
+        matrix = self.regions[index]
+        outside = self.pixels - int(matrix.sum())
+        return Counts(matrix, self.frames, self.ignored + outside, self.unmapped)
 
     def __add__(self, other: Counts) -> Counts:
         self._check(other)
@@ -93,7 +89,7 @@ class Counts:
             self.frames + other.frames,
             self.ignored + other.ignored,
             self.unmapped + other.unmapped,
-            self.regions + other.regions,
+            self.regions + other.regions if len(self.regions) else self.regions,
             self.mistakes + other.mistakes
             if len(self.mistakes) == len(other.mistakes)
             else max(self.mistakes, other.mistakes, key=len),
@@ -127,10 +123,10 @@ class Counts:
 
     def _check(self, other: Counts) -> None:
         # NumPy would broadcast one region over several.
-        shapes = (self.matrix.shape, self.regions.shape)
-        other_shapes = (other.matrix.shape, other.regions.shape)
-        if shapes != other_shapes:
-            raise ValueError(f"counts of shapes {shapes} and {other_shapes} cannot be combined")
+        if self.matrix.shape == other.matrix.shape and self.regions.shape == other.regions.shape:
+            return
+        shapes, others = ((each.matrix.shape, each.regions.shape) for each in (self, other))
+        raise ValueError(f"counts of shapes {shapes} and {others} cannot be combined")
 
 
 class Axes(NamedTuple):
