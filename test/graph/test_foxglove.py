@@ -26,7 +26,7 @@ from graph_support import BEST_EFFORT, EVALUATOR, IMAGE, LATCHED, PUBLISHER, Cam
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String, UInt8MultiArray
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 RESULT = f"{PUBLISHER}/result"
 
 
@@ -297,7 +297,7 @@ def test_a_viewer_that_stalls_costs_nobody_anything_and_loses_the_oldest(graph, 
         return grown
 
     # 600 messages are 300 MB; 128 of them may wait for the one that stalls.
-    assert visit(address, steps, 60) < 150e6
+    assert visit(address, steps, 120) < 150e6
     assert process.returncode is None
 
 
