@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.frames import FrameSummary
     from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
     from deeplab_miou.aggregation.results import Totals
-    from deeplab_miou.aggregation.runs import Run
+    from deeplab_miou.aggregation.runs import HeardRun
 
 _MAX_SOURCES = 256
 
@@ -222,7 +222,7 @@ class Aggregate:
         if self._frames is not None:
             self._frames.clear()
 
-    def _check(self, state: EvaluatorState, run: Run | None, bound: Axes | None) -> None:
+    def _check(self, state: EvaluatorState, run: HeardRun | None, bound: Axes | None) -> None:
         """Count and raise what makes a state unusable where this is what is counted."""
         if bound is not None:
             for what, told, counted in zip(Axes._fields, state.axes, bound, strict=True):
@@ -281,14 +281,14 @@ class Aggregate:
                 continue  # counted; nobody is left to tell
         run.tracker.announce(state.run.frame_sequence)
 
-    def _follow_reset(self, run: Run, reset_count: int) -> None:
+    def _follow_reset(self, run: HeardRun, reset_count: int) -> None:
         """Forget all frames when an evaluator forgot its own."""
         if reset_count > run.frames_reset_count:
             run.frames_reset_count = reset_count
             run.forget_frames(0)
             self._clear_frames()
 
-    def _take_frame(self, run: Run, frame: FrameRecord) -> bool:
+    def _take_frame(self, run: HeardRun, frame: FrameRecord) -> bool:
         if self._frames is None or run.state.axes != self._axes:
             return False
         if frame.reset_count < run.frames_reset_count:

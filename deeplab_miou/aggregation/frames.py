@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.aggregation.messages import FrameRecord, RunKey
     from deeplab_miou.aggregation.results import Scoring
-    from deeplab_miou.metric.accumulator import AccumulatorSnapshot
+    from deeplab_miou.metric.accumulator import WindowedCounts
     from deeplab_miou.metric.counts import Axes, Counts
 
 _MAX_EARLY_FRAMES = 256
@@ -48,7 +48,7 @@ class FrameSummary(Generic[Evidence_co]):
     """
 
     bootstrap: BlockBootstrap
-    window: AccumulatorSnapshot
+    window: WindowedCounts
     worst: tuple[WorstFrame[Evidence_co], ...]
     worst_of_regions: Sequence[tuple[WorstFrame[Evidence_co], ...]]
     offsets: OffsetTally

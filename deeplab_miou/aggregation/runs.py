@@ -24,7 +24,7 @@ _OVERTAKING_S = 1.0
 
 
 @dataclass(eq=False)
-class Run:
+class HeardRun:
     """What is known of one run of one evaluator.
 
     Attributes:
@@ -88,7 +88,7 @@ class Runs:
     """
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[RunKey, Run] = OrderedDict()  # least recently updated first
+        self._runs: OrderedDict[RunKey, HeardRun] = OrderedDict()  # least recently updated first
         self._folded: dict[str, Totals] = {}
         self._closed: OrderedDict[RunKey, None] = OrderedDict()
         self._given_up: OrderedDict[RunKey, None] = OrderedDict()
@@ -96,7 +96,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self._runs)
 
-    def get(self, key: RunKey) -> Run | None:
+    def get(self, key: RunKey) -> HeardRun | None:
         """Return a run; None if it has not begun or is closed."""
         return self._runs.get(key)
 
@@ -117,9 +117,9 @@ class Runs:
             if source == state.source
         )
 
-    def begin(self, state: EvaluatorState, now_s: float) -> Run:
+    def begin(self, state: EvaluatorState, now_s: float) -> HeardRun:
         """Add a run with its first state."""
-        run = self._runs[state.key] = Run(state, now_s, state.run.reset_count)
+        run = self._runs[state.key] = HeardRun(state, now_s, state.run.reset_count)
         if state.key in self._given_up:
             # What it counted before a reset must not come back.
             del self._given_up[state.key]
@@ -155,7 +155,7 @@ class Runs:
         """Whether one more run could make a sum too large in the end."""
         return sum(totals.most for totals in self._folded.values()) > MAX_SUM
 
-    def update(self, run: Run, state: EvaluatorState) -> None:
+    def update(self, run: HeardRun, state: EvaluatorState) -> None:
         """Take a newer state of a run."""
         run.state = state
         self._runs.move_to_end(state.key)

@@ -23,8 +23,8 @@ _MOST_FRAMES = 2**17
 
 
 @dataclass(frozen=True, eq=False)
-class AccumulatorSnapshot:
-    """What was counted up to one instant; the arrays are copies.
+class WindowedCounts:
+    """The counts of all frames and of those in the window, at one instant; the arrays are copies.
 
     Attributes:
         counts: of all frames.
@@ -104,10 +104,10 @@ class Accumulator:
             if frame is not None:
                 self._enter(frame, stamp_ns)
 
-    def snapshot(self) -> AccumulatorSnapshot:
+    def snapshot(self) -> WindowedCounts:
         """Return copies of everything at one instant."""
         with self._lock:
-            return AccumulatorSnapshot(
+            return WindowedCounts(
                 counts=Counts.of_stack(self._matrix.copy(), self._frames),
                 window=Counts.of_stack(self._window.copy(), len(self._stamps))
                 if self._windowed
