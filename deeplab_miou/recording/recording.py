@@ -135,7 +135,9 @@ class Recording:
             stamp_ns: of its image.
             data: a serialised ``FrameScore``.
         """
-        self._write(f"{source}/frame", FRAME_SCORE, stamp_ns, data)
+        # rosbags expects the padding of an empty sequence's elements, also at the end of a message.
+        padded = data + bytes(-(len(data) - 4) % 8)
+        self._write(f"{source}/frame", FRAME_SCORE, stamp_ns, padded)
 
     def overlay(self, source: str, stamp_ns: int, frame_id: str, jpeg: bytes) -> None:
         """Write a picture; ``source`` and ``stamp_ns`` as of `frame`."""
