@@ -135,9 +135,7 @@ class Recording:
             stamp_ns: of its image.
             data: a serialised ``FrameScore``.
         """
-        # rosbags expects the padding of an empty sequence's elements, also at the end of a message.
-        padded = data + bytes(-(len(data) - 4) % 8)
-        self._write(f"{source}/frame", FRAME_SCORE, stamp_ns, padded)
+        self._write(f"{source}/frame", FRAME_SCORE, stamp_ns, data)
 
     def overlay(self, source: str, stamp_ns: int, frame_id: str, jpeg: bytes) -> None:
         """Write a picture; ``source`` and ``stamp_ns`` as of `frame`."""
