@@ -48,6 +48,10 @@ class Reason(str, Enum):
     UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
     CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"
+    LOST_BY_RECORDER = (
+        "lost_by_recorder",
+        "it was lost while the bag was recorded, on its way to the recorder or there",
+    )
 
     explanation: str
     is_normal: bool
@@ -68,7 +72,7 @@ class StreamCounts:
     ``received == evaluated + waiting + sum(dropped.values())``.
 
     Attributes:
-        received: messages that arrived.
+        received: messages that arrived, and those that a recorder says it lost.
         evaluated: messages that ended in the confusion matrix.
         waiting: messages held for their partner, queued or in work.
         dropped: messages that ended otherwise, by the reason's name.
@@ -185,6 +189,12 @@ class RunningAccount:
         with self._lock:
             self._dropped[stream, reason] += 1
             self._end(stream)
+
+    def lost(self, stream: Stream, count: int) -> None:
+        """Count messages that were sent but never recorded, as received and dropped."""
+        with self._lock:
+            self._received[stream] += count
+            self._dropped[stream, Reason.LOST_BY_RECORDER] += count
 
     def snapshot(self) -> Account:
         """Return both streams' counts at one instant."""

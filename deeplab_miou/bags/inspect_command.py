@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.folder import is_bag
+from deeplab_miou.bags.lost_messages import read_losses
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.model.checkpoints import inspect_command
 
@@ -36,11 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(path: Path) -> dict[str, object]:
     with BagReader(path) as reader:
+        losses = read_losses(reader, reader.topics)
         return {
             "bag": str(path),
             "messages": sum(each.count for each in reader.topics.values()),
             "start_s": reader.start_ns / _NS,
             "duration_s": reader.duration_ns / _NS,
             "topics": {name: f"{each.count} {each.type}" for name, each in reader.topics.items()},
-            "problems": list(reader.problems),
+            "lost_by_recorder": {name: str(loss) for name, loss in losses.of_topics.items()},
+            "problems": [*reader.problems, *losses.problems],
         }

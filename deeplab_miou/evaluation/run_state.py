@@ -59,6 +59,11 @@ class RunState:
                 self._account.dropped(stream, reason)
             return self._next_position()
 
+    def lost(self, stream: Stream, count: int) -> None:
+        """Count messages that a recorder lost; they have no outcome of their own."""
+        with self._lock:
+            self._account.lost(stream, count)
+
     def evaluated(self, reset_count: int, counts: Counts, stamp_ns: int) -> RunPosition | None:
         """Add a frame; None if the frame belongs to a discarded run.
 

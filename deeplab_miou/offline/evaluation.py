@@ -15,6 +15,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES
 from deeplab_miou.metric.scores import check_weights
+from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.recorder import OfflineRecorder
@@ -133,7 +134,9 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
             check_reader(side.options, reader)
             check_class_weights(side.options, side.engine)
         stamps = read_stamps(reader, topics)
-        plans = [plan(stamps, side.options) for side in sides]
+        plans = [
+            with_losses(reader, stamps, plan(stamps, side.options), side.options) for side in sides
+        ]
         runs = [_make_run(side, planned, stack) for side, planned in zip(sides, plans, strict=True)]
         taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
         result = runs[0].result
@@ -173,7 +176,9 @@ def _make_run(side: Side, planned: Plan, stack: ExitStack) -> Run:
         frames = stack.enter_context(FrameTableWriter(side.frame_table, names))
     if side.recording is not None:
         recorder = OfflineRecorder(side.recording, side.options, side.engine, planned.pairs)
-    return Run(side.options, side.engine, frames, side.on_frame, recorder=recorder)
+    run = Run(side.options, side.engine, frames, side.on_frame, recorder=recorder)
+    run.count_lost(planned.lost)
+    return run
 
 
 def check_topics(options: OfflineOptions) -> None:

@@ -24,6 +24,7 @@ from deeplab_miou.offline.evaluation import (
     conclude,
     provenance,
 )
+from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.run import Run
@@ -133,7 +134,7 @@ def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Divisio
         check_reader(options, reader)
         check_class_weights(options, engine)
         stamps = read_stamps(reader, options.topics)
-        planned = plan(stamps, options)
+        planned = with_losses(reader, stamps, plan(stamps, options), options)
         # Which messages are missing from part of the time, an index does not tell.
         frames = most_frames if not reader.problems else len(stamps.topic) + 1
     sections = split(stamps, planned.partners, frames)
@@ -188,6 +189,7 @@ def merge(
         if frame_table is not None:
             frames = stack.enter_context(FrameTableWriter(frame_table, names))
         run = Run(options, engine, frames)
+        run.count_lost(division.plan.lost)
         for part in parts:
             pictures |= {place + index + 1: each for index, each in part.pictures.items()}
             for record in part.records:

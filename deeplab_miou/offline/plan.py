@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from deeplab_miou.evaluation.unpaired import find_lost
 from deeplab_miou.images.decoding import check_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,11 +54,14 @@ class Plan:
         partners: for each message, in the order that the reader gives them, the number of its
             partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
             (not in the section, or of a topic that is not used), int64 ``(messages,)``.
-        findings: what the stamps of labels without an image suggest, a line each.
+        findings: what else may be missing, a line each: what was lost while the bag was recorded,
+            what the stamps of labels without an image suggest.
+        lost: how many messages were lost while the bag was recorded, see `with_losses`.
     """
 
     partners: NDArray[np.int64]
     findings: list[str]
+    lost: Mapping[Stream, int] = field(default_factory=dict)
 
     @property
     def pairs(self) -> int:

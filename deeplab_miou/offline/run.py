@@ -144,6 +144,11 @@ class Run:
             error = unreadable
         self._pipeline.reject(stream, stamp_ns, frame_id, error)
 
+    def count_lost(self, lost: Mapping[Stream, int]) -> None:
+        """Count messages that were lost while the bag was recorded."""
+        for stream, count in lost.items():
+            self._state.lost(stream, count)
+
     def replay(self, outcome: FrameOutcome) -> None:
         """Count what another run has found out of the same bag.
 

@@ -13,8 +13,11 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from deeplab_miou.nodes.replayer.offers import offered_profile
+from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.nodes.replayer.offers import offered_profile, playable_topics
 from deeplab_miou.nodes.ros.message_types import message_class
 
 BEST_EFFORT, RELIABLE = QosReliability.BEST_EFFORT, QosReliability.RELIABLE
@@ -73,3 +76,21 @@ def test_message_classes_are_found_by_name():
 @pytest.mark.parametrize("name", ["nowhere_msgs/msg/Image", "sensor_msgs/msg/Nothing", "odd"])
 def test_what_is_not_installed_has_no_class(name):
     assert message_class(name) is None
+
+
+def test_topics_without_a_class_are_left_out(tmp_path):
+    events = "/events/rosbag2_messages_lost"
+    event_type = "rosbag2_interfaces/msg/MessagesLostEvent"
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("string node_name", event_type))
+    with BagWriter(tmp_path / "bag", typestore=store) as writer:
+        writer.write("/image", "sensor_msgs/msg/Image", 1, b"")
+        writer.write(events, event_type, 2, b"")
+    with BagReader(tmp_path / "bag") as reader:
+        playable, left_out = playable_topics(reader, list(reader.topics))
+    # Distributions from Lyrical on have it.
+    if message_class(event_type) is None:
+        assert left_out == [f"{events} ({event_type}, 1 messages)"]
+        assert list(playable) == ["/image"]
+    else:
+        assert (set(playable), left_out) == ({"/image", events}, [])
