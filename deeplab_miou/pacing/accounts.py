@@ -17,6 +17,7 @@ class EvaluatorAccount(NamedTuple):
         images: what became of its images.
         labels: what became of its labels.
         paced: a full queue of it holds up the replay and drops nothing.
+        frame_listeners: subscriptions that its outcomes reach.
     """
 
     run_id: str
@@ -24,6 +25,7 @@ class EvaluatorAccount(NamedTuple):
     images: StreamCounts
     labels: StreamCounts
     paced: bool
+    frame_listeners: int = 0
 
     @property
     def counting(self) -> tuple[str, int]:

@@ -108,7 +108,13 @@ class EvaluatorOutputs:
         """Publish the account."""
         now = self._node.get_clock().now().to_msg()
         self._accounts.publish(
-            account_message(snapshot, source=self._source, paced=self.paced, now=now)
+            account_message(
+                snapshot,
+                source=self._source,
+                paced=self.paced,
+                frame_listeners=self._frames.get_subscription_count(),
+                now=now,
+            )
         )
 
     def confirm_account(self, snapshot: RunSnapshot) -> None:
@@ -117,7 +123,8 @@ class EvaluatorOutputs:
         Threads publish accounts as things happen, perhaps not in order: this is the last word.
         """
         listeners = self._accounts.get_subscription_count()
-        state = (snapshot.reset_count, snapshot.account, self.paced, listeners)
+        frame_listeners = self._frames.get_subscription_count()
+        state = (snapshot.reset_count, snapshot.account, self.paced, listeners, frame_listeners)
         if state != self._confirmed:
             self.account(snapshot)
             self._confirmed = state

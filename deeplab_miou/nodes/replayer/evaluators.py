@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _STREAMS = 2
 _WARNING_PERIOD_S = 5.0
 _POLL_S = 0.02
+_CONNECTING_S = 5.0
 _FLUSH_AGAIN_S = 2.0
 
 
@@ -53,7 +54,7 @@ class EvaluatorLinks:
         self.names = evaluators
         self._in_flight = in_flight
         self._stall_timeout_s = stall_timeout_s
-        self._early: dict[str, EvaluatorAccount] = {}
+        self._newest: dict[str, EvaluatorAccount] = {}
         self._lock = threading.Lock()
         self._flow: FlowControl | None = None
         self._flushes = [TriggerClient(node, f"{name}/flush") for name in evaluators]
@@ -87,11 +88,27 @@ class EvaluatorLinks:
                 time.sleep(_POLL_S)
         with self._lock:
             self._flow = FlowControl(
-                {name: (topics, self._early[name]) for name, topics in routes.items()},
+                {name: (topics, self._newest[name]) for name, topics in routes.items()},
                 in_flight=self._in_flight,
                 stall_timeout_s=self._stall_timeout_s,
             )
         return self._flow
+
+    def wait_for_listeners(self) -> None:
+        """Wait until outcomes reach all that subscribe to them, the publisher of the result too.
+
+        The graph tells who subscribes before they are connected; what is published in between never
+        arrives. A subscription that does not fit is never connected: it is waited for in vain, but
+        not for long.
+        """
+        deadline_s = time.monotonic() + _CONNECTING_S
+        while time.monotonic() < deadline_s and any(map(self._lacks_listeners, self.names)):
+            time.sleep(_POLL_S)
+
+    def _lacks_listeners(self, name: str) -> bool:
+        with self._lock:
+            connected = self._newest[name].frame_listeners
+        return connected < int(self._node.count_subscribers(f"{name}/frame"))
 
     def finish(self, flow: FlowControl) -> None:
         """Wait until everything arrived, and let the evaluators finish what they hold.
@@ -157,7 +174,7 @@ class EvaluatorLinks:
         if not self._accounts[name].get_publisher_count():
             return f"it does not publish {name}/account"
         with self._lock:
-            account = self._early.get(name)
+            account = self._newest.get(name)
         if account is None or not account.paced:
             return f"it has not said on {name}/account that it is paced, that is by this replay"
         routes[name] = topics
@@ -181,16 +198,16 @@ class EvaluatorLinks:
                     stream_counts(message.images),
                     stream_counts(message.labels),
                     message.paced,
+                    message.frame_listeners,
                 )
             except RefusedError as error:
                 text = f"account of {name} refused: {error}"
                 self._node.get_logger().warning(text, throttle_duration_sec=_WARNING_PERIOD_S)
                 return
             with self._lock:
+                self._newest[name] = account
                 flow = self._flow
-                if flow is None:
-                    self._early[name] = account
-                    return
-            flow.account(name, account)
+            if flow is not None:
+                flow.account(name, account)
 
         return take

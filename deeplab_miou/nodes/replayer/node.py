@@ -186,6 +186,8 @@ class BagReplayer(Node):
         if self._publisher is not None:
             evaluators = self._links.names if self._links is not None else ()
             self._publisher.connect(evaluators, max(0.0, deadline_s - time.monotonic()))
+        if self._links is not None:
+            self._links.wait_for_listeners()
         for topic in self._settings.wait_for_subscribers:
             if topic not in self._player.offers:
                 raise ConfigurationError(

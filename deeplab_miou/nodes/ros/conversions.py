@@ -133,7 +133,7 @@ def stream_counts(message: StreamAccount) -> StreamCounts:
 
 
 def account_message(
-    snapshot: RunSnapshot, *, source: str, paced: bool, now: Time
+    snapshot: RunSnapshot, *, source: str, paced: bool, frame_listeners: int, now: Time
 ) -> AccountMessage:
     """Return the account of an evaluator."""
     message = AccountMessage(
@@ -143,6 +143,7 @@ def account_message(
         images=stream_account(snapshot.account.images),
         labels=stream_account(snapshot.account.labels),
         paced=paced,
+        frame_listeners=frame_listeners,
     )
     message.header.stamp = now
     return message
