@@ -38,12 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _facts(path: Path) -> dict[str, object]:
     with BagReader(path) as reader:
         losses = read_losses(reader, reader.topics)
+        lost = {name: str(loss) for name, loss in losses.of_topics.items()}
         return {
             "bag": str(path),
             "messages": sum(each.count for each in reader.topics.values()),
             "start_s": reader.start_ns / _NS,
             "duration_s": reader.duration_ns / _NS,
             "topics": {name: f"{each.count} {each.type}" for name, each in reader.topics.items()},
-            "lost_by_recorder": {name: str(loss) for name, loss in losses.of_topics.items()},
+            # Without a report nothing is known, least of all that nothing was lost.
+            **({"lost_by_recorder": lost} if lost else {}),
             "problems": [*reader.problems, *losses.problems],
         }

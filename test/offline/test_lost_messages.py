@@ -293,3 +293,9 @@ def test_inspect_tells_of_them(tmp_path, capsys):
     assert len(found["problems"]) == 1
     assert cli.main(["inspect", str(tmp_path / "bag")]) == exit_codes.OK
     assert "  /labels: 2 in transport, 1 in the recorder\n" in capsys.readouterr().out
+
+
+def test_inspect_claims_nothing_where_nothing_is_reported(tmp_path, capsys):
+    write_bag(tmp_path / "bag")
+    assert cli.main(["inspect", str(tmp_path / "bag")]) == exit_codes.OK
+    assert "lost" not in capsys.readouterr().out.replace(str(tmp_path), "")
