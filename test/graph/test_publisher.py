@@ -74,9 +74,6 @@ def trigger(graph, name):
 
 def test_known_matrix_gives_the_known_score(start, result, evaluator):
     start()
-    first = result.wait()
-    assert math.isnan(first.miou)
-    assert first.frames == 0
     evaluator().publish(confusion())
     message = result.wait(frames(1))
     assert message.miou == pytest.approx(4 / 9)
@@ -89,6 +86,41 @@ def test_known_matrix_gives_the_known_score(start, result, evaluator):
     assert math.isnan(message.miou_lower)
     assert math.isnan(message.miou_anytime_upper)
     assert message.interval_note
+
+
+def test_no_result_is_published_without_classes(start, graph, result, evaluator):
+    """rqt_plot would give up on the curve of each class for good."""
+    start()
+    window = graph.subscribe(MeanIoU, f"{PUBLISHER}/window", LATCHED)
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    publisher = evaluator()
+
+    def run_for_a_second():
+        # Diagnostics come once a second, results could come twenty times as often.
+        diagnostics.wait(after=diagnostics.wait())
+
+    run_for_a_second()
+    # An evaluator that has scored nothing yet.
+    publisher.publish(confusion(times=0, images=StreamAccount()))
+    assert math.isnan(result.wait().miou)
+    assert window.wait().frames == 0
+    publisher.publish(confusion(sequence=2))
+    counted = result.wait(frames(1))
+    assert trigger(graph, "reset").success
+    assert math.isnan(result.wait(frames(0), after=counted).miou)
+    for inbox in (result, window):
+        assert {len(message.classes) for message in inbox.messages} == {3}
+
+    # Configured anew it knows no classes any more.
+    graph.node.destroy_publisher(publisher)
+    for transition in ("deactivate", "cleanup"):
+        assert graph.transition(PUBLISHER, transition)
+    for inbox in (result, window, diagnostics):
+        inbox.messages.clear()
+    graph.bring_up(PUBLISHER)
+    run_for_a_second()
+    assert not result.messages
+    assert not window.messages
 
 
 def test_late_publisher_and_late_reader_get_the_latched_state(start, graph, evaluator):
@@ -300,7 +332,6 @@ def test_confusion_image_is_drawn_for_whoever_watches(start, graph, result, eval
 def test_report_is_saved_on_request(start, graph, result, evaluator, tmp_path):
     folder = tmp_path / "reports"
     start(report_directory=str(folder))
-    result.wait()
     answer = trigger(graph, "save_report")
     assert not answer.success
     assert "nothing has been counted" in answer.message
@@ -363,7 +394,7 @@ def test_lifecycle_round_and_round(start, graph, result, evaluator):
     assert process.stop()[0] == 0
 
 
-def test_bad_parameter_is_one_line_and_can_be_mended(start, graph, result):
+def test_bad_parameter_is_one_line_and_can_be_mended(start, graph, result, evaluator):
     process = start(absent_classes="ignore", publish_period="often")
     line = process.wait_for_output("cannot configure")
     assert "absent_classes is 'ignore', expected one of 'exclude', 'zero'" in line
@@ -375,7 +406,8 @@ def test_bad_parameter_is_one_line_and_can_be_mended(start, graph, result):
     assert graph.set_parameter(PUBLISHER, "publish_period", 1) == ""
     assert graph.transition(PUBLISHER, "configure")
     assert graph.transition(PUBLISHER, "activate")
-    result.wait()
+    evaluator().publish(confusion())
+    result.wait(frames(1))
     assert "clean the node up" in graph.set_parameter(PUBLISHER, "window_frames", 5)
 
 
@@ -418,10 +450,10 @@ def test_signal_ends_it_in_order_with_a_report(number, start, result, evaluator,
     assert "Traceback" not in process.output
 
 
-def test_signal_before_anything_is_counted_leaves_an_older_report(start, result, tmp_path):
+def test_signal_before_anything_is_counted_leaves_an_older_report(start, graph, tmp_path):
     (tmp_path / "report.json").write_text("old")
     process = start(report_directory=str(tmp_path))
-    result.wait()
+    graph.wait_for_state(PUBLISHER, "active")
     status, took_s = process.stop()
     assert status == 0
     assert took_s < 3

@@ -46,9 +46,13 @@ class PublisherOutputs:
         self.criteria.destroy()
 
     def scores(self, result: Result, window: Result) -> None:
-        """Publish the scores of all and of the window, and the confusion matrix as a picture."""
-        self._results.publish(mean_iou_message(result))
-        self._windows.publish(mean_iou_message(window))
+        """Publish the scores of all and of the window, and the confusion matrix as a picture.
+
+        Nothing before the first state: rqt_plot gives up on a class that a message lacks for good.
+        """
+        for publisher, scored in ((self._results, result), (self._windows, window)):
+            if scored.totals.class_names:
+                publisher.publish(mean_iou_message(scored))
         totals = result.totals
         if totals.class_names and self._pictures.get_subscription_count():
             picture = draw_matrix(totals.counts.matrix, totals.class_names)
@@ -56,7 +60,7 @@ class PublisherOutputs:
 
 
 def mean_iou_message(result: Result) -> MeanIoU:
-    """Return scores and counts; NaN and no classes before the first state."""
+    """Return scores and counts; NaN while no frame is counted."""
     account = result.totals.account
     message = MeanIoU(
         **mean_iou_fields(result),
