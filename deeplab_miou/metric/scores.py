@@ -235,6 +235,11 @@ def frame_miou(overlaps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArr
     return divide(iou.sum(axis=-1), present.sum(axis=-1))
 
 
+def frame_mious(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return `frame_miou` of frames by their counts, (..., n, n + 1) int64."""
+    return frame_miou(class_counts(matrices), matrices.sum(axis=-1) > 0)
+
+
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """Return the float64 quotient, NaN where the denominator is zero."""
     bottom = np.asarray(denominator, np.float64)

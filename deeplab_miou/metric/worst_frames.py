@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from deeplab_miou.metric.scores import class_counts, frame_miou
+from deeplab_miou.metric.scores import frame_mious
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class WorstFrames(Generic[Evidence]):
             evidence: what to keep with it while it is among the worst.
             source: which evaluator scored it.
         """
-        miou = float(_frame_mious(matrix[np.newaxis])[0])
+        miou = float(frame_mious(matrix))
         rank = (miou, stamp_ns, source)
         if not (miou < _PERFECT[0] and rank < self._limit):
             return
@@ -89,7 +89,7 @@ class WorstFrames(Generic[Evidence]):
         Args:
             matrices: (k, n, n + 1) int64, their counts.
         """
-        mious = _frame_mious(matrices)
+        mious = frame_mious(matrices)
         is_candidate = (mious < _PERFECT[0]) & (mious <= self._limit[0])
         return [int(i) for i in np.flatnonzero(is_candidate)]
 
@@ -117,8 +117,3 @@ def _frame(rank: _Rank, matrix: NDArray[np.int64], evidence: Evidence) -> WorstF
         confusion=(int(truth), int(prediction), int(mistakes[truth, prediction])),
         evidence=evidence,
     )
-
-
-def _frame_mious(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mIoU of each of (k, n, n + 1) counts, see `frame_miou`."""
-    return frame_miou(class_counts(matrices), matrices.sum(axis=-1) > 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deeplab_miou.metric.confusion import to_cells
+from deeplab_miou.metric.scores import frame_mious
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +20,7 @@ _LITTLE_ENDIAN = b"\0\1\0\0"
 _STAMP = struct.Struct("<iI")
 _UINT32 = struct.Struct("<I")
 _UINT64 = struct.Struct("<Q")
+_FLOAT64 = struct.Struct("<d")
 _SIZE = struct.Struct("<2I")
 _PIXELS = struct.Struct("<4Q")
 _SECONDS = struct.Struct("<5f")
@@ -45,6 +48,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     if leading is None or label is None:
         raise ValueError("an outcome must have an image or a label")
     stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
+    miou = math.nan
     height = width = labelled = ignored = unmapped = invalid = 0
     cells = regions = to_cells(np.zeros(0, np.int64))
     if outcome.ground_truth is not None:
@@ -57,6 +61,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
         )
         cells, regions = to_cells(matrix), to_cells(outcome.counts.regions)
         labelled, invalid = int(cells[1].sum()), int(matrix[:, -1].sum())
+        miou = float(frame_mious(matrix))
     out = bytearray()
     out += _STAMP.pack(*split_stamp(leading.stamp_ns))
     _text(out, leading.frame_id)
@@ -81,6 +86,8 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
         timing.queue_s, timing.decode_s, timing.inference_s, timing.counting_s, timing.latency_s
     )
     _cells(out, *regions)
+    _pad(out, 8)
+    out += _FLOAT64.pack(miou)
     return _LITTLE_ENDIAN + bytes(out)
 
 

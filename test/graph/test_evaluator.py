@@ -69,6 +69,7 @@ def test_known_pairs_give_the_known_matrix_and_score(start, camera, ros_process,
     assert (score.stream, score.outcome, score.sequence) == ("pair", "evaluated", 1)
     assert (score.header.stamp.sec, score.header.frame_id) == (7, "camera")
     assert (list(score.cells), list(score.counts)) == ([0, 5, 6, 9], [2, 1, 1, 1])
+    assert score.miou == pytest.approx(4 / 9)
     state = camera.state(frames(1))
     assert matrix(state).tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
     assert json.loads(state.provenance)["label_map"] == "three"

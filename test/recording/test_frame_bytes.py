@@ -46,6 +46,7 @@ def test_evaluated_frame_round_trip():
     assert (message.header.stamp.nanosec, message.label_stamp.nanosec) == (10, 12)
     assert message.header.frame_id == "camera"
     assert message.inference_seconds == 0.5
+    assert message.miou == pytest.approx((0 + 2 / 7) / 2)
     record = frame_from_message(message)
     assert record.evaluated
     assert (record.reset_count, record.sequence, record.stamp_ns) == (1, 8, 10)
@@ -72,6 +73,18 @@ def test_dropped_label_becomes_a_frame_score():
     assert message.header.stamp == message.label_stamp
     assert len(message.cells) == 0
     assert not frame_from_message(message).evaluated
+    assert np.isnan(message.miou)
+
+
+def miou_of(cells):
+    """Return mIoU of two classes' counts over those in the ground truth."""
+    a, ab, a_invalid, ba, b, b_invalid = cells
+    ious = [
+        hits / (truth + predicted)
+        for hits, truth, predicted in ((a, a + ab + a_invalid, ba), (b, ba + b + b_invalid, ab))
+        if truth
+    ]
+    return sum(ious) / len(ious) if ious else np.nan
 
 
 texts = st.text(max_size=9).filter(lambda text: "\0" not in text and text.isprintable())
@@ -109,6 +122,5 @@ def test_the_middleware_reads_what_was_written(texts, cells, parts, stamps):
     assert (found.queue_seconds, found.decode_seconds, found.inference_seconds) == (0.25, 0.5, 1)
     assert (found.counting_seconds, found.latency_seconds) == (2, 4)
     assert list(found.counts) == [count for count in cells or [] if count]
-    assert (
-        0 <= len(serialize_message(found)) - len(data) < 8
-    )  # it may pad the end, of 8-byte numbers
+    assert found.miou == pytest.approx(miou_of(cells or 6 * [0]), nan_ok=True)
+    assert len(serialize_message(found)) == len(data)

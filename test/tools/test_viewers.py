@@ -73,6 +73,11 @@ def test_every_path_of_the_layout_leads_to_what_its_panel_draws():
     assert named == set(shown)
     for each in ("miou", "miou_lower", "miou_upper", "miou_anytime_lower", "miou_anytime_upper"):
         assert f"/miou_publisher/result.{each}" in shown
+    # Frame by frame over the whole of a recording, where a click goes to the moment.
+    (plot,) = [each for each in panels().values() if "/deeplab_evaluator/frame.miou" in paths(each)]
+    assert paths(plot) == ["/deeplab_evaluator/frame.miou", "/miou_publisher/result.miou"]
+    assert (plot["xAxisVal"], plot["timeWindowMode"]) == ("timestamp", "automatic")
+    assert "followingViewWidth" not in plot
 
 
 def test_a_field_or_topic_that_is_gone_is_noticed():

@@ -84,7 +84,7 @@ _TABS = (
         Split(
             "row",
             60,
-            Split("column", 55, "miou", "classes_now"),
+            Split("column", 36, "miou", Split("column", 48, "frame_miou", "classes_now")),
             Split(
                 "column",
                 36,
@@ -135,6 +135,15 @@ def _panels() -> dict[str, fox.BasePanel]:
                 _series(f"{_WINDOW}.miou", "window", _ORANGE),
             ],
             limits=None,
+        ),
+        "frame_miou": _plot(
+            "mIoU of each frame alone (dips: the worst frames), and of all frames so far",
+            [
+                _series(f"{_FRAME}.miou", "frame", _RED),
+                _series(f"{_RESULT}.miou", "mIoU", _BLUE, size=3),
+            ],
+            # All of a recording, so that its worst frames are seen at once.
+            shown_s=None,
         ),
         "classes_now": fox.PlotPanel(
             title="IoU of each class with its 95 % interval, by class id",
@@ -222,6 +231,7 @@ def _plot(
     series: list[fox.PlotSeries],
     *,
     limits: tuple[float, float] | None = (0, 1),
+    shown_s: float | None = _SHOWN_S,
 ) -> fox.PlotPanel:
     return fox.PlotPanel(
         title=title,
@@ -236,9 +246,9 @@ def _plot(
             show_y_axis_labels=True,
             is_synced=True,
             x_axis_val="timestamp",
-            time_window_mode="sliding",
+            time_window_mode="sliding" if shown_s else "automatic",
             playback_bar_position="right",
-            following_view_width=_SHOWN_S,
+            following_view_width=shown_s,
             sidebar_dimension=120,
         ),
     )

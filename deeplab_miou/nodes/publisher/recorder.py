@@ -108,7 +108,9 @@ class PublisherRecorder:
         """Record the outcome of a frame."""
         if self._frames.setdefault(message.source, Thinning(MOST_FRAMES)).take():
             stamp_ns = time_to_ns(message.header.stamp)
-            self._put(lambda: self._recording.frame(message.source, stamp_ns, _serialised(message)))
+            self._put(
+                lambda: self._recording.frame(message.source, stamp_ns, serialize_message(message))
+            )
 
     def close(self) -> None:
         """Write what waits, and the index."""
@@ -161,12 +163,3 @@ class PublisherRecorder:
                 write()
             except BaseException as error:  # noqa: BLE001  handed over, never swallowed
                 self._on_error(error)
-
-
-def _serialised(message: FrameScore) -> bytes:
-    """Return an outcome without padding behind an empty sequence at its end.
-
-    rclpy leaves room there for the alignment of elements that do not come, which rosbags refuses.
-    """
-    data: bytes = serialize_message(message)
-    return data if message.region_counts else data[: len(data) - 4]
