@@ -254,7 +254,7 @@ def measure(name: str, node: Node, bag: Path, weights: Path, rate: float) -> Rou
     """Play the bag to a contender once."""
     with contender(name, node, weights) as pids:
         outcomes = Outcomes(node, pids)
-        paced: dict[str, object] = {"paced": "true", "publisher": "/miou_publisher"}
+        paced: dict[str, object] = {"paced": "true"}
         replay(bag, paced if name == PACED else {"rate": rate / CAMERA_HZ})
         outcomes.settle()
         return outcomes.result()
