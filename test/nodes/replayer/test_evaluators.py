@@ -50,7 +50,7 @@ def test_a_malformed_account_is_refused():
     (line,) = node.warnings
     assert line.startswith("account of /e refused: its account has 1 reasons and 0 counts")
     node.callbacks["/e/account"](Account(run_id="a", images=StreamAccount(received=2)))
-    assert links._early["/e"].images.received == 2
+    assert links._newest["/e"].images.received == 2
 
 
 def test_who_else_publishes_is_told():
