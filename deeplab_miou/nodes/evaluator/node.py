@@ -364,9 +364,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._outputs.state(self._pipeline.snapshot())
 
     def _confirm_account(self) -> None:
-        if self._outputs.wants_accounts:
-            self._outputs.confirm_account(self._pipeline.snapshot())
-        else:
+        self._outputs.confirm_account(self._pipeline.snapshot())
+        if not self._outputs.wants_accounts:
             self._account_timer.cancel()
 
     def _diagnose(self) -> None:

@@ -123,6 +123,10 @@ class EvaluatorOutputs:
         Threads publish accounts as things happen, perhaps not in order: this is the last word.
         """
         listeners = self._accounts.get_subscription_count()
+        if not listeners:
+            # Who comes next has heard nothing, even if everything is as it was.
+            self._confirmed = None
+            return
         frame_listeners = self._frames.get_subscription_count()
         state = (snapshot.reset_count, snapshot.account, self.paced, listeners, frame_listeners)
         if state != self._confirmed:
