@@ -54,6 +54,7 @@ class Viewer:
         self.gone = []
         self._stores = {}
         self._subscribed = {}
+        self._wanted = set()
         self.seen = Counter()
 
     async def read(self):
@@ -64,6 +65,9 @@ class Viewer:
             content = json.loads(frame.data)
             if content["op"] == "advertise":
                 self.channels |= {each["topic"]: each for each in content["channels"]}
+                # As Foxglove does: while publishers are found, a channel may go and come again.
+                for topic in self._wanted & {each["topic"] for each in content["channels"]}:
+                    await self.subscribe(topic)
             elif content["op"] == "unadvertise":
                 self.gone += content["channelIds"]
             return None
@@ -91,10 +95,12 @@ class Viewer:
         channel = await self.find(topic)
         number = 100 + channel["id"]
         self._subscribed[number] = channel
+        self._wanted.add(topic)
         subscriptions = [{"id": number, "channelId": channel["id"]}]
         await self._socket.send_json({"op": "subscribe", "subscriptions": subscriptions})
 
     async def unsubscribe(self, topic):
+        self._wanted.discard(topic)
         number = 100 + self.channels[topic]["id"]
         await self._socket.send_json({"op": "unsubscribe", "subscriptionIds": [number]})
 
