@@ -265,7 +265,7 @@ def test_labels_too_late_for_what_is_held_are_told(ros_process, tmp_path):
     player = ros_process("deeplab_miou.nodes.replayer", bag, parameters={"paced": True})
     assert player.wait(60.0) == 0
     line = evaluator.wait_for_output("of 30 labels and their images were not held at the same time")
-    # The last 20 images are not pushed out by later ones: every second of them has a label. The line
+    # The last 20 images are not pushed out by later ones: every second has a label. The line
     # may be written before the last of the others has come.
     lost = int(re.search(r"(\d+) of 30 labels", line)[1])
     assert 15 <= lost <= 20
