@@ -7,6 +7,7 @@ To look for new examples:
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -19,6 +20,11 @@ settings.load_profile("repeatable")
 
 # Where requirements-parity.txt says to install other projects' networks.
 PARITY = Path(sys.prefix) / "parity"
+
+# A shell that starts the tests in the background has them ignore interrupts, and so would all that
+# they start: those that interrupt a program would wait for its end in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
