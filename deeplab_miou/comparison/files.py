@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deeplab_miou.comparison.report import to_json
+from deeplab_miou.paths import user_path
 from deeplab_miou.report import files, markdown
 from deeplab_miou.report.course import moment
 from deeplab_miou.report.page import jpeg_uri
@@ -34,7 +35,7 @@ def write_comparison(comparison: Comparison, folder: Path | str) -> list[Path]:
     Raises:
         DeeplabMiouError: they cannot be written; files that were there before are untouched.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     texts = {
         folder / JSON_NAME: to_json(comparison),
         folder / MARKDOWN_NAME: to_markdown(comparison),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.comparison.party import Party, subject
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.paths import user_path
 from deeplab_miou.report.files import BAGS_NAME, JSON_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.stored import read_report
@@ -75,7 +75,7 @@ def read_run(folder: str) -> EvaluatedRun:
     Raises:
         ConfigurationError: it is no such folder.
     """
-    place = Path(folder).expanduser()
+    place = user_path(folder)
     missing = [name for name in (JSON_NAME, FRAMES_NAME) if not (place / name).is_file()]
     if JSON_NAME not in missing:
         run = EvaluatedRun(folder, read_report(place))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,6 +23,7 @@ from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.paths import user_path
 from deeplab_miou.report.criteria import are_met, check_names, judge, read_criteria
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.junit import check_junit, write_junit
@@ -106,7 +106,7 @@ def _evaluate(arguments: argparse.Namespace, errors: Console) -> Changes:
     from deeplab_miou.comparison.both import SIDES, evaluate_both  # noqa: PLC0415  (heavy)
 
     options = [_side(arguments, word) for word in (arguments.a, arguments.b)]
-    output = Path(arguments.output).expanduser()
+    output = user_path(arguments.output)
     bags = find_bags(arguments.bags)
     many = not is_single(arguments.bags)
     with watching(len(bags), errors, quiet=False) as watcher:

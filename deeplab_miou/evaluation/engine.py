@@ -15,6 +15,7 @@ from deeplab_miou.evaluation.predictors import network_predictor, topic_predicto
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.metric.confusion import warm_up
 from deeplab_miou.metric.counts import Axes
+from deeplab_miou.paths import user_path
 from deeplab_miou.regions.file_format import read_regions
 from deeplab_miou.regions.regions import Regions
 
@@ -194,7 +195,7 @@ def _engine(
 def _checkpoint_file(name: str) -> Path:
     if name == DEMO_CHECKPOINT:
         return Path(__file__).parents[1] / "demo" / "demo.safetensors"
-    return Path(name).expanduser()
+    return user_path(name)
 
 
 def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:

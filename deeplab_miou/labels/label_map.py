@@ -37,7 +37,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import cv2
@@ -48,10 +47,12 @@ from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.labels import file_format
 from deeplab_miou.labels.raw_ids import RawIds
 from deeplab_miou.labels.tables import ColorTable, IdTable
+from deeplab_miou.paths import user_path
 from deeplab_miou.resources import share_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -354,7 +355,7 @@ def load_label_map(name_or_path: str | Path) -> LabelMap:
     if name_or_path in shipped:
         path = _folder() / f"{name_or_path}.yaml"
     else:
-        path = Path(name_or_path).expanduser()
+        path = user_path(name_or_path)
         if not path.is_file():
             raise ConfigurationError(
                 f"label map {name_or_path} is neither a file nor one of: {', '.join(shipped)}"

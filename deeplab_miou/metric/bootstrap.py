@@ -51,6 +51,12 @@ class Intervals:
     anytime_reason: str | None
     unit: str = "blocks of time"
 
+    @classmethod
+    def none(cls, num_classes: int, blocks: int, reason: str, unit: str) -> Intervals:
+        """Return that there are no intervals, and why."""
+        nothing, of_classes = (math.nan, math.nan), np.full((num_classes, 2), np.nan)
+        return cls(nothing, of_classes, blocks, reason, nothing, of_classes, reason, unit)
+
 
 @dataclass(frozen=True, eq=False)
 class Timeline:

@@ -9,6 +9,8 @@ import numpy as np
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # What differs from drive to drive, such as weather, is only seen by resampling drives; fewer than
@@ -58,5 +60,14 @@ class DriveSums:
         """Return what to resample: drives where there are 16 or more, else blocks of time."""
         if len(self._drives) < MIN_DRIVES:
             return self._within.read()
-        keys = np.arange(len(self._drives), dtype=np.int64)
-        return TimeBlocks(0, keys, np.array(self._drives), are_drives=True)
+        return whole_drives(self._drives)
+
+
+def whole_drives(counts: Sequence[NDArray[np.int64]]) -> TimeBlocks:
+    """Return drives as what is resampled.
+
+    Args:
+        counts: of each drive, at least one.
+    """
+    keys = np.arange(len(counts), dtype=np.int64)
+    return TimeBlocks(0, keys, np.array(counts), are_drives=True)

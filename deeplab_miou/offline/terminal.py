@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,6 +19,7 @@ from deeplab_miou.offline.watching import watching
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
+from deeplab_miou.paths import user_path
 from deeplab_miou.recording.recording import Recording
 from deeplab_miou.report.criteria import are_met, read_criteria
 from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, write_report
@@ -31,6 +31,7 @@ from deeplab_miou.text import printable
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.report.criteria import Criterion
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_junit(arguments.junit)
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
-    frames = Path(arguments.output).expanduser() / FRAMES_NAME if arguments.output else None
+    frames = user_path(arguments.output) / FRAMES_NAME if arguments.output else None
     recording = Recording(arguments.record) if arguments.record else None
     with closing(recording) if recording else nullcontext():
         evaluation = _evaluate(arguments, options, criteria, frames, recording)
@@ -92,7 +93,7 @@ def _conclude_recording(recording: Recording, status: int, arguments: argparse.N
 
 def _misused_ray(arguments: argparse.Namespace) -> str:
     """Return what is wrong with the use of --ray, empty if nothing."""
-    if arguments.ray and Path(arguments.ray).expanduser().exists():
+    if arguments.ray and user_path(arguments.ray).exists():
         return (
             f"--ray takes an address, got the file or folder {arguments.ray!r}: put --ray behind "
             "the bags and before another option"
@@ -128,7 +129,7 @@ def _run_many(
     if arguments.record:
         errors.print("deeplab-miou: --record takes one bag: several would be one recording")
         return exit_codes.USAGE
-    output = Path(arguments.output).expanduser()
+    output = user_path(arguments.output)
     bags = find_bags(arguments.bags)
     with watching(len(bags), errors, quiet=_is_silent(arguments)) as watcher:
         if arguments.ray is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rosbags.interfaces import (
@@ -16,6 +15,7 @@ from rosbags.interfaces import (
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
+from deeplab_miou.paths import user_path
 from deeplab_miou.recording.messages import (
     COMPRESSED_IMAGE,
     FRAME_SCORE,
@@ -106,7 +106,7 @@ class Recording:
         publisher: str = "/miou_publisher",
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = user_path(folder)
         self.problem = ""
         self._publisher = publisher
         self._on_problem = on_problem

@@ -12,11 +12,11 @@ regions:
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou import strict_yaml
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.paths import user_path
 from deeplab_miou.regions.contents import ObjectSize
 from deeplab_miou.regions.regions import Border, Region, Regions, Where
 from deeplab_miou.regions.shapes import Polygon, Rows, Shape, read_mask
@@ -24,6 +24,7 @@ from deeplab_miou.strict_yaml import Checker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from deeplab_miou.strict_yaml import KeyPath
 
@@ -31,6 +32,7 @@ _WHAT = "regions file"
 _KINDS = ("mask", "rows", "polygon", "border", "interior", "objects")
 _KEYS = ("name", *_KINDS, "ignore")
 _MOST_REGIONS = 32
+_LONGEST_NAME = 60
 _MOST_POINTS = 1000
 _MOST_PIXELS = 32768
 _MOST_DISTANCE = 50
@@ -49,7 +51,7 @@ def read_regions(file: str) -> Regions:
     """
     if not file:
         return Regions()
-    path = Path(file).expanduser()
+    path = user_path(file)
     data, lines = strict_yaml.read(path, _WHAT)
     return _Checker(_WHAT, str(path), lines).regions(data, path.parent)
 
@@ -85,6 +87,8 @@ class _Checker(Checker):
         name = self.text(entry.get("name", ""), (*path, "name"))
         if not name:
             self.fail(path, "has no name")
+        if len(name) > _LONGEST_NAME:
+            self.fail((*path, "name"), f"has {len(name)} letters, expected at most {_LONGEST_NAME}")
         kinds = [key for key in entry if key in _KINDS]
         if len(kinds) != 1:
             has = " and ".join(kinds) or "nothing that says where it is"
@@ -106,8 +110,11 @@ class _Checker(Checker):
             return self._rows(value, at)
         if kind == "polygon":
             return self._polygon(value, at)
+        file = self.text(value, at)
+        if not file:
+            self.fail(at, "is empty, expected a PNG")
         try:
-            return read_mask(folder / Path(self.text(value, at)).expanduser())
+            return read_mask(folder / user_path(file))
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.place(at)}: {error}") from None
 

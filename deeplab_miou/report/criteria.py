@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deeplab_miou import strict_yaml
 from deeplab_miou.accounting import Account, Reason
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.scores import HEADLINES
+from deeplab_miou.paths import user_path
 from deeplab_miou.strict_yaml import Checker
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def read_criteria(file: str, *, differences: bool, live: bool = False) -> tuple[
     """
     if not file:
         return ()
-    path = Path(file).expanduser()
+    path = user_path(file)
     data, lines = strict_yaml.read(path, _WHAT)
     found = _Checker(_WHAT, str(path), lines).criteria(data)
     elsewhere = {

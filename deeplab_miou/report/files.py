@@ -9,15 +9,16 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
+from deeplab_miou.paths import user_path
 from deeplab_miou.report.markdown import to_markdown
 from deeplab_miou.report.page import render_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from deeplab_miou.report.report import Report
 
@@ -36,7 +37,7 @@ def check_directory(directory: str) -> None:
         ConfigurationError: they cannot.
     """
     try:
-        folder = Path(directory).expanduser()
+        folder = user_path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -62,7 +63,7 @@ def write_report(report: Report, folder: Path | str) -> list[Path]:
     Raises:
         DeeplabMiouError: they cannot be written; a report that was there before is untouched.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     data = to_json(report)
     digest = hashlib.sha256(data.encode()).hexdigest()
     texts = {

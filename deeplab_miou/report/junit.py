@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from deeplab_miou.paths import user_path
 from deeplab_miou.report.files import check_directory, write_together
 from deeplab_miou.text import printable
 
@@ -23,7 +23,7 @@ def check_junit(file: str) -> None:
         ConfigurationError: its folder cannot be written to.
     """
     if file:
-        check_directory(str(Path(file).expanduser().parent))
+        check_directory(str(user_path(file).parent))
 
 
 def write_junit(
@@ -65,7 +65,7 @@ def write_junit(
             element.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
     indent(root)
     text = tostring(root, encoding="unicode")
-    write_together({Path(file).expanduser(): f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'})
+    write_together({user_path(file): f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'})
 
 
 def _case(suite: Element, group: str, name: str) -> Element:

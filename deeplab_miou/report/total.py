@@ -8,9 +8,11 @@ import numpy as np
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
-from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
-from deeplab_miou.metric.drives import DriveSums
+from deeplab_miou.metric.bootstrap import Intervals, IouStatistics, find_intervals
+from deeplab_miou.metric.drives import MIN_DRIVES, DriveSums, whole_drives
+from deeplab_miou.metric.region_scores import contrast
 from deeplab_miou.metric.resampling import Resampling
+from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report.report import BagResult, Report, Status
 
@@ -42,6 +44,8 @@ class Total:
         self._options = options
         self._counts = axes.zero()
         self._sums = DriveSums((2, len(axes.classes)), block_s=options.bootstrap_block_s)
+        # Intersection and union of each drive, of the whole frames first: (1 + r, 2, n).
+        self._drives: list[NDArray[np.int64]] = []
         self._account = Account()
         self._results: list[BagResult] = []
         self._worst: list[WorstFrame[object]] = []
@@ -61,6 +65,8 @@ class Total:
         content, table = stored.content, stored.table()
         self._counts += stored.counts
         self._sums.add(table.overlaps, table.stamps_ns)
+        if self._axes.regions:
+            self._drives.append(class_counts(stored.counts.stack))
         self._account += stored.account
         self._worst += [self._worst_frame(name, each) for each in content["worst_frames"]]
         self._doubtful += [name] if stored.doubts else []
@@ -97,17 +103,25 @@ class Total:
             account=self._account,
             region_names=self._axes.regions,
         )
-        regions = {name: totals.region(name) for name in self._axes.regions}
+        regions = {
+            name: Result(
+                (each := totals.region(name)),
+                score(each.counts.matrix, scoring),
+                self._region_intervals(index, statistics),
+            )
+            for index, name in enumerate(self._axes.regions)
+        }
         return Report.of(
             Result(
                 totals,
                 score(self._counts.matrix, scoring),
                 find_intervals(self._sums.read(), statistics, Resampling()),
                 worst=tuple(worst[:_MOST_WORST]),
-                # The frames' tables have no regions, so there is nothing to resample.
-                regions={
-                    name: Result(each, score(each.counts.matrix, scoring))
-                    for name, each in regions.items()
+                regions=regions,
+                contrasts={
+                    name: contrast(whole_drives(self._drives), index)
+                    for index, (name, each) in enumerate(regions.items())
+                    if each.intervals is not None and each.intervals.reason is None
                 },
             ),
             provenance=provenance,
@@ -116,6 +130,19 @@ class Total:
             damaged=not all(each.is_whole for each in self._results),
             bags=self._results,
             other_doubts=_doubts(self._doubtful, len(self._results)),
+        )
+
+    def _region_intervals(self, region: int, statistics: IouStatistics) -> Intervals:
+        """Resample drives, not blocks of time: the frames' tables have no regions."""
+        drives = [each[1 + region] for each in self._drives if each[1 + region, 1].any()]
+        if len(drives) >= MIN_DRIVES:
+            return find_intervals(whole_drives(drives), statistics, Resampling())
+        return Intervals.none(
+            len(self._axes.classes),
+            len(drives),
+            f"an interval of a region of many bags takes {MIN_DRIVES} bags with labelled pixels in "
+            f"it, and there are {len(drives)}",
+            "drives",
         )
 
     def _worst_frame(self, name: str, found: dict[str, object]) -> WorstFrame[object]:

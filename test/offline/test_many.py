@@ -136,6 +136,61 @@ def test_sixteen_drives_are_resampled_as_wholes(tmp_path, capsys):
     assert [each["name"] for each in found["bags"]] == [f"d{k}" for k in range(16)]
 
 
+def write_half(path, seed):
+    """Write a drive that is worse in the upper half; returns counts of the whole and that half."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 3, (3, 24, 32)).astype(np.uint8)
+    upper = np.arange(24)[:, np.newaxis] < 12
+    wrong = random.random(truth.shape) < random.uniform(0.05, 0.15) + 0.3 * upper
+    prediction = np.where(wrong, (truth + 1) % 3, truth).astype(np.uint8)
+    with BagWriter(path) as writer:
+        for k in range(3):
+            writer.write_image("/prediction", k * SECOND, "", mono8(prediction[k]))
+            writer.write_image("/labels", k * SECOND, "", mono8(truth[k]))
+    matrices = np.zeros((2, 3, 4), np.int64)
+    np.add.at(matrices[0], (truth, prediction), 1)
+    np.add.at(matrices[1], (truth[:, :12], prediction[:, :12]), 1)
+    return matrices
+
+
+@pytest.mark.parametrize("number", [15, 16])
+def test_intervals_of_regions_resample_sixteen_drives_as_wholes(tmp_path, number):
+    write_map(tmp_path / "map.yaml")
+    (tmp_path / "regions.yaml").write_text(
+        "regions:\n  - {name: upper, rows: [0, 12]}\n  - {name: nowhere, rows: [50, 60]}\n"
+    )
+    folder = tmp_path / "drives"
+    counts = [write_half(folder / f"d{k}", k) for k in range(number)]
+    options = ("--regions", str(tmp_path / "regions.yaml"))
+    assert cli.main(arguments(tmp_path, [folder], *options)) == exit_codes.OK
+    upper, nowhere = read(tmp_path / "out")["regions"]
+    total = sum(counts)
+    assert upper["confusion"] == total[1].tolist()
+    assert nowhere["intervals"]["reason"].endswith("pixels in it, and there are 0")
+    assert nowhere["contrast"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    if number < 16:
+        assert upper["miou_lower"] is None
+        assert upper["intervals"]["reason"].endswith("pixels in it, and there are 15")
+        assert upper["contrast"] is None
+        assert "in upper than elsewhere" not in page
+        return
+    assert (upper["intervals"]["resampled"], upper["intervals"]["blocks"]) == ("drives", 16)
+    # By NumPy, with whole drives drawn: of the region, and of what it differs by from the rest.
+    random = np.random.default_rng(5)
+    drawn = [sum(counts[k] for k in random.integers(0, 16, 16)) for _ in range(2000)]
+    mious = [iou_of(inside).mean() for _, inside in drawn]
+    lower, upper_bound = np.quantile(mious, [0.025, 0.975])
+    assert 0.9 < (upper["miou_upper"] - upper["miou_lower"]) / (upper_bound - lower) < 1.4
+    differences = [iou_of(inside).mean() - iou_of(whole - inside).mean() for whole, inside in drawn]
+    lower, upper_bound = np.quantile(differences, [0.025, 0.975])
+    found = upper["contrast"]
+    width = found["upper"][0] - found["lower"][0]
+    assert 0.9 < width / (upper_bound - lower) < 1.4
+    assert found["upper"][0] < 0
+    assert "worse in upper than elsewhere" in page
+
+
 def test_one_bag_is_as_ever(drives, tmp_path):
     folder, counts = drives
     assert cli.main(arguments(tmp_path, [folder / "a"])) == exit_codes.OK

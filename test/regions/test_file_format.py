@@ -103,6 +103,10 @@ def test_digest_is_of_the_file_and_its_masks(folder):
         ("regions: [{name: a, border: 3, ignore: true}]", "fits a mask, rows or a polygon only"),
         ("regions: [{name: a, rows: [0, 1], ignore: 1}]", "is 1, expected true or false"),
         ("regions: [{name: a, mask: none.png}]", r"line 1: mask .*none\.png cannot be read"),
+        ("regions: [{name: a, mask: ''}]", r"line 1: regions\[0\]\.mask is empty, expected a PNG"),
+        ("regions: [{name: a, mask: ~}]", r"^regions file \S+, line 1: regions\[0\]\.mask is None"),
+        ("regions: [{name: a, mask: ~nobody-here/a.png}]", "line 1: path '~nobody-here/a.png' beg"),
+        ("regions: [{name: " + 61 * "a" + ", rows: [0, 1]}]", "has 61 letters, expected at most"),
         (
             "regions:\n- {name: a, border: 2}\n- {name: a, border: 3}",
             r"line 3: regions\[1\]\.name is 'a', like regions\[0\]",

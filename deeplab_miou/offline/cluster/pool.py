@@ -7,11 +7,11 @@ import logging
 import os
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
 from deeplab_miou.offline.cluster.worker import Crash, Facts, Worker
+from deeplab_miou.paths import user_path
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -279,9 +279,9 @@ def _reachable(options: OfflineOptions) -> OfflineOptions:
     """Return options whose files other processes find too: they start in other folders."""
     engine = options.engine
     named: dict[str, Any] = {
-        name: os.path.abspath(Path(value).expanduser())  # noqa: PTH100  (a link keeps its name)
+        name: os.path.abspath(user_path(value))  # noqa: PTH100  (a link keeps its name)
         for name in ("checkpoint", "labels", "prediction_labels")
-        if Path(value := getattr(engine, name)).expanduser().is_file()
+        if user_path(value := getattr(engine, name)).is_file()
     }
     return replace(options, engine=replace(engine, **named))
 
