@@ -5,7 +5,12 @@ import pytest
 from scipy import ndimage
 
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.metric.error_types import TYPES, count_boundaries, count_error_types
+from deeplab_miou.metric.error_types import (
+    TYPES,
+    _dilate,
+    count_boundaries,
+    count_error_types,
+)
 from deeplab_miou.metric.scores import class_counts
 
 IGNORE = 255
@@ -126,3 +131,18 @@ def test_what_is_predicted_on_ignored_pixels_moves_no_boundary():
     intersection, union = count_boundaries(truth, perfect, n, IGNORE).T
     np.testing.assert_array_equal(intersection, union)
     assert union.sum() > 0
+
+
+@pytest.mark.parametrize("reach", [23, 24, 25, 26, 60])
+def test_near_and_far_are_reached_alike(reach):
+    """By a disk, and from where that takes longer on by distances, as counted pixel by pixel."""
+    rng = np.random.default_rng(reach)
+    for share in (0.0, 0.0003, 0.01, 1.0):
+        mask = (rng.random((90, 130)) < share).astype(np.uint8)
+        y, x = np.indices(mask.shape)
+        expected = np.zeros(mask.shape, bool)
+        for row, column in np.argwhere(mask):
+            expected |= np.round(np.hypot(y - row, x - column)) <= reach
+            if expected.all():
+                break
+        assert np.array_equal(_dilate(mask, reach), expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from browser import CHROMIUM, visit
@@ -107,5 +109,25 @@ def test_print_is_dark_on_white_even_from_a_dark_screen(page, tmp_path):
         assert await tab.value("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
         hint = "getComputedStyle(document.querySelector('.screen')).display"
         assert await tab.value(hint) == "none"
+
+    visit(steps, tmp_path / "profile")
+
+
+def test_the_names_of_regions_stay_in_sight(tmp_path):
+    matrix = np.full((19, 20), 5)
+    names = tuple(f"class {k}" for k in range(19))
+    whole = Report(names, Counts(matrix, 4), compute_scores(matrix), Account())
+    report = replace(whole, regions={"a region of many words": whole})
+    (tmp_path / "report.html").write_text(render_page(report))
+    cell = "[...document.querySelectorAll('table.regions td.text')].pop().getBoundingClientRect()"
+
+    async def steps(tab):
+        await tab.open((tmp_path / "report.html").as_uri(), width=400)
+        before = await tab.value(f"{cell}.left")
+        script = "document.querySelector('table.regions').parentNode.scrollLeft = 300"
+        assert await tab.value(script) == 300
+        assert await tab.value(f"{cell}.left") == before
+        assert await tab.value(f"{cell}.width") < 200
+        assert await tab.value("document.documentElement.scrollWidth") <= 400
 
     visit(steps, tmp_path / "profile")
