@@ -27,7 +27,7 @@ from deeplab_miou.offline.evaluation import (
 from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
-from deeplab_miou.offline.run import Run
+from deeplab_miou.offline.run import PictureKey, Run
 from deeplab_miou.offline.sections import split
 from deeplab_miou.report.frame_table import FrameTableWriter
 
@@ -91,13 +91,13 @@ class Part:
 
     Attributes:
         records: the outcomes in order.
-        pictures: of the worst frames, by index of the record.
+        pictures: of the worst frames; their places are indices of the records.
         unknown_labels: as in `Run`.
         problem: what could not be read, empty if nothing.
     """
 
     records: list[Record]
-    pictures: Mapping[int, NDArray[np.uint8]]
+    pictures: Mapping[PictureKey, NDArray[np.uint8]]
     unknown_labels: str
     problem: str
 
@@ -158,7 +158,7 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
             section.span,
         )
         run.finish()
-    pictures = {place - 1: picture for place, picture in run.pictures().items()}
+    pictures = {key._replace(place=key.place - 1): each for key, each in run.pictures().items()}
     return Part(records, pictures, run.unknown_labels, problem)
 
 
@@ -182,7 +182,7 @@ def merge(
         DeeplabMiouError: the table cannot be written.
     """
     names = engine.label_map.class_names
-    pictures: dict[int, NDArray[np.uint8]] = {}
+    pictures: dict[PictureKey, NDArray[np.uint8]] = {}
     place = 0
     with ExitStack() as stack:
         frames = None
@@ -191,7 +191,10 @@ def merge(
         run = Run(options, engine, frames)
         run.count_lost(division.plan.lost)
         for part in parts:
-            pictures |= {place + index + 1: each for index, each in part.pictures.items()}
+            pictures |= {
+                key._replace(place=place + key.place + 1): each
+                for key, each in part.pictures.items()
+            }
             for record in part.records:
                 place += 1
                 run.replay(_outcome(record, place, engine.axes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.aggregation.frames import FrameStatistics
@@ -45,6 +45,18 @@ _REJECTED = {
     (Stream.IMAGE, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
     (Stream.LABEL, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
 }
+
+
+class PictureKey(NamedTuple):
+    """Which picture of a worst frame it is.
+
+    Attributes:
+        of: the whole frame, 0, or what a region has of it, from 1 on.
+        place: of the frame in its run.
+    """
+
+    of: int
+    place: int
 
 
 class Run:
@@ -165,20 +177,29 @@ class Run:
             self._state.evaluated(0, outcome.counts, outcome.image.stamp_ns)
         self._count(outcome)
 
-    def pictures(self) -> dict[int, NDArray[np.uint8]]:
-        """Return those of the worst frames by the place of each in this run."""
-        places = [frame.evidence.position.sequence for frame in self._statistics.read().worst]
-        return dict(zip(places, self._pictures, strict=False))
+    def pictures(self) -> dict[PictureKey, NDArray[np.uint8]]:
+        """Return those of the worst frames, of the whole frames and of each region."""
+        drawn = (self._pictures, *self._region_pictures)
+        return {
+            key: picture
+            for keys, pictures in zip(self._picture_keys(), drawn, strict=True)
+            for key, picture in zip(keys, pictures, strict=False)
+        }
 
-    def finish_with(self, pictures: Mapping[int, NDArray[np.uint8]]) -> None:
-        """Take pictures of the worst frames that other runs have drawn.
+    def finish_with(self, pictures: Mapping[PictureKey, NDArray[np.uint8]]) -> None:
+        """Take pictures of the worst frames that other runs have drawn, by their places in this."""
+        self._pictures, *self._region_pictures = (
+            [pictures[key] for key in keys] if all(key in pictures for key in keys) else []
+            for keys in self._picture_keys()
+        )
 
-        Args:
-            pictures: by the place of the frame in this run.
-        """
-        places = [frame.evidence.position.sequence for frame in self._statistics.read().worst]
-        if all(place in pictures for place in places):
-            self._pictures = [pictures[place] for place in places]
+    def _picture_keys(self) -> list[list[PictureKey]]:
+        frames = self._statistics.read()
+        drawn = (frames.worst, *(worst[:1] for worst in frames.worst_of_regions))
+        return [
+            [PictureKey(of, frame.evidence.position.sequence) for frame in worst]
+            for of, worst in enumerate(drawn)
+        ]
 
     def finish(self) -> None:
         """Score what is left, record the final scores and draw the worst frames."""

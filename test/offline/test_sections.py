@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,29 @@ def test_parts_make_the_report_of_the_whole(options, tmp_path, storage, most):
     assert told(merged, rows[1]) == told(whole, rows[0])
     assert len(merged.report.pictures) == len(whole.report.pictures) == 6
     np.testing.assert_array_equal(merged.report.pictures, whole.report.pictures)
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_parts_carry_regions_and_kinds_of_mistakes(options, tmp_path, most):
+    write_drive(tmp_path / "drive")
+    (tmp_path / "regions.yaml").write_text(
+        "regions:\n  - {name: top, rows: [0.0, 0.5]}\n  - {name: edges, border: 2}\n"
+        "  - {name: corner, polygon: [[0, 0], [9, 0], [0, 9]], ignore: true}\n"
+    )
+    engine_options = replace(
+        options.engine, regions=str(tmp_path / "regions.yaml"), error_types=True
+    )
+    options = replace(options, engine=engine_options)
+    engine = build_engine(options.engine)
+    whole = evaluate(options, engine=engine)
+    _, merged = in_parts(options, engine, most, None)
+    assert told(merged, b"") == told(whole, b"")
+    assert list(merged.report.regions) == ["top", "edges"]
+    assert merged.report.counts.mistakes.any()
+    for name, region in whole.report.regions.items():
+        assert region.counts.matrix.any()
+        assert len(region.pictures) > 0
+        np.testing.assert_array_equal(merged.report.regions[name].pictures, region.pictures)
 
 
 def test_a_damaged_bag_is_one_part_that_says_so(options, tmp_path):
