@@ -60,7 +60,31 @@ class Mask(Shape):
 
 
 @dataclass(frozen=True)
-class Rows(Shape):
+class Drawn(Shape):
+    """A shape that is drawn for the size of the image, and again when that changes."""
+
+    _drawn: dict[tuple[int, int], NDArray[np.bool_]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return which pixels are inside; any thread, images of several sizes in turns too."""
+        size = height, width
+        drawn = self._drawn.get(size)
+        if drawn is None:
+            drawn = self._draw(height, width)
+            # One size is held, as a stream has one; what another thread returns is its own.
+            self._drawn.clear()
+            self._drawn[size] = drawn
+        return drawn
+
+    @abstractmethod
+    def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Return which pixels of an image of this size are inside."""
+
+
+@dataclass(frozen=True)
+class Rows(Drawn):
     """The rows from one to before another.
 
     Attributes:
@@ -73,8 +97,8 @@ class Rows(Shape):
     past_last: float
     fractions: bool
 
-    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return the rows; bands that meet share no row and leave none out."""
+    def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
+        """Bands that meet share no row and leave none out."""
         scale = height if self.fractions else 1
         first, past_last = (round(edge * scale) for edge in (self.first, self.past_last))
         inside = np.zeros((height, width), np.bool_)
@@ -83,8 +107,10 @@ class Rows(Shape):
 
 
 @dataclass(frozen=True)
-class Polygon(Shape):
+class Polygon(Drawn):
     """The pixels whose centres are inside a polygon, by the even-odd rule.
+
+    Polygons that share an edge share no pixel.
 
     Attributes:
         points: its corners ``(x, y)``: columns and rows, or fractions of width and height.
@@ -93,16 +119,6 @@ class Polygon(Shape):
 
     points: tuple[tuple[float, float], ...]
     fractions: bool
-    _drawn: dict[tuple[int, int], NDArray[np.bool_]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-
-    def inside(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Return the polygon; ones that share an edge share no pixel."""
-        if (height, width) not in self._drawn:
-            self._drawn.clear()
-            self._drawn[height, width] = self._draw(height, width)
-        return self._drawn[height, width]
 
     def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
         """Count, for each pixel, the edges that a ray to its right crosses."""

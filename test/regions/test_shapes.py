@@ -54,9 +54,16 @@ def test_polygons_that_share_an_edge_share_no_pixel():
     assert (upper.inside(33, 57).astype(int) + lower.inside(33, 57) == 1).all()
 
 
-def test_polygon_follows_the_size_of_the_image():
-    half = Polygon(((0, 0), (0.5, 0), (0.5, 1), (0, 1)), fractions=True)
+@pytest.mark.parametrize(
+    "half",
+    [
+        Polygon(((0, 0), (0.5, 0), (0.5, 1), (0, 1)), fractions=True),
+        Rows(0.5, 1, fractions=True),
+    ],
+)
+def test_shape_follows_the_size_of_the_image(half):
     assert [int(half.inside(*size).sum()) for size in ((4, 8), (2, 2), (4, 8))] == [16, 2, 16]
+    assert half.inside(4, 8) is half.inside(4, 8)
 
 
 @pytest.mark.parametrize("value", [1, 7, 255])
