@@ -101,7 +101,19 @@ class BlockSums:
         """Add the counts of frames, each with its stamp in nanoseconds, in any order."""
         with self._lock:
             for counts, stamp_ns in frames:
-                self._add(counts, stamp_ns)
+                block = self._block(stamp_ns)
+                block += counts
+
+    def add_cells(self, frames: Iterable[tuple[NDArray[np.int64], NDArray[np.int64], int]]) -> None:
+        """Add frames of whose counts most are zero, in any order.
+
+        Args:
+            frames: row-major indices of counts, none twice, the counts, and the stamp in
+                nanoseconds.
+        """
+        with self._lock:
+            for cells, counts, stamp_ns in frames:
+                self._block(stamp_ns).reshape(-1)[cells] += counts
 
     def read(self) -> TimeBlocks:
         """Return copies of all blocks at one instant."""
@@ -119,13 +131,12 @@ class BlockSums:
             self._block_ns = self._first_block_ns
             self._sums = {}
 
-    def _add(self, counts: NDArray[np.int64], stamp_ns: int) -> None:
-        key = stamp_ns // self._block_ns
-        held = self._sums.get(key)
+    def _block(self, stamp_ns: int) -> NDArray[np.int64]:
+        """Return the sums of the block that a stamp lies in, to be added to."""
+        held = self._sums.get(stamp_ns // self._block_ns)
         if held is not None:
-            held += counts
-            return
-        self._sums[key] = counts.copy()
+            return held
+        self._sums[stamp_ns // self._block_ns] = np.zeros(self._shape, np.int64)
         while len(self._sums) > self._max_blocks:
             self._block_ns *= 2
             paired: dict[int, NDArray[np.int64]] = {}
@@ -133,6 +144,7 @@ class BlockSums:
                 other = paired.get(old // 2)
                 paired[old // 2] = sums if other is None else other + sums
             self._sums = paired
+        return self._sums[stamp_ns // self._block_ns]
 
 
 def influence(

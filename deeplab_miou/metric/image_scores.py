@@ -86,8 +86,10 @@ class ImageStatistics:
     def __init__(self, num_classes: int, *, block_s: float = 1.0, max_blocks: int = 64) -> None:
         self._num_classes = num_classes
         # Of the frame, of each class, of each bin: summed IoU and how many frames it is of.
-        shape = (2, 1 + num_classes + _BINS)
-        self._sums = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
+        self._width = 1 + num_classes + _BINS
+        self._sums = BlockSums((2, self._width), block_s=block_s, max_blocks=max_blocks)
+        heads = np.arange(1 + num_classes)
+        self._heads = np.concatenate((heads, heads + self._width))
 
     def update(self, matrices: NDArray[np.int64], stamps_ns: Sequence[int]) -> None:
         """Add frames, in any order of stamps.
@@ -101,15 +103,15 @@ class ImageStatistics:
         occurs: NDArray[np.bool_] = np.any(matrices, axis=-1)
         means = frame_miou(overlaps, occurs)
         iou = np.where(occurs, np.nan_to_num(divide(overlaps[:, 0], overlaps[:, 1])), 0.0)
-        for mean, of_class, present, stamp_ns in zip(means, iou, occurs, stamps_ns, strict=True):
+        sums = np.rint(np.column_stack((means, iou)) * _UNIT)
+        frames = np.column_stack((np.ones(len(means)), occurs))
+        for mean, summed, counted, stamp_ns in zip(means, sums, frames, stamps_ns, strict=True):
             if math.isnan(mean):
                 continue
-            counts = np.zeros((2, 1 + n + _BINS), np.int64)
             in_bin = 1 + n + min(int(mean * _BINS), _BINS - 1)
-            counts[:, [0, in_bin]] = [[round(mean * _UNIT)] * 2, [1, 1]]
-            counts[0, 1 : 1 + n] = np.rint(of_class * _UNIT)
-            counts[1, 1 : 1 + n] = present
-            self._sums.add([(counts, stamp_ns)])
+            cells = np.append(self._heads, (in_bin, in_bin + self._width))
+            counts = np.concatenate((summed, counted, (summed[0], 1)))
+            self._sums.add_cells([(cells, counts.astype(np.int64), stamp_ns)])
 
     def scores(self) -> ImageScores:
         """Resample the blocks, and return the means with their intervals."""

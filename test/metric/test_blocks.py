@@ -115,3 +115,19 @@ def test_widening_makes_up_for_an_ar1_process(correlation):
 
 def test_widening_of_what_does_not_vary():
     assert widening(np.zeros((10, 2))).tolist() == pytest.approx([(1.2 / 0.8) ** 0.5] * 2)
+
+
+def test_cells_add_up_as_whole_counts_do():
+    rng = np.random.default_rng(0)
+    whole, sparse = (BlockSums((3, 50), block_s=1.0, max_blocks=16) for _ in range(2))
+    for second in rng.permutation(40):
+        cells = rng.choice(150, 7, replace=False)
+        counts = rng.integers(1, 1000, 7)
+        dense = np.zeros(150, np.int64)
+        dense[cells] = counts
+        whole.add([(dense.reshape(3, 50), int(second) * 1_000_000_000)])
+        sparse.add_cells([(cells, counts, int(second) * 1_000_000_000)])
+    one, other = whole.read(), sparse.read()
+    assert len(one) <= 16
+    np.testing.assert_array_equal(one.keys, other.keys)
+    np.testing.assert_array_equal(one.counts, other.counts)
