@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic
 
 import numpy as np
@@ -13,7 +14,7 @@ from deeplab_miou.aggregation.results import Result, Totals, score
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.image_scores import ImageStatistics
-from deeplab_miou.metric.region_scores import contrast
+from deeplab_miou.metric.region_scores import contrasts
 from deeplab_miou.metric.stamp_offsets import OffsetTally
 from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
@@ -65,16 +66,10 @@ class FrameSummary(Generic[Evidence_co]):
             name: self._result(totals.region(name), scoring, index)
             for index, name in enumerate(totals.region_names)
         }
-        blocks = self.bootstrap.read() if regions else None
-        contrasts = (
-            {}
-            if blocks is None
-            else {name: contrast(blocks, index) for index, name in enumerate(totals.region_names)}
-        )
         return replace(
             self._result(totals, scoring),
             regions=regions,
-            contrasts=contrasts,
+            contrasts=partial(contrasts, self.bootstrap.read(), totals.region_names),
             image_scores=self.images.scores(),
         )
 

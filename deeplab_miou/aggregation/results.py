@@ -11,7 +11,7 @@ from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.scores import check_weights, compute_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -144,7 +144,8 @@ class Result:
         offsets: of the stamps of labels from those of their images; None for a window and before
             the first state.
         regions: likewise for each region by its name.
-        contrasts: by how much each region differs from the rest of the frames; none for a window.
+        contrasts: finds by how much each region differs from the rest of the frames, which only
+            reports say; nothing for a window.
         image_scores: means over frames; None for a window and before the first state.
     """
 
@@ -156,7 +157,7 @@ class Result:
     worst: tuple[WorstFrame[object], ...] = ()
     offsets: Offsets | None = None
     regions: Mapping[str, Result] = field(default_factory=dict)
-    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
+    contrasts: Callable[[], Mapping[str, Contrast]] = dict
     image_scores: ImageScores | None = None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
+from deeplab_miou.metric.counts import MISTAKES
 from deeplab_miou.metric.scores import class_counts, divide
 
 if TYPE_CHECKING:
@@ -129,10 +130,11 @@ def mistake_shares(counts: Counts) -> dict[str, NDArray[np.float64]]:
         some frames are missing.
     """
     n = len(counts.matrix)
-    mistakes = counts.mistakes if len(counts.mistakes) else np.zeros((n, 8), np.int64)
+    counted = len(counts.mistakes) > 0
+    mistakes = counts.mistakes if counted else np.zeros((n, len(MISTAKES)), np.int64)
     intersection, union = class_counts(counts.matrix)
     types = mistakes[:, : len(TYPES)] + mistakes[:, len(TYPES) : 2 * len(TYPES)]
-    complete = len(counts.mistakes) > 0 and bool((intersection + types.sum(axis=1) == union).all())
+    complete = counted and bool((intersection + types.sum(axis=1) == union).all())
     shares = {name: divide(types[:, k], union * complete) for k, name in enumerate(TYPES)}
     return shares | {"boundary_iou": divide(mistakes[:, -2], mistakes[:, -1] * complete)}
 

@@ -12,6 +12,8 @@ from deeplab_miou.metric.bootstrap import DifferenceStatistics, IouStatistics
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _LIMITS = (-1.0, 1.0)
@@ -38,6 +40,16 @@ class Contrast:
     def differs(self) -> NDArray[np.bool_]:
         """(1 + n,) bool: where the bounds exclude zero."""
         return (self.bounds[:, 0] > 0) | (self.bounds[:, 1] < 0)
+
+
+def contrasts(blocks: TimeBlocks, names: Sequence[str]) -> dict[str, Contrast]:
+    """Compare each region with the rest of the same frames; resampling takes a while.
+
+    Args:
+        blocks: with (k, 1 + r, 2, n) counts, see `contrast`.
+        names: of the r regions.
+    """
+    return {name: contrast(blocks, region) for region, name in enumerate(names)}
 
 
 def contrast(blocks: TimeBlocks, region: int) -> Contrast:

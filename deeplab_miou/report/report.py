@@ -137,7 +137,7 @@ class Report:
             worst_frames=result.worst,
             offsets=result.offsets,
             regions={name: cls.of(each) for name, each in result.regions.items()},
-            contrasts=result.contrasts,
+            contrasts=result.contrasts(),
             image_scores=result.image_scores,
             **others,
         )

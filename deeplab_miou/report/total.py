@@ -118,7 +118,7 @@ class Total:
                 find_intervals(self._sums.read(), statistics, Resampling()),
                 worst=tuple(worst[:_MOST_WORST]),
                 regions=regions,
-                contrasts={
+                contrasts=lambda: {
                     name: contrast(whole_drives(self._drives), index)
                     for index, (name, each) in enumerate(regions.items())
                     if each.intervals is not None and each.intervals.reason is None
