@@ -73,8 +73,8 @@ class MiouComparer(ManagedNode[ComparerOptions]):
         self._told_s, self._told_frames, self._report_error = time.monotonic(), 0, ""
         self._outputs = ComparerOutputs(self)
         self._own_services = [
-            self.create_own_service(Trigger, name, callback, self.transition_group)
-            for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))
+            self.create_own_service(Trigger, "~/reset", self._reset, self.transition_group),
+            self.create_report_service(self._write_report, self.transition_group),
         ]
 
     def activate(self) -> None:
@@ -171,15 +171,6 @@ class MiouComparer(ManagedNode[ComparerOptions]):
         response.message = f"{self._duel.reset()} frames forgotten"
         self._changed.set()
         self.get_logger().info(f"reset: {response.message}")
-        return response
-
-    def _save_report(self, _request: object, response: Trigger.Response) -> Trigger.Response:
-        try:
-            response.message = self._write_report()
-            response.success = True
-        except DeeplabMiouError as error:
-            response.message = str(error)
-            self.get_logger().error(response.message)
         return response
 
     def _write_report(self) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import ClassDifference, Comparison, FrameDifference
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deeplab_miou.comparison.files import format_bounds, format_signed
 from deeplab_miou.nodes.ros.conversions import ns_to_time
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
+from deeplab_miou.nodes.ros.qos import LATCHED
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.snapshot import DuelSnapshot
-
-_LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 class ComparerOutputs:
@@ -34,7 +30,7 @@ class ComparerOutputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._comparisons = node.create_publisher(Comparison, "~/comparison", _LATCHED)
+        self._comparisons = node.create_publisher(Comparison, "~/comparison", LATCHED)
         self._diagnostics = Diagnostics(node, "comparison")
 
     def destroy(self) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
 from deeplab_miou.aggregation.messages import EvaluatorState
@@ -18,6 +17,7 @@ from deeplab_miou.nodes.ros.conversions import (
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.node_names import node_of
+from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.pictures.outcomes import outcome_ground_truth, outcome_overlay
 from deeplab_miou.recording.frame_bytes import encode_frame
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _FRAME_DEPTH = 1000
 _PICTURE_DEPTH = 5
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class EvaluatorOutputs:
@@ -54,7 +53,7 @@ class EvaluatorOutputs:
         self._is_camera = is_camera
         self._frames = node.create_publisher(FrameScore, "~/frame", _FRAME_DEPTH)
         self._accounts = node.create_publisher(Account, "~/account", _FRAME_DEPTH)
-        self._states = node.create_publisher(ConfusionMatrix, "~/confusion", _LATCHED)
+        self._states = node.create_publisher(ConfusionMatrix, "~/confusion", LATCHED)
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
         self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
         self._truths = node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH)

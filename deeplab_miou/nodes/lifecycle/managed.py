@@ -17,6 +17,7 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.nodes.lifecycle.gate import Gate
@@ -201,6 +202,25 @@ class ManagedNode(LifecycleNode, Generic[Options]):
             return response
 
         return self.create_service(kind, name, self.guarded(callback, refuse), callback_group=group)
+
+    def create_report_service(self, write: Callable[[], str], group: CallbackGroup) -> Service:
+        """Create ``~/save_report``, which answers where a report was written or why it was not.
+
+        Args:
+            write: writes a report and says where; raises DeeplabMiouError.
+            group: of the service.
+        """
+
+        def save(_request: object, response: Trigger.Response) -> Trigger.Response:
+            try:
+                response.message = write()
+                response.success = True
+            except DeeplabMiouError as error:
+                response.message = str(error)
+                self.get_logger().error(response.message)
+            return response
+
+        return self.create_own_service(Trigger, "~/save_report", save, group)
 
     def create_steady_timer(
         self, period_s: float, callback: Callable[[], None], group: CallbackGroup | None = None

@@ -86,8 +86,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if settings.record:
             self._recorder = PublisherRecorder(self, settings.record, self.fail)
         self._own_services = [
-            self.create_own_service(Trigger, name, callback, self.transition_group)
-            for name, callback in (("~/reset", self._reset), ("~/save_report", self._save_report))
+            self.create_own_service(Trigger, "~/reset", self._reset, self.transition_group),
+            self.create_report_service(self._write_report, self.transition_group),
         ]
 
     def activate(self) -> None:
@@ -240,15 +240,6 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         response.success = True
         response.message = f"{frames} frames forgotten"
         self.get_logger().info(f"reset: {response.message}")
-        return response
-
-    def _save_report(self, _request: object, response: Trigger.Response) -> Trigger.Response:
-        try:
-            response.message = self._write_report()
-            response.success = True
-        except DeeplabMiouError as error:
-            response.message = str(error)
-            self.get_logger().error(response.message)
         return response
 
     def _write_report(self) -> str:

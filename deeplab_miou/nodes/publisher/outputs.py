@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import ClassIoU, MeanIoU, RegionIoU
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from deeplab_miou.nodes.ros.conversions import image_to_message, ns_to_time, stream_account
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
+from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.pictures.matrix import draw_matrix
 from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields
 
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from deeplab_miou.aggregation.results import Result
-
-_LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 class PublisherOutputs:
@@ -32,8 +28,8 @@ class PublisherOutputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._results = node.create_publisher(MeanIoU, "~/result", _LATCHED)
-        self._windows = node.create_publisher(MeanIoU, "~/window", _LATCHED)
+        self._results = node.create_publisher(MeanIoU, "~/result", LATCHED)
+        self._windows = node.create_publisher(MeanIoU, "~/window", LATCHED)
         self._pictures = node.create_publisher(Image, "~/confusion_image", 1)
         self.diagnostics = Diagnostics(node, "scores")
         self.criteria = Diagnostics(node, "criteria")

@@ -28,6 +28,7 @@ from deeplab_miou.nodes.ros.conversions import (
     time_to_ns,
 )
 from deeplab_miou.nodes.ros.node_names import qualified
+from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.nodes.watch.contents import (
     account_content,
     comparison_content,
@@ -49,9 +50,6 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
-_LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 # As the publisher: one latched state of each evaluator that shares the topic.
 _STATES = QoSProfile(
     depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
@@ -110,14 +108,14 @@ class MiouWatch(ManagedNode[WatchOptions]):
         """Subscribe."""
         publisher = self._named(self.settings.publisher)
         self._fixed = [
-            self._subscribe(MeanIoU, f"{publisher}/result", self._on_result, _LATCHED),
-            self._subscribe(MeanIoU, f"{publisher}/window", self._on_window, _LATCHED),
+            self._subscribe(MeanIoU, f"{publisher}/result", self._on_result, LATCHED),
+            self._subscribe(MeanIoU, f"{publisher}/window", self._on_window, LATCHED),
             self._subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50),
             self._subscribe(
                 Comparison,
                 f"{self._named(self.settings.comparer)}/comparison",
                 lambda message: self._board.put("comparison", comparison_content(message)),
-                _LATCHED,
+                LATCHED,
             ),
         ]
         self._timer = self.create_steady_timer(_PERIOD_S, self._follow)
