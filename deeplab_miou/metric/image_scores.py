@@ -36,7 +36,7 @@ WORST_SHARE = 0.05
 IMAGE_SCORES = {
     "image": "mean over frames of their mIoU",
     "by_class": "mean over classes of their mean IoU in frames",
-    "worst": "mIoU of the worst 5 % of frames",
+    "worst": "mean mIoU of the worst 5 % of frames",
 }
 _UNIT = 2.0**32
 _BINS = 4096

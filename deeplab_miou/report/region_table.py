@@ -9,6 +9,8 @@ import numpy as np
 from deeplab_miou.report.table import format_interval, format_score
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from deeplab_miou.metric.region_scores import Contrast
     from deeplab_miou.report.report import Report
 
@@ -87,12 +89,14 @@ def _sentences(name: str, found: Contrast, class_names: tuple[str, ...]) -> list
     order = sorted(differing.tolist(), key=lambda k: (k > 0, -abs(difference[k])))
     what = ("mIoU", *class_names)
     return [
-        f"{what[k]} is {abs(difference[k]):.2f} ± {_half_width(found, k):.2f} "
+        f"{what[k]} is {abs(difference[k]):.2f} "
         f"{'better' if difference[k] > 0 else 'worse'} in {name} than elsewhere "
-        f"({found.inside[k]:.2f} against {found.outside[k]:.2f})"
+        f"({found.inside[k]:.2f} against {found.outside[k]:.2f}; 95 % {_span(found.bounds[k])})"
         for k in order[:_MOST_SENTENCES]
     ]
 
 
-def _half_width(found: Contrast, index: int) -> float:
-    return float(found.bounds[index, 1] - found.bounds[index, 0]) / 2
+def _span(bounds: NDArray[np.float64]) -> str:
+    """Return bounds of a difference that exclude zero as those of its size, the smaller first."""
+    least, most = sorted(abs(bounds).tolist())
+    return f"{least:.2f} to {most:.2f}"
