@@ -12,6 +12,7 @@ from deeplab_miou.aggregation.frames import FrameStatistics
 from deeplab_miou.aggregation.results import Scoring, Totals
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.pipeline import Pipeline
+from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.offline.plan import NONE, REPEATED, read_image, stream_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
 
-# Pairs that are decoded while others are scored, fewer than the pipeline's queue holds.
+# Pairs that are decoded while others are scored; a batch, if that is more.
 _MOST_AHEAD = 4
 _DECODERS = 4
 _REPEATED = "an earlier message of its topic has the same stamp; are stamps set?"
@@ -110,7 +111,8 @@ class Run:
         # Whoever looks at frames gets each before the next is read.
         is_watched = on_frame is not None or recorder is not None
         is_ahead = engine.predictor.needs_worker and not is_watched
-        self._most_ahead = _MOST_AHEAD if is_ahead else 0
+        batch_size = options.engine.batch_size
+        self._most_ahead = max(_MOST_AHEAD, batch_size) if is_ahead else 0
         self._decoders = ThreadPoolExecutor(_DECODERS) if is_ahead else None
         self._region_pictures: list[list[NDArray[np.uint8]]] = [[] for _ in engine.axes.regions]
         self._regions = engine.regions
@@ -121,6 +123,8 @@ class Run:
             run=self._state,
             regions=engine.regions,
             error_types=engine.error_types,
+            queue=WorkQueue(self._most_ahead + 1),
+            batch_size=batch_size,
             score_at=options.engine.score_at,
             decoders=self._decoders,
             on_outcome=self._take,

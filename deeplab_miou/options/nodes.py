@@ -54,7 +54,6 @@ class LivePairingOptions(PairingOptions):
         "what to do when the queue is full; block holds up whoever publishes, as a paced replay "
         "is held up in any case",
     )
-    batch_size: int = option(1, "most pairs in one batch of the network", minimum=1, maximum=256)
     on_clock_jump: Literal["continue", "reset"] = option(
         "continue", "when time jumps back: continue counting, or reset the counts"
     )

@@ -117,6 +117,7 @@ class EngineOptions(CheckpointOptions):
     threads: int = option(
         0, "CPU threads for the network", minimum=0, maximum=1024, unset="PyTorch's choice"
     )
+    batch_size: int = option(1, "most pairs in one batch of the network", minimum=1, maximum=256)
     score_at: Literal["label", "prediction"] = option(
         "label",
         "resolution to score at; prediction: labels are resized to it by nearest neighbour",

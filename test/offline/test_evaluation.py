@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -271,3 +272,22 @@ def test_the_worst_frames_have_pictures_and_a_course(tmp_path):
     # Nobody gave an image: the first panel is empty, the last has the mistakes.
     assert len(np.unique(report.pictures[0][:24, :32])) == 1
     assert len(np.unique(report.pictures[0][24:, 32:])) > 1
+
+
+@pytest.mark.parametrize(("size", "batches"), [(1, [1] * 20), (3, [3] * 6 + [2]), (16, [16, 4])])
+def test_batches_are_as_large_as_asked_for(tmp_path, size, batches):
+    expected = write_bag(tmp_path / "bag")
+    wanted = options(tmp_path / "bag")
+    wanted = replace(wanted, engine=replace(wanted.engine, batch_size=size))
+    engine = build_engine(wanted.engine)
+    seen = []
+
+    def score(images, ground_truths, **how):
+        seen.append(len(images))
+        return engine.predictor.score(images, ground_truths, **how)
+
+    predictor = replace(engine.predictor, score=score, needs_worker=True)
+    report = evaluate(wanted, engine=replace(engine, predictor=predictor)).report
+    pictures = len(report.pictures)  # of the worst frames, which are predicted once more
+    assert seen == batches + [1] * pictures
+    assert np.array_equal(report.counts.matrix, expected)
