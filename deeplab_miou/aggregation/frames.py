@@ -11,6 +11,7 @@ import numpy as np
 
 from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
 from deeplab_miou.aggregation.results import Result, Totals, score
+from deeplab_miou.aggregation.slices import SliceStatistics, slice_contrasts, slice_results
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.image_scores import ImageStatistics
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from deeplab_miou.aggregation.messages import FrameRecord, RunKey
     from deeplab_miou.aggregation.results import Scoring
+    from deeplab_miou.aggregation.slices import SliceSummary
     from deeplab_miou.metric.accumulator import WindowedCounts
     from deeplab_miou.metric.counts import Axes, Counts
+    from deeplab_miou.tags.timeline import TagTimeline
 
 _MAX_EARLY_FRAMES = 256
 _MAX_EARLY_BYTES = 2**25
@@ -46,6 +49,7 @@ class FrameSummary(Generic[Evidence_co]):
         worst_of_regions: likewise for each region.
         offsets: of the stamps of labels from those of their images.
         images: means over frames.
+        slices: frames by their tags; None where there are no tags.
     """
 
     bootstrap: BlockBootstrap
@@ -54,6 +58,7 @@ class FrameSummary(Generic[Evidence_co]):
     worst_of_regions: Sequence[tuple[WorstFrame[Evidence_co], ...]]
     offsets: OffsetTally
     images: ImageStatistics
+    slices: SliceSummary | None = None
 
     def result(self, totals: Totals, scoring: Scoring) -> Result:
         """Return the scores of all that was counted; resampling takes a while.
@@ -66,11 +71,20 @@ class FrameSummary(Generic[Evidence_co]):
             name: self._result(totals.region(name), scoring, index)
             for index, name in enumerate(totals.region_names)
         }
-        return replace(
+        result = replace(
             self._result(totals, scoring),
             regions=regions,
             contrasts=partial(contrasts, self.bootstrap.read(), totals.region_names),
             image_scores=self.images.scores(),
+        )
+        if self.slices is None:
+            return result
+        return replace(
+            result,
+            slices=slice_results(self.slices.slices, totals.class_names, scoring),
+            slice_contrasts=partial(slice_contrasts, self.slices.slices, self.slices.whole),
+            tag_doubts=self.slices.doubts,
+            tag_changes=self.slices.changes,
         )
 
     def _result(self, totals: Totals, scoring: Scoring, region: int | None = None) -> Result:
@@ -116,6 +130,8 @@ class FrameStatistics(Generic[Evidence]):
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks to start with, seconds.
         most_pending: frames to put aside, with their evidence.
+        tags: by which frames are also added up apart; None for no tags.
+        tags_are_complete: no tags will be added.
     """
 
     def __init__(
@@ -126,6 +142,8 @@ class FrameStatistics(Generic[Evidence]):
         window_seconds: float | None = None,
         block_s: float = 1.0,
         most_pending: int = _MAX_PENDING,
+        tags: TagTimeline | None = None,
+        tags_are_complete: bool = False,
     ) -> None:
         num_classes, regions = len(axes.classes), len(axes.regions)
         cells = (1 + regions) * num_classes * (num_classes + 1)
@@ -140,6 +158,11 @@ class FrameStatistics(Generic[Evidence]):
         )
         self._bootstrap = BlockBootstrap(num_classes, regions=regions, block_s=block_s)
         self._images = ImageStatistics(num_classes, block_s=block_s)
+        self._slices = None
+        if tags is not None:
+            self._slices = SliceStatistics(
+                num_classes, tags, block_s=block_s, is_complete=tags_are_complete
+            )
         # Of the whole frames, then of each region.
         self._offsets = OffsetTally()
         self._worst: list[WorstFrames[Evidence]] = [
@@ -193,7 +216,13 @@ class FrameStatistics(Generic[Evidence]):
             worst_of_regions,
             self._offsets.copy(),
             self._images,
+            None if self._slices is None else self._slices.read(),
         )
+
+    def tag_changed(self, key: str, stamp_ns: int) -> None:
+        """Take note that a tag of a key is in force from a moment on, which was not known."""
+        if self._slices is not None:
+            self._slices.changed(key, stamp_ns)
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -202,6 +231,8 @@ class FrameStatistics(Generic[Evidence]):
         self._window.reset()
         self._bootstrap.reset()
         self._images.reset()
+        if self._slices is not None:
+            self._slices.clear()
         for worst in self._worst:
             worst.reset()
         self._offsets = OffsetTally()
@@ -216,6 +247,9 @@ class FrameStatistics(Generic[Evidence]):
             self._window.update(stack, stamp_ns)
         self._bootstrap.update(stacks, stamps_ns)
         self._images.update(stacks[:, 0], stamps_ns)
+        if self._slices is not None:
+            for stack, stamp_ns in zip(stacks, stamps_ns, strict=True):
+                self._slices.add(stack[0], stamp_ns)
         for worst, matrices in zip(self._worst, stacks.swapaxes(0, 1), strict=True):
             for index in worst.candidates(matrices):
                 _, stamp_ns, source, evidence = frames[index]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.scores import AbsentClasses, Scores
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
+    from deeplab_miou.tags.timeline import Change, Tag
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,11 @@ class Result:
         contrasts: finds by how much each region differs from the rest of the frames, which only
             reports say; nothing for a window.
         image_scores: means over frames; None for a window and before the first state.
+        slices: the scores of the frames that have a tag in common, the lowest mIoU first; nothing
+            for a window and where no tags are known.
+        slice_contrasts: finds by how much the frames of each differ from the others.
+        tag_doubts: what makes it doubtful which frames have which tag, a line each.
+        tag_changes: from when on which tags are in force, ascending.
     """
 
     totals: Totals
@@ -159,6 +165,10 @@ class Result:
     regions: Mapping[str, Result] = field(default_factory=dict)
     contrasts: Callable[[], Mapping[str, Contrast]] = dict
     image_scores: ImageScores | None = None
+    slices: Mapping[Tag, Result] = field(default_factory=dict)
+    slice_contrasts: Callable[[], Mapping[Tag, Contrast]] = dict
+    tag_doubts: tuple[str, ...] = ()
+    tag_changes: tuple[Change, ...] = ()
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

@@ -65,6 +65,10 @@ class TimeBlocks:
         np.add.at(counts, place, self.counts)
         return TimeBlocks(2 * self.block_ns, keys, counts)
 
+    def of_length(self, block_ns: int) -> TimeBlocks:
+        """Return blocks of at least a length, which is theirs times a power of two."""
+        return self if self.block_ns >= block_ns else self.paired().of_length(block_ns)
+
     def longest(self, least: int) -> TimeBlocks:
         """Return the longest blocks of which there are at least ``least``, or these."""
         paired = self.paired()
@@ -125,6 +129,16 @@ class BlockSums:
             block_ns, np.array(keys, np.int64), counts.reshape(len(keys), *self._shape)
         )
 
+    def __deepcopy__(self, _memo: object) -> BlockSums:
+        """Return the same sums with a lock of their own."""
+        copied = BlockSums(
+            self._shape, block_s=self._first_block_ns / _NS, max_blocks=self._max_blocks
+        )
+        with self._lock:
+            copied._block_ns = self._block_ns
+            copied._sums = {key: sums.copy() for key, sums in self._sums.items()}
+        return copied
+
     def reset(self) -> None:
         """Forget everything and start again with blocks of ``block_s``."""
         with self._lock:
@@ -174,16 +188,19 @@ def influence(
     return np.concatenate((mean[:, np.newaxis], by_class), axis=1)
 
 
-def decorrelated(blocks: TimeBlocks, terms: Terms) -> TimeBlocks:
+def decorrelated(
+    blocks: TimeBlocks, terms: Terms, speaking: Callable[[TimeBlocks], int] = len
+) -> TimeBlocks:
     """Pair blocks while neighbours pull the first statistic the same way and 8 remain.
 
     Args:
         blocks: as held.
         terms: gives the (k, m) terms of m statistics for the (k, ...) float64 counts of blocks.
+        speaking: how many of some blocks say something of the first statistic.
     """
     while True:
         paired = blocks.paired()
-        if len(paired) < MIN_BLOCKS:
+        if speaking(paired) < MIN_BLOCKS:
             return blocks
         pull = terms(blocks.counts.astype(np.float64))[:, 0]
         # Not a test of significance: pairing in vain costs little width, not pairing costs cover.

@@ -37,7 +37,13 @@ class DriveSums:
         self._within = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
         self._drives: list[NDArray[np.int64]] = []
 
-    def add(self, counts: NDArray[np.int64], stamps_ns: NDArray[np.int64]) -> None:
+    def add(
+        self,
+        counts: NDArray[np.int64],
+        stamps_ns: NDArray[np.int64],
+        *,
+        number: int | None = None,
+    ) -> None:
         """Add a drive.
 
         Frames without labels say nothing: neither time nor a drive of which nothing was labelled
@@ -46,19 +52,25 @@ class DriveSums:
         Args:
             counts: (k, ...) int64 of its frames.
             stamps_ns: (k,) int64.
+            number: of the drive, so that blocks of several sums compare; counted here by default.
         """
         labelled = counts.reshape(len(counts), -1).any(axis=1)
         if not labelled.any():
             return
         if len(self._drives) < MIN_DRIVES:
-            begin_ns = len(self._drives) * self._apart_ns
+            begin_ns = (len(self._drives) if number is None else number) * self._apart_ns
             stamps = (begin_ns + stamp for stamp in stamps_ns[labelled].tolist())
             self._within.add(zip(counts[labelled], stamps, strict=True))
         self._drives.append(counts.sum(axis=0))
 
+    @property
+    def are_enough(self) -> bool:
+        """Whether drives are resampled, not blocks of time."""
+        return len(self._drives) >= MIN_DRIVES
+
     def read(self) -> TimeBlocks:
         """Return what to resample: drives where there are 16 or more, else blocks of time."""
-        if len(self._drives) < MIN_DRIVES:
+        if not self.are_enough:
             return self._within.read()
         return whole_drives(self._drives)
 

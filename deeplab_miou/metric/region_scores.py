@@ -1,4 +1,4 @@
-"""By how much a region of the frames differs from the rest of them, beyond chance."""
+"""By how much a region of the frames, or some of the frames, differ from the rest of them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LIMITS = (-1.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """A region against all labelled pixels outside it; index 0 is mIoU, 1 + c class c.
+    """A part of the pixels against all other labelled ones; index 0 is mIoU, 1 + c class c.
 
     The mean is over the classes that occur in both.
 
     Attributes:
-        inside: (1 + n,) float64 scores within the region.
+        inside: (1 + n,) float64 scores within the part.
         outside: (1 + n,) float64 scores of the rest.
         bounds: (1 + n, 2) float64 lower and upper bound of inside - outside, 95 %; NaN where there
             are none.
@@ -64,12 +64,52 @@ def contrast(blocks: TimeBlocks, region: int) -> Contrast:
     """
     inside = blocks.counts[:, 1 + region]
     pairs = np.stack((blocks.counts[:, 0] - inside, inside), axis=1)
-    total = pairs.sum(axis=0).astype(np.float64)
-    in_both = (total[:, 1] > 0).all(axis=0)
-    each = IouStatistics(in_both.astype(np.float64), "exclude")
     speaking = np.any(pairs[:, :, 1], axis=2).all(axis=1)
     chosen = TimeBlocks(
         blocks.block_ns, blocks.keys[speaking], pairs[speaking], are_drives=blocks.are_drives
     )
-    bounds = find_bounds(chosen, DifferenceStatistics(each), Resampling(), _LIMITS).fixed
+    return _contrast(pairs, chosen, DifferenceStatistics)
+
+
+def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks) -> Contrast:
+    """Compare some of the frames with all others by a block bootstrap.
+
+    Hardly a block has frames of both, so that blocks of either are resampled together. Each score
+    has bounds where at least 8 blocks on either side say something of it.
+
+    Args:
+        whole: blocks with (k, 2, n) counts of all frames.
+        chosen: of some of them, with blocks of the same length times a power of two.
+    """
+    block_ns = max(whole.block_ns, chosen.block_ns)
+    whole, chosen = whole.of_length(block_ns), chosen.of_length(block_ns)
+    inside = np.zeros_like(whole.counts)
+    inside[np.searchsorted(whole.keys, chosen.keys)] = chosen.counts
+    pairs = np.stack((whole.counts - inside, inside), axis=1)
+    speaking = np.any(pairs[:, :, 1], axis=(1, 2))
+    blocks = TimeBlocks(
+        block_ns, whole.keys[speaking], pairs[speaking], are_drives=whole.are_drives
+    )
+    return _contrast(pairs, blocks, _ApartStatistics)
+
+
+class _ApartStatistics(DifferenceStatistics):
+    """Differences of blocks that mostly say something of one side only."""
+
+    def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (k, 1 + n): where the side says something that fewer blocks speak of."""
+        seen = counts[:, :, 1] > 0
+        sides = np.concatenate((seen.any(axis=2, keepdims=True), seen), axis=2)
+        fewer: NDArray[np.intp] = sides.sum(axis=0).argmin(axis=0)
+        return np.where(fewer == 0, sides[:, 0], sides[:, 1])
+
+
+def _contrast(
+    pairs: NDArray[np.int64], blocks: TimeBlocks, statistics: type[DifferenceStatistics]
+) -> Contrast:
+    """Return the difference of (k, 2, 2, n) counts outside and inside, bounded by some of them."""
+    total = pairs.sum(axis=0).astype(np.float64)
+    in_both = (total[:, 1] > 0).all(axis=0)
+    each = IouStatistics(in_both.astype(np.float64), "exclude")
+    bounds = find_bounds(blocks, statistics(each), Resampling(), _LIMITS).fixed
     return Contrast(each.values(total[1]), each.values(total[0]), bounds)

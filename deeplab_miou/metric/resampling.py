@@ -119,7 +119,9 @@ def find_bounds(
     if len(held) < MIN_BLOCKS:
         reason = _too_few("an interval takes", MIN_BLOCKS, held)
         return Bounds(nothing, nothing, nothing, len(held), reason, reason)
-    blocks = held if held.are_drives else decorrelated(held, statistics.terms)
+    blocks = held
+    if not held.are_drives:
+        blocks = decorrelated(held, statistics.terms, lambda each: _speaking(statistics, each))
     # float64 sums of integers are exact to 2^53: the result is the same on every machine.
     counts = blocks.counts.astype(np.float64)
     estimate = statistics.values(counts.sum(axis=0))[:, np.newaxis]
@@ -135,6 +137,11 @@ def find_bounds(
     fixed, one_sided = (np.clip(estimate + (each - estimate) * wide, *limits) for each in found)
     anytime_bounds, anytime_reason = find_anytime(held, statistics, resampling.confidence, limits)
     return Bounds(fixed, one_sided, anytime_bounds, len(blocks), None, anytime_reason)
+
+
+def _speaking(statistics: Statistics, blocks: TimeBlocks) -> int:
+    """Return how many blocks say something of the first statistic."""
+    return int(statistics.occurs(blocks.counts)[:, 0].sum())
 
 
 def find_anytime(

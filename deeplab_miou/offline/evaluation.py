@@ -20,6 +20,7 @@ from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.recorder import OfflineRecorder
 from deeplab_miou.offline.run import Run
+from deeplab_miou.offline.tags import read_tags, tags_digest
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.frame_table import FrameTableWriter
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from deeplab_miou.recording.recording import Recording
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
+    from deeplab_miou.tags.timeline import TagTimeline
 
     OnProgress = Callable[[int, int, Callable[[], Result]], None]
 
 # Options that name files, of which the engine's own digest knows the content.
-_FILES = ("checkpoint", "labels", "prediction_labels")
+_FILES = ("checkpoint", "labels", "prediction_labels", "tags")
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
         plans = [
             with_losses(reader, stamps, plan(stamps, side.options), side.options) for side in sides
         ]
-        runs = [_make_run(side, planned, stack) for side, planned in zip(sides, plans, strict=True)]
+        tags = [read_tags(side.options, reader, stamps) for side in sides]
+        runs = [_make_run(*each, stack) for each in zip(sides, plans, tags, strict=True)]
         taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
         result = runs[0].result
         problem = read_bag(
@@ -169,14 +172,14 @@ def conclude(run: Run, facts: dict[str, object], planned: Plan, problem: str) ->
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
-def _make_run(side: Side, planned: Plan, stack: ExitStack) -> Run:
+def _make_run(side: Side, planned: Plan, tags: TagTimeline | None, stack: ExitStack) -> Run:
     frames = recorder = None
     if side.frame_table is not None:
         names = side.engine.label_map.class_names
         frames = stack.enter_context(FrameTableWriter(side.frame_table, names))
     if side.recording is not None:
         recorder = OfflineRecorder(side.recording, side.options, side.engine, planned.pairs)
-    run = Run(side.options, side.engine, frames, side.on_frame, recorder=recorder)
+    run = Run(side.options, side.engine, frames, side.on_frame, recorder=recorder, tags=tags)
     run.count_lost(planned.lost)
     return run
 
@@ -214,6 +217,7 @@ def provenance(
         "sync_tolerance_s": options.sync_tolerance,
         "start_s": options.start,
         "duration_s": options.duration or None,
+        "tags": options.tags or options.tags_topic or None,
         "absent_classes": options.absent_classes,
         "class_weights": list(options.class_weights),
         "started": utc(started_s),
@@ -234,7 +238,10 @@ def configuration(options: OfflineOptions, engine: Engine) -> str:
         if each.name not in _FILES
     }
     decisive = json.dumps(
-        [engine.configuration, engine.device, options.prediction_topic, chosen, __version__]
+        [
+            *(engine.configuration, engine.device, options.prediction_topic),
+            *(chosen, tags_digest(options), __version__),
+        ]
     )
     return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
@@ -257,6 +264,7 @@ def check_reader(options: OfflineOptions, reader: BagReader) -> None:
     Raises:
         ConfigurationError: one cannot be used.
     """
+    options.check_tags()
     for topic in options.topics:
         info = reader.require(topic, IMAGE_TYPES)
         if info.serialization != "cdr":

@@ -29,6 +29,7 @@ from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.run import PictureKey, Run
 from deeplab_miou.offline.sections import split
+from deeplab_miou.offline.tags import read_tags
 from deeplab_miou.report.frame_table import FrameTableWriter
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from deeplab_miou.offline.plan import Plan
     from deeplab_miou.offline.sections import Section
     from deeplab_miou.options.offline import OfflineOptions
+    from deeplab_miou.tags.timeline import TagTimeline
 
 _NOTHING = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
 
@@ -110,11 +112,13 @@ class Division:
         plan: what belongs together; without the partners, which the sections have.
         sections: what each part is about.
         started_s: when this began, seconds since the epoch.
+        tags: of the bag; None for no tags.
     """
 
     plan: Plan
     sections: list[Section]
     started_s: float
+    tags: TagTimeline | None = None
 
 
 def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Division:
@@ -135,10 +139,11 @@ def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Divisio
         check_class_weights(options, engine)
         stamps = read_stamps(reader, options.topics)
         planned = with_losses(reader, stamps, plan(stamps, options), options)
+        tags = read_tags(options, reader, stamps)
         # Which messages are missing from part of the time, an index does not tell.
         frames = most_frames if not reader.problems else len(stamps.topic) + 1
     sections = split(stamps, planned.partners, frames)
-    return Division(replace(planned, partners=planned.partners[:0]), sections, started_s)
+    return Division(replace(planned, partners=planned.partners[:0]), sections, started_s, tags)
 
 
 def score_section(options: OfflineOptions, engine: Engine, section: Section) -> Part:
@@ -188,7 +193,7 @@ def merge(
         frames = None
         if frame_table is not None:
             frames = stack.enter_context(FrameTableWriter(frame_table, names))
-        run = Run(options, engine, frames)
+        run = Run(options, engine, frames, tags=division.tags)
         run.count_lost(division.plan.lost)
         for part in parts:
             pictures |= {

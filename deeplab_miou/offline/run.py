@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from deeplab_miou.offline.recorder import OfflineRecorder
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
+    from deeplab_miou.tags.timeline import TagTimeline
 
 # Pairs that are decoded while others are scored; a batch, if that is more.
 _MOST_AHEAD = 4
@@ -70,6 +71,7 @@ class Run:
         on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
         on_outcome: told of each outcome; None if nobody is.
         recorder: records what becomes of each frame; None for no recording.
+        tags: by which frames are also scored apart; None for no tags.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.
@@ -86,6 +88,7 @@ class Run:
         on_outcome: Callable[[FrameOutcome], None] | None = None,
         *,
         recorder: OfflineRecorder | None = None,
+        tags: TagTimeline | None = None,
     ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
@@ -105,6 +108,8 @@ class Run:
             block_s=options.bootstrap_block_s,
             # The outcomes hold pictures.
             most_pending=1,
+            tags=tags,
+            tags_are_complete=True,
         )
         self._predictor = engine.predictor
         self._pictures: list[NDArray[np.uint8]] = []

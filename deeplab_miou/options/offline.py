@@ -9,6 +9,7 @@ from deeplab_miou.options.scoring import (
     EngineOptions,
     PairingOptions,
     ScoreOptions,
+    TagOptions,
     TopicOptions,
     WindowOptions,
 )
@@ -27,7 +28,7 @@ class SectionOptions:
 
 
 @dataclass(frozen=True)
-class OfflineOptions(SectionOptions, ScoreOptions, PairingOptions, TopicOptions):
+class OfflineOptions(TagOptions, SectionOptions, ScoreOptions, PairingOptions, TopicOptions):
     """What to evaluate, and how.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.options.declaration import option
 
 
@@ -175,6 +176,37 @@ class ScoreOptions:
         maximum=3600.0,
         form="S",
     )
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """Tags of the drive, such as rain: frames with a tag are also scored apart."""
+
+    tags: str = option(
+        "",
+        "CSV or YAML file of times and tags",
+        unset="no file",
+        form="FILE",
+    )
+    tags_topic: str = option(
+        "",
+        "topic of tags, std_msgs/String or diagnostic_msgs/KeyValue; each holds until the next one "
+        "of its key",
+        unset="no topic",
+        form="TOPIC",
+    )
+
+    def check_tags(self) -> None:
+        """Complain about tags of two sources.
+
+        Raises:
+            ConfigurationError: there are.
+        """
+        if self.tags and self.tags_topic:
+            raise ConfigurationError(
+                f"tags come from a file ({self.tags!r}) or from a topic ({self.tags_topic!r}), "
+                "not from both: leave out one"
+            )
 
 
 @dataclass(frozen=True)

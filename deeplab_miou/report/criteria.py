@@ -4,6 +4,7 @@ criteria:
   - {score: miou_lower, at_least: 0.70}
   - {score: iou, class: person, at_least: 0.55}
   - {score: miou, region: far, at_least: 0.50}
+  - {score: miou, slice: rain, at_least: 0.45}
   - {score: labels_dropped, reason: truncated_data, at_most: 0}
   - {score: difference_lower, at_least: -0.005}
 """
@@ -20,6 +21,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.paths import user_path
 from deeplab_miou.strict_yaml import Checker
+from deeplab_miou.tags.timeline import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from deeplab_miou.strict_yaml import KeyPath
 
 _WHAT = "criteria file"
-_KEYS = ("score", "class", "region", "reason", "at_least", "at_most")
+_KEYS = ("score", "class", "region", "slice", "reason", "at_least", "at_most")
 _MOST = 1e18
 _MOST_CRITERIA = 1000
 
@@ -70,6 +72,7 @@ class Criterion:
         at_most: greatest value, None for no limit.
         source: where it is written.
         region: which part of the image; empty for all of it.
+        slice_name: which frames, by their tag, as ``rain`` or ``weather=rain``; empty for all.
     """
 
     score: str
@@ -79,6 +82,7 @@ class Criterion:
     at_most: float | None
     source: str
     region: str = ""
+    slice_name: str = ""
 
     @property
     def title(self) -> str:
@@ -86,6 +90,7 @@ class Criterion:
         what = self.score
         what += f" of {self.class_name}" if self.class_name else ""
         what += f" in {self.region}" if self.region else ""
+        what += f" with {self.slice_name}" if self.slice_name else ""
         what += f" as {self.reason}" if self.reason else ""
         limits = (("at least", self.at_least), ("at most", self.at_most))
         return f"{what} {' and '.join(f'{n} {v:.12g}' for n, v in limits if v is not None)}"
@@ -124,6 +129,7 @@ class Judgement:
             "score": asked.score,
             "class": asked.class_name or None,
             "region": asked.region or None,
+            "slice": asked.slice_name or None,
             "reason": asked.reason or None,
             "at_least": asked.at_least,
             "at_most": asked.at_most,
@@ -228,6 +234,8 @@ def _value(
     score, of = asked.score, SCORES[asked.score].of
     if asked.region:
         report = _of_region(report, asked.region)
+    if asked.slice_name:
+        report = _of_slice(report, asked.slice_name)
     if of == "difference":
         entry = comparison
         if asked.class_name:
@@ -253,6 +261,13 @@ def _of_region(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next((each for each in report["regions"] if each["name"] == name), nothing)
 
 
+def _of_slice(report: Mapping[str, Any], label: str) -> Mapping[str, Any]:
+    """Return what is reported of a slice, nothing if there is no such slice."""
+    nothing: dict[str, Any] = {"classes": []}
+    slices = ((Tag(each["key"], each["name"]), each) for each in report["slices"])
+    return next((each for tag, each in slices if tag.label == label), nothing)
+
+
 def _of_class(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return what is reported of a class, nothing if there is no such class."""
     return next((each for each in report["classes"] if each["name"] == name), {})
@@ -271,6 +286,10 @@ def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
         if "name" not in report:
             return "there is no such region"
         report = {**report, "frames": frames}
+    if asked.slice_name:
+        report = _of_slice(report, asked.slice_name)
+        if "name" not in report:
+            return "no frame has that tag"
     if asked.class_name and not _of_class(report, asked.class_name):
         return "there is no such class"
     if asked.score.endswith("_lower"):
@@ -295,7 +314,7 @@ class _Checker(Checker):
         found = tuple(self._criterion(item, ("criteria", i)) for i, item in enumerate(items))
         seen: dict[tuple[str, ...], int] = {}
         for i, each in enumerate(found):
-            key = (each.score, each.class_name, each.region, each.reason)
+            key = (each.score, each.class_name, each.region, each.slice_name, each.reason)
             if seen.setdefault(key, i) != i:
                 self.fail(("criteria", i), f"is about the same as criteria[{seen[key]}]")
         return found
@@ -312,6 +331,8 @@ class _Checker(Checker):
             self.fail(path, f"has no class, of which the {score} is meant")
         self._only_for(item, path, "class", fits=kind.of in {"class", "difference"})
         self._only_for(item, path, "region", fits=kind.of == "class" or kind is _SHARE)
+        fits_slice = kind.of == "class" or kind is _SHARE or score == "frames"
+        self._only_for(item, path, "slice", fits=fits_slice)
         self._only_for(item, path, "reason", fits=kind is _COUNT)
         least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
         if least is None and most is None:
@@ -326,7 +347,12 @@ class _Checker(Checker):
         region = self.text(item.get("region", ""), (*path, "region"))
         if "region" in item and not region:
             self.fail((*path, "region"), "is empty")
-        return Criterion(score, name, reason, least, most, self.place(path), region)
+        label = self.text(item.get("slice", ""), (*path, "slice"))
+        if "slice" in item and not label:
+            self.fail((*path, "slice"), "is empty")
+        if label and region:
+            self.fail((*path, "slice"), "is given with a region: slices are of the whole image")
+        return Criterion(score, name, reason, least, most, self.place(path), region, label)
 
     def _only_for(self, item: Mapping[str, object], path: KeyPath, key: str, *, fits: bool) -> None:
         if key in item and not fits:

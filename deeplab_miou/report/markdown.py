@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.report.page import subject
-from deeplab_miou.report.region_table import region_rows, region_sentences
+from deeplab_miou.report.region_table import (
+    region_rows,
+    region_sentences,
+    slice_rows,
+    slice_sentences,
+)
 from deeplab_miou.report.table import (
     OTHER_SCORES,
     accounting_lines,
@@ -71,6 +76,8 @@ def to_markdown(report: Report, digest: str = "") -> str:
         _classes(report),
         _regions(report),
         bullets(escape(line) for line in region_sentences(report)),
+        _slices(report),
+        bullets(escape(line) for line in slice_sentences(report)),
         ", ".join([*rest, *map(escape, image_lines(report))]),
         bullets(escape(line) for line in accounting_lines(report)),
         f"<!-- sha256 of report.json: {digest} -->" if digest else "",
@@ -156,6 +163,14 @@ def _regions(report: Report) -> str:
     rows = ((name(each.name), each.miou, each.interval, each.share) for each in region_rows(report))
     columns = ("region", "mIoU", "95 %", "of the labelled pixels")
     return table(columns, rows) if report.regions else ""
+
+
+def _slices(report: Report) -> str:
+    rows = (
+        (name(each.name), each.miou, each.interval, f"{each.frames:,}")
+        for each in slice_rows(report)
+    )
+    return table(("slice", "mIoU", "95 %", "frames"), rows) if report.slices else ""
 
 
 def _bags(report: Report) -> str:

@@ -16,7 +16,12 @@ from deeplab_miou.metric.error_types import TYPES, mistake_shares
 from deeplab_miou.metric.image_scores import IMAGE_SCORES
 from deeplab_miou.metric.scores import divide
 from deeplab_miou.report.course import course, moment, seconds
-from deeplab_miou.report.region_table import region_rows, region_sentences
+from deeplab_miou.report.region_table import (
+    region_rows,
+    region_sentences,
+    slice_rows,
+    slice_sentences,
+)
 from deeplab_miou.report.table import (
     OTHER_SCORES,
     accounting_lines,
@@ -127,6 +132,8 @@ def render_page(report: Report, digest: str = "") -> str:
         mistakes=_mistakes(report, names),
         regions=[each._replace(name=printable(each.name)) for each in region_rows(report)],
         region_sentences=[printable(each) for each in region_sentences(report)],
+        slices=[each._replace(name=printable(each.name)) for each in slice_rows(report)],
+        slice_sentences=[printable(each) for each in slice_sentences(report)],
         region_frames=[
             (printable(name), frame)
             for name, each in report.regions.items()

@@ -1,4 +1,4 @@
-"""Regions of a report: one row each, and in words what differs beyond chance."""
+"""Regions and slices of a report: a row each, and in words what differs beyond chance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deeplab_miou.report.report import Report
 
 _MOST_SENTENCES = 4
+_MOST_SLICE_SENTENCES = 24
 
 
 class RegionCell(NamedTuple):
@@ -60,14 +61,7 @@ def region_rows(report: Report) -> list[RegionRow]:
             format_score(each.scores.miou),
             format_interval(*each.miou_interval),
             f"{each.counts.pixels / whole:.1%}",
-            [
-                RegionCell(
-                    format_score(float(iou)),
-                    format_interval(*each.iou_interval(class_id)),
-                    None if np.isnan(iou) else round(float(iou), 4),
-                )
-                for class_id, iou in enumerate(each.scores.iou)
-            ],
+            _region_cells(each),
         )
         for name, each in (("whole image", report), *report.regions.items())
     ]
@@ -78,11 +72,85 @@ def region_sentences(report: Report) -> list[str]:
     return [
         sentence
         for name, found in report.contrasts.items()
-        for sentence in _sentences(name, found, report.class_names)
+        for sentence in _sentences(f"in {name} than elsewhere", found, report.class_names)
     ]
 
 
-def _sentences(name: str, found: Contrast, class_names: tuple[str, ...]) -> list[str]:
+class SliceRow(NamedTuple):
+    """The frames that have a tag in common.
+
+    Attributes:
+        name: the tag.
+        miou: with four decimals.
+        interval: in brackets, empty where there is none.
+        frames: how many.
+        percent: mIoU in per cent; None where it is undefined.
+        lower: likewise of the interval.
+        upper: likewise.
+        reason: why there is no interval; empty where there is one.
+        cells: one for each class.
+    """
+
+    name: str
+    miou: str
+    interval: str
+    frames: int
+    percent: float | None
+    lower: float | None
+    upper: float | None
+    reason: str
+    cells: list[RegionCell]
+
+
+def slice_rows(report: Report) -> list[SliceRow]:
+    """Return the slices of a report, the lowest mIoU first, and all frames after them."""
+    if not report.slices:
+        return []
+    named = [*((tag.label, each) for tag, each in report.slices.items()), ("all frames", report)]
+    return [
+        SliceRow(
+            name,
+            format_score(each.scores.miou),
+            format_interval(*each.miou_interval),
+            each.counts.frames,
+            _percent(each.scores.miou),
+            _percent(each.miou_interval[0]),
+            _percent(each.miou_interval[1]),
+            (each.intervals.reason or "") if each.intervals is not None else "",
+            _region_cells(each),
+        )
+        for name, each in named
+    ]
+
+
+def slice_sentences(report: Report) -> list[str]:
+    """Return where the frames of a tag are better or worse than all others, beyond chance."""
+    sentences = [
+        sentence
+        for tag, found in report.slice_contrasts.items()
+        for sentence in _sentences(
+            f"with {tag.label} than in the other frames", found, report.class_names
+        )
+    ]
+    return sentences[:_MOST_SLICE_SENTENCES]
+
+
+def _percent(value: float) -> float | None:
+    return round(100 * value, 2) if np.isfinite(value) else None
+
+
+def _region_cells(each: Report) -> list[RegionCell]:
+    return [
+        RegionCell(
+            format_score(float(iou)),
+            format_interval(*each.iou_interval(class_id)),
+            None if np.isnan(iou) else round(float(iou), 4),
+        )
+        for class_id, iou in enumerate(each.scores.iou)
+    ]
+
+
+def _sentences(where: str, found: Contrast, class_names: tuple[str, ...]) -> list[str]:
     difference = found.inside - found.outside
     differing = np.flatnonzero(found.differs)
     # mIoU first, then the largest differences.
@@ -90,7 +158,7 @@ def _sentences(name: str, found: Contrast, class_names: tuple[str, ...]) -> list
     what = ("mIoU", *class_names)
     return [
         f"{what[k]} is {abs(difference[k]):.2f} "
-        f"{'better' if difference[k] > 0 else 'worse'} in {name} than elsewhere "
+        f"{'better' if difference[k] > 0 else 'worse'} {where} "
         f"({found.inside[k]:.2f} against {found.outside[k]:.2f}; 95 % {_span(found.bounds[k])})"
         for k in order[:_MOST_SENTENCES]
     ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
     from deeplab_miou.report.criteria import Judgement
+    from deeplab_miou.tags.timeline import Change, Tag
 
 SCHEMA_VERSION = 1
 
@@ -91,6 +92,9 @@ class Report:
             the region is ignored.
         contrasts: by how much regions differ from the rest of the frames.
         image_scores: means over frames, where frames are known.
+        slices: scores of the frames that have a tag in common, the lowest mIoU first.
+        slice_contrasts: by how much the frames of slices differ from the others.
+        tag_changes: from when on which tags were in force.
     """
 
     class_names: tuple[str, ...]
@@ -113,6 +117,9 @@ class Report:
     regions: Mapping[str, Report] = field(default_factory=dict)
     contrasts: Mapping[str, Contrast] = field(default_factory=dict)
     image_scores: ImageScores | None = None
+    slices: Mapping[Tag, Report] = field(default_factory=dict)
+    slice_contrasts: Mapping[Tag, Contrast] = field(default_factory=dict)
+    tag_changes: Sequence[Change] = ()
 
     @classmethod
     def of(cls, result: Result, **others: Any) -> Report:  # noqa: ANN401  (each its own)
@@ -139,7 +146,10 @@ class Report:
             regions={name: cls.of(each) for name, each in result.regions.items()},
             contrasts=result.contrasts(),
             image_scores=result.image_scores,
-            **others,
+            slices={tag: cls.of(each) for tag, each in result.slices.items()},
+            slice_contrasts=result.slice_contrasts(),
+            tag_changes=result.tag_changes,
+            **{**others, "other_doubts": [*result.tag_doubts, *others.get("other_doubts", ())]},
         )
 
     @property
@@ -193,6 +203,15 @@ class Report:
                     }
                     for name, each in self.regions.items()
                 ],
+                "slices": [
+                    {
+                        **tag._asdict(),
+                        **_scored_dict(each),
+                        "contrast": _contrast_dict(self.slice_contrasts.get(tag)),
+                    }
+                    for tag, each in self.slices.items()
+                ],
+                "tags": [each._asdict() for each in self.tag_changes],
                 "criteria": [each.to_dict() for each in self.criteria],
                 "bags": [asdict(each) for each in self.bags],
                 "provenance": self.provenance,

@@ -47,6 +47,7 @@ def print_table(report: Report, console: Console) -> None:
     for line in image_lines(report):
         console.print(Text(line), soft_wrap=True)
     _print_regions(report, console)
+    _print_slices(report, console)
     for line in accounting_lines(report):
         console.print(Text(line), soft_wrap=True)
     print_criteria(report.criteria, console)
@@ -74,6 +75,13 @@ def _print_regions(report: Report, console: Console) -> None:
             f"region {printable(name)}: mIoU {format_score(each.scores.miou)} {interval}".rstrip()
         )
         console.print(Text(f"{text}, {each.counts.pixels:,} pixels"), soft_wrap=True)
+
+
+def _print_slices(report: Report, console: Console) -> None:
+    for tag, each in report.slices.items():
+        interval = format_interval(*each.miou_interval)
+        text = f"slice {printable(tag.label)}: mIoU {format_score(each.scores.miou)} {interval}"
+        console.print(Text(f"{text.rstrip()}, {each.counts.frames} frames"), soft_wrap=True)
 
 
 def print_criteria(judgements: Sequence[Judgement], console: Console) -> None:

@@ -15,6 +15,7 @@ from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report.report import BagResult, Report, Status
+from deeplab_miou.report.slice_total import SliceTotal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ class Total:
         self._results: list[BagResult] = []
         self._worst: list[WorstFrame[object]] = []
         self._doubtful: list[str] = []
+        self._slices = SliceTotal(len(axes.classes), options.bootstrap_block_s)
 
     def add_failed(self, name: str, bag: str, problem: str) -> BagResult:
         """Note a bag of which nothing could be read."""
@@ -65,6 +67,7 @@ class Total:
         content, table = stored.content, stored.table()
         self._counts += stored.counts
         self._sums.add(table.overlaps, table.stamps_ns)
+        self._slices.add(stored, table)
         if self._axes.regions:
             self._drives.append(class_counts(stored.counts.stack))
         self._account += stored.account
@@ -123,6 +126,9 @@ class Total:
                     for index, (name, each) in enumerate(regions.items())
                     if each.intervals is not None and each.intervals.reason is None
                 },
+                slices=self._slices.results(self._axes.classes, scoring),
+                slice_contrasts=self._slices.contrasts,
+                tag_doubts=tuple(self._slices.doubts),
             ),
             provenance=provenance,
             palette=self._palette,

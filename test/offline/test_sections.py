@@ -169,6 +169,17 @@ def test_parts_carry_regions_and_kinds_of_mistakes(options, tmp_path, most):
         np.testing.assert_array_equal(merged.report.regions[name].pictures, region.pictures)
 
 
+def test_parts_know_the_tags_of_the_whole(options, tmp_path):
+    write_drive(tmp_path / "drive")
+    (tmp_path / "tags.csv").write_text("start,end,tag\n+0.1,+0.5,rain\n+0.7,,night\n")
+    options = replace(options, tags=str(tmp_path / "tags.csv"))
+    engine = build_engine(options.engine)
+    whole = evaluate(options, engine=engine)
+    _, merged = in_parts(options, engine, 4, None)
+    assert told(merged, b"") == told(whole, b"")
+    assert {tag.name for tag in whole.report.slices} == {"rain", "night", "no tag"}
+
+
 def test_a_damaged_bag_is_one_part_that_says_so(options, tmp_path):
     write_drive(tmp_path / "drive")
     (file,) = (tmp_path / "drive").glob("*.mcap")

@@ -280,10 +280,11 @@ def _reachable(options: OfflineOptions) -> OfflineOptions:
     engine = options.engine
     named: dict[str, Any] = {
         name: os.path.abspath(user_path(value))  # noqa: PTH100  (a link keeps its name)
-        for name in ("checkpoint", "labels", "prediction_labels")
+        for name in ("checkpoint", "labels", "prediction_labels", "regions")
         if user_path(value := getattr(engine, name)).is_file()
     }
-    return replace(options, engine=replace(engine, **named))
+    tags = os.path.abspath(user_path(options.tags)) if options.tags else ""  # noqa: PTH100
+    return replace(options, engine=replace(engine, **named), tags=tags)
 
 
 def _import_ray() -> Any:  # noqa: ANN401  (an optional package)
