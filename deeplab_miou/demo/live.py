@@ -55,6 +55,9 @@ def ros_environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().choice(_DOMAINS)))
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if environment.get("ROS_DISTRO") == "humble":
+        # Which does not know the former.
+        environment.setdefault("ROS_LOCALHOST_ONLY", "1")
     return environment
 
 

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -18,6 +17,7 @@ from rclpy.qos import (
 from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
 from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.errors import FrameError
+from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 from deeplab_miou.telemetry import Throttle
