@@ -9,7 +9,7 @@ import numpy as np
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,7 @@ class DriveSums:
     def __init__(
         self, shape: tuple[int, ...], *, block_s: float = 1.0, max_blocks: int = 64
     ) -> None:
+        self._shape = shape
         self._apart_ns = _APART * round(block_s * 1_000_000_000)
         self._within = BlockSums(shape, block_s=block_s, max_blocks=max_blocks)
         self._drives: list[NDArray[np.int64]] = []
@@ -58,10 +59,28 @@ class DriveSums:
         if not labelled.any():
             return
         if len(self._drives) < MIN_DRIVES:
-            begin_ns = (len(self._drives) if number is None else number) * self._apart_ns
+            begin_ns = self._begin_ns(number)
             stamps = (begin_ns + stamp for stamp in stamps_ns[labelled].tolist())
             self._within.add(zip(counts[labelled], stamps, strict=True))
         self._drives.append(counts.sum(axis=0))
+
+    def add_cells(self, frames: Iterable[tuple[NDArray[np.int64], NDArray[np.int64], int]]) -> None:
+        """Add a drive of whose counts most are zero.
+
+        Args:
+            frames: as of `BlockSums.add_cells`, those with labels.
+        """
+        drive = np.zeros(self._shape, np.int64)
+        begin_ns = self._begin_ns()
+        blocks = []
+        for cells, counts, stamp_ns in frames:
+            drive.reshape(-1)[cells] += counts
+            blocks.append((cells, counts, begin_ns + stamp_ns))
+        if not blocks:
+            return
+        if len(self._drives) < MIN_DRIVES:
+            self._within.add_cells(blocks)
+        self._drives.append(drive)
 
     @property
     def are_enough(self) -> bool:
@@ -73,6 +92,10 @@ class DriveSums:
         if not self.are_enough:
             return self._within.read()
         return whole_drives(self._drives)
+
+    def _begin_ns(self, number: int | None = None) -> int:
+        """Return what is added to a drive's stamps, so that it shares no block with another."""
+        return (len(self._drives) if number is None else number) * self._apart_ns
 
 
 def whole_drives(counts: Sequence[NDArray[np.int64]]) -> TimeBlocks:

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
+from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 from deeplab_miou.metric.scores import class_counts, divide, frame_miou
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,9 @@ IMAGE_SCORES = {
     "by_class": "mean over classes of their mean IoU in frames",
     "worst": "mean mIoU of the worst 5 % of frames",
 }
+# The mean of fewer than ten frames is one of extremes, which resampling does not show to vary: of
+# 40 frames, half the intervals would miss it.
+_FEWEST_FOR_WORST = 200
 _UNIT = 2.0**32
 _BINS = 4096
 # Resampled a thousand times, fewer do: 256 bins differ from 4096 by less than the interval's width.
@@ -52,11 +56,13 @@ class Estimate:
         value: NaN before the first labelled frame.
         lower: NaN where there is no interval.
         upper: likewise.
+        reason: why there is no interval, None where there is one.
     """
 
     value: float = math.nan
     lower: float = math.nan
     upper: float = math.nan
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,7 @@ class ImageStatistics:
 
     def __init__(self, num_classes: int, *, block_s: float = 1.0, max_blocks: int = 64) -> None:
         self._num_classes = num_classes
-        # Of the frame, of each class, of each bin: summed IoU and how many frames it is of.
-        self._width = 1 + num_classes + _BINS
-        self._sums = BlockSums((2, self._width), block_s=block_s, max_blocks=max_blocks)
-        heads = np.arange(1 + num_classes)
-        self._heads = np.concatenate((heads, heads + self._width))
+        self._sums = BlockSums(_shape(num_classes, _BINS), block_s=block_s, max_blocks=max_blocks)
 
     def update(self, matrices: NDArray[np.int64], stamps_ns: Sequence[int]) -> None:
         """Add frames, in any order of stamps.
@@ -98,44 +100,106 @@ class ImageStatistics:
             matrices: (k, n, n + 1) int64 counts of each frame.
             stamps_ns: k stamps, nanoseconds.
         """
-        n = self._num_classes
-        overlaps = class_counts(matrices)
-        occurs: NDArray[np.bool_] = np.any(matrices, axis=-1)
-        means = frame_miou(overlaps, occurs)
-        iou = np.where(occurs, np.nan_to_num(divide(overlaps[:, 0], overlaps[:, 1])), 0.0)
-        sums = np.rint(np.column_stack((means, iou)) * _UNIT)
-        frames = np.column_stack((np.ones(len(means)), occurs))
-        for mean, summed, counted, stamp_ns in zip(means, sums, frames, stamps_ns, strict=True):
-            if math.isnan(mean):
-                continue
-            in_bin = 1 + n + min(int(mean * _BINS), _BINS - 1)
-            cells = np.append(self._heads, (in_bin, in_bin + self._width))
-            counts = np.concatenate((summed, counted, (summed[0], 1)))
-            self._sums.add_cells([(cells, counts.astype(np.int64), stamp_ns)])
+        present: NDArray[np.bool_] = np.any(matrices, axis=-1)
+        self._sums.add_cells(_frames(class_counts(matrices), present, stamps_ns, _BINS))
 
     def scores(self) -> ImageScores:
         """Resample the blocks, and return the means with their intervals."""
         held = self._sums.read()
         if not len(held):
             return ImageScores()
-        statistics = _Means(self._num_classes)
-        values = statistics.values(held.counts.sum(axis=0).astype(np.float64))
-        fixed = find_bounds(self._coarser(held), statistics, Resampling(), (0.0, 1.0)).fixed
-        return ImageScores(
-            *(
-                Estimate(float(value), float(lower), float(upper))
-                for value, (lower, upper) in zip(values, fixed, strict=True)
-            )
-        )
+        means, bins = np.split(held.counts, [1 + self._num_classes], axis=2)
+        merged = bins.reshape(*bins.shape[:2], _RESAMPLED_BINS, -1).sum(axis=-1)
+        coarser = np.concatenate((means, merged), axis=2)
+        blocks = TimeBlocks(held.block_ns, held.keys, coarser)
+        return _scores(held.counts.sum(axis=0), blocks, self._num_classes)
 
     def reset(self) -> None:
         """Forget all frames."""
         self._sums.reset()
 
-    def _coarser(self, held: TimeBlocks) -> TimeBlocks:
-        means, bins = np.split(held.counts, [1 + self._num_classes], axis=2)
-        merged = bins.reshape(*bins.shape[:2], _RESAMPLED_BINS, -1).sum(axis=-1)
-        return TimeBlocks(held.block_ns, held.keys, np.concatenate((means, merged), axis=2))
+
+class DriveImages:
+    """Means over the frames of many drives, in memory that grows by some kilobytes with each.
+
+    Args:
+        num_classes: n, at least 1.
+        block_s: length of the blocks of time to start with, seconds, while there are few drives.
+    """
+
+    def __init__(self, num_classes: int, *, block_s: float = 1.0) -> None:
+        self._num_classes = num_classes
+        self._total = np.zeros(_shape(num_classes, _BINS), np.int64)
+        self._sums = DriveSums(_shape(num_classes, _RESAMPLED_BINS), block_s=block_s)
+
+    def add(
+        self,
+        overlaps: NDArray[np.int64],
+        present: NDArray[np.bool_],
+        stamps_ns: Sequence[int],
+    ) -> None:
+        """Add a drive.
+
+        Args:
+            overlaps: (k, 2, n) int64 intersection and union of its frames.
+            present: (k, n) whether the ground truth of a frame has pixels of a class.
+            stamps_ns: k stamps, nanoseconds.
+        """
+        for cells, counts, _ in _frames(overlaps, present, stamps_ns, _BINS):
+            self._total.reshape(-1)[cells] += counts
+        self._sums.add_cells(_frames(overlaps, present, stamps_ns, _RESAMPLED_BINS))
+
+    def scores(self) -> ImageScores:
+        """Resample drives, or blocks of time while there are few."""
+        held = self._sums.read()
+        return _scores(self._total, held, self._num_classes) if len(held) else ImageScores()
+
+
+def _shape(num_classes: int, bins: int) -> tuple[int, int]:
+    """Return how sums are laid out: of the frame, of each class, of each bin.
+
+    The first row is summed IoU, the second how many frames it is of.
+    """
+    return 2, 1 + num_classes + bins
+
+
+def _frames(
+    overlaps: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    stamps_ns: Sequence[int],
+    bins: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
+    """Yield what each frame with labels adds, as `BlockSums.add_cells` takes it."""
+    width = _shape(present.shape[1], bins)[1]
+    heads = np.arange(1 + present.shape[1])
+    heads = np.concatenate((heads, heads + width))
+    means = frame_miou(overlaps, present)
+    iou = np.where(present, np.nan_to_num(divide(overlaps[:, 0], overlaps[:, 1])), 0.0)
+    sums = np.rint(np.column_stack((means, iou)) * _UNIT)
+    frames = np.column_stack((np.ones(len(means)), present))
+    for mean, summed, counted, stamp_ns in zip(means, sums, frames, stamps_ns, strict=True):
+        if math.isnan(mean):
+            continue
+        in_bin = width - bins + min(int(mean * bins), bins - 1)
+        cells = np.append(heads, (in_bin, in_bin + width))
+        counts = np.concatenate((summed, counted, (summed[0], 1)))
+        yield cells, counts.astype(np.int64), stamp_ns
+
+
+def _scores(total: NDArray[np.int64], blocks: TimeBlocks, num_classes: int) -> ImageScores:
+    """Return the means of all sums, and their intervals by those of blocks, of fewer bins."""
+    statistics = _Means(num_classes)
+    values = statistics.values(total.astype(np.float64)).tolist()
+    found = find_bounds(blocks, statistics, Resampling(), (0.0, 1.0))
+    image, by_class, worst = (
+        Estimate(value, lower, upper, found.reason)
+        for value, (lower, upper) in zip(values, found.fixed.tolist(), strict=True)
+    )
+    frames = int(total[1, 0])
+    if frames < _FEWEST_FOR_WORST and found.reason is None:
+        reason = f"an interval takes {_FEWEST_FOR_WORST} frames with labels, and there are {frames}"
+        worst = Estimate(worst.value, reason=reason)
+    return ImageScores(image, by_class, worst)
 
 
 class _Means:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     OnProgress = Callable[[int, int, Callable[[], Result]], None]
 
 # Options that name files, of which the engine's own digest knows the content.
-_FILES = ("checkpoint", "labels", "prediction_labels", "tags")
+_FILES = ("checkpoint", "labels", "prediction_labels", "regions", "tags")
 
 
 @dataclass(frozen=True)

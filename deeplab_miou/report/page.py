@@ -35,6 +35,7 @@ from deeplab_miou.text import capitalized, printable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from deeplab_miou.metric.image_scores import Estimate
     from deeplab_miou.report.report import Report
 
 # Beyond this many classes the matrix is a picture: a page of 20,000 SVG cells is slow.
@@ -241,14 +242,22 @@ def _headlines(report: Report) -> list[tuple[str, str]]:
         if not (same and name == "weighted_miou")
     ]
     if report.image_scores is not None:
+        found = [(words, getattr(report.image_scores, key)) for key, words in IMAGE_SCORES.items()]
         tiles += [
-            (capitalized(words), format_score(getattr(report.image_scores, key).value))
-            for key, words in IMAGE_SCORES.items()
+            (f"{capitalized(words)} {_bounds(each)}".rstrip(), format_score(each.value))
+            for words, each in found
         ]
     if report.window is not None and report.window.scores is not None:
         text = f"mIoU, newest {report.window.totals.counts.frames} frames"
         tiles.append((text, format_score(report.window.scores.miou)))
     return tiles
+
+
+def _bounds(each: Estimate) -> str:
+    """Return the interval of a mean, or why there is none."""
+    return (
+        f"(no interval: {each.reason})" if each.reason else format_interval(each.lower, each.upper)
+    )
 
 
 def subject(report: Report) -> str:

@@ -61,9 +61,13 @@ def image_lines(report: Report) -> list[str]:
     """Return the means over frames, a line each; none where no frames are known."""
     if report.image_scores is None:
         return []
-    found = ((words, getattr(report.image_scores, key)) for key, words in IMAGE_SCORES.items())
+    scores = report.image_scores
+    found = [(words, getattr(scores, key)) for key, words in IMAGE_SCORES.items()]
+    # A reason that holds for all was given with the mIoU.
+    common = scores.image.reason
     return [
         f"{words} {format_score(each.value)} {format_interval(each.lower, each.upper)}".rstrip()
+        + (f" (no interval: {each.reason})" if each.reason and each.reason != common else "")
         for words, each in found
     ]
 

@@ -10,6 +10,7 @@ from deeplab_miou.accounting import Account
 from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
 from deeplab_miou.metric.bootstrap import Intervals, IouStatistics, find_intervals
 from deeplab_miou.metric.drives import MIN_DRIVES, DriveSums, whole_drives
+from deeplab_miou.metric.image_scores import DriveImages
 from deeplab_miou.metric.region_scores import contrast
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
@@ -45,6 +46,7 @@ class Total:
         self._options = options
         self._counts = axes.zero()
         self._sums = DriveSums((2, len(axes.classes)), block_s=options.bootstrap_block_s)
+        self._images = DriveImages(len(axes.classes), block_s=options.bootstrap_block_s)
         # Intersection and union of each drive, of the whole frames first: (1 + r, 2, n).
         self._drives: list[NDArray[np.int64]] = []
         self._account = Account()
@@ -68,6 +70,7 @@ class Total:
         self._counts += stored.counts
         self._sums.add(table.overlaps, table.stamps_ns)
         self._slices.add(stored, table)
+        self._images.add(table.overlaps, table.labelled > 0, table.stamps_ns.tolist())
         if self._axes.regions:
             self._drives.append(class_counts(stored.counts.stack))
         self._account += stored.account
@@ -129,6 +132,7 @@ class Total:
                 slices=self._slices.results(self._axes.classes, scoring),
                 slice_contrasts=self._slices.contrasts,
                 tag_doubts=tuple(self._slices.doubts),
+                image_scores=self._images.scores(),
             ),
             provenance=provenance,
             palette=self._palette,
