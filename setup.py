@@ -55,7 +55,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     # Tells `colcon test` to run pytest; the pinned test tools are in requirements-dev.txt.
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest"], "video": ["av>=17.1"]},
     entry_points={
         "console_scripts": [
             f"bag_replayer = {PACKAGE}.nodes.replayer.__main__:main",

@@ -45,6 +45,11 @@ class Reason(str, Enum):
     BAD_SIZE = "bad_size", "its size is impossible or beyond what is read"
     TRUNCATED_DATA = "truncated_data", "its data ends early or is damaged"
     SIZE_MISMATCH = "size_mismatch", "image and label do not show the same view"
+    NO_KEY_FRAME = "no_key_frame", "no key frame came before it in its video"
+    LOST_REFERENCE = (
+        "lost_reference",
+        "a picture of the video that it builds on was lost or damaged",
+    )
     UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
     CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"

@@ -1,7 +1,8 @@
 """Image messages in CDR, as on the wire and in bags: from bytes to views of them.
 
-``sensor_msgs/Image`` and ``CompressedImage`` are the same in every ROS 2 distribution. Either byte
-order is read; bytes that are not such a message raise, whatever they are.
+``sensor_msgs/Image`` and ``CompressedImage`` are the same in every ROS 2 distribution, and the two
+messages of videos have not changed since there are such. Either byte order is read; bytes that are
+not such a message raise, whatever they are.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from typing import NamedTuple
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.messages import CompressedImage, ImageMessage, RawImage
+from deeplab_miou.images.messages import CompressedImage, ImageMessage, RawImage, VideoPacket
 
 RAW_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = (RAW_TYPE, COMPRESSED_TYPE)
+FOXGLOVE_VIDEO_TYPE = "foxglove_msgs/msg/CompressedVideo"
+FFMPEG_PACKET_TYPE = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+VIDEO_TYPES = (FOXGLOVE_VIDEO_TYPE, FFMPEG_PACKET_TYPE)
 
 _NS = 1_000_000_000
-# The second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian. Images
-# have no 8-byte fields, the only ones that the versions align differently.
+# The second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian. They
+# differ in how fields of 8 bytes are aligned, which only packets of ffmpeg_image_transport have.
 _ORDERS = {0: ">", 1: "<", 6: ">", 7: "<"}
 _ENCAPSULATION = 4
 _ALIGNMENT = 4
+_LONG_ALIGNMENT = {0: 8, 1: 8, 6: 4, 7: 4}
 # Frames and encodings have short names, and they go into what is published about each image.
 _LONGEST_TEXT = 1024
 # A message is padded to whole words.
@@ -49,12 +54,11 @@ class _Order(NamedTuple):
     header: struct.Struct  # seconds, nanoseconds, length of the frame's name
     size: struct.Struct  # height, width, length of the encoding
     length: struct.Struct
+    number: struct.Struct
 
 
 _READERS = {
-    mark: _Order(
-        struct.Struct(f"{mark}iII"), struct.Struct(f"{mark}III"), struct.Struct(f"{mark}I")
-    )
+    mark: _Order(*(struct.Struct(f"{mark}{fields}") for fields in ("iII", "III", "I", "Q")))
     for mark in "<>"
 }
 
@@ -93,6 +97,45 @@ def read_image(data: bytes | bytearray | memoryview, type_name: str) -> StampedI
             f"{len(whole)} bytes are not a valid {type_name}: {error}",
         ) from None
     return StampedImage(seconds * _NS + nanoseconds, frame_id, image)
+
+
+def read_packet(data: bytes | bytearray | memoryview, type_name: str) -> VideoPacket:
+    """Return the packet of a video that a serialised message holds; its data is a view.
+
+    Args:
+        data: the message with its encapsulation header.
+        type_name: one of `VIDEO_TYPES`.
+
+    Raises:
+        FrameError: truncated_data: the bytes are not such a message.
+    """
+    whole = memoryview(data).cast("B")
+    try:
+        order = _order(whole)
+        seconds, nanoseconds, length = order.header.unpack_from(whole, _ENCAPSULATION)
+        stamp_ns = seconds * _NS + nanoseconds
+        frame_id, place = _text(whole, _ENCAPSULATION + order.header.size, length)
+        if type_name == FOXGLOVE_VIDEO_TYPE:
+            (length,) = order.length.unpack_from(whole, place)
+            end = place + _ALIGNMENT + length
+            packet = _payload(whole[:end], place, order)
+            place = _aligned(end)
+            (length,) = order.length.unpack_from(whole, place)
+            name, _ = _text(whole, place + _ALIGNMENT, length)
+            return VideoPacket(stamp_ns, frame_id, name, packet)
+        _width, _height, length = order.size.unpack_from(whole, place)
+        name, place = _text(whole, place + order.size.size, length, aligned=False)
+        long = _LONG_ALIGNMENT[whole[1]]
+        place = _ENCAPSULATION + -(-(place - _ENCAPSULATION) // long) * long
+        (number,) = order.number.unpack_from(whole, place)
+        # Two bytes: flags, and whether the encoder's machine was big endian.
+        packet = _payload(whole, _aligned(place + order.number.size + 2), order)
+    except (struct.error, IndexError, ValueError) as error:
+        raise FrameError(
+            Reason.TRUNCATED_DATA,
+            f"{len(whole)} bytes are not a valid {type_name}: {error}",
+        ) from None
+    return VideoPacket(stamp_ns, frame_id, name, packet, number)
 
 
 def read_stamp(data: bytes | bytearray | memoryview) -> int | None:

@@ -32,7 +32,7 @@ from deeplab_miou.images.camera_encodings import (
 )
 from deeplab_miou.images.compressed import check_size, decode_file, read_header
 from deeplab_miou.images.jpeg import JpegHeader
-from deeplab_miou.images.messages import CompressedImage, RawImage
+from deeplab_miou.images.messages import CompressedImage, RawImage, Undecodable
 from deeplab_miou.images.raw_pixels import (
     LAYOUTS,
     as_bytes,
@@ -81,6 +81,8 @@ def check_image(message: ImageMessage) -> None:
     Raises:
         FrameError: bad_encoding, bad_size or truncated_data.
     """
+    if isinstance(message, Undecodable):
+        return
     if isinstance(message, CompressedImage):
         _checked_file(message)
         return
@@ -188,6 +190,8 @@ def byte_size(message: ImageMessage) -> int:
 
 
 def _read(message: ImageMessage) -> _Pixels:
+    if isinstance(message, Undecodable):
+        raise FrameError(message.reason, message.text)
     if isinstance(message, CompressedImage):
         return _decompress(message)
     check_image(message)
@@ -269,6 +273,8 @@ def _checked_file(message: CompressedImage) -> tuple[NDArray[np.uint8], Header]:
 
 def _encoding(message: ImageMessage) -> str:
     """Return the encoding as published; empty where only a file's kind is given."""
+    if isinstance(message, Undecodable):
+        return ""
     if isinstance(message, RawImage):
         return message.encoding
     first = message.format.partition(";")[0].strip()
@@ -276,4 +282,6 @@ def _encoding(message: ImageMessage) -> str:
 
 
 def _name(message: ImageMessage) -> str:
+    if isinstance(message, Undecodable):
+        return "a video"
     return quote(message.encoding if isinstance(message, RawImage) else message.format)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deeplab_miou.accounting import Reason
+
     Buffer = bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]
 
 
@@ -48,4 +50,38 @@ class CompressedImage:
     data: Buffer
 
 
-ImageMessage = RawImage | CompressedImage
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A picture of a video that could not be decoded, in the place of an image.
+
+    Attributes:
+        reason: why, in the account.
+        text: one line for people.
+        data: nothing.
+    """
+
+    reason: Reason
+    text: str
+    data: bytes = b""
+
+
+ImageMessage = RawImage | CompressedImage | Undecodable
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPacket:
+    """One picture of a video as a message has it: coded, and of use only after those before it.
+
+    Attributes:
+        stamp_ns: stamp of the picture, nanoseconds.
+        frame_id: the coordinate frame.
+        encoding: what the publisher calls the codec, such as ``h264`` or ``hevc_nvenc;nv12;bgr8``.
+        data: the codec's data.
+        number: what ``ffmpeg_image_transport`` counts pictures with; None in other messages.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    encoding: str
+    data: Buffer
+    number: int | None = None

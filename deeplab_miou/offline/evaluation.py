@@ -13,7 +13,7 @@ from deeplab_miou import __version__
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.images.cdr import IMAGE_TYPES
+from deeplab_miou.images.cdr import IMAGE_TYPES, VIDEO_TYPES
 from deeplab_miou.metric.scores import check_weights
 from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
@@ -21,10 +21,12 @@ from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.recorder import OfflineRecorder
 from deeplab_miou.offline.run import Run
 from deeplab_miou.offline.tags import read_tags, tags_digest
+from deeplab_miou.offline.video import packets_to_decode
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
+from deeplab_miou.video.decoder import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,6 +150,7 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
             stamps.topics,
             taken,
             lambda done, total: on_progress(done, total, result),
+            needed=packets_to_decode(stamps, [each.partners for each in plans]),
         )
         for run in runs:
             run.finish()
@@ -266,7 +269,9 @@ def check_reader(options: OfflineOptions, reader: BagReader) -> None:
     """
     options.check_tags()
     for topic in options.topics:
-        info = reader.require(topic, IMAGE_TYPES)
+        info = reader.require(topic, (*IMAGE_TYPES, *VIDEO_TYPES))
+        if info.type in VIDEO_TYPES:
+            _check_video(options, topic, info.type)
         if info.serialization != "cdr":
             raise ConfigurationError(
                 f"topic {topic!r} of bag {options.bag!r} is serialised as {info.serialization!r}, "
@@ -276,3 +281,13 @@ def check_reader(options: OfflineOptions, reader: BagReader) -> None:
         raise ConfigurationError(
             f"topic {options.label_topic!r} is given for both images and labels: name two topics"
         )
+
+
+def _check_video(options: OfflineOptions, topic: str, kind: str) -> None:
+    """Complain about a video of labels, and where none can be decoded."""
+    if topic == options.label_topic or options.prediction_topic:
+        raise ConfigurationError(
+            f"topic {topic!r} of bag {options.bag!r} is a video ({kind}), which changes ids and "
+            f"colours: expected labels of type {' or '.join(IMAGE_TYPES)}"
+        )
+    check_installed()

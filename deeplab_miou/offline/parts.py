@@ -161,6 +161,7 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
             [(run, section.partners)],
             lambda _done, _total: None,
             section.span,
+            needed=section.needed,
         )
         run.finish()
     pictures = {key._replace(place=key.place - 1): each for key, each in run.pictures().items()}

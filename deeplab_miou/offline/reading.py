@@ -8,6 +8,7 @@ from deeplab_miou.bags.ahead import reading_ahead
 from deeplab_miou.errors import BagError
 from deeplab_miou.offline.holding import HeldMessages
 from deeplab_miou.offline.plan import NONE, OUTSIDE, read_image
+from deeplab_miou.offline.video import with_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ def read_bag(
     runs: Sequence[tuple[Run, NDArray[np.int64]]],
     on_progress: Callable[[int, int], None],
     span: tuple[int, int] | None = None,
+    *,
+    needed: NDArray[np.bool_],
 ) -> str:
     """Evaluate a bag, or what was recorded in a span of time.
 
@@ -39,6 +42,7 @@ def read_bag(
         on_progress: called after each message with how many were read, and how many there are.
         span: when to begin and to stop, recording time in nanoseconds; the runs' numbers count from
             there. All of the bag by default.
+        needed: which of the messages are packets of videos that must be decoded.
 
     Returns:
         What could not be read of it, empty if nothing.
@@ -50,7 +54,10 @@ def read_bag(
     with HeldMessages() as held:
         try:
             # Messages first: what ends a damaged bag is only known by asking for one more.
-            with reading_ahead(reader.messages(topics, start_ns, stop_ns)) as messages:
+            read = with_pictures(
+                reader.messages(topics, start_ns, stop_ns), needed, [each for _, each in runs]
+            )
+            with reading_ahead(read) as messages:
                 for message, number in zip(messages, range(total), strict=False):
                     groups.take(held, number, message)
                     on_progress(number + 1, total)

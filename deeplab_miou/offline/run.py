@@ -15,7 +15,8 @@ from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
-from deeplab_miou.offline.plan import NONE, REPEATED, read_image, stream_of
+from deeplab_miou.images.messages import Undecodable
+from deeplab_miou.offline.plan import NONE, REPEATED, UNREADABLE, read_image, stream_of
 from deeplab_miou.options.scoring import WindowOptions
 from deeplab_miou.pictures.segmentation import comparison
 from deeplab_miou.report.course import seconds
@@ -159,8 +160,11 @@ class Run:
         stream = stream_of(message, self._options)
         stamp_ns, frame_id = message.timestamp_ns, ""
         try:
-            stamp_ns, frame_id, _ = read_image(message)
-            error = FrameError(*_REJECTED[stream, partner])
+            stamp_ns, frame_id, image = read_image(message)
+            if partner == UNREADABLE and isinstance(image, Undecodable):
+                error = FrameError(image.reason, image.text)
+            else:
+                error = FrameError(*_REJECTED[stream, partner])
         except FrameError as unreadable:
             error = unreadable
         self._pipeline.reject(stream, stamp_ns, frame_id, error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.offline.plan import OUTSIDE
+from deeplab_miou.offline.video import packets_to_decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +26,14 @@ class Section:
         partners: as `Plan.partners`, for the messages of the span and numbered among these;
             `OUTSIDE` for those of other sections.
         frames: pairs in it.
+        needed: which of these messages are packets of a video that must be decoded, of
+            `packets_to_decode`.
     """
 
     span: tuple[int, int] | None
     partners: NDArray[np.int64]
     frames: int
+    needed: NDArray[np.bool_]
 
 
 def split(stamps: Stamps, partners: NDArray[np.int64], most_frames: int) -> list[Section]:
@@ -54,23 +58,25 @@ def split(stamps: Stamps, partners: NDArray[np.int64], most_frames: int) -> list
     if (np.diff(stamps.recorded_ns) < 0).any():
         count = 1
     if count == 1:
-        return [Section(None, partners, frames)]
+        return [Section(None, partners, frames, packets_to_decode(stamps, [partners]))]
     before: NDArray[np.int64] = np.cumsum(completes) - completes
     section_of = np.minimum(before * count // frames, count - 1)[completed_by]
     section_of[partners == OUTSIDE] = -1
     return [
-        _section(stamps.recorded_ns, partners, np.flatnonzero(section_of == k), completes)
-        for k in range(count)
+        _section(stamps, partners, np.flatnonzero(section_of == k), completes) for k in range(count)
     ]
 
 
 def _section(
-    recorded_ns: NDArray[np.int64],
+    stamps: Stamps,
     partners: NDArray[np.int64],
     members: NDArray[np.int64],
     completes: NDArray[np.bool_],
 ) -> Section:
-    start_ns = int(recorded_ns[members].min())
+    recorded_ns = stamps.recorded_ns
+    # A video is read from the key frame on that a picture builds on.
+    first = stamps.begins[members] if stamps.begins.size else members
+    start_ns = int(recorded_ns[first].min())
     stop_ns = int(recorded_ns[members].max()) + 1
     there = np.flatnonzero((recorded_ns >= start_ns) & (recorded_ns < stop_ns))
     wanted = partners[members]
@@ -78,4 +84,12 @@ def _section(
     local[np.searchsorted(there, members)] = np.where(
         wanted >= 0, np.searchsorted(there, wanted), wanted
     )
-    return Section((start_ns, stop_ns), local, int(completes[members].sum()))
+    own = np.full(partners.size, OUTSIDE, np.int64)
+    own[members] = wanted
+    needed = packets_to_decode(stamps, [own])
+    return Section(
+        (start_ns, stop_ns),
+        local,
+        int(completes[members].sum()),
+        needed[there] if needed.size else needed,
+    )

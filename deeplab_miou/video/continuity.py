@@ -1,0 +1,221 @@
+"""Whether the pictures that a packet builds on are there, told from headers before decoding.
+
+A decoder conceals what is missing: after a lost packet of H.264 or AV1 it gives wrong pictures and
+no error. Both codecs count their pictures, as ``ffmpeg_image_transport`` does, so a gap shows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from deeplab_miou.accounting import Reason
+from deeplab_miou.errors import FrameError
+from deeplab_miou.images.compressed import check_size
+from deeplab_miou.video.codecs import codec_of
+
+if TYPE_CHECKING:
+    from deeplab_miou.images.messages import VideoPacket
+    from deeplab_miou.video.codecs import Codec
+    from deeplab_miou.video.look import Headers, Look
+
+# 8K. Decoders hold up to 17 pictures, so that less is allowed than of a single image.
+MAX_PIXELS = 7680 * 4352
+# Of the highest levels of H.264 and H.265.
+_MOST_PARTS = 600
+_MOST_BYTES = 1 << 26
+
+
+class Seen(NamedTuple):
+    """A packet whose picture can be decoded if those before it were.
+
+    Attributes:
+        codec: its codec.
+        data: its data.
+        begin: number of the packet with which decoding must begin; the first one is 0.
+        is_key: decoding may begin with it.
+    """
+
+    codec: Codec
+    data: bytes
+    begin: int
+    is_key: bool
+
+
+class NoPictureError(FrameError):
+    """A packet of parameter sets only.
+
+    Args:
+        codec: its codec.
+        data: its data; a decoder needs it.
+    """
+
+    def __init__(self, codec: Codec, data: bytes) -> None:
+        super().__init__(
+            Reason.BAD_ENCODING,
+            f"{codec.name} packet of {len(data)} bytes holds no picture, expected one in each "
+            "message",
+        )
+        self.codec = codec
+        self.data = data
+
+
+class Continuity:
+    """Looks at the packets of one video, in their order.
+
+    Attributes:
+        begin: number of the packet from which on packets must be looked at, and decoded, to know
+            what the last one is.
+    """
+
+    def __init__(self) -> None:
+        self.begin = 0
+        self._count = 0
+        self._codec: Codec | None = None
+        self._headers: Headers | None = None
+        self._parameters: int | None = None
+        self._key: int | None = None
+        self._earlier_key: int | None = None
+        self._lost = ""
+        self._forget_counts()
+
+    def check(self, packet: VideoPacket) -> Seen:
+        """Look at the next packet.
+
+        Raises:
+            FrameError: its picture cannot be had, or not be trusted.
+        """
+        place = self._count
+        self._count += 1
+        try:
+            codec = codec_of(packet.encoding)
+            if codec is not self._codec or self._headers is None:
+                self._codec, self._headers = codec, codec.make_headers()
+                self._start_anew()
+                self.begin = place
+            data = bytes(packet.data)
+            look = _look(self._headers, codec, data)
+        except FrameError as error:
+            self.lose(f"the packet at {packet.stamp_ns} ns could not be read: {error}")
+            raise
+        if look.has_parameters:
+            self._parameters = place
+        if not look.pictures:
+            raise NoPictureError(codec, data)
+        if look.is_key:
+            self._begin_with(place, codec)
+        begin = self._find_begin(look, codec)
+        self._compare(packet, look, codec)
+        if self._lost:
+            raise FrameError(Reason.LOST_REFERENCE, self._lost)
+        self.begin = begin
+        return Seen(codec, data, begin, look.is_key)
+
+    def lose(self, text: str) -> None:
+        """Take note that a packet is missing, and why, a line for people."""
+        self._lost = self._lost or f"{text}; pictures count again from the next key frame on"
+
+    def _start_anew(self) -> None:
+        self._parameters = self._key = self._earlier_key = None
+        self._lost = ""
+        self._forget_counts()
+
+    def _forget_counts(self) -> None:
+        self._expected: int | None = None
+        self._number: int | None = None
+        self._steps: set[int] = set()
+        self._stamp_ns: int | None = None
+        self._shortest_ns = 0
+
+    def _begin_with(self, place: int, codec: Codec) -> None:
+        if self._parameters is None:
+            raise FrameError(
+                Reason.NO_KEY_FRAME,
+                f"a key frame of {codec.name} came without parameter sets, which belong before "
+                "each (as ffmpeg's dump_extra filter puts them)",
+            )
+        self._earlier_key = None if self._lost else self._key
+        # Whoever begins here needs the parameter sets too.
+        self._key = min(place, self._parameters)
+        self.begin = self._key
+        self._lost = ""
+        self._forget_counts()
+
+    def _find_begin(self, look: Look, codec: Codec) -> int:
+        key = self._earlier_key if look.is_leading else self._key
+        if key is None:
+            raise FrameError(
+                Reason.NO_KEY_FRAME,
+                f"no key frame of {codec.name} came before it, on which it could build",
+            )
+        return key
+
+    def _compare(self, packet: VideoPacket, look: Look, codec: Codec) -> None:
+        """Compare what counts with what it should be after the packets before."""
+        self._compare_numbers(look, codec)
+        if packet.number is not None:
+            self._compare_counter(packet.number)
+        if look.modulus:
+            self._compare_stamps(packet.stamp_ns, look.modulus)
+
+    def _compare_numbers(self, look: Look, codec: Codec) -> None:
+        number = self._expected if look.number is None else look.number
+        if number is None:
+            return
+        if self._expected is not None and number != self._expected:
+            self.lose(
+                f"packets were lost: picture {number} of {codec.name} follows, "
+                f"{self._expected} was expected"
+            )
+        self._expected = (number + look.counts) % look.modulus if look.modulus else None
+
+    def _compare_counter(self, number: int) -> None:
+        """Compare with the counter of the messages, where it has counted one by one."""
+        if self._number is not None:
+            if self._steps == {1} and number != self._number + 1:
+                self.lose(f"packets were lost: pts {number} follows {self._number}")
+            self._steps.add(number - self._number)
+        self._number = number
+
+    def _compare_stamps(self, stamp_ns: int, modulus: int) -> None:
+        """Find a pause in which the codec may have counted once around."""
+        if self._stamp_ns is not None and stamp_ns > self._stamp_ns:
+            step_ns = stamp_ns - self._stamp_ns
+            if self._shortest_ns and step_ns >= (modulus - 1) * self._shortest_ns:
+                self.lose(
+                    f"packets may have been lost: none came for {step_ns / 1e9:.3f} s of stamps"
+                )
+            self._shortest_ns = min(self._shortest_ns or step_ns, step_ns)
+        self._stamp_ns = stamp_ns
+
+
+def _look(headers: Headers, codec: Codec, data: bytes) -> Look:
+    """Return what the headers tell, if a decoder may see the packet."""
+    if len(data) > _MOST_BYTES:
+        raise FrameError(
+            Reason.BAD_SIZE, f"packet has {len(data)} bytes, expected at most {_MOST_BYTES}"
+        )
+    try:
+        look = headers.look(data)
+    except (ValueError, IndexError) as error:
+        raise FrameError(
+            Reason.TRUNCATED_DATA,
+            f"{codec.name} packet of {len(data)} bytes cannot be read: {error}",
+        ) from None
+    if look.size is not None:
+        _check_size(*look.size)
+    if look.pictures > 1 or look.parts > _MOST_PARTS:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"{codec.name} packet holds {look.pictures} pictures in {look.parts} parts, expected "
+            f"one of at most {_MOST_PARTS} parts in each message",
+        )
+    return look
+
+
+def _check_size(height: int, width: int) -> None:
+    check_size(height, width)
+    if height * width > MAX_PIXELS:
+        raise FrameError(
+            Reason.BAD_SIZE,
+            f"video claims {width}x{height} pixels, expected at most {MAX_PIXELS} in all",
+        )
