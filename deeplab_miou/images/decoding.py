@@ -8,7 +8,8 @@ compressed images too, turned as their EXIF data say.
 In label images, single channels are ids, never brightness: 8 bits are not stretched, 16 bits not
 scaled; so they are in the compressedDepth transport. Three or four channels are colours that the
 label map knows, or hold ids where it says so; an indexed PNG is read as `LabelMap.map_indexed` has
-it. JPEG labels are refused, because JPEG changes ids and colours. Alpha is not looked at.
+it. JPEG labels are refused, because JPEG changes ids and colours. Alpha is not looked at. There may
+be runs of ids in place of pixels, see `deeplab_miou.images.run_length`.
 
 In camera images, 16 bits are scaled to 8. Depth and float images are no camera images.
 
@@ -41,6 +42,7 @@ from deeplab_miou.images.raw_pixels import (
     native,
     view,
 )
+from deeplab_miou.images.run_length import is_run_length, read_run_length
 from deeplab_miou.text import quote
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ def check_image(message: ImageMessage) -> None:
         _checked_file(message)
         return
     check_size(message.height, message.width)
+    if is_run_length(message):
+        return
     if layout := LAYOUTS.get(message.encoding):
         check_data(message, layout, message.height)
     elif camera := CAMERA_ENCODINGS.get(message.encoding):
@@ -197,6 +201,8 @@ def _read(message: ImageMessage) -> _Pixels:
     check_image(message)
     if camera := CAMERA_ENCODINGS.get(message.encoding):
         return _Pixels(read_camera(message, camera), bgr=False, encoding=message.encoding)
+    if is_run_length(message):
+        return _Pixels(read_run_length(message), bgr=False, encoding=message.encoding)
     layout = LAYOUTS[message.encoding]
     return _Pixels(view(message, layout, message.height), layout.bgr, message.encoding)
 
