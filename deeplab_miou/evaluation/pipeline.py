@@ -210,6 +210,11 @@ class Pipeline:
         self._queue.pace(on=on)
 
     @property
+    def drops_nothing(self) -> bool:
+        """Whether the source is held up while the queue is full."""
+        return self._queue.drops_nothing
+
+    @property
     def crowded(self) -> bool:
         """Whether the queue is full, drops nothing, and no more messages should be added yet."""
         return self._queue.crowded

@@ -61,6 +61,12 @@ class WorkQueue(Generic[T]):
             self._changed.notify_all()
 
     @property
+    def drops_nothing(self) -> bool:
+        """Whether the source is held up while the queue is full."""
+        with self._changed:
+            return self._holds_up and not self._interrupted
+
+    @property
     def crowded(self) -> bool:
         """Whether nothing more may be taken that would be dropped otherwise."""
         with self._changed:

@@ -16,12 +16,15 @@ from rclpy.qos import (
 )
 from sensor_msgs.msg import CompressedImage, Image
 
-from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE, VIDEO_TYPES
 from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
+from deeplab_miou.nodes.ros.message_types import message_class
 from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 from deeplab_miou.text import printable
+from deeplab_miou.video.decoder import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import Stream
 
-TYPES = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
+TYPES: dict[str, type] = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
 _RELIABILITY = {
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -46,6 +49,47 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
+class InputTypes:
+    """Types of messages that an input receives.
+
+    Attributes:
+        received: their classes by name, the preferred first.
+        refused: why others that hold pictures are not received, by name.
+    """
+
+    received: Mapping[str, type]
+    refused: Mapping[str, str]
+
+
+def label_types() -> InputTypes:
+    """Return the types that labels and predictions may have."""
+    return InputTypes(
+        TYPES,
+        dict.fromkeys(VIDEO_TYPES, "which changes ids and colours: publish labels as images"),
+    )
+
+
+def camera_types() -> InputTypes:
+    """Return the types that camera images may have, videos too where they can be received."""
+    received, refused = dict(TYPES), {}
+    for kind in VIDEO_TYPES:
+        found = message_class(kind)
+        package = kind.partition("/")[0]
+        if found is None:
+            refused[kind] = (
+                f"and {package} is not installed here: apt install "
+                f"ros-$ROS_DISTRO-{package.replace('_', '-')}"
+            )
+            continue
+        try:
+            check_installed()
+            received[kind] = found
+        except ConfigurationError as error:
+            refused[kind] = f"and {error}"
+    return InputTypes(received, refused)
+
+
+@dataclass(frozen=True)
 class InputOptions:
     """How to subscribe.
 
@@ -54,12 +98,14 @@ class InputOptions:
         reliability: ``auto`` (what the publishers offer), ``reliable`` or ``best_effort``.
         durability: ``auto``, ``volatile`` or ``transient_local``.
         depth: messages that the middleware keeps for us.
+        types: what is received.
     """
 
     topic: str
     reliability: str
     durability: str
     depth: int
+    types: InputTypes
 
 
 class Input:
@@ -95,6 +141,7 @@ class Input:
         self._began_s = time.monotonic()
         self._publishers: list[str] = []
         self._others: tuple[str, ...] = ()
+        self._refused = ""
         self._lost = 0
 
     def changed_profile(self) -> tuple[str, QoSProfile] | None:
@@ -103,8 +150,10 @@ class Input:
         The type in use stays as long as somebody publishes it, whoever else comes.
         """
         found = self._node.get_publishers_info_by_topic(self.options.topic)
-        offers = {kind: [o for o in found if o.topic_type == kind] for kind in TYPES}
-        kind = next((each for each in (self.kind, *TYPES) if offers.get(each)), None)
+        types = self.options.types
+        offers = {kind: [o for o in found if o.topic_type == kind] for kind in types.received}
+        kind = next((each for each in (self.kind, *offers) if offers.get(each)), None)
+        self._refused = next((o.topic_type for o in found if o.topic_type in types.refused), "")
         self._publishers = [] if kind is None else [node_of(offer) for offer in offers[kind]]
         if kind is None:
             return None
@@ -122,7 +171,7 @@ class Input:
         self.take = functools.partial(self._callback, kind)
         # Serialised: what is no image is counted too, which the middleware else drops in silence.
         self.subscription = self._node.create_subscription(
-            TYPES[kind],
+            self.options.types.received[kind],
             self.options.topic,
             self.take,
             qos,
@@ -181,11 +230,17 @@ class Input:
 
     def missing(self) -> str:
         """Return one line that says what is not published, and what is instead."""
+        types = self.options.types
+        if self._refused:
+            return (
+                f"topic {self.options.topic} is a video ({self._refused}), "
+                f"{types.refused[self._refused]}"
+            )
         own = self._node.get_fully_qualified_name() + "/"
         images = sorted(
             name
-            for name, types in self._node.get_topic_names_and_types()
-            if any(kind in TYPES for kind in types)
+            for name, kinds in self._node.get_topic_names_and_types()
+            if any(kind in types.received for kind in kinds)
             and name != self.options.topic
             and not name.startswith(own)
         )
@@ -198,7 +253,7 @@ class Input:
     def _tell_of_others(self, kind: str, others: tuple[str, ...]) -> None:
         if others and others != self._others:
             self._node.get_logger().warning(
-                f"topic {self.options.topic} has publishers of both image types: {kind} is "
+                f"topic {self.options.topic} has publishers of several types: {kind} is "
                 f"received, what comes from {', '.join(others)} is not"
             )
         self._others = others

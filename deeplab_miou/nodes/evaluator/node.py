@@ -18,8 +18,9 @@ from deeplab_miou.evaluation.engine import Engine, build_engine
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.unlabelled import Unlabelled
+from deeplab_miou.evaluation.video_input import VideoInput
 from deeplab_miou.evaluation.worker import Worker
-from deeplab_miou.images.cdr import read_image, read_stamp
+from deeplab_miou.images.cdr import VIDEO_TYPES, read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes.evaluator.inputs import Input, Inputs
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
@@ -71,6 +72,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._reset_count = 0
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
+        self._video: VideoInput | None = None
         self._kinds: dict[Stream, str] = {}
         self._own_services: list[Service] = []
         self._periodic: list[Timer] = []
@@ -250,6 +252,9 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._inputs.stop()
             self._kinds = {stream: each.kind for stream, each in self._inputs}
             self._inputs = None
+        if self._video is not None:
+            self._video.stop()
+            self._video = None
 
     def _work_between_messages(self) -> bool:
         """Score one batch in the thread that receives, and tell whether more waits."""
@@ -257,9 +262,12 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         return bool(self._pipeline.queued)
 
     def _receiver(self, stream: Stream) -> Callable[[str, memoryview | bytes], None]:
-        pipeline, outputs = self._pipeline, self._outputs
+        pipeline = self._pipeline
 
         def receive(kind: str, data: memoryview | bytes) -> None:
+            if kind in VIDEO_TYPES:
+                self._receive_video(kind, bytes(data))
+                return
             try:
                 stamped = read_image(data, kind)
             except FrameError as error:
@@ -269,11 +277,24 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             else:
                 self._status.arrived(stream, stamped.stamp_ns)
                 pipeline.add(stream, *stamped)
-            if outputs.wants_accounts:
-                outputs.account(pipeline.snapshot())
-            self._make_room()
+            self._after_message()
 
         return receive
+
+    def _receive_video(self, kind: str, data: bytes) -> None:
+        """Leave a packet to the thread that decodes, which the first one starts."""
+        if self._video is None:
+            self._video = VideoInput(
+                self._pipeline, after_each=self._after_message, on_error=self.fail
+            )
+        self._status.arrived(Stream.IMAGE, read_stamp(data))
+        self._video.put(kind, data)
+
+    def _after_message(self) -> None:
+        """Tell who paces itself by the account, and make room before more is received."""
+        if self._outputs.wants_accounts:
+            self._outputs.account(self._pipeline.snapshot())
+        self._make_room()
 
     def _make_room(self) -> None:
         """Make room in a queue that drops nothing before more is received."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.accounting import Stream
 from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
-from deeplab_miou.nodes.evaluator.inputs import InputOptions
+from deeplab_miou.nodes.evaluator.inputs import InputOptions, camera_types, label_types
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -42,4 +42,5 @@ def input_options(node: Node, settings: EvaluatorOptions, stream: Stream) -> Inp
         reliability=settings.image_reliability if is_image else settings.label_reliability,
         durability=settings.image_durability if is_image else settings.label_durability,
         depth=settings.input_depth,
+        types=camera_types() if is_image and settings.source == "network" else label_types(),
     )
