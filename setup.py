@@ -63,6 +63,7 @@ setup(
             f"deeplab_evaluator = {PACKAGE}.nodes.evaluator.__main__:main",
             f"miou_comparer = {PACKAGE}.nodes.comparer.__main__:main",
             f"miou_foxglove = {PACKAGE}.nodes.foxglove.__main__:main",
+            f"miou_single_process = {PACKAGE}.nodes.single_process.__main__:main",
             f"miou_watch = {PACKAGE}.nodes.watch.__main__:main",
             f"miou_publisher = {PACKAGE}.nodes.publisher.__main__:main",
         ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown, TimerAction
@@ -91,6 +92,13 @@ ARGUMENTS = [
         default_value="false",
         choices=["true", "false"],
         description="open rqt with plots of the scores, pictures and diagnostics",
+    ),
+    DeclareLaunchArgument(
+        "single_process",
+        default_value="false",
+        choices=["true", "false"],
+        description="run evaluators and publisher in one process, which takes less memory; if one "
+        "fails, all end",
     ),
     DeclareLaunchArgument(
         "params_file",
@@ -191,12 +199,45 @@ def make_nodes(context: LaunchContext) -> list[Action]:
     }
     folders = {name: given(name) for name in PUBLISHER_PARAMETERS}
     publisher |= {n: ParameterValue(v, value_type=str) for n, v in folders.items() if v}
-    nodes = [
-        *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
-        node("miou_publisher", given("publisher_name"), publisher),
-    ]
+    if given("single_process") == "true":
+        named = evaluators | {given("publisher_name"): publisher}
+        path = _parameter_file(context, {f"{prefix}/{name}": named[name] for name in named})
+        names = [word for name in evaluators for word in ("--evaluator", name)]
+        nodes = [
+            Node(
+                package="deeplab_miou",
+                executable="miou_single_process",
+                namespace=prefix,
+                arguments=[*names, "--publisher", given("publisher_name")],
+                parameters=[*files, common, path],
+                ros_arguments=["--log-level", given("log_level")],
+                output="screen",
+                on_exit=ended,
+            )
+        ]
+    else:
+        nodes = [
+            *(node("deeplab_evaluator", name, values) for name, values in evaluators.items()),
+            node("miou_publisher", given("publisher_name"), publisher),
+        ]
     viewers = _viewers(given, node, files, prefix)
     return nodes + viewers + _rqt(given, prefix, evaluator=next(iter(evaluators)))
+
+
+def _parameter_file(context: LaunchContext, nodes: dict[str, dict[str, object]]) -> str:
+    """Write the parameters of several nodes of one process; return the file's path."""
+    sections = {
+        name: {
+            "ros__parameters": {
+                key: value.evaluate(context) if isinstance(value, ParameterValue) else value
+                for key, value in parameters.items()
+            }
+        }
+        for name, parameters in nodes.items()
+    }
+    path = Path(mkdtemp()) / "parameters.yaml"
+    path.write_text(yaml.safe_dump(sections), encoding="utf-8")
+    return str(path)
 
 
 def _viewers(

@@ -6,10 +6,12 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("launch_ros", reason="ROS 2 launch is not installed")
 
 from launch import LaunchContext, LaunchDescription
+from launch_ros.parameter_descriptions import ParameterFile
 
 FILES = Path(__file__).parents[2] / "launch"
 
@@ -65,6 +67,46 @@ def test_each_camera_gets_an_evaluator():
     )
     executables = [node.node_executable for node in nodes]
     assert executables == ["deeplab_evaluator", "deeplab_evaluator", "miou_publisher"]
+
+
+def test_one_process_gets_the_parameters_of_all_its_nodes():
+    (both, watch) = evaluate_nodes(
+        single_process="true",
+        watch="true",
+        namespace="car",
+        cameras="front,rear",
+        image_topic="/{camera}/image",
+        label_topic="/{camera}/labels",
+        labels="1",
+        predict_unlabelled="true",
+        report_directory="scores",
+    )
+    assert both.node_executable == "miou_single_process"
+    assert watch.node_executable == "miou_watch"
+    command = "".join(text.text for word in both.cmd for text in word if hasattr(text, "text"))
+    assert "--evaluatordeeplab_evaluator_front--evaluatordeeplab_evaluator_rear" in command
+    (path,) = (each for each in both._Node__parameters if isinstance(each, ParameterFile))
+    written = yaml.safe_load(Path(path.evaluate(LaunchContext())).read_text())
+    assert written == {
+        f"/car/deeplab_evaluator_{camera}": {
+            "ros__parameters": {
+                "image_topic": f"/{camera}/image",
+                "label_topic": f"/{camera}/labels",
+                "labels": "1",
+                "predict_unlabelled": True,
+            }
+        }
+        for camera in ("front", "rear")
+    } | {
+        "/car/miou_publisher": {
+            "ros__parameters": {
+                "confusion_topics": [
+                    f"/car/deeplab_evaluator_{camera}/confusion" for camera in ("front", "rear")
+                ],
+                "report_directory": "scores",
+            }
+        }
+    }
 
 
 def test_foxglove_is_served_by_what_is_installed(monkeypatch):

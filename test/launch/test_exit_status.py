@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from image_files import mono8
+
+from deeplab_miou.bags.writer import BagWriter
 
 FILES = Path(__file__).parents[2] / "launch"
 
@@ -54,6 +59,29 @@ def test_a_bag_that_is_not_there(launch):
 def test_a_node_that_cannot_be_configured_ends_the_launch(launch):
     done = launch(bag="nowhere", labels="no_such_label_map")
     assert done.returncode in {1, 2}, done.stdout
+
+
+def test_one_process_scores_a_bag_and_ends(launch, tmp_path):
+    truth = np.ones((16, 20), np.uint8)
+    guess = truth.copy()
+    guess[:8] = 0
+    with BagWriter(tmp_path / "bag") as writer:
+        for index in range(30):
+            for topic, ids in (("/camera/image", guess), ("/camera/labels", truth)):
+                writer.write_image(topic, 10**18 + index * 10**8, "camera", mono8(ids))
+    done = launch(bag="bag", single_process="true", report_directory="report", namespace="car")
+    assert done.returncode == 0, done.stdout
+    written = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert written["frames"] == 30
+    # Class 0 has no intersection, class 1 half of its union.
+    assert written["miou"] == 0.25
+    assert done.stdout.count("process started with pid") == 2
+
+
+def test_one_process_that_cannot_be_configured_ends_the_launch(launch):
+    done = launch(bag="nowhere", labels="no_such_label_map", single_process="true")
+    assert done.returncode in {1, 2}, done.stdout
+    assert "no_such_label_map is neither" in done.stdout + done.stderr
 
 
 def test_a_bag_must_be_named(launch):

@@ -192,4 +192,4 @@ class MiouComparer(ManagedNode[ComparerOptions]):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouComparer, args)
+    process.main(MiouComparer, args=args)

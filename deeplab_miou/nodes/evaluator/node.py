@@ -66,8 +66,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     _outputs: EvaluatorOutputs
     _unknown_labels: UnknownLabelsLog
 
-    def __init__(self) -> None:
-        super().__init__("deeplab_evaluator", EvaluatorOptions)
+    def __init__(self, name: str = "deeplab_evaluator") -> None:
+        super().__init__(name, EvaluatorOptions)
         self._run_id = uuid.uuid4().hex
         self._reset_count = 0
         self._worker: Worker | None = None
@@ -441,9 +441,14 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         return response
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the node."""
+def prepare_process() -> None:
+    """Set the process up for an evaluator."""
     keep_freed_memory()
     # Threads that take messages wait for the one that counts no longer than a frame lasts.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    process.main(DeeplabEvaluator, args)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the node."""
+    prepare_process()
+    process.main(DeeplabEvaluator, args=args)

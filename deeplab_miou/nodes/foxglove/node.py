@@ -172,4 +172,4 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouFoxglove, args)
+    process.main(MiouFoxglove, args=args)

@@ -1,4 +1,4 @@
-"""A process around one lifecycle node: it shuts down in order, whatever the cause."""
+"""A process around lifecycle nodes: it shuts down in order, whatever the cause."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import rclpy
@@ -30,70 +31,79 @@ _CONFIGURING_LIMIT_S = 1.5  # nothing is lost by leaving a network half loaded
 _SHUTDOWN_LIMIT_S = 6.5  # launch kills after 10 s, and we promise 8
 
 
-def run(node_factory: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT, SIGTERM or a failure, and take it down in order.
+def run(*node_factories: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None) -> int:
+    """Run nodes until SIGINT, SIGTERM or a failure of one of them, and take them down in order.
+
+    Each has an executor of its own, so that they do not wait for each other's callbacks and
+    transitions, just as in processes of their own.
 
     Args:
-        node_factory: makes the node; called with ROS initialised.
+        node_factories: make the nodes; called with ROS initialised.
         args: command line; None for that of the process.
 
     Returns:
-        Exit status: 0 after a signal, 1 if the node failed, 2 if it could not be made.
+        Exit status: 0 after a signal, 1 if a node failed, 2 if one could not be made.
     """
     wakeup = _Wakeup()
+    nodes: list[ManagedNode[Any]] = []
     try:
-        # rclpy's own handlers invalidate the context first: too late for a last message.
-        rclpy.init(
-            args=None if args is None else list(args),
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        node = node_factory()
-    except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
-        text = printable(str(error))
-        sys.stderr.write(f"cannot start: {text or repr(error)}\n")
-        rclpy.try_shutdown()
-        wakeup.close()
-        return EXIT_USAGE
-    try:
-        return _spin(node, wakeup)
+        try:
+            # rclpy's own handlers invalidate the context first: too late for a last message.
+            rclpy.init(
+                args=None if args is None else list(args),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+            for make_node in node_factories:
+                nodes.append(make_node())  # noqa: PERF401  those before one that fails are destroyed
+        except Exception as error:  # noqa: BLE001  rclpy's argument errors have no common base
+            text = printable(str(error))
+            sys.stderr.write(f"cannot start: {text or repr(error)}\n")
+            return EXIT_USAGE
+        return _spin(nodes, wakeup)
     finally:
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
         wakeup.close()
 
 
 def main(
-    node_factory: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None
+    *node_factories: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run a node as `run` does and end the process with its exit status."""
-    status = run(node_factory, args)
+    """Run nodes as `run` does and end the process with its exit status."""
+    status = run(*node_factories, args=args)
     # The interpreter takes a while to unload what was imported: a second Ctrl-C changes nothing.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
 
 
-def _spin(node: ManagedNode[Any], wakeup: _Wakeup) -> int:
-    node.request_stop = wakeup.set
-    executor = NodeExecutor(node, node.threads, node.fail)
-    executor.start()
+def _spin(nodes: Sequence[ManagedNode[Any]], wakeup: _Wakeup) -> int:
+    executors = [NodeExecutor(node, node.threads, node.fail) for node in nodes]
+    for node, executor in zip(nodes, executors, strict=True):
+        node.request_stop = wakeup.set
+        executor.start()
     wakeup.wait()
 
     ended = threading.Event()
-    watchdog = threading.Thread(target=_watch, args=(node, ended), daemon=True)
+    watchdog = threading.Thread(target=_watch, args=(nodes, ended), daemon=True)
     watchdog.start()
+    # All at once: whoever waits for another one's last messages gets them.
+    with ThreadPoolExecutor(len(nodes), thread_name_prefix="end") as pool:
+        in_order = all([*pool.map(_end, nodes, executors)])
+    ended.set()
+    watchdog.join()
+    for executor in executors:
+        executor.shutdown()
+    return EXIT_OK if in_order and not _failed(nodes) else EXIT_FAILED
+
+
+def _end(node: ManagedNode[Any], executor: NodeExecutor) -> bool:
+    """Take a node down; tell whether that went in order."""
     deadline = time.monotonic() + _LINGER_S
     while node.failure is None and time.monotonic() < deadline and not node.may_stop():
         time.sleep(0.02)
     executor.stop()
-    in_order = _shut_down(node)
-    ended.set()
-    watchdog.join()
-    executor.shutdown()
-    return EXIT_OK if in_order and node.failure is None else EXIT_FAILED
-
-
-def _shut_down(node: ManagedNode[Any]) -> bool:
     try:
         if node.state_label == "finalized":
             return True
@@ -103,22 +113,30 @@ def _shut_down(node: ManagedNode[Any]) -> bool:
         return False
 
 
-def _watch(node: ManagedNode[Any], ended: threading.Event) -> None:
+def _failed(nodes: Sequence[ManagedNode[Any]]) -> bool:
+    return any(node.failure is not None for node in nodes)
+
+
+def _watch(nodes: Sequence[ManagedNode[Any]], ended: threading.Event) -> None:
     """End a process that does not end by itself."""
     began = time.monotonic()
+    left = list(nodes)
     while time.monotonic() - began < _SHUTDOWN_LIMIT_S:
         if ended.wait(0.1):
             return
-        if node.state_label == "configuring" and time.monotonic() - began > _CONFIGURING_LIMIT_S:
+        left = [node for node in nodes if node.state_label != "finalized"]
+        are_configuring = all(node.state_label == "configuring" for node in left)
+        if left and are_configuring and time.monotonic() - began > _CONFIGURING_LIMIT_S:
             sys.stderr.write("stopped while configuring: nothing was counted yet\n")
             sys.stderr.flush()
-            os._exit(EXIT_OK)
+            os._exit(EXIT_FAILED if _failed(nodes) else EXIT_OK)
     # What hangs may hang in a lock, too.
     faulthandler.dump_traceback_later(1.0, exit=True)
-    left = node.give_up()
-    sys.stderr.write(f"did not stop within {_SHUTDOWN_LIMIT_S:g} s: {left or 'giving up'}\n")
+    lost = [node.give_up() for node in left]
+    said = "; ".join(filter(None, lost)) or "giving up"
+    sys.stderr.write(f"did not stop within {_SHUTDOWN_LIMIT_S:g} s: {said}\n")
     sys.stderr.flush()
-    os._exit(EXIT_OK if left and node.failure is None else EXIT_FAILED)
+    os._exit(EXIT_OK if all(lost) and not _failed(nodes) else EXIT_FAILED)
 
 
 class _Wakeup:

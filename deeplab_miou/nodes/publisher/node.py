@@ -48,8 +48,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
     _aggregate: Aggregate
     _outputs: PublisherOutputs
 
-    def __init__(self) -> None:
-        super().__init__("miou_publisher", PublisherOptions)
+    def __init__(self, name: str = "miou_publisher") -> None:
+        super().__init__(name, PublisherOptions)
         self._status = PublisherStatus()
         self._changed = threading.Event()
         self._criteria: tuple[Criterion, ...] = ()
@@ -278,4 +278,4 @@ def _scoring(settings: PublisherOptions) -> Scoring:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouPublisher, args)
+    process.main(MiouPublisher, args=args)

@@ -279,4 +279,4 @@ def _is_node_name(name: str) -> bool:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouWatch, args)
+    process.main(MiouWatch, args=args)

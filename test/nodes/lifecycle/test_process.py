@@ -32,7 +32,7 @@ class Runner:
             return self.node
 
         began = time.monotonic()
-        status = process.run(factory, ["x", "--ros-args", *arguments])
+        status = process.run(factory, args=["x", "--ros-args", *arguments])
         assert time.monotonic() - began < 5
         return status
 
@@ -89,7 +89,7 @@ def test_run_can_end_when_autostart_fails(recorder):
 
 
 def test_bad_command_line_is_one_line(capfd):
-    status = process.run(lambda: None, ["x", "--ros-args", "--params-file", "/nowhere.yaml"])
+    status = process.run(lambda: None, args=["x", "--ros-args", "--params-file", "/nowhere.yaml"])
     assert status == 2
     assert "cannot start: " in capfd.readouterr().err
 

@@ -1,0 +1,51 @@
+"""Evaluators and their publisher in one process, for computers with little memory.
+
+What they import is in memory once. They talk over DDS as they do in processes of their own, and
+behave alike; but if one fails, all end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rclpy.utilities import remove_ros_args
+
+from deeplab_miou.nodes.evaluator.node import DeeplabEvaluator, prepare_process
+from deeplab_miou.nodes.lifecycle import process
+from deeplab_miou.nodes.publisher.node import MiouPublisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the nodes that the command line names."""
+    options = _parser().parse_args(remove_ros_args(args or sys.argv)[1:])
+    names = options.evaluator or ["deeplab_evaluator"]
+    prepare_process()
+    evaluators = [partial(DeeplabEvaluator, name) for name in names]
+    process.main(*evaluators, partial(MiouPublisher, options.publisher), args=args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="miou_single_process",
+        description="Run evaluators and their publisher in one process. Parameters are given as to "
+        "any node; a parameter file or NODE:NAME:=VALUE tells which node is meant.",
+    )
+    parser.add_argument(
+        "--evaluator",
+        action="append",
+        metavar="NAME",
+        help="name of an evaluator; may be repeated (default: deeplab_evaluator)",
+    )
+    parser.add_argument(
+        "--publisher",
+        default="miou_publisher",
+        metavar="NAME",
+        help="name of the publisher (default: %(default)s)",
+    )
+    return parser
