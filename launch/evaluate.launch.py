@@ -50,7 +50,7 @@ EVALUATOR_PARAMETERS = (
     "predict_unlabelled",
 )
 # Likewise of the publisher.
-PUBLISHER_PARAMETERS = ("report_directory", "record")
+PUBLISHER_PARAMETERS = ("report_directory", "record", "tags", "tags_topic")
 _OPTIONS = {
     option.name: option
     for options in (EvaluatorOptions, PublisherOptions)
@@ -197,8 +197,9 @@ def make_nodes(context: LaunchContext) -> list[Action]:
     publisher: dict[str, object] = {
         "confusion_topics": [f"{prefix}/{name}/confusion" for name in evaluators]
     }
-    folders = {name: given(name) for name in PUBLISHER_PARAMETERS}
-    publisher |= {n: ParameterValue(v, value_type=str) for n, v in folders.items() if v}
+    publisher["replayer"] = f"{prefix}/bag_replayer"
+    texts = {name: given(name) for name in PUBLISHER_PARAMETERS}
+    publisher |= {n: ParameterValue(v, value_type=str) for n, v in texts.items() if v}
     if given("single_process") == "true":
         named = evaluators | {given("publisher_name"): publisher}
         path = _parameter_file(context, {f"{prefix}/{name}": named[name] for name in named})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
     from deeplab_miou.aggregation.results import Totals
     from deeplab_miou.aggregation.runs import HeardRun
+    from deeplab_miou.tags.timeline import TagTimeline
 
 _MAX_SOURCES = 256
 
@@ -48,6 +49,8 @@ class Aggregate:
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks, seconds.
         scoring: how scores are computed.
+        tags: by which frames are also scored apart; None for no tags.
+        tags_are_complete: no tags will be added.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Aggregate:
         window_seconds: float | None = None,
         block_s: float = 1.0,
         scoring: Scoring | None = None,
+        tags: TagTimeline | None = None,
+        tags_are_complete: bool = False,
     ) -> None:
         self._lock = threading.Condition()
         self._scoring = scoring or Scoring()
@@ -66,7 +71,10 @@ class Aggregate:
             window_frames=window_frames,
             window_seconds=window_seconds,
             block_s=block_s,
+            tags=tags,
+            tags_are_complete=tags_are_complete,
         )
+        self._tags = tags
         self._frames: FrameStatistics[None] | None = None
         self._early = EarlyFrames()
         self._refused: Counter[str] = Counter()
@@ -139,6 +147,21 @@ class Aggregate:
             self._lock.notify_all()
             return is_news
 
+    def add_tag(self, key: str, name: str, stamp_ns: int) -> bool:
+        """Let a tag be in force from a moment on; see `TagTimeline.add`.
+
+        Frames that came before it are counted anew if they are among the newest.
+
+        Returns:
+            Whether that changes anything.
+        """
+        with self._lock:
+            if self._tags is None or not self._tags.add(key, name, stamp_ns):
+                return False
+            if self._frames is not None:
+                self._frames.tag_changed(key, stamp_ns)
+            return True
+
     def wait_for_frames(self, timeout_s: float) -> bool:
         """Wait for the frames that the states speak of: they come on another topic.
 
@@ -169,6 +192,12 @@ class Aggregate:
         """Messages refused since the beginning, by kind."""
         with self._lock:
             return dict(self._refused)
+
+    @property
+    def tag_doubts(self) -> tuple[str, ...]:
+        """What makes it doubtful which frames have which tag, a line each."""
+        with self._lock:
+            return () if self._frames is None else self._frames.tag_doubts
 
     def count_refused(self, kind: str) -> None:
         """Count a message that was refused before it got here."""

@@ -219,6 +219,11 @@ class FrameStatistics(Generic[Evidence]):
             None if self._slices is None else self._slices.read(),
         )
 
+    @property
+    def tag_doubts(self) -> tuple[str, ...]:
+        """What makes it doubtful which frames have which tag, a line each."""
+        return () if self._slices is None else self._slices.doubts
+
     def tag_changed(self, key: str, stamp_ns: int) -> None:
         """Take note that a tag of a key is in force from a moment on, which was not known."""
         if self._slices is not None:

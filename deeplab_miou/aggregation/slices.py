@@ -222,9 +222,11 @@ class SliceStatistics:
         for matrix, stamp_ns in self._held:
             slices.add(matrix, stamp_ns, self._timeline)
         counts, whole = slices.counts()
-        return SliceSummary(counts, whole, self._doubts(), tuple(self._timeline.changes()))
+        return SliceSummary(counts, whole, self.doubts, tuple(self._timeline.changes()))
 
-    def _doubts(self) -> tuple[str, ...]:
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes it doubtful which frames are whose, a line each."""
         doubts = [*self._timeline.doubts]
         if self._too_late:
             doubts.append(

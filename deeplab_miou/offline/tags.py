@@ -13,7 +13,7 @@ from deeplab_miou.errors import BagError
 from deeplab_miou.paths import user_path
 from deeplab_miou.tags.file_format import read_tag_file
 from deeplab_miou.tags.messages import TAG_TYPES, read_tag
-from deeplab_miou.tags.timeline import TagTimeline
+from deeplab_miou.tags.timeline import SAME_CLOCK_NS, TagTimeline
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.offline.plan import Stamps
     from deeplab_miou.options.offline import OfflineOptions
-
-# A recorder's clock is not farther than this from the one that stamps images, if both are one.
-_SAME_CLOCK_NS = 3600 * 10**9
 
 
 def read_tags(options: OfflineOptions, reader: BagReader, stamps: Stamps) -> TagTimeline | None:
@@ -60,7 +57,7 @@ def _of_topic(
 ) -> TagTimeline:
     timeline = TagTimeline()
     differs = bool(stamps_ns.size) and bool(
-        abs(float(np.median((recorded_ns - stamps_ns).astype(np.float64)))) > _SAME_CLOCK_NS
+        abs(float(np.median((recorded_ns - stamps_ns).astype(np.float64)))) > SAME_CLOCK_NS
     )
     order = np.argsort(recorded_ns, kind="stable")
     unreadable = 0

@@ -10,6 +10,7 @@ from deeplab_miou.options.scoring import (
     EngineOptions,
     PairingOptions,
     ScoreOptions,
+    TagOptions,
     TopicOptions,
     WindowOptions,
 )
@@ -127,7 +128,20 @@ class EvaluatorTopicsOptions:
 
 
 @dataclass(frozen=True)
-class PublisherOptions(ScoreOptions, WindowOptions, EvaluatorTopicsOptions, LifecycleOptions):
+class LiveTagOptions(TagOptions):
+    """Tags of the drive, such as rain: frames with a tag are also scored apart."""
+
+    replayer: str = option(
+        "/bag_replayer",
+        "bag_replayer that may play tags_topic, and says when each tag was recorded",
+        form="NODE",
+    )
+
+
+@dataclass(frozen=True)
+class PublisherOptions(
+    ScoreOptions, WindowOptions, LiveTagOptions, EvaluatorTopicsOptions, LifecycleOptions
+):
     """What is published and written."""
 
     publish_period: float = option(

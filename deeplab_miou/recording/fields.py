@@ -14,6 +14,7 @@ from deeplab_miou.metric.stamp_offsets import Offsets
 
 if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
+    from deeplab_miou.tags.timeline import Tag
 
 _IMAGE_FIELDS = {
     "image": "frame_miou",
@@ -23,7 +24,7 @@ _IMAGE_FIELDS = {
 
 
 def mean_iou_fields(result: Result) -> dict[str, Any]:
-    """Return the fields of ``MeanIoU`` but for header, classes, regions and the two accounts.
+    """Return the fields of ``MeanIoU`` but for header, classes, parts and the two accounts.
 
     Args:
         result: scores and counts; NaN before the first state.
@@ -75,6 +76,18 @@ def region_fields(name: str, result: Result) -> dict[str, Any]:
     fields = mean_iou_fields(result)
     own = ("miou", "miou_lower", "miou_upper", "interval_note", "labelled_pixels")
     return {"name": name, **{key: fields[key] for key in own}}
+
+
+def slice_fields(tag: Tag, result: Result) -> dict[str, Any]:
+    """Return the fields of ``SliceScore`` but for its classes.
+
+    Args:
+        tag: what its frames have in common.
+        result: its scores.
+    """
+    fields = mean_iou_fields(result)
+    own = ("frames", "miou", "miou_lower", "miou_upper", "interval_note", "labelled_pixels")
+    return {**tag._asdict(), **{key: fields[key] for key in own}}
 
 
 def class_fields(result: Result) -> list[dict[str, Any]]:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields
+from deeplab_miou.recording.fields import (
+    class_fields,
+    mean_iou_fields,
+    region_fields,
+    slice_fields,
+)
 from deeplab_miou.recording.frame_bytes import split_stamp
 from deeplab_miou.resources import share_directory
 
@@ -52,6 +57,12 @@ def encode_result(result: Result) -> bytes:
                 **region_fields(name, each), classes=_classes(each)
             )
             for name, each in result.regions.items()
+        ],
+        slices=[
+            types["deeplab_miou_msgs/msg/SliceScore"](
+                **slice_fields(tag, each), classes=_classes(each)
+            )
+            for tag, each in result.slices.items()
         ],
         images=_account(result.totals.account.images),
         labels=_account(result.totals.account.labels),

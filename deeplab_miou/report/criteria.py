@@ -264,7 +264,7 @@ def _of_region(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _of_slice(report: Mapping[str, Any], label: str) -> Mapping[str, Any]:
     """Return what is reported of a slice, nothing if there is no such slice."""
     nothing: dict[str, Any] = {"classes": []}
-    slices = ((Tag(each["key"], each["name"]), each) for each in report["slices"])
+    slices = ((Tag(each["key"], each["name"]), each) for each in report.get("slices", ()))
     return next((each for tag, each in slices if tag.label == label), nothing)
 
 

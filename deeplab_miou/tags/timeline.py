@@ -12,6 +12,8 @@ NO_TAG = "no tag"
 # Where a frame's tag is one of too many.
 OTHER_TAGS = "other tags"
 MOST_TAGS = 64
+# A recorder's clock is not farther than this from the one that stamps images, if both are one.
+SAME_CLOCK_NS = 3600 * 10**9
 _MOST_KEYS = 16
 # A change of tag each second for a day.
 _MOST_CHANGES = 100_000
@@ -121,9 +123,10 @@ class TagTimeline:
         """
         key, name = _name(key), _name(name)
         names = (name,) if name and name != NO_TAG else ()
-        if self._names_at(key, stamp_ns) == names and self._next_ns(key, stamp_ns) is None:
+        is_known = self._names_at(key, stamp_ns) == names
+        if is_known and self._next_ns(key, stamp_ns) is None:
             return False
-        return self._change(key, stamp_ns, names)
+        return self._change(key, stamp_ns, names) and not is_known
 
     def add_spans(self, spans: Iterable[Span]) -> None:
         """Add tags that are in force for a while and may overlap, of keys that are new."""

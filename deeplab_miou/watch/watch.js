@@ -262,6 +262,20 @@ function showClasses() {
   }));
 }
 
+// ---- Slices ---------------------------------------------------------------------------------
+
+function showSlices() {
+  const slices = state.result.slices || [];
+  get("slices-section").hidden = !slices.length;
+  get("slices").replaceChildren(...slices.map((each) =>
+    element("tr", each.miou === null ? { class: "absent" } : {},
+      element("td", { class: "text name", title: each.label }, each.label),
+      element("td", { class: "text" },
+        bar({ iou: each.miou, iou_lower: each.miou_lower, iou_upper: each.miou_upper }, false)),
+      ...[score(each.miou), range(each.miou_lower, each.miou_upper), count(each.frames)]
+        .map((text) => element("td", {}, text)))));
+}
+
 // ---- Confusion ------------------------------------------------------------------------------
 
 function layout() {
@@ -451,7 +465,7 @@ function showWarnings() {
 // ---- Drawing, at most once a frame ----------------------------------------------------------
 
 const DRAW = {
-  result: () => { if (state.result) { showHeadline(); showClasses(); } },
+  result: () => { if (state.result) { showHeadline(); showSlices(); showClasses(); } },
   course: showCourse,
   comparison: showComparison,
   confusion: () => { if (state.confusion) showConfusion(); },

@@ -33,12 +33,13 @@ def image(ids, sec, nanosec=0, encoding="mono8", **fields):
 class Camera:
     """Publishes predictions and labels to an evaluator and hears what it says."""
 
-    def __init__(self, graph, qos=KEPT):
+    def __init__(self, graph, qos=KEPT, topics=(IMAGE, LABEL)):
         self.graph = graph
         self.frames = graph.subscribe(FrameScore, f"{EVALUATOR}/frame", LIVE)
         self.states = graph.subscribe(ConfusionMatrix, f"{EVALUATOR}/confusion", LATCHED)
-        self.images = graph.node.create_publisher(Image, IMAGE, qos)
-        self.labels = graph.node.create_publisher(Image, LABEL, qos)
+        self.images, self.labels = (
+            graph.node.create_publisher(Image, topic, qos) for topic in topics
+        )
 
     def connect(self, subscribers=1):
         """Wait until an evaluator subscribes; with more than one, others may be dead ones."""

@@ -22,6 +22,9 @@ MARKUP = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
 
+BOUNDS = ("miou_lower", "miou_upper")
+
+
 def scores(time_s, frames, miou, names):
     one = {"iou_lower": 0.1, "iou_upper": 0.3, "precision": 0.5, "recall": 0.25, "f1": 1 / 3}
     counts = {"true_positive": 1000, "false_positive": 1, "false_negative": 234}
@@ -44,6 +47,10 @@ def scores(time_s, frames, miou, names):
         "classes": [
             {"id": index, "name": name, "iou": (7 * index % len(names)) / 200, **one, **counts}
             for index, name in enumerate(names)
+        ],
+        "slices": [
+            {"label": MARKUP, "frames": 1234, "miou": 0.25, "miou_lower": 0.2, "miou_upper": 0.5},
+            {"label": "no tag", "frames": 1, **dict.fromkeys(("miou", *BOUNDS))},
         ],
     }
 
@@ -147,6 +154,11 @@ def test_what_it_shows(width, classes, tmp_path):
         ious = [(7 * index % classes) / 200 for index in range(classes)]
         order = sorted(range(classes), key=lambda index: (ious[index], index))
         assert shown == [[names[index], f"{ious[index]:.4f}", "1,234"] for index in order]
+        slices = "document.querySelectorAll('#slices tr')"
+        assert await tab.value(f"[...{slices}].map(r => [...r.cells].map(c => c.textContent))") == [
+            [MARKUP, "", "0.2500", "[0.2000, 0.5000]", "1,234"],
+            ["no tag", "absent", "\u2013", "", "1"],
+        ]
         account = await tab.value(
             "[...document.querySelectorAll('#account tr')].map(r => "
             "[0, 1, 2].map(i => r.cells[i].textContent))"
@@ -185,7 +197,12 @@ def test_what_it_shows(width, classes, tmp_path):
         await tab.until("get('course-readout').textContent")
         assert "mIoU 0.7500 [0.6500, 0.8500], 1,000 frames" in await tab.text("course-readout")
         # Names are text, and nothing is wider than the screen.
-        assert await tab.value("document.querySelectorAll('#classes img, #nodes img').length") == 0
+        assert (
+            await tab.value(
+                "document.querySelectorAll('#classes img, #nodes img, #slices img').length"
+            )
+            == 0
+        )
         assert await tab.value("typeof window.pwned") == "undefined"
         assert await tab.value("document.documentElement.scrollWidth") <= width
 

@@ -36,8 +36,8 @@ def resolve_topics(
     Raises:
         ConfigurationError: there are no states, or a name is no topic's.
     """
-    states = [_resolve(node, topic) for topic in states]
-    frames = [_resolve(node, topic) for topic in frames]
+    states = [resolve(node, topic) for topic in states]
+    frames = [resolve(node, topic) for topic in frames]
     if not states:
         raise ConfigurationError("parameter confusion_topics is empty, expected at least one topic")
     if not frames:
@@ -45,7 +45,12 @@ def resolve_topics(
     return list(dict.fromkeys(states)), list(dict.fromkeys(frames))
 
 
-def _resolve(node: Node, topic: str) -> str:
+def resolve(node: Node, topic: str) -> str:
+    """Return a topic's resolved name.
+
+    Raises:
+        ConfigurationError: it is no topic's name.
+    """
     try:
         return str(node.resolve_topic_name(topic))
     except Exception as error:  # noqa: BLE001  rclpy's name errors have no common base

@@ -18,6 +18,7 @@ from deeplab_miou.nodes.publisher.inputs import PublisherInputs, resolve_topics
 from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher.recorder import PublisherRecorder
 from deeplab_miou.nodes.publisher.status import PublisherStatus, criteria_status
+from deeplab_miou.nodes.publisher.tags import TagInput, read_timeline
 from deeplab_miou.options.nodes import PublisherOptions
 from deeplab_miou.report.criteria import read_criteria
 from deeplab_miou.report.files import check_directory
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from rclpy.service import Service
     from rclpy.timer import Timer
 
-    from deeplab_miou.aggregation.results import Totals
     from deeplab_miou.report.criteria import Criterion
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _HEADLINE_PERIOD_S = 10.0
 _DOUBTS_PERIOD_S = 60.0
+_TAGS_PERIOD_S = 0.2
 # A report waits so long for outcomes of frames that are on their way.
 _FRAMES_TIMEOUT_S = 1.0
 
@@ -59,6 +60,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._told_frames = 0
         self._doubts = Throttle(_DOUBTS_PERIOD_S)
         self._inputs: PublisherInputs | None = None
+        self._tags: TagInput | None = None
         self._recorder: PublisherRecorder | None = None
         self._running_timers: list[Timer] = []
         self._result_timer: Timer | None = None
@@ -78,6 +80,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             window_seconds=settings.window_seconds or None,
             block_s=settings.bootstrap_block_s,
             scoring=_scoring(settings),
+            tags=read_timeline(settings),
+            tags_are_complete=bool(settings.tags),
         )
         self._status = PublisherStatus()
         self._started_s = time.time()
@@ -100,6 +104,14 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             on_frame=None if self._recorder is None else self._recorder.frame,
         )
         self._latencies = self._inputs.latencies
+        if self.settings.tags_topic:
+            self._tags = TagInput(
+                self,
+                self.settings.tags_topic,
+                self.settings.replayer,
+                on_tag=self._tagged,
+                on_error=self.fail,
+            )
         states, frames = self._topics()
         self._inputs.open(states, frames)
         if self._recorder is not None:
@@ -112,6 +124,11 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             self._result_timer,
             self.create_steady_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, self.transition_group),
         ]
+        if self._tags is not None:
+            self._tags.look()
+            self._running_timers.append(
+                self.create_steady_timer(_TAGS_PERIOD_S, self._tags.look, self.transition_group)
+            )
 
     def deactivate(self) -> None:
         """Unsubscribe and publish what has been counted; counts are kept."""
@@ -121,6 +138,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+        if self._tags is not None:
+            self._tags.close()
+            self._tags = None
         if self._recorder is not None:
             self._recorder.close_inputs()
         if hasattr(self, "_outputs"):
@@ -144,7 +164,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         totals = self._aggregate.totals(time.monotonic())
         if totals.counts.frames:
             self.get_logger().info(self._headline())
-            self._log_doubts(totals)
+            self._log_doubts([*totals.doubts, *self._aggregate.tag_doubts])
         if not self.settings.save_report_on_shutdown or not self.settings.report_directory:
             return
         if totals.class_names:
@@ -184,6 +204,10 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if self._recorder is not None:
             self._recorder.scores(result, window)
 
+    def _tagged(self, key: str, name: str, stamp_ns: int) -> None:
+        if self._aggregate.add_tag(key, name, stamp_ns):
+            self._changed.set()
+
     def _close_recording(self, recorder: PublisherRecorder) -> None:
         if hasattr(self, "_aggregate"):
             now_s = time.monotonic()
@@ -207,6 +231,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
             self._aggregate.ages(now_s),
             self._aggregate.refused,
             silence,
+            tag_doubts=self._aggregate.tag_doubts,
         )
         self._outputs.diagnostics.publish(status)
         if self._criteria and totals.counts.frames:
@@ -217,8 +242,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         if totals.counts.frames != self._told_frames and now_s - self._told_s >= _HEADLINE_PERIOD_S:
             self._told_frames, self._told_s = totals.counts.frames, now_s
             self.get_logger().info(self._headline())
-            if totals.doubts and self._doubts.admit("doubts") is not None:
-                self._log_doubts(totals)
+            doubts = [*totals.doubts, *self._aggregate.tag_doubts]
+            if doubts and self._doubts.admit("doubts") is not None:
+                self._log_doubts(doubts)
 
     def _headline(self) -> str:
         result = self._aggregate.result(time.monotonic())
@@ -227,8 +253,8 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         parts = ["mIoU", format_score(miou), format_interval(*bounds)]
         return " ".join(filter(None, [*parts, f"over {result.totals.counts.frames} frames"]))
 
-    def _log_doubts(self, totals: Totals) -> None:
-        for doubt in totals.doubts:
+    def _log_doubts(self, doubts: Sequence[str]) -> None:
+        for doubt in doubts:
             self.get_logger().warning(f"doubtful: {doubt}")
 
     # Services.

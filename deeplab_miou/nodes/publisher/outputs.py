@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deeplab_miou_msgs.msg import ClassIoU, MeanIoU, RegionIoU
+from deeplab_miou_msgs.msg import ClassIoU, MeanIoU, RegionIoU, SliceScore
 from sensor_msgs.msg import Image
 
 from deeplab_miou.nodes.ros.conversions import image_to_message, ns_to_time, stream_account
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.pictures.matrix import draw_matrix
-from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields
+from deeplab_miou.recording.fields import class_fields, mean_iou_fields, region_fields, slice_fields
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -64,6 +64,10 @@ def mean_iou_message(result: Result) -> MeanIoU:
         regions=[
             RegionIoU(**region_fields(name, each), classes=_classes(each))
             for name, each in result.regions.items()
+        ],
+        slices=[
+            SliceScore(**slice_fields(tag, each), classes=_classes(each))
+            for tag, each in result.slices.items()
         ],
         images=stream_account(account.images),
         labels=stream_account(account.labels),

@@ -36,6 +36,8 @@ class PublisherStatus:
         ages: Mapping[str, float],
         refused: Mapping[str, int],
         silence: str,
+        *,
+        tag_doubts: Sequence[str] = (),
     ) -> DiagnosticStatus:
         """Return level, one line and details.
 
@@ -45,6 +47,7 @@ class PublisherStatus:
             ages: seconds since each evaluator was last heard.
             refused: messages refused, by kind.
             silence: what is not heard though it should be; empty if all is.
+            tag_doubts: what makes it doubtful which frames have which tag.
         """
         refused_now = sum(refused.values())
         news = []
@@ -54,7 +57,7 @@ class PublisherStatus:
             lost = totals.missing_frames - self._missing
             news.append(f"{lost} frame outcomes missing from window and intervals")
         self._refused, self._missing = refused_now, totals.missing_frames
-        doubts = totals.doubts
+        doubts = [*totals.doubts, *tag_doubts]
         if self.report_error:
             level, text = DiagnosticStatus.ERROR, self.report_error
         elif silence or news or doubts:

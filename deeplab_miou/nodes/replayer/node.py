@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ from deeplab_miou.nodes.replayer.offers import LEAST_DEPTH, offer, playable_topi
 from deeplab_miou.nodes.replayer.player import Player
 from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
+from deeplab_miou.nodes.replayer.tags import StampedTags
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.nodes.ros.node_names import qualified
@@ -42,6 +44,7 @@ from deeplab_miou.nodes.ros.parameters import declare, read
 from deeplab_miou.options.nodes import NAMES, ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
+from deeplab_miou.tags.messages import TAG_TYPES
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -177,6 +180,8 @@ class BagReplayer(Node):
             recorded = reader.topics[topic].qos
             publisher = offer(self, topic, kind, recorded, paced=paced, depth=depth)
             self._player.offers[topic] = publisher
+        if any(reader.topics[topic].type in TAG_TYPES for topic in playable):
+            self._player.tags = StampedTags(self)
 
     def _wait_for_audience(self) -> None:
         timeout_s = self._settings.startup_timeout
@@ -207,6 +212,7 @@ class BagReplayer(Node):
         span_s = (stop_ns - start_ns) / _NS
         show = self._settings.progress
         with ReplayProgress(span_s, self.get_logger().info, shown=show) as progress:
+            self._tell_earlier_tags(reader, start_ns)
             while True:
                 try:
                     for played_s in self._player.play(
@@ -223,6 +229,16 @@ class BagReplayer(Node):
                 self._tell(span_s, span_s)
                 if not self.loops:
                     return
+
+    def _tell_earlier_tags(self, reader: BagReader, start_ns: int) -> None:
+        """Tell which tags are in force when a section begins."""
+        topics = [each for each in self._player.offers if reader.topics[each].type in TAG_TYPES]
+        if self._player.tags is None or not topics:
+            return
+        # What is damaged is told when the section is played.
+        with suppress(BagError):
+            for message in reader.messages(topics, None, start_ns):
+                self._player.tags.play(message)
 
     def _tell(self, played_s: float, span_s: float) -> None:
         """Say in ``/diagnostics`` how far the replay is, once a second and at the end."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
     from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.nodes.replayer.tags import StampedTags
     from deeplab_miou.pacing.flow import FlowControl
 
 _NS = 1_000_000_000
@@ -37,6 +38,7 @@ class Player:
     Attributes:
         offers: who publishes, by topic.
         flow: bounds what is under way to evaluators; None to play by the clock.
+        tags: told of each message before it is sent; None if nobody is.
         sent: messages sent, by topic.
     """
 
@@ -54,6 +56,7 @@ class Player:
         self._held_back = held_back
         self.offers: dict[str, Publisher] = {}
         self.flow: FlowControl | None = None
+        self.tags: StampedTags | None = None
         self.sent: Counter[str] = Counter()
 
     def play(self, messages: Iterable[BagMessage], start_ns: int) -> Iterator[float]:
@@ -78,10 +81,14 @@ class Player:
                 if ticks.due(message.timestamp_ns / _NS):
                     self._tick(message.timestamp_ns)
                 self.flow.acquire(message.topic)
+            if self.tags is not None:
+                self.tags.play(message)
             with self._held_back():
                 self.offers[message.topic].publish(message.data)
                 self.sent[message.topic] += 1
             yield (message.timestamp_ns - start_ns) / _NS
+        if self.tags is not None:
+            self.tags.finish()
 
     def wait_for_acknowledgements(self) -> None:
         """Wait until subscribers have what was sent; seconds, so only where nothing else tells."""

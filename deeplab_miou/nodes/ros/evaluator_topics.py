@@ -43,7 +43,13 @@ class EvaluatorTopics:
         self._open: list[tuple[Receiver, Subscription]] = []
 
     def subscribe(
-        self, kind: type, topic: str, take: Callable[[Any], object], profile: QoSProfile
+        self,
+        kind: type,
+        topic: str,
+        take: Callable[[Any], object],
+        profile: QoSProfile,
+        *,
+        linger_s: float = _LINGER_S,
     ) -> None:
         """Have each message of a topic taken.
 
@@ -52,6 +58,7 @@ class EvaluatorTopics:
             topic: resolved name.
             take: takes a message; raises RefusedError or FrameError if it cannot be used.
             profile: quality of service.
+            linger_s: as of `receive`.
         """
 
         def warn(event: object) -> None:
@@ -74,7 +81,7 @@ class EvaluatorTopics:
             callback_group=receiving_group(self._node),
             event_callbacks=events,
         )
-        receiver = receive(self._node, {subscription: callback}, self._on_error, linger_s=_LINGER_S)
+        receiver = receive(self._node, {subscription: callback}, self._on_error, linger_s=linger_s)
         self._open.append((receiver, subscription))
 
     def close(self) -> None:

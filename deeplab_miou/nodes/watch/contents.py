@@ -8,6 +8,7 @@ from deeplab_miou.aggregation.messages import MAX_CLASSES, RefusedError, check_n
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
 from deeplab_miou.report.course import moment
+from deeplab_miou.tags.timeline import Tag
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ _OF_A_CLASS = (
 )
 
 
+# Tags, and for each key those without one and those beyond the bound.
+_MAX_SLICES = 128
+_OF_A_SLICE = ("frames", "miou", "miou_lower", "miou_upper")
+
+
 def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
     """Return what a result or a window says, its fields by their names.
 
@@ -80,6 +86,11 @@ def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
         "sources": list(message.sources),
         "classes": [
             {name: getattr(each, name) for name in _OF_A_CLASS} for each in message.classes
+        ],
+        "slices": [
+            {name: getattr(each, name) for name in _OF_A_SLICE}
+            | {"label": _text(Tag(each.key, each.name).label)}
+            for each in message.slices
         ],
     }
 
@@ -110,6 +121,10 @@ def check_scores(message: MeanIoU) -> None:
     """Refuse a message that would be a burden to show."""
     _check_names("classes", [each.name for each in message.classes], MAX_CLASSES)
     _check_names("sources", list(message.sources), _MAX_SOURCES)
+    if len(message.slices) > _MAX_SLICES:
+        raise RefusedError(
+            "malformed", f"it has {len(message.slices)} slices, expected at most {_MAX_SLICES}"
+        )
 
 
 def _check_names(what: str, names: list[str], most: int) -> None:

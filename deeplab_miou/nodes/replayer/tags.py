@@ -1,0 +1,77 @@
+"""Tags of the drive that are played, told with the time since when they hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from deeplab_miou_msgs.msg import Tag
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from deeplab_miou.images.cdr import IMAGE_TYPES, read_stamp
+from deeplab_miou.nodes.ros.conversions import ns_to_time
+from deeplab_miou.tags.messages import TAG_TYPES, read_tag
+from deeplab_miou.tags.timeline import SAME_CLOCK_NS
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+
+    from deeplab_miou.bags.records import BagMessage
+
+# All tags reach who subscribes late.
+_STAMPED = QoSProfile(
+    depth=1000,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class _Pending(NamedTuple):
+    """A tag that has been played; `Tag`'s fields, and when it was recorded, nanoseconds."""
+
+    topic: str
+    key: str
+    name: str
+    recorded_ns: int
+
+
+class StampedTags:
+    """Publishes on ``~/tags`` each tag that is played, before the images that it may concern.
+
+    A tag holds from the time when it was recorded; if images are stamped by another clock than the
+    recorder's, from the next image, as `deeplab-miou evaluate` has it.
+
+    Args:
+        node: the node that plays.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._publisher: Publisher = node.create_publisher(Tag, "~/tags", _STAMPED)
+        self._pending: list[_Pending] = []
+
+    def play(self, message: BagMessage) -> None:
+        """Take note of a message that is about to be played."""
+        if message.type in TAG_TYPES:
+            try:
+                key, name = read_tag(message.data, message.type)
+            except ValueError:
+                return
+            self._pending.append(_Pending(message.topic, key, name, message.timestamp_ns))
+        elif self._pending and message.type in IMAGE_TYPES:
+            stamp_ns = read_stamp(message.data)
+            if stamp_ns and abs(message.timestamp_ns - stamp_ns) > SAME_CLOCK_NS:
+                self._publish(stamp_ns)
+            else:
+                self._publish(None)
+
+    def finish(self) -> None:
+        """Publish what no image has followed."""
+        if self._pending:
+            self._publish(None)
+
+    def _publish(self, stamp_ns: int | None) -> None:
+        for each in self._pending:
+            message = Tag(topic=each.topic, key=each.key, name=each.name)
+            message.header.stamp = ns_to_time(each.recorded_ns if stamp_ns is None else stamp_ns)
+            self._publisher.publish(message)
+        self._pending.clear()
