@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.comparison.changes import MostChanged
 from deeplab_miou.comparison.difference import add_pair, paired_sums
 from deeplab_miou.comparison.frames import common_frames, span
+from deeplab_miou.comparison.slices import SlicePairs
 from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.frames import CommonFrames
     from deeplab_miou.comparison.run import EvaluatedRun
     from deeplab_miou.metric.drives import DriveSums
+    from deeplab_miou.tags.timeline import TagTimeline
 
 
 @dataclass(eq=False)
@@ -34,6 +36,7 @@ class Common:
         changed: the frames that changed most.
         pixels: what became of their pixels; None where the predictions of both are not known.
         disagreement: share of all pixels that the two predict differently; NaN where not known.
+        slices: the frames by their tags; None where they are not known.
     """
 
     sums: DriveSums
@@ -47,9 +50,16 @@ class Common:
     changed: MostChanged = field(default_factory=MostChanged)
     pixels: PixelChanges | None = None
     disagreement: float = math.nan
+    slices: SlicePairs | None = None
 
-    def add(self, bag: str, frames: CommonFrames) -> None:
-        """Add a bag."""
+    def add(self, bag: str, frames: CommonFrames, timeline: TagTimeline | None = None) -> None:
+        """Add a bag.
+
+        Args:
+            bag: its name.
+            frames: of both runs.
+            timeline: its tags; None where they are not known.
+        """
         count = len(frames.a.stamps_ns)
         self.frames += count
         self.only_a += frames.only_a
@@ -59,6 +69,8 @@ class Common:
         self.bags.append(bag)
         add_pair(self.sums, frames.a, frames.b)
         self.changed.update_all(frames, bag)
+        if self.slices is not None and timeline is not None:
+            self.slices.add(frames, timeline)
 
 
 def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
@@ -76,7 +88,8 @@ def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
             "bags, or give the folder of one of them, DIR/bags/NAME"
         )
     names_b = set(b.bags)
-    common = Common(paired_sums(len(a.report.class_names)), a.is_many)
+    num_classes = len(a.report.class_names)
+    common = Common(paired_sums(num_classes), a.is_many, slices=SlicePairs(num_classes))
     common.bags_only_a = [name for name in a.bags if name not in names_b]
     common.bags_only_b = [name for name in b.bags if name not in set(a.bags)]
     tables = None
@@ -84,7 +97,7 @@ def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
         if name in names_b:
             tables = a.table(name), b.table(name)
             try:
-                common.add(name, common_frames(*tables))
+                common.add(name, common_frames(*tables), b.timeline(name))
             except ConfigurationError as error:
                 raise ConfigurationError(f"bag {name}: {error}" if name else str(error)) from None
     if not common.frames:

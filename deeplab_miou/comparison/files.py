@@ -71,8 +71,17 @@ def to_markdown(comparison: Comparison) -> str:
         *markdown.quoted("", comparison.cautions),
         markdown.bullets(markdown.criteria(comparison.criteria)),
         markdown.table(("class", "A", "B", "B - A", "95 %", ""), rows),
+        _slices(comparison),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _slices(comparison: Comparison) -> str:
+    rows = [
+        (markdown.name(row.name), row.a, row.b, row.difference, row.bounds, f"{row.frames:,}")
+        for row in slice_rows(comparison)
+    ]
+    return markdown.table(("slice", "A", "B", "B - A", "95 %", "frames"), rows) if rows else ""
 
 
 def render_page(comparison: Comparison) -> str:
@@ -96,6 +105,7 @@ def render_page(comparison: Comparison) -> str:
         cautions=[printable(each) for each in comparison.cautions],
         rows=class_rows(comparison),
         scale=_scale(difference),
+        slices=slice_rows(comparison),
         pixel_line=comparison.pixel_line,
         remarks=[printable(each) for each in comparison.remarks],
         disagreeing=[
@@ -159,6 +169,36 @@ def class_rows(comparison: Comparison) -> list[ClassRow]:
             "" if pixels is None else f"{int(pixels.wrong[i]):,}",
         )
         for i in order.tolist()
+    ]
+
+
+class SliceRow(NamedTuple):
+    """The frames that have a tag in common."""
+
+    name: str
+    frames: int
+    a: str
+    b: str
+    difference: str
+    bounds: str
+    verdict: str
+    reason: str
+
+
+def slice_rows(comparison: Comparison) -> list[SliceRow]:
+    """Return the slices, those that lost most first."""
+    return [
+        SliceRow(
+            printable(tag.label),
+            frames,
+            format_score(float(found.a[0])),
+            format_score(float(found.b[0])),
+            format_signed(found.value[0]),
+            format_bounds(found.bounds.fixed[0]),
+            found.verdict(),
+            found.bounds.reason or "",
+        )
+        for tag, frames, found in comparison.slices
     ]
 
 

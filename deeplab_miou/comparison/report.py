@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.difference import Difference
     from deeplab_miou.comparison.party import Party
     from deeplab_miou.comparison.predictions import DisagreeingFrame
+    from deeplab_miou.comparison.slices import SliceDifference
     from deeplab_miou.report.criteria import Judgement
 
 SCHEMA_VERSION = 1
@@ -36,6 +37,7 @@ class Comparison:
         criteria: what was asked of B, and what became of it.
         remarks: what else there is to say of a running comparison, a line each.
         disagreeing: the frames with the largest disagreement, labelled or not.
+        slices: the difference on the frames of each tag, those that lost most first.
     """
 
     a: Party
@@ -46,6 +48,7 @@ class Comparison:
     criteria: Sequence[Judgement] = ()
     remarks: Sequence[str] = ()
     disagreeing: Sequence[DisagreeingFrame] = ()
+    slices: Sequence[SliceDifference] = ()
 
     @property
     def cautions(self) -> list[str]:
@@ -131,6 +134,17 @@ class Comparison:
                         "became_wrong": None if pixels is None else int(pixels.wrong[i]),
                     }
                     for i, name in enumerate(self.class_names)
+                ],
+                "slices": [
+                    {
+                        **each.tag._asdict(),
+                        "frames": each.frames,
+                        "miou_a": float(each.difference.a[0]),
+                        "miou_b": float(each.difference.b[0]),
+                        **_entry(each.difference, 0),
+                        "reason": each.difference.bounds.reason,
+                    }
+                    for each in self.slices
                 ],
                 "became_worse": [_frame_dict(each) for each in common.changed.worse],
                 "became_better": [_frame_dict(each) for each in common.changed.better],

@@ -15,6 +15,7 @@ from deeplab_miou.report.stored import read_report
 if TYPE_CHECKING:
     from deeplab_miou.report.frame_table import FrameTable
     from deeplab_miou.report.stored import StoredReport
+    from deeplab_miou.tags.timeline import TagTimeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,19 @@ class EvaluatedRun:
             ConfigurationError: it was not evaluated as the others were.
             DeeplabMiouError: they cannot be read.
         """
+        return self._of(bag).table()
+
+    def timeline(self, bag: str) -> TagTimeline:
+        """Return the tags of a bag, as `table`; without any there are none.
+
+        Raises:
+            ConfigurationError: as `table`.
+        """
+        return self._of(bag).timeline()
+
+    def _of(self, bag: str) -> StoredReport:
         if not self.is_many:
-            return self.report.table()
+            return self.report
         report = read_report(self.report.folder / BAGS_NAME / bag)
         chosen = "configuration"
         if report.provenance.get(chosen) != self.report.provenance.get(chosen):
@@ -66,7 +78,7 @@ class EvaluatedRun:
                 f"bag {bag} in {self.folder!r} was not evaluated as {JSON_NAME} there says, as "
                 "after an interrupted run with other options: evaluate again"
             )
-        return report.table()
+        return report
 
 
 def read_run(folder: str) -> EvaluatedRun:

@@ -13,7 +13,13 @@ from rich.text import Text
 from deeplab_miou import exit_codes
 from deeplab_miou.comparison.common import find_common
 from deeplab_miou.comparison.difference import compare_blocks
-from deeplab_miou.comparison.files import class_rows, format_bounds, format_signed, write_comparison
+from deeplab_miou.comparison.files import (
+    class_rows,
+    format_bounds,
+    format_signed,
+    slice_rows,
+    write_comparison,
+)
 from deeplab_miou.comparison.report import Comparison, to_json
 from deeplab_miou.comparison.run import read_run
 from deeplab_miou.metric.counts import Axes
@@ -70,7 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
     difference = compare_blocks(
         common.sums.read(), margin=arguments.margin, absent_classes=arguments.absent_classes
     )
-    comparison = Comparison(a.party, b.party, b.report.class_names, common, difference)
+    slices = (
+        []
+        if common.slices is None
+        else common.slices.differences(
+            margin=arguments.margin, absent_classes=arguments.absent_classes
+        )
+    )
+    comparison = Comparison(
+        a.party, b.party, b.report.class_names, common, difference, slices=slices
+    )
     judgements = judge(criteria, b.report.content, comparison.to_dict())
     comparison = replace(comparison, criteria=judgements)
     if arguments.output:
@@ -147,6 +162,10 @@ def _print_table(comparison: Comparison) -> None:
     elif comparison.common.is_many:
         resampled = f"resampling {difference.bounds.blocks} {difference.bounds.unit}"
         console.print(Text(f"intervals by {resampled}"), soft_wrap=True)
+    for each in slice_rows(comparison):
+        text = f"slice {each.name}: {each.a} -> {each.b}, difference {each.difference}"
+        text += f" {each.bounds}".rstrip()
+        console.print(Text(f"{text}, {each.frames} frames"), soft_wrap=True)
     if comparison.pixel_line:
         console.print(Text(comparison.pixel_line), soft_wrap=True)
     print_criteria(comparison.criteria, console)

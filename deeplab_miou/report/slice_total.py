@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplab_miou.aggregation.slices import SliceCounts, slice_contrasts, slice_results
 from deeplab_miou.metric.drives import DriveSums, whole_drives
-from deeplab_miou.tags.timeline import MOST_TAGS, NO_TAG, OTHER_TAGS, Change, Tag, TagTimeline
+from deeplab_miou.tags.timeline import MOST_TAGS, NO_TAG, OTHER_TAGS, Tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.region_scores import Contrast
     from deeplab_miou.report.frame_table import FrameTable
     from deeplab_miou.report.stored import StoredReport
+    from deeplab_miou.tags.timeline import TagTimeline
 
 
 class _Slice:
@@ -73,11 +74,7 @@ class SliceTotal:
         content = stored.content
         if not content.get("slices"):
             return  # no tags are asked for, or there is no frame
-        timeline = TagTimeline()
-        timeline.add_changes(
-            Change(str(each["key"]), int(each["start_ns"]), tuple(each["names"]))
-            for each in content.get("tags", [])
-        )
+        timeline = stored.timeline()
         for key in timeline.keys:
             if key not in self._keys:
                 self._keys[key] = None

@@ -15,6 +15,7 @@ from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.metric.counts import MISTAKES, Axes, Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME, MARKDOWN_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
+from deeplab_miou.tags.timeline import Change, TagTimeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +62,15 @@ class StoredReport:
     def problems(self) -> list[str]:
         """What of a damaged bag is missing, a line each; nothing if all was read."""
         return [str(each) for each in self.content["problems"]] if self.content["damaged"] else []
+
+    def timeline(self) -> TagTimeline:
+        """Return which tags were in force when; without tags there are none."""
+        timeline = TagTimeline()
+        timeline.add_changes(
+            Change(str(each["key"]), int(each["start_ns"]), tuple(map(str, each["names"])))
+            for each in self.content.get("tags", ())
+        )
+        return timeline
 
     def table(self) -> FrameTable:
         """Return the counts of each frame.

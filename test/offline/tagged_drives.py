@@ -8,6 +8,7 @@ SECOND = 1_000_000_000
 BEGIN = 1_777_636_800  # 2026-05-01T12:00:00Z
 FRAMES, CLASSES, IGNORE = 60, 19, 255
 HALF = SECOND // 2
+TOPICS = ("/prediction", "/labels")
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
 
@@ -42,13 +43,17 @@ def miou(matrix):
     return np.mean(right[union > 0] / union[union > 0])
 
 
-def write_bag(path, tags, *, clock_ns=0, plugin=StoragePlugin.MCAP):
-    """Write a bag with rosbags: frames, and tags as (type, recorded time, fields)."""
+def write_bag(path, tags, *, clock_ns=0, plugin=StoragePlugin.MCAP, topics=TOPICS):
+    """Write a bag with rosbags: frames, and tags as (type, recorded time, fields).
+
+    Of a frame come prediction, labels, and the labels as a prediction without mistakes.
+    """
     image = STORE.types["sensor_msgs/msg/Image"]
     header, time = STORE.types["std_msgs/msg/Header"], STORE.types["builtin_interfaces/msg/Time"]
     records = []
     for index in range(FRAMES):
-        for topic, pixels in zip(("/prediction", "/labels"), scene(index)[::-1], strict=True):
+        truth, prediction = scene(index)
+        for topic, pixels in zip(topics, (prediction, truth, truth), strict=False):
             seconds, rest = divmod(stamp_of(index), SECOND)
             message = image(
                 header=header(stamp=time(sec=seconds, nanosec=rest), frame_id="camera"),
