@@ -233,11 +233,16 @@ function listenToCourse() {
 
 // ---- Classes --------------------------------------------------------------------------------
 
+function track(label) {
+  const svg = drawn("svg", { class: "wide", width: 204, height: 14, viewBox: "0 0 204 14",
+    preserveAspectRatio: "none", role: "img", "aria-label": label });
+  svg.append(drawn("rect", { class: "track", x: 2, width: 200, height: 14 }));
+  return svg;
+}
+
 function bar(each, isLow) {
   if (each.iou === null) return "absent";
-  const svg = drawn("svg", { class: "wide", width: 204, height: 14, viewBox: "0 0 204 14",
-    preserveAspectRatio: "none", role: "img", "aria-label": `IoU ${score(each.iou)}` });
-  svg.append(drawn("rect", { class: "track", x: 2, width: 200, height: 14 }));
+  const svg = track(`IoU ${score(each.iou)}`);
   svg.append(drawn("rect", { class: isLow ? "bar low" : "bar", x: 2, width: 200 * each.iou, height: 14 }));
   if (each.iou_lower !== null && each.iou_upper !== null) {
     const [from, to] = [2 + 200 * each.iou_lower, 2 + 200 * each.iou_upper];
@@ -246,9 +251,12 @@ function bar(each, isLow) {
   return svg;
 }
 
+// Those without a value last; the sort keeps the order of those that are equal.
+const worstFirst = (items, name) => [...items].sort((a, b) =>
+  (a[name] === null) - (b[name] === null) || a[name] - b[name]);
+
 function showClasses() {
-  const classes = [...state.result.classes].sort((a, b) =>
-    (a.iou === null) - (b.iou === null) || a.iou - b.iou || a.id - b.id);
+  const classes = worstFirst(state.result.classes, "iou");
   const fewest = classes.filter((each) => each.iou !== null).length >= 4 ? 2 : 0;
   get("classes").replaceChildren(...classes.map((each, index) => {
     const pixels = each.true_positive + each.false_negative;
@@ -274,6 +282,44 @@ function showSlices() {
         bar({ iou: each.miou, iou_lower: each.miou_lower, iou_upper: each.miou_upper }, false)),
       ...[score(each.miou), range(each.miou_lower, each.miou_upper), count(each.frames)]
         .map((text) => element("td", {}, text)))));
+}
+
+// ---- Kinds of mistakes, regions -------------------------------------------------------------
+
+const KINDS = ["boundary", "extent", "segment"];
+
+function showMistakes() {
+  const classes = worstFirst(state.result.classes.filter((each) => each.boundary_errors !== null), "iou");
+  get("mistakes-section").hidden = !classes.length;
+  get("mistakes").replaceChildren(...classes.map((each) => {
+    const shares = KINDS.map((kind) => each[`${kind}_errors`]);
+    const svg = track(KINDS.map((kind, index) => `${kind} ${score(shares[index])}`).join(", "));
+    let from = 2;
+    [["right", each.iou], ...KINDS.map((kind, index) => [kind, shares[index]])].forEach(([kind, part]) => {
+      svg.append(drawn("rect", { class: kind, x: from, width: 200 * part, height: 14 }));
+      from += 200 * part;
+    });
+    return element("tr", {}, element("td", { class: "text name", title: each.name }, each.name),
+      element("td", { class: "text" }, svg), ...shares.map((part) => element("td", {}, score(part))),
+      element("td", { class: "rare" }, score(each.boundary_iou)));
+  }));
+}
+
+function showRegions() {
+  const regions = worstFirst(state.result.regions, "miou");
+  get("regions-section").hidden = !regions.length;
+  get("regions").replaceChildren(...regions.map((each) => {
+    const [worst] = worstFirst(each.classes, "iou");
+    const isKnown = worst && worst.iou !== null;
+    const shown = { iou: each.miou, iou_lower: each.miou_lower, iou_upper: each.miou_upper };
+    return element("tr", each.miou === null ? { class: "absent" } : {},
+      element("td", { class: "text name", title: each.name }, each.name),
+      element("td", { class: "text" }, bar(shown, false)), element("td", {}, score(each.miou)),
+      element("td", { title: each.interval_note }, range(each.miou_lower, each.miou_upper)),
+      element("td", { class: "text name", title: isKnown ? worst.name : "" },
+        isKnown ? `${worst.name} ${score(worst.iou)}` : ""),
+      element("td", { class: "rare" }, count(each.labelled_pixels)));
+  }));
 }
 
 // ---- Confusion ------------------------------------------------------------------------------
@@ -465,7 +511,10 @@ function showWarnings() {
 // ---- Drawing, at most once a frame ----------------------------------------------------------
 
 const DRAW = {
-  result: () => { if (state.result) { showHeadline(); showSlices(); showClasses(); } },
+  result: () => {
+    if (!state.result) return;
+    for (const show of [showHeadline, showSlices, showClasses, showMistakes, showRegions]) show();
+  },
   course: showCourse,
   comparison: showComparison,
   confusion: () => { if (state.confusion) showConfusion(); },

@@ -28,6 +28,8 @@ BOUNDS = ("miou_lower", "miou_upper")
 def scores(time_s, frames, miou, names):
     one = {"iou_lower": 0.1, "iou_upper": 0.3, "precision": 0.5, "recall": 0.25, "f1": 1 / 3}
     counts = {"true_positive": 1000, "false_positive": 1, "false_negative": 234}
+    kinds = {"boundary_errors": 0.5, "extent_errors": 0.125, "segment_errors": 0.0625}
+    none = dict.fromkeys((*kinds, "boundary_iou"))
     whole = ("weighted_miou", "frequency_weighted_iou", "pixel_accuracy", "mean_accuracy")
     return {
         "t": time_s,
@@ -46,12 +48,33 @@ def scores(time_s, frames, miou, names):
         "sources": ["/deeplab_evaluator"],
         "classes": [
             {"id": index, "name": name, "iou": (7 * index % len(names)) / 200, **one, **counts}
+            # Of a class that is absent, nothing is known.
+            | ({**kinds, "boundary_iou": 0.75} if index in (0, len(names) - 1) else none)
             for index, name in enumerate(names)
         ],
         "slices": [
             {"label": MARKUP, "frames": 1234, "miou": 0.25, "miou_lower": 0.2, "miou_upper": 0.5},
             {"label": "no tag", "frames": 1, **dict.fromkeys(("miou", *BOUNDS))},
         ],
+        "regions": [
+            region(
+                f"{MARKUP} far", 0.75, (0.5, 1.0), [("sky", 0.75), (MARKUP, 0.5), ("sea", None)]
+            ),
+            region("near", None, (None, None), [("sky", None)]),
+            region("border", 0.25, (None, None), [("sky", 0.25)]),
+        ],
+    }
+
+
+def region(name, miou, interval, ious):
+    return {
+        "name": name,
+        "miou": miou,
+        "miou_lower": interval[0],
+        "miou_upper": interval[1],
+        "interval_note": "" if interval[0] else "too few blocks",
+        "labelled_pixels": 4321,
+        "classes": [{"name": each, "iou": iou} for each, iou in ious],
     }
 
 
@@ -159,6 +182,24 @@ def test_what_it_shows(width, classes, tmp_path):
             [MARKUP, "", "0.2500", "[0.2000, 0.5000]", "1,234"],
             ["no tag", "absent", "\u2013", "", "1"],
         ]
+        cells = (
+            "[...document.querySelectorAll('#{} tr')].map(r => "
+            "[...r.cells].map(c => c.textContent))"
+        )
+        assert await tab.value(cells.format("regions")) == [
+            ["border", "", "0.2500", "", "sky 0.2500", "4,321"],
+            [f"{MARKUP} far", "", "0.7500", "[0.5000, 1.0000]", f"{MARKUP} 0.5000", "4,321"],
+            ["near", "absent", "\u2013", "", "", "4,321"],
+        ]
+        assert await tab.value(cells.format("mistakes")) == [
+            [names[index], "", "0.5000", "0.1250", "0.0625", "0.7500"] for index in (0, classes - 1)
+        ]
+        widths = (
+            "[...document.querySelectorAll('#mistakes tr:last-child rect')]"
+            ".map(r => r.getAttribute('width') / 200)"
+        )
+        expected = [1, ious[classes - 1], 0.5, 0.125, 0.0625]
+        assert await tab.value(widths) == pytest.approx(expected)
         account = await tab.value(
             "[...document.querySelectorAll('#account tr')].map(r => "
             "[0, 1, 2].map(i => r.cells[i].textContent))"
@@ -197,12 +238,7 @@ def test_what_it_shows(width, classes, tmp_path):
         await tab.until("get('course-readout').textContent")
         assert "mIoU 0.7500 [0.6500, 0.8500], 1,000 frames" in await tab.text("course-readout")
         # Names are text, and nothing is wider than the screen.
-        assert (
-            await tab.value(
-                "document.querySelectorAll('#classes img, #nodes img, #slices img').length"
-            )
-            == 0
-        )
+        assert await tab.value("document.querySelectorAll('table img, #nodes img').length") == 0
         assert await tab.value("typeof window.pwned") == "undefined"
         assert await tab.value("document.documentElement.scrollWidth") <= width
 

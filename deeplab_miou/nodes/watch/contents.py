@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deeplab_miou.aggregation.messages import MAX_CLASSES, RefusedError, check_name
+from deeplab_miou.aggregation.messages import MAX_CLASSES, MAX_REGIONS, RefusedError, check_name
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
 from deeplab_miou.report.course import moment
@@ -58,7 +58,12 @@ _OF_A_CLASS = (
     "true_positive",
     "false_positive",
     "false_negative",
+    "boundary_errors",
+    "extent_errors",
+    "segment_errors",
+    "boundary_iou",
 )
+_OF_A_REGION = ("name", "miou", "miou_lower", "miou_upper", "labelled_pixels")
 
 
 # Tags, and for each key those without one and those beyond the bound.
@@ -91,6 +96,12 @@ def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
             {name: getattr(each, name) for name in _OF_A_SLICE}
             | {"label": _text(Tag(each.key, each.name).label)}
             for each in message.slices
+        ],
+        "regions": [
+            {name: getattr(each, name) for name in _OF_A_REGION}
+            | {"interval_note": _text(each.interval_note)}
+            | {"classes": [{"name": one.name, "iou": one.iou} for one in each.classes]}
+            for each in message.regions
         ],
     }
 
@@ -125,6 +136,9 @@ def check_scores(message: MeanIoU) -> None:
         raise RefusedError(
             "malformed", f"it has {len(message.slices)} slices, expected at most {_MAX_SLICES}"
         )
+    _check_names("regions", [each.name for each in message.regions], MAX_REGIONS)
+    for region in message.regions:
+        _check_names("classes", [each.name for each in region.classes], MAX_CLASSES)
 
 
 def _check_names(what: str, names: list[str], most: int) -> None:
