@@ -24,6 +24,7 @@ from deeplab_miou_msgs.msg import (
     Comparison,
     ConfusionMatrix,
     MeanIoU,
+    RegionIoU,
     StreamAccount,
 )
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -245,7 +246,11 @@ def test_the_demo_waits_for_its_watcher_and_is_watched(ros_process, tmp_path):
 def test_150_classes_and_names_with_markup_arrive_as_they_are(graph, watch):
     _, address = watch()
     names = [f"class {index}" for index in range(149)] + ["<img src=x onerror=alert(1)>\"'&"]
-    graph.publisher(MeanIoU, f"{PUBLISHER}/result", LATCHED).publish(scores(2, names))
+    regions = [RegionIoU(name=names[-1], miou=0.5, miou_lower=math.nan, interval_note="why")]
+    regions[0].classes = scores(2, names).classes
+    result = scores(2, names, regions=regions)
+    result.classes[3].boundary_errors = 0.125
+    graph.publisher(MeanIoU, f"{PUBLISHER}/result", LATCHED).publish(result)
     counts = np.arange(150 * 151)
     state = ConfusionMatrix(
         source=EVALUATOR,
@@ -261,6 +266,17 @@ def test_150_classes_and_names_with_markup_arrive_as_they_are(graph, watch):
         lambda shown: of_result(2)(shown) and shown.get("confusion", {}).get("frames") == 2
     )
     assert [each["name"] for each in shown["result"]["classes"]] == names
+    assert shown["result"]["classes"][3]["boundary_errors"] == 0.125
+    (region,) = shown["result"]["regions"]
+    assert [each["name"] for each in region.pop("classes")] == names
+    assert region == {
+        "name": names[-1],
+        "miou": 0.5,
+        "miou_lower": None,
+        "miou_upper": 0.0,
+        "labelled_pixels": 0,
+        "interval_note": "why",
+    }
     assert shown["confusion"]["names"] == names
     assert shown["confusion"]["counts"] == counts.reshape(150, 151).tolist()
 
@@ -271,6 +287,7 @@ def test_what_nobody_real_sends_is_not_shown_and_ends_nothing(graph, watch):
     publisher.publish(scores(1, ["road"] * 300))
     assert "300 classes, expected at most 255" in process.wait_for_output("is not shown")
     publisher.publish(scores(2, ["a\nb"]))
+    publisher.publish(scores(2, ["road"], regions=[RegionIoU(name="r")] * 65))
     publisher.publish(scores(3, ["road"], sources=["no name", "/x//y", "/~", "/" + "z" * 250]))
     browser = Browser(address)
     browser.read(of_result(3))
