@@ -42,6 +42,7 @@ OURS = (
     "evaluator_name",
     "predict_unlabelled",
     "publisher_name",
+    "record",
     "report_directory",
 )
 _TEXTS = {option.name: option.text for option in options_of(ComparerOptions)}
@@ -73,6 +74,12 @@ ARGUMENTS = [
         description="folder for the comparison, with the reports of both in a and b; none if empty",
     ),
     DeclareLaunchArgument(
+        "record",
+        default_value="",
+        description="record the scores of each: record:=drive makes drive_a and drive_b; neither "
+        "if empty",
+    ),
+    DeclareLaunchArgument(
         "comparer_name", default_value="miou_comparer", description="name of the comparer"
     ),
 ]
@@ -85,12 +92,13 @@ def make_actions(context: LaunchContext) -> list[Action]:
         return LaunchConfiguration(name).perform(context)
 
     def evaluation(side: str, arguments: dict[str, str]) -> Action:
-        report = given("report_directory")
+        report, record = given("report_directory"), given("record")
         arguments = {
             "cameras": "",
             "evaluator_name": f"deeplab_evaluator_{side}",
             "publisher_name": f"miou_publisher_{side}",
             "report_directory": str(Path(report) / side) if report else "",
+            "record": f"{record}_{side}" if record else "",
             **arguments,
         }
         source = PythonLaunchDescriptionSource(EVALUATE)
@@ -118,9 +126,10 @@ def make_actions(context: LaunchContext) -> list[Action]:
         ros_arguments=["--log-level", given("log_level")],
         output="screen",
     )
-    # There is one page: that of the network to be judged.
+    # There is one of each viewer: with the network to be judged.
+    of_a = dict.fromkeys(("foxglove", "rqt", "watch"), "false")
     of_b = {name: given(f"{name}_b") for name in OF_B}
-    return [evaluation("a", {"watch": "false"}), evaluation("b", of_b), comparer]
+    return [evaluation("a", of_a), evaluation("b", of_b), comparer]
 
 
 def generate_launch_description() -> LaunchDescription:

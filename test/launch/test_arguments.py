@@ -52,6 +52,26 @@ def test_a_comparison_takes_what_one_evaluation_takes_and_more_for_the_second():
     assert all(a.default_value is not None for a in arguments("compare").values())
 
 
+def test_a_comparison_has_one_of_each_viewer_and_recordings_of_their_own():
+    module = load("compare")
+    context = LaunchContext()
+    for argument in module.ARGUMENTS:
+        argument.visit(context)
+    viewers = dict.fromkeys(("watch", "foxglove", "rqt"), "true")
+    context.launch_configurations.update(viewers, record="out/drive")
+    passed = []
+    for group in module.make_actions(context)[:2]:
+        (include,) = [each for each in group.get_sub_entities() if hasattr(each, "launch_arguments")]
+        passed.append(dict(include.launch_arguments))
+    for name in viewers:
+        # Nothing said is what was given.
+        assert [each.get(name, "true") for each in passed] == ["false", "true"]
+    assert [each["record"] for each in passed] == ["out/drive_a", "out/drive_b"]
+    names = [each["evaluator_name"] for each in passed]
+    # As the layout for Foxglove has them.
+    assert names == ["deeplab_evaluator_a", "deeplab_evaluator_b"]
+
+
 def evaluate_nodes(**given):
     module = load("evaluate")
     context = LaunchContext()

@@ -15,12 +15,13 @@ from viewers.rqt_perspective import perspective
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = ROOT / "config" / "foxglove_layout.json"
+COMPARISON = ROOT / "config" / "foxglove_comparison_layout.json"
 PERSPECTIVE = ROOT / "config" / "deeplab_miou.perspective"
 NUMBERS = {"float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
-def panels():
-    return json.loads(LAYOUT.read_text(encoding="utf-8"))["configById"]
+def panels(layout=LAYOUT):
+    return json.loads(layout.read_text(encoding="utf-8"))["configById"]
 
 
 def paths(panel):
@@ -41,18 +42,21 @@ def strings(content):
     return [text for part in parts for text in strings(part)]
 
 
-def test_the_layout_that_ships_is_what_the_generator_makes():
+def test_the_layouts_that_ship_are_what_the_generator_makes():
     pytest.importorskip("foxglove", reason="foxglove-sdk is not installed")
+    from viewers.foxglove_comparison import comparison_layout  # noqa: PLC0415
     from viewers.foxglove_layout import layout  # noqa: PLC0415
 
     fresh = "run `PYTHONPATH=tools python -m viewers`"
     assert LAYOUT.read_text(encoding="utf-8") == layout(), fresh
+    assert COMPARISON.read_text(encoding="utf-8") == comparison_layout(), fresh
 
 
-def test_every_path_of_the_layout_leads_to_what_its_panel_draws():
+@pytest.mark.parametrize("layout", [LAYOUT, COMPARISON])
+def test_every_path_of_the_layout_leads_to_what_its_panel_draws(layout):
     fields = definitions()
     shown = []
-    for key, panel in panels().items():
+    for key, panel in panels(layout).items():
         kind = key.partition("!")[0]
         for path in paths(panel):
             found = type_of(path, fields, TOPICS)
@@ -63,17 +67,26 @@ def test_every_path_of_the_layout_leads_to_what_its_panel_draws():
             elif kind == "Image":
                 assert found == "sensor_msgs/msg/Image", path
             elif kind == "Table":
-                assert found == "deeplab_miou_msgs/msg/ClassIoU[]", path
+                assert found.startswith("deeplab_miou_msgs/msg/"), path
+                assert found.endswith("[]"), path
             elif kind == "StateTransitions":
                 assert found == "string", path
             elif kind.startswith("Diagnostic"):
                 assert found == "diagnostic_msgs/msg/DiagnosticArray", path
     # None was missed: whatever looks like a path is one of these.
-    named = {each for each in strings(panels()) if re.match(r"/[^: ]+(\[:\]|$)", each)}
+    named = {each for each in strings(panels(layout)) if re.match(r"/[^: ]+(\[:\]|$)", each)}
     assert named == set(shown)
-    for each in ("miou", "miou_lower", "miou_upper", "miou_anytime_lower", "miou_anytime_upper"):
-        assert f"/miou_publisher/result.{each}" in shown
-    # Frame by frame over the whole of a recording, where a click goes to the moment.
+    if layout == LAYOUT:
+        bounds = ("miou", "miou_lower", "miou_upper", "miou_anytime_lower", "miou_anytime_upper")
+        expected = [f"/miou_publisher/result.{each}" for each in (*bounds, "regions")]
+    else:
+        bounds = ("difference", "lower", "upper", "anytime_lower", "anytime_upper", "verdict")
+        expected = [f"/miou_comparer/comparison.{each}" for each in bounds]
+    assert set(expected) <= set(shown)
+
+
+def test_frames_are_plotted_over_the_whole_of_a_recording():
+    # A click goes to the moment.
     (plot,) = [each for each in panels().values() if "/deeplab_evaluator/frame.miou" in paths(each)]
     assert paths(plot) == ["/deeplab_evaluator/frame.miou", "/miou_publisher/result.miou"]
     assert (plot["xAxisVal"], plot["timeWindowMode"]) == ("timestamp", "automatic")
@@ -104,7 +117,14 @@ def test_a_field_or_topic_that_is_gone_is_noticed():
 def test_the_topics_are_those_that_the_nodes_publish():
     types = {"image": "sensor_msgs/msg/Image", "diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
     published = {"/diagnostics": types["diagnostics"]}
-    for folder, node in (("evaluator", "/deeplab_evaluator"), ("publisher", "/miou_publisher")):
+    for folder, node in (
+        ("evaluator", "/deeplab_evaluator"),
+        # As compare.launch.py names them, which test/launch holds.
+        ("evaluator", "/deeplab_evaluator_a"),
+        ("evaluator", "/deeplab_evaluator_b"),
+        ("publisher", "/miou_publisher"),
+        ("comparer", "/miou_comparer"),
+    ):
         source = (ROOT / "deeplab_miou" / "nodes" / folder / "outputs.py").read_text()
         for kind, name in re.findall(r'create_publisher\((\w+), "~/(\w+)"', source):
             full = types["image"] if kind == "Image" else f"deeplab_miou_msgs/msg/{kind}"
@@ -115,16 +135,17 @@ def test_the_topics_are_those_that_the_nodes_publish():
         assert not [each for each in published if each.startswith(f"{one}/")]
 
 
-def test_panels_and_places_belong_together():
+@pytest.mark.parametrize("layout", [LAYOUT, COMPARISON])
+def test_panels_and_places_belong_together(layout):
     def places(tree):
         if isinstance(tree, str):
             return [tree]
         return places(tree["first"]) + places(tree["second"])
 
-    tabs = panels()["Tab!tabs"]["tabs"]
+    tabs = panels(layout)["Tab!tabs"]["tabs"]
     placed = [key for tab in tabs for key in places(tab["layout"])]
-    assert sorted([*placed, "Tab!tabs"]) == sorted(panels())
-    assert json.loads(LAYOUT.read_text())["layout"] == "Tab!tabs"
+    assert sorted([*placed, "Tab!tabs"]) == sorted(panels(layout))
+    assert json.loads(layout.read_text())["layout"] == "Tab!tabs"
 
 
 def rqt_topics(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from viewers.fields import ROOT
+from viewers.foxglove_comparison import comparison_layout
 from viewers.foxglove_layout import layout
 from viewers.rqt_perspective import perspective
 
@@ -10,6 +11,8 @@ from viewers.rqt_perspective import perspective
 def main() -> None:
     """Write them."""
     (ROOT / "config" / "foxglove_layout.json").write_text(layout(), encoding="utf-8")
+    path = ROOT / "config" / "foxglove_comparison_layout.json"
+    path.write_text(comparison_layout(), encoding="utf-8")
     path = ROOT / "config" / "deeplab_miou.perspective"
     path.write_text(perspective(), encoding="utf-8")
 

@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGES = ROOT / "deeplab_miou_msgs" / "msg"
 
-# What one evaluator, the publisher and the replayer publish under their default names.
+# What nodes publish under their default names.
 TOPICS = {
     "/deeplab_evaluator/frame": "deeplab_miou_msgs/msg/FrameScore",
     "/deeplab_evaluator/ground_truth": "sensor_msgs/msg/Image",
@@ -19,6 +19,10 @@ TOPICS = {
     "/miou_publisher/result": "deeplab_miou_msgs/msg/MeanIoU",
     "/miou_publisher/window": "deeplab_miou_msgs/msg/MeanIoU",
     "/miou_publisher/confusion_image": "sensor_msgs/msg/Image",
+    # As compare.launch.py calls them.
+    "/deeplab_evaluator_a/overlay": "sensor_msgs/msg/Image",
+    "/deeplab_evaluator_b/overlay": "sensor_msgs/msg/Image",
+    "/miou_comparer/comparison": "deeplab_miou_msgs/msg/Comparison",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
 _STEP = re.compile(r"(?P<name>\w+)(?P<index>\[[\d:]*\])?(?P<filter>\{[^}]*\})?")
