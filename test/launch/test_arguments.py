@@ -61,7 +61,9 @@ def test_a_comparison_has_one_of_each_viewer_and_recordings_of_their_own():
     context.launch_configurations.update(viewers, record="out/drive")
     passed = []
     for group in module.make_actions(context)[:2]:
-        (include,) = [each for each in group.get_sub_entities() if hasattr(each, "launch_arguments")]
+        (include,) = [
+            each for each in group.get_sub_entities() if hasattr(each, "launch_arguments")
+        ]
         passed.append(dict(include.launch_arguments))
     for name in viewers:
         # Nothing said is what was given.
@@ -123,6 +125,7 @@ def test_one_process_gets_the_parameters_of_all_its_nodes():
                 "confusion_topics": [
                     f"/car/deeplab_evaluator_{camera}/confusion" for camera in ("front", "rear")
                 ],
+                "replayer": "/car/bag_replayer",
                 "report_directory": "scores",
             }
         }
