@@ -68,13 +68,13 @@ class Checker:
 
     Args:
         what: what errors call it, such as ``label map``.
-        source: which.
+        origin: which.
         lines: the line of each value.
     """
 
-    def __init__(self, what: str, source: str, lines: Mapping[KeyPath, int]) -> None:
+    def __init__(self, what: str, origin: str, lines: Mapping[KeyPath, int]) -> None:
         self._what = what
-        self._source = source
+        self._origin = origin
         self._lines = lines
 
     def mapping(self, value: object, path: KeyPath, keys: Collection[str]) -> Mapping[str, object]:
@@ -132,7 +132,7 @@ class Checker:
         while known and known not in self._lines:
             known = known[:-1]
         line = f", line {self._lines[known]}" if known in self._lines else ""
-        return f"{self._what} {self._source}{line}"
+        return f"{self._what} {self._origin}{line}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -154,11 +154,11 @@ def _describe(error: yaml.YAMLError, path: Path, what: str) -> str:
     return f"{what} {path}{where}: {problem}"
 
 
-def _plain(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], source: str) -> object:
+def _plain(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], origin: str) -> object:
     """Turn a node into plain types, noting the line of every value."""
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*path, i), lines, source) for i, item in enumerate(node.value)]
+        return [_plain(item, (*path, i), lines, origin) for i, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         result: dict[object, object] = {}
         for key_node, value_node in node.value:
@@ -166,10 +166,10 @@ def _plain(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], source: st
             key = key_node.value
             here: KeyPath = (*path, key)
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigurationError(f"{source}, line {line}: a key must be a word")
+                raise ConfigurationError(f"{origin}, line {line}: a key must be a word")
             if key in result:
-                raise ConfigurationError(f"{source}, line {line}: {spell(here)} is given twice")
-            result[key] = _plain(value_node, here, lines, source)
+                raise ConfigurationError(f"{origin}, line {line}: {spell(here)} is given twice")
+            result[key] = _plain(value_node, here, lines, origin)
             lines[here] = line
         return result
     return _scalar(node)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.evaluation.outcomes import Message
+    from deeplab_miou.evaluation.outcomes import Arrival
     from deeplab_miou.evaluation.pairing import Pair
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.labels.label_map import LabelMap
@@ -46,7 +46,7 @@ class Frame:
         unmapped_pixels: pixels whose label the label map does not know.
     """
 
-    pair: Pair[Message]
+    pair: Pair[Arrival]
     started_s: float
     decode_s: float
     image: NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Batch:
         started_s: when scoring began, seconds of the monotonic clock.
     """
 
-    pending: dict[int, Pair[Message]]
+    pending: dict[int, Pair[Arrival]]
     frames: dict[int, Frame] = field(default_factory=dict)
     scores: PendingScores = field(default_factory=lambda: FinishedScores([]))
     started_s: float = 0.0
@@ -102,12 +102,12 @@ class BatchScorer:
         self._decoders = decoders
         self._ahead: dict[int, Future[Frame]] = {}
 
-    def announce(self, pair: Pair[Message]) -> None:
+    def announce(self, pair: Pair[Arrival]) -> None:
         """Tell of a pair that is going to be decoded for certain."""
         if self._decoders is not None:
             self._ahead[id(pair)] = self._decoders.submit(self._decode, pair)
 
-    def decode(self, pair: Pair[Message]) -> Frame:
+    def decode(self, pair: Pair[Arrival]) -> Frame:
         """Return a pair's arrays.
 
         Raises:
@@ -116,7 +116,7 @@ class BatchScorer:
         ahead = self._ahead.pop(id(pair), None)
         return self._decode(pair) if ahead is None else ahead.result()
 
-    def _decode(self, pair: Pair[Message]) -> Frame:
+    def _decode(self, pair: Pair[Arrival]) -> Frame:
         started_s = time.monotonic()
         image = self._predictor.prepare(pair.image.image)
         labels = decode_labels(pair.label.image, self._label_map)

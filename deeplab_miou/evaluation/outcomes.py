@@ -1,4 +1,4 @@
-"""Messages as they arrive, and their outcomes."""
+"""Images and labels as they arrive, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Arrival:
     """An image or label as it arrived.
 
     Attributes:
@@ -61,8 +61,8 @@ class FrameOutcome:
         timing: where the time went.
     """
 
-    image: Message | None
-    label: Message | None
+    image: Arrival | None
+    label: Arrival | None
     reason: Reason | None
     message: str
     position: RunPosition

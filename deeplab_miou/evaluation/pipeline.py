@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival, Timing
 from deeplab_miou.evaluation.pairing import Pair, Pairer, PairingResult
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
@@ -73,8 +73,8 @@ class Pipeline:
         label_map: LabelMap,
         *,
         run: RunState | None = None,
-        pairer: Pairer[Message] | None = None,
-        queue: WorkQueue[Pair[Message]] | None = None,
+        pairer: Pairer[Arrival] | None = None,
+        queue: WorkQueue[Pair[Arrival]] | None = None,
         batch_size: int = 1,
         regions: Regions | None = None,
         error_types: bool = False,
@@ -97,8 +97,8 @@ class Pipeline:
             decoders=decoders,
         )
         self._underway: Batch | None = None
-        self._pairer: Pairer[Message] = Pairer() if pairer is None else pairer
-        self._queue: WorkQueue[Pair[Message]] = WorkQueue(8) if queue is None else queue
+        self._pairer: Pairer[Arrival] = Pairer() if pairer is None else pairer
+        self._queue: WorkQueue[Pair[Arrival]] = WorkQueue(8) if queue is None else queue
         self._batch_size = batch_size
         self._on_clock_jump = on_clock_jump
         self._on_outcome = on_outcome
@@ -121,30 +121,30 @@ class Pipeline:
             # At once, because what the other stream receives from here on is of the new run.
             self._time_went_back()
         self._carry_out(observed)
-        message = Message(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
+        arrival = Arrival(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
         try:
             check_image(image)
         except FrameError as error:
-            self._drop(stream, message, error.reason, str(error))
+            self._drop(stream, arrival, error.reason, str(error))
             return
         size = byte_size(image) + len(frame_id)
-        self._carry_out(self._pairer.add(stream, stamp_ns, message, size))
+        self._carry_out(self._pairer.add(stream, stamp_ns, arrival, size))
 
     def add_pair(self, image: StampedImage, label: StampedImage) -> None:
         """Add an image and its label that are known to belong together, and to be valid."""
         arrival_s = time.monotonic()
-        image_message, label_message = (
-            Message(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
+        arrived_image, arrived_label = (
+            Arrival(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
             for stream, each in ((Stream.IMAGE, image), (Stream.LABEL, label))
         )
-        self._carry_out(PairingResult(pairs=[Pair(image_message, label_message)]))
+        self._carry_out(PairingResult(pairs=[Pair(arrived_image, arrived_label)]))
 
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
         """Count a message that cannot be paired: unreadable, or known to be without a partner."""
         nothing = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
         reset_count = self._run.received(stream)
-        message = Message(stamp_ns, frame_id, nothing, time.monotonic(), reset_count)
-        self._drop(stream, message, error.reason, str(error))
+        arrival = Arrival(stamp_ns, frame_id, nothing, time.monotonic(), reset_count)
+        self._drop(stream, arrival, error.reason, str(error))
 
     def work(self, timeout_s: float) -> int:
         """Take the pairs that wait, at most a batch, and score them; one worker thread.
@@ -256,7 +256,7 @@ class Pipeline:
             self._queue.clear()
             self._run.reset()
 
-    def _carry_out(self, result: PairingResult[Message]) -> None:
+    def _carry_out(self, result: PairingResult[Arrival]) -> None:
         for drop in result.drops:
             self._drop(drop.stream, drop.item, drop.reason, drop.reason.explanation)
         for pair in result.pairs:
@@ -280,13 +280,13 @@ class Pipeline:
                 full = Reason.QUEUE_FULL
                 self._drop_pair(crowded_out, full, full.explanation)
 
-    def _drop(self, stream: Stream, message: Message, reason: Reason, text: str) -> None:
-        position = self._run.dropped(message.reset_count, (stream,), reason)
+    def _drop(self, stream: Stream, arrival: Arrival, reason: Reason, text: str) -> None:
+        position = self._run.dropped(arrival.reset_count, (stream,), reason)
         if position is not None:
-            image, label = (message, None) if stream is Stream.IMAGE else (None, message)
+            image, label = (arrival, None) if stream is Stream.IMAGE else (None, arrival)
             self._on_outcome(FrameOutcome(image, label, reason, text, position))
 
-    def _drop_pair(self, pair: Pair[Message], reason: Reason, text: str) -> None:
+    def _drop_pair(self, pair: Pair[Arrival], reason: Reason, text: str) -> None:
         streams = (Stream.IMAGE, Stream.LABEL)
         position = self._run.dropped(pair.image.reset_count, streams, reason)
         if position is not None:

@@ -101,7 +101,7 @@ def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
 
 
 def with_ids(
-    label_map: LabelMap, names: Mapping[int, tuple[str, ...]], source: str
+    label_map: LabelMap, names: Mapping[int, tuple[str, ...]], origin: str
 ) -> tuple[LabelMap, list[str]]:
     """Return a label map whose classes have the ids that carry their names.
 
@@ -109,7 +109,7 @@ def with_ids(
         label_map: the classes; their order stays.
         names: lower-case names of each id; the first that is a class counts. Ids without a class
             are known and ignored.
-        source: what errors call the names.
+        origin: what errors call the names.
 
     Returns:
         The map, and the names of the classes that have no id.
@@ -131,12 +131,12 @@ def with_ids(
     if not any(found):
         every = ", ".join(sorted({name for given in names.values() for name in given}))
         raise ConfigurationError(
-            f"ids {source} name no class of label map {label_map.name}: they name {every}; it has "
+            f"ids {origin} name no class of label map {label_map.name}: they name {every}; it has "
             f"{', '.join(label_map.class_names)}"
         )
     content = {
         "name": label_map.name,
-        "description": f"{label_map.description or label_map.name}, ids of {Path(source).name}",
+        "description": f"{label_map.description or label_map.name}, ids of {Path(origin).name}",
         "unmapped": label_map.unmapped,
         "ignore_index": label_map.ignore_index,
         **label_map.raw_ids.to_dict(),
@@ -147,7 +147,7 @@ def with_ids(
         "ignore": ignored,
     }
     missing = [name for k, name in enumerate(label_map.class_names) if not found[k]]
-    return LabelMap.from_dict(content, source), missing
+    return LabelMap.from_dict(content, origin), missing
 
 
 def _show(label_map: LabelMap) -> None:

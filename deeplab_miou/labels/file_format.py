@@ -81,17 +81,17 @@ def read(path: Path) -> Spec:
     return _Checker(_WHAT, str(path), lines).spec(data, default_name=path.stem)
 
 
-def check(mapping: Mapping[str, object], source: str) -> Spec:
+def check(mapping: Mapping[str, object], origin: str) -> Spec:
     """Check a label map given as plain types.
 
     Args:
         mapping: the same keys as a file.
-        source: what error messages call it.
+        origin: what error messages call it.
 
     Raises:
-        ConfigurationError: malformed; the message names source and key.
+        ConfigurationError: malformed; the message names origin and key.
     """
-    return _Checker(_WHAT, source, {}).spec(mapping, default_name="")
+    return _Checker(_WHAT, origin, {}).spec(mapping, default_name="")
 
 
 class _Checker(Checker):

@@ -243,17 +243,17 @@ class LabelMap:
         }
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, object], source: str) -> LabelMap:
+    def from_dict(cls, mapping: Mapping[str, object], origin: str) -> LabelMap:
         """Make a label map from plain types, such as `to_dict` returns.
 
         Args:
             mapping: the same keys as in a file.
-            source: what error messages call it.
+            origin: what error messages call it.
 
         Raises:
-            ConfigurationError: malformed; the message names source and key.
+            ConfigurationError: malformed; the message names origin and key.
         """
-        return cls._from_spec(file_format.check(mapping, source))
+        return cls._from_spec(file_format.check(mapping, origin))
 
     @classmethod
     def _from_spec(cls, spec: file_format.Spec) -> LabelMap:

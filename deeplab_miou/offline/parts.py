@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival
 from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.confusion import from_cells, to_cells
@@ -69,7 +69,7 @@ class Cells(NamedTuple):
     mistakes: NDArray[np.int64]
 
 
-class Record(NamedTuple):
+class BareOutcome(NamedTuple):
     """An outcome without its pictures.
 
     Attributes:
@@ -92,13 +92,13 @@ class Part:
     """What one section gave.
 
     Attributes:
-        records: the outcomes in order.
-        pictures: of the worst frames; their places are indices of the records.
+        outcomes: in order.
+        pictures: of the worst frames; their places are indices of the outcomes.
         unknown_labels: as in `Run`.
         problem: what could not be read, empty if nothing.
     """
 
-    records: list[Record]
+    outcomes: list[BareOutcome]
     pictures: Mapping[PictureKey, NDArray[np.uint8]]
     unknown_labels: str
     problem: str
@@ -152,8 +152,8 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
     Raises:
         ConfigurationError, BagError: the bag can no longer be read.
     """
-    records: list[Record] = []
-    run = Run(options, engine, on_outcome=lambda outcome: records.append(_record(outcome)))
+    outcomes: list[BareOutcome] = []
+    run = Run(options, engine, on_outcome=lambda outcome: outcomes.append(_bare(outcome)))
     with BagReader(options.bag) as reader:
         problem = read_bag(
             reader,
@@ -165,7 +165,7 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
         )
         run.finish()
     pictures = {key._replace(place=key.place - 1): each for key, each in run.pictures().items()}
-    return Part(records, pictures, run.unknown_labels, problem)
+    return Part(outcomes, pictures, run.unknown_labels, problem)
 
 
 def merge(
@@ -201,9 +201,9 @@ def merge(
                 key._replace(place=place + key.place + 1): each
                 for key, each in part.pictures.items()
             }
-            for record in part.records:
+            for outcome in part.outcomes:
                 place += 1
-                run.replay(_outcome(record, place, engine.axes))
+                run.replay(_restored(outcome, place, engine.axes))
     run.unknown_labels = next((each.unknown_labels for each in parts if each.unknown_labels), "")
     run.finish_with(pictures)
     problem = next((each.problem for each in parts if each.problem), "")
@@ -211,13 +211,13 @@ def merge(
     return conclude(run, facts, division.plan, problem)
 
 
-def _record(outcome: FrameOutcome) -> Record:
+def _bare(outcome: FrameOutcome) -> BareOutcome:
     counted = None
     if outcome.counts is not None:
         counts = outcome.counts
         counted = Cells(*to_cells(counts.stack), counts.ignored, counts.unmapped, counts.mistakes)
     image, label = outcome.image, outcome.label
-    return Record(
+    return BareOutcome(
         None if image is None else image.stamp_ns,
         None if label is None else label.stamp_ns,
         outcome.reason,
@@ -226,14 +226,14 @@ def _record(outcome: FrameOutcome) -> Record:
     )
 
 
-def _outcome(record: Record, place: int, axes: Axes) -> FrameOutcome:
+def _restored(bare: BareOutcome, place: int, axes: Axes) -> FrameOutcome:
     counts = None
-    if record.counted is not None:
-        cells, numbers, ignored, unmapped, mistakes = record.counted
+    if bare.counted is not None:
+        cells, numbers, ignored, unmapped, mistakes = bare.counted
         stack = from_cells(cells, numbers, len(axes.classes), 1 + len(axes.regions))
         counts = Counts.of_stack(stack, 1, ignored, unmapped, mistakes)
     image, label = (
-        None if stamp_ns is None else Message(stamp_ns, "", _NOTHING, 0.0, 0)
-        for stamp_ns in (record.image_ns, record.label_ns)
+        None if stamp_ns is None else Arrival(stamp_ns, "", _NOTHING, 0.0, 0)
+        for stamp_ns in (bare.image_ns, bare.label_ns)
     )
-    return FrameOutcome(image, label, record.reason, record.message, RunPosition(0, place), counts)
+    return FrameOutcome(image, label, bare.reason, bare.message, RunPosition(0, place), counts)

@@ -70,7 +70,7 @@ class Criterion:
         reason: of what was dropped; empty for every reason.
         at_least: least value, None for no limit.
         at_most: greatest value, None for no limit.
-        source: where it is written.
+        origin: where it is written.
         region: which part of the image; empty for all of it.
         slice_name: which frames, by their tag, as ``rain`` or ``weather=rain``; empty for all.
     """
@@ -80,7 +80,7 @@ class Criterion:
     reason: str
     at_least: float | None
     at_most: float | None
-    source: str
+    origin: str
     region: str = ""
     slice_name: str = ""
 
@@ -179,11 +179,11 @@ def check_names(criteria: Sequence[Criterion], axes: Axes) -> None:
         if each.region and each.region not in axes.regions:
             known = ", ".join(axes.regions) or "none"
             raise ConfigurationError(
-                f"{each.source}: there is no region {each.region!r}; known: {known}"
+                f"{each.origin}: there is no region {each.region!r}; known: {known}"
             )
         if each.class_name and each.class_name not in class_names:
             raise ConfigurationError(
-                f"{each.source}: there is no class {each.class_name!r}; known: "
+                f"{each.origin}: there is no class {each.class_name!r}; known: "
                 f"{', '.join(class_names)}"
             )
 

@@ -3,7 +3,7 @@ from image_files import mono8
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Message
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival
 from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.evaluation.unlabelled import Unlabelled
 from deeplab_miou.images.messages import RawImage
@@ -11,8 +11,8 @@ from deeplab_miou.labels.label_map import load_label_map
 
 
 def outcome(stamp_ns, image):
-    message = Message(stamp_ns, "camera", image, 0.0, 0)
-    return FrameOutcome(message, None, Reason.UNMATCHED_IMAGE, "", None)
+    arrival = Arrival(stamp_ns, "camera", image, 0.0, 0)
+    return FrameOutcome(arrival, None, Reason.UNMATCHED_IMAGE, "", None)
 
 
 def test_images_are_predicted_at_their_size_the_newest_if_there_are_too_many():

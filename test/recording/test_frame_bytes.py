@@ -12,7 +12,7 @@ from deeplab_miou_msgs.msg import FrameScore
 from rclpy.serialization import deserialize_message, serialize_message
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Message, Timing
+from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival, Timing
 from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.metric.counts import Axes, Counts
@@ -27,7 +27,7 @@ def decoded(outcome, source="/e", run_id="r"):
 def test_evaluated_frame_round_trip():
     matrix = np.array([[0, 5, 1], [0, 2, 0]], np.int64)
     image, label = (
-        Message(stamp, frame, None, 0.0, 0) for stamp, frame in ((10, "camera"), (12, "labels"))
+        Arrival(stamp, frame, None, 0.0, 0) for stamp, frame in ((10, "camera"), (12, "labels"))
     )
     outcome = FrameOutcome(
         image,
@@ -57,7 +57,7 @@ def test_evaluated_frame_round_trip():
 def test_regions_of_a_frame_round_trip(regions):
     stack = np.arange(8, 8 * (1 + regions) + 8, dtype=np.int64)[::-1].reshape(-1, 2, 4)[:, :, :3]
     stack[1:, 0, 1] = 0
-    image = Message(10, "camera", None, 0.0, 0)
+    image = Arrival(10, "camera", None, 0.0, 0)
     counts = Counts.of_stack(stack, 1)
     outcome = FrameOutcome(image, image, None, "", RunPosition(0, 1), counts=counts)
     message = decoded(outcome)
@@ -66,7 +66,7 @@ def test_regions_of_a_frame_round_trip(regions):
 
 
 def test_dropped_label_becomes_a_frame_score():
-    label = Message(12, "labels", None, 0.0, 0)
+    label = Arrival(12, "labels", None, 0.0, 0)
     outcome = FrameOutcome(None, label, Reason.UNMATCHED_LABEL, "no image", RunPosition(0, 1))
     message = decoded(outcome)
     assert (message.stream, message.outcome) == ("label", "unmatched_label")
@@ -100,8 +100,8 @@ texts = st.text(max_size=9).filter(lambda text: "\0" not in text and text.isprin
 def test_the_middleware_reads_what_was_written(texts, cells, parts, stamps):
     frame_id, source, run_id, message = texts
     outcome = FrameOutcome(
-        None if parts == "label" else Message(stamps[0], frame_id, None, 0.0, 0),
-        None if parts == "image" else Message(stamps[1], frame_id, None, 0.0, 0),
+        None if parts == "label" else Arrival(stamps[0], frame_id, None, 0.0, 0),
+        None if parts == "image" else Arrival(stamps[1], frame_id, None, 0.0, 0),
         Reason.QUEUE_FULL if cells is None else None,
         message,
         RunPosition(2**32 - 1, 2**63 - 1),

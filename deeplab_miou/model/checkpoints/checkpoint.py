@@ -69,31 +69,31 @@ class Preprocessing:
         }
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, object], source: str) -> Preprocessing:
+    def from_dict(cls, mapping: Mapping[str, object], origin: str) -> Preprocessing:
         """Return the record that `to_dict` wrote.
 
         Raises:
-            ConfigurationError: a value is missing or of another form; names `source`.
+            ConfigurationError: a value is missing or of another form; names `origin`.
         """
         mean, std, size = (mapping.get(key) for key in ("mean", "std", "size"))
         if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:  # type: ignore[call-overload]
             raise ConfigurationError(
-                f"{source}: preprocessing has mean {mean!r} and std {std!r}, "
+                f"{origin}: preprocessing has mean {mean!r} and std {std!r}, "
                 "expected three finite numbers each, std above 0"
             )
         if max(*mean, *std) > 1:  # type: ignore[misc]
             raise ConfigurationError(
-                f"{source}: preprocessing has mean {mean!r} and std {std!r}, expected values for "
+                f"{origin}: preprocessing has mean {mean!r} and std {std!r}, expected values for "
                 "images in 0..1; if these are for images in 0..255, divide both by 255"
             )
         if size is not None and not (_numbers(size, 2) and min(size) >= 1):  # type: ignore[call-overload]
             raise ConfigurationError(
-                f"{source}: preprocessing size is {size!r}, expected [height, width] or null"
+                f"{origin}: preprocessing size is {size!r}, expected [height, width] or null"
             )
         order = mapping.get("channel_order", "rgb")
         if order not in ("rgb", "bgr"):
             raise ConfigurationError(
-                f"{source}: preprocessing has channel_order {order!r}, expected rgb or bgr"
+                f"{origin}: preprocessing has channel_order {order!r}, expected rgb or bgr"
             )
         return cls(
             mean=tuple(mean),  # type: ignore[arg-type]

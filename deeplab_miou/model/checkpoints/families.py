@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from deeplab_miou.model.checkpoints.family.naming import Layout
 
 
-def recognize(keys: Sequence[str], source: str) -> Family:
+def recognize(keys: Sequence[str], origin: str) -> Family:
     """Return the family that a file's keys belong to.
 
     Args:
         keys: names of the weights, prefixes of wrappers removed.
-        source: the file, for errors.
+        origin: the file, for errors.
 
     Raises:
         ConfigurationError: they belong to no family or to several.
@@ -44,7 +44,7 @@ def recognize(keys: Sequence[str], source: str) -> Family:
     known = ", ".join(family.name for family in FAMILIES)
     what = "of several families (" + ", ".join(f.name for f in found) + ")" if found else "unknown"
     raise ConfigurationError(
-        f"checkpoint {source}: its keys are {what}: {enumerate_keys(keys)}; known DeepLabv3+ "
+        f"checkpoint {origin}: its keys are {what}: {enumerate_keys(keys)}; known DeepLabv3+ "
         f"families: {known}; export any other network as TorchScript or ONNX"
     )
 
@@ -52,7 +52,7 @@ def recognize(keys: Sequence[str], source: str) -> Family:
 def rebuild(
     family: Family,
     tensors: Mapping[str, Tensor],
-    source: str,
+    origin: str,
     overrides: Mapping[str, object],
 ) -> DeepLabV3Plus:
     """Return our network with a file's weights.
@@ -60,7 +60,7 @@ def rebuild(
     Args:
         family: what the file is.
         tensors: its weights.
-        source: the file, for errors.
+        origin: the file, for errors.
         overrides: fields of `Architecture` that the caller knows better; ``output_stride`` also
             decides the defaults of others.
 
@@ -71,18 +71,18 @@ def rebuild(
     stride = overrides.get("output_stride", family.output_stride)
     if stride not in OUTPUT_STRIDES:
         raise ConfigurationError(
-            f"checkpoint {source}: output_stride is {stride!r}, expected 8 or 16"
+            f"checkpoint {origin}: output_stride is {stride!r}, expected 8 or 16"
         )
     try:
         architecture = family.describe(tensors, stride)
     except KeyError as error:
         raise ConfigurationError(
-            f"checkpoint {source}: of the {family.name} family, but incomplete: {error.args[0]} is "
+            f"checkpoint {origin}: of the {family.name} family, but incomplete: {error.args[0]} is "
             f"missing; it has {enumerate_keys(list(tensors))}"
         ) from error
     except ConfigurationError as error:
-        raise ConfigurationError(f"checkpoint {source}: {family.name} family: {error}") from error
-    architecture = override(architecture, overrides, source)
+        raise ConfigurationError(f"checkpoint {origin}: {family.name} family: {error}") from error
+    architecture = override(architecture, overrides, origin)
     network = skeleton(architecture)
     own = network.state_dict()
     names = _foreign_names(list(own), family.layout(architecture))
@@ -94,14 +94,14 @@ def rebuild(
             for key, value in tensors.items()
             if not key.endswith("num_batches_tracked") and not key.startswith(family.ignored)
         },
-        source,
+        origin,
     )
     fill(network, {key: tensors[name] for key, name in names.items()})
     return network
 
 
 def override(
-    architecture: Architecture, overrides: Mapping[str, object], source: str
+    architecture: Architecture, overrides: Mapping[str, object], origin: str
 ) -> Architecture:
     """Return the architecture with some fields replaced.
 
@@ -110,11 +110,11 @@ def override(
     """
     if not overrides:
         return architecture
-    return Architecture.from_dict(architecture.to_dict() | dict(overrides), source)
+    return Architecture.from_dict(architecture.to_dict() | dict(overrides), origin)
 
 
 def check_weights(
-    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], source: str
+    expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], origin: str
 ) -> None:
     """Compare the names and shapes of weights.
 
@@ -134,7 +134,7 @@ def check_weights(
     if any(complaints.values()):
         listed = "; ".join(f"{what}: {enumerate_keys(k)}" for what, k in complaints.items() if k)
         raise ConfigurationError(
-            f"checkpoint {source}: the weights do not fit the network: {listed}"
+            f"checkpoint {origin}: the weights do not fit the network: {listed}"
         )
 
 

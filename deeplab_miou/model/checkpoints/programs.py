@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.model.checkpoints.program_outputs import Output
 
-    Run = Callable[[Tensor], Any]
+    Forward = Callable[[Tensor], Any]
 
 _CPU = torch.device("cpu")
 _PROBE = (256, 256)
@@ -51,7 +51,7 @@ class ProgramFile:
         shape: of the images that it takes; None for what is free or not known.
     """
 
-    open_on: Callable[[torch.device], Run]
+    open_on: Callable[[torch.device], Forward]
     dtypes: tuple[torch.dtype, ...] = (torch.float32,)
     shape: tuple[int | None, ...] = (None, None, None, None)
 
@@ -84,7 +84,7 @@ class Program(nn.Module):
     """A foreign network behind our interface.
 
     Args:
-        source: its file.
+        file: its file.
         dtype: of the images that it is given.
 
     Attributes:
@@ -93,12 +93,12 @@ class Program(nn.Module):
 
     output: Output
 
-    def __init__(self, source: ProgramFile, dtype: torch.dtype) -> None:
+    def __init__(self, file: ProgramFile, dtype: torch.dtype) -> None:
         super().__init__()
-        self._source = source
+        self._file = file
         self._dtype = dtype
         self._device = _CPU
-        self.run = source.open_on(_CPU)
+        self.run = file.open_on(_CPU)
 
     @property
     def takes_pixels(self) -> bool:
@@ -113,7 +113,7 @@ class Program(nn.Module):
     def place(self, device: torch.device) -> None:
         """Open the program on a device, constants in its code included."""
         if device != self._device:
-            self.run = self._source.open_on(device)
+            self.run = self._file.open_on(device)
             self._device = device
 
     def train(self, mode: bool = True) -> Program:  # noqa: FBT001, FBT002 - as inherited
@@ -130,7 +130,7 @@ class Program(nn.Module):
         if self.takes_pixels:
             image = (image * _LEVELS).round().clamp(0, _LEVELS)
         image = image.to(self._dtype)
-        if self._source.channels_last:
+        if self._file.channels_last:
             image = image.permute(0, 2, 3, 1)
         try:
             return self.run(image.contiguous())
@@ -170,7 +170,7 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
             needs a package that is not installed.
     """
     try:
-        source = READERS[kind](path)
+        file = READERS[kind](path)
     except ConfigurationError:
         raise
     except Exception as error:
@@ -180,9 +180,9 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
             f"checkpoint {path}: damaged {kind} file, or of a version that is not known ({reason})"
         ) from error
     try:
-        source.check()
-        preprocessing = _fitting(source, preprocessing, normalises=normalises)
-        program = _probe(source, preprocessing)
+        file.check()
+        preprocessing = _fitting(file, preprocessing, normalises=normalises)
+        program = _probe(file, preprocessing)
     except ConfigurationError as error:
         raise ConfigurationError(f"checkpoint {path}: {kind} file: {error}") from error
     output = program.output
@@ -205,30 +205,30 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
     )
 
 
-def _fitting(source: ProgramFile, wanted: Preprocessing, *, normalises: bool) -> Preprocessing:
+def _fitting(file: ProgramFile, wanted: Preprocessing, *, normalises: bool) -> Preprocessing:
     """Return what a program's images need, where its input says so.
 
     Raises:
         ConfigurationError: the user wants something else.
     """
-    if source.dtypes[0] == torch.uint8:
+    if file.dtypes[0] == torch.uint8:
         if normalises:
             raise ConfigurationError(
                 "it takes pixels as uint8 and normalises them itself: mean and std cannot be set"
             )
         wanted = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), wanted.size, wanted.channel_order)
-    if source.size is None:
+    if file.size is None:
         return wanted
-    if wanted.size not in (None, source.size):
-        (height, width), (rows, columns) = wanted.size, source.size
+    if wanted.size not in (None, file.size):
+        (height, width), (rows, columns) = wanted.size, file.size
         raise ConfigurationError(
             f"it takes images of {columns}x{rows} pixels only, but the input size is set to "
             f"{width}x{height}; leave it unset, or export the network for that size"
         )
-    return Preprocessing(wanted.mean, wanted.std, source.size, wanted.channel_order)
+    return Preprocessing(wanted.mean, wanted.std, file.size, wanted.channel_order)
 
 
-def _probe(source: ProgramFile, preprocessing: Preprocessing) -> Program:
+def _probe(file: ProgramFile, preprocessing: Preprocessing) -> Program:
     """Run a program on a made-up image, and learn from it what it takes and puts out.
 
     Raises:
@@ -245,8 +245,8 @@ def _probe(source: ProgramFile, preprocessing: Preprocessing) -> Program:
     )
     image = (pixels[..., :height, :width] - mean) / std
     failures = []
-    for dtype in source.dtypes:
-        program = Program(source, dtype)
+    for dtype in file.dtypes:
+        program = Program(file, dtype)
         try:
             with torch.inference_mode():
                 returned = program.returned(image)
@@ -259,7 +259,7 @@ def _probe(source: ProgramFile, preprocessing: Preprocessing) -> Program:
     hint = "; if it takes images of one size only, name that with --input-size (input_size)"
     raise ConfigurationError(
         f"the network fails on a (1, 3, {height}, {width}) image: {failures[0]}"
-        + ("" if source.size else hint)
+        + ("" if file.size else hint)
     )
 
 

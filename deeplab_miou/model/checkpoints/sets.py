@@ -47,13 +47,13 @@ class WeightSet:
     others: dict[str, Tensor]
 
 
-def choose(content: object, wanted: str, source: str) -> WeightSet:
+def choose(content: object, wanted: str, origin: str) -> WeightSet:
     """Return a network's weights from all that a file holds.
 
     Args:
         content: what the file holds, foreign objects inert.
         wanted: name of the set of weights; empty for the first of the usual ones.
-        source: the file, for messages.
+        origin: the file, for messages.
 
     Raises:
         ConfigurationError: there are none, or none of that name.
@@ -69,7 +69,7 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
         )
         if largest is None:
             raise ConfigurationError(
-                f"checkpoint {source}: holds no weights; it has {_kind(content)}"
+                f"checkpoint {origin}: holds no weights; it has {_kind(content)}"
             )
         found = [largest]
     names = ", ".join(repr(one.name) for one in found)
@@ -77,7 +77,7 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
         taken = [one for one in found if one.name == wanted or one.name.startswith(f"{wanted}.")]
         if len(taken) != 1:
             raise ConfigurationError(
-                f"checkpoint {source}: weights is {wanted!r}, expected one of {names}"
+                f"checkpoint {origin}: weights is {wanted!r}, expected one of {names}"
             )
         return taken[0]
     first = min(found, key=_rank)
@@ -85,7 +85,7 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
         _logger.warning(
             "checkpoint %s: holds %d sets of weights (%s), whose scores differ; using %r, choose "
             "another with weights (--weights)",
-            source,
+            origin,
             len(found),
             names,
             first.name,
@@ -93,7 +93,7 @@ def choose(content: object, wanted: str, source: str) -> WeightSet:
     return first
 
 
-def normalisation(found: WeightSet, default: Preprocessing, source: str) -> Preprocessing:
+def normalisation(found: WeightSet, default: Preprocessing, origin: str) -> Preprocessing:
     """Return the mean and standard deviation stored with a network's weights.
 
     Buffers ``mean`` and ``std`` are in 0..1; Detectron2's ``pixel_mean`` and ``pixel_std`` in
@@ -110,10 +110,10 @@ def normalisation(found: WeightSet, default: Preprocessing, source: str) -> Prep
                 tensor = buffers[name]
                 if tensor.numel() != 3:  # noqa: PLR2004 - red, green and blue
                     raise ConfigurationError(
-                        f"checkpoint {source}: {name} has {tensor.numel()} values, expected three"
+                        f"checkpoint {origin}: {name} has {tensor.numel()} values, expected three"
                     )
                 values[key] = [_decimal(value) / scale for value in tensor.flatten()]
-            return Preprocessing.from_dict(values, f"checkpoint {source}")
+            return Preprocessing.from_dict(values, f"checkpoint {origin}")
     return default
 
 

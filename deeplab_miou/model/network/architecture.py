@@ -178,12 +178,12 @@ class Architecture:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, object], source: str) -> Architecture:
+    def from_dict(cls, mapping: Mapping[str, object], origin: str) -> Architecture:
         """Return the record that `to_dict` wrote.
 
         Args:
             mapping: field names and values as JSON holds them.
-            source: what they were read from, for errors.
+            origin: what they were read from, for errors.
 
         Raises:
             ConfigurationError: a field is unknown, missing or out of its range.
@@ -192,14 +192,14 @@ class Architecture:
         unknown = sorted(set(mapping) - fields)
         if unknown:
             raise ConfigurationError(
-                f"{source}: unknown architecture option {unknown[0]!r}: the file was written by "
+                f"{origin}: unknown architecture option {unknown[0]!r}: the file was written by "
                 "a newer deeplab_miou; update the package"
             )
         values = {key: tuple(v) if isinstance(v, list) else v for key, v in mapping.items()}
         try:
             return cls(**values)  # type: ignore[arg-type]
         except (TypeError, ConfigurationError) as error:
-            raise ConfigurationError(f"{source}: bad architecture: {error}") from error
+            raise ConfigurationError(f"{origin}: bad architecture: {error}") from error
 
 
 _CHOICES = {

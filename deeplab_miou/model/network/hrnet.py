@@ -72,8 +72,8 @@ class HRNet(nn.Module):
             ConvBlock(_STEM, _STEM, 3, stride=2),
         )
         self.low_channels = Bottleneck.expansion * _STEM
-        inputs = (_STEM, *[self.low_channels] * (HRNET_BLOCKS - 1))
-        self.first = nn.Sequential(*(Bottleneck(c, _STEM, _STEM) for c in inputs))
+        in_channels = (_STEM, *[self.low_channels] * (HRNET_BLOCKS - 1))
+        self.first = nn.Sequential(*(Bottleneck(c, _STEM, _STEM) for c in in_channels))
         self.split = ConvBlock(self.low_channels, channels[0], 3)
         # Each halves the resolution of the last branch to begin the next.
         sources = (self.low_channels, *channels[1:])

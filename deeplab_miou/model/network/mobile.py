@@ -145,8 +145,8 @@ def _mobilenet_v2_shape(width: float) -> MobileShape:
     stem, *channels = mobilenet_channels(width)
     before, stages = stem, []
     for (expansion, _, count, stride), out in zip(MOBILENET_STAGES, channels, strict=True):
-        inputs = (before, *[out] * (count - 1))
-        blocks = tuple(BlockShape(expansion * c, out, 3, "relu6") for c in inputs)
+        in_channels = (before, *[out] * (count - 1))
+        blocks = tuple(BlockShape(expansion * c, out, 3, "relu6") for c in in_channels)
         stages.append(StageShape(stride, blocks))
         before = out
     return MobileShape(stem, "relu6", tuple(stages))
@@ -183,10 +183,10 @@ def efficientnet_shape(name: str) -> MobileShape:
         out = round_channels(width * channels)
         ends = index in {0, len(_EFFICIENTNET_STAGES) - 1}
         repeats = count if lite and ends else math.ceil(depth * count)
-        inputs = (before, *[out] * (repeats - 1))
+        in_channels = (before, *[out] * (repeats - 1))
         blocks = tuple(
             BlockShape(expansion * c, out, kernel, activation, 0 if lite else c // 4)
-            for c in inputs
+            for c in in_channels
         )
         stages.append(StageShape(stride, blocks))
         before = out

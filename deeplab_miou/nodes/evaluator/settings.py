@@ -12,14 +12,14 @@ from deeplab_miou.nodes.evaluator.inputs import InputOptions, camera_types, labe
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from deeplab_miou.evaluation.outcomes import Message
+    from deeplab_miou.evaluation.outcomes import Arrival
     from deeplab_miou.evaluation.pairing import Pair
     from deeplab_miou.options.nodes import EvaluatorOptions
 
 _NS = 1_000_000_000
 
 
-def make_pairer(settings: EvaluatorOptions) -> Pairer[Message]:
+def make_pairer(settings: EvaluatorOptions) -> Pairer[Arrival]:
     """Return the pairer of images and labels."""
     return Pairer(
         tolerance_ns=round(settings.sync_tolerance * _NS),
@@ -29,7 +29,7 @@ def make_pairer(settings: EvaluatorOptions) -> Pairer[Message]:
     )
 
 
-def make_queue(settings: EvaluatorOptions) -> WorkQueue[Pair[Message]]:
+def make_queue(settings: EvaluatorOptions) -> WorkQueue[Pair[Arrival]]:
     """Return the queue of pairs that wait to be scored."""
     return WorkQueue(settings.queue_size, Overflow(settings.overflow))
 

@@ -182,7 +182,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
         RefusedError: the message is malformed; the text names the source.
     """
     try:
-        _check_origin(message)
+        _check_source(message)
         _check_texts(message)
         check_counts(
             {
@@ -233,7 +233,7 @@ def frame_from_message(message: FrameScore) -> FrameRecord:
             the source.
     """
     try:
-        _check_origin(message)
+        _check_source(message)
         check_counts({"sequence": message.sequence})
         check_name("outcome", message.outcome)
         check_name("stream", message.stream)
@@ -263,7 +263,7 @@ def _shown(source: str) -> str:
     return repr(source) if len(source) <= MAX_NAME else f"{source[:32]!r}…"
 
 
-def _check_origin(message: ConfusionMatrix | FrameScore) -> None:
+def _check_source(message: ConfusionMatrix | FrameScore) -> None:
     check_name("source", message.source)
     check_name("run_id", message.run_id)
 
