@@ -7,7 +7,7 @@ import threading
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,12 @@ _MANY = 100
 _MOST_RETIRED = 64
 _MOST_REASONS = 64
 
-Run = tuple[str, int]  # run_id, reset_count
+
+class _Period(NamedTuple):
+    """What an evaluator counts from one reset to the next."""
+
+    run_id: str
+    reset_count: int
 
 
 @dataclass(eq=False)
@@ -56,7 +61,7 @@ class _Side:
     """What is known of an evaluator."""
 
     source: str = ""
-    run: Run | None = None
+    period: _Period | None = None
     class_names: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     received: int = 0
@@ -134,7 +139,9 @@ class Duel:
         """
         with self._lock:
             side = self._sides[which]
-            line = self._follow(which, state.source, (state.run.run_id, state.run.reset_count))
+            line = self._follow(
+                which, state.source, _Period(state.run.run_id, state.run.reset_count)
+            )
             if line is None or side.class_names == state.class_names:
                 return line or ""
             side.class_names = state.class_names
@@ -159,7 +166,7 @@ class Duel:
         """
         with self._lock:
             decided = self._decision
-            line = self._follow(which, frame.source, (frame.run_id, frame.reset_count))
+            line = self._follow(which, frame.source, _Period(frame.run_id, frame.reset_count))
             if line is None:
                 return ""
             side = self._sides[which]
@@ -236,7 +243,7 @@ class Duel:
             dict(self._only[which]),
         )
 
-    def _follow(self, which: int, source: str, run: Run) -> str | None:
+    def _follow(self, which: int, source: str, period: _Period) -> str | None:
         """Take note of whose message comes; None if it is of a run that is over."""
         side = self._sides[which]
         if side.source not in ("", source):
@@ -245,17 +252,19 @@ class Duel:
                 f"{_NAMES[which]} is {side.source!r}, so what {source!r} publishes on its topics "
                 "is not compared: give each evaluator topics of its own",
             )
-        if run == side.run:
+        if period == side.period:
             return ""
-        if side.run is None:
-            side.source, side.run = source, run
+        if side.period is None:
+            side.source, side.period = source, period
             return ""
-        is_reset = run[0] == side.run[0]
-        if run[0] in side.retired or (is_reset and run[1] < side.run[1]):
+        is_reset = period.run_id == side.period.run_id
+        if period.run_id in side.retired or (
+            is_reset and period.reset_count < side.period.reset_count
+        ):
             return None
         if not is_reset:
-            side.retired.append(side.run[0])
-        self._sides[which].run = run
+            side.retired.append(side.period.run_id)
+        self._sides[which].period = period
         side.received = side.newest = 0
         self._frames.forget(which)
         self._early = deque(each for each in self._early if each[0] != which)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival, Timing
+from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome, Timing
 from deeplab_miou.evaluation.pairing import Pair, Pairer, PairingResult
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState

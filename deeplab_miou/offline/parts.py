@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival
+from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome
 from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.confusion import from_cells, to_cells

@@ -3,7 +3,7 @@ from image_files import mono8
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival
+from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome
 from deeplab_miou.evaluation.predictors import topic_predictor
 from deeplab_miou.evaluation.unlabelled import Unlabelled
 from deeplab_miou.images.messages import RawImage

@@ -12,7 +12,7 @@ from deeplab_miou_msgs.msg import FrameScore
 from rclpy.serialization import deserialize_message, serialize_message
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.evaluation.outcomes import FrameOutcome, Arrival, Timing
+from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome, Timing
 from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.metric.confusion import from_cells
 from deeplab_miou.metric.counts import Axes, Counts
