@@ -1,5 +1,5 @@
 # Everything starts with `make demo` and `make test`; the work is in tools/bootstrap.py.
-#   PYTHON      the interpreter of a new environment (3.10-3.13)        make PYTHON=python3.12 demo
+#   PYTHON      the interpreter of a new environment (3.10-3.14)        make PYTHON=python3.12 demo
 #   ROS_DISTRO  jazzy (default) or kilted, where no ROS 2 is sourced    ROS_DISTRO=kilted make test
 #   ARGS        passed on to deeplab-miou demo or to pytest             make test ARGS="test/metric -x"
 PYTHON ?= python3

@@ -12,4 +12,6 @@ def test_packages_and_changelog_tell_one_version():
     version = deeplab_miou.__version__
     for manifest in ("package.xml", "deeplab_miou_msgs/package.xml"):
         assert re.findall(r"<version>(.+)</version>", (ROOT / manifest).read_text()) == [version]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [version]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -17,7 +17,7 @@ import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036  (said in one line, before newer syntax is met)
     sys.exit(
-        f"error: Python {sys.version_info[0]}.{sys.version_info[1]} is too old, 3.10-3.13 is "
+        f"error: Python {sys.version_info[0]}.{sys.version_info[1]} is too old, 3.10-3.14 is "
         "needed: install one and name it, for example `make PYTHON=python3.12 demo`"
     )
 
@@ -46,7 +46,7 @@ PACKAGE_SOURCES = (
     *("package.xml", "resource", "setup.cfg", "setup.py"),
 )
 WHEEL_DISTROS = ("jazzy", "kilted")
-NEWEST_PYTHON = (3, 13)
+NEWEST_PYTHON = (3, 14)
 OLDEST_GLIBC = (2, 28)
 # Paths of the machine that built the wheels, left in their CMake files.
 BUILD_PYTHON = re.compile(r"/opt/python/cp3\d+-cp3\d+/include/python3\.\d+")
@@ -344,8 +344,8 @@ def check_machine(ros: Ros) -> None:
     major, minor = sys.version_info[:2]
     if (major, minor) > NEWEST_PYTHON:
         message = (
-            f"Python {major}.{minor} is too new for the pinned packages, 3.10-3.13 is needed: "
-            "install one and name it, for example `make PYTHON=python3.13 demo`"
+            f"Python {major}.{minor} is too new for the pinned packages, 3.10-3.14 is needed: "
+            "install one and name it, for example `make PYTHON=python3.14 demo`"
         )
         raise StopError(message)
     missing = {}
