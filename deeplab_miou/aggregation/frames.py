@@ -253,8 +253,8 @@ class FrameStatistics(Generic[Evidence]):
         self._bootstrap.update(stacks, stamps_ns)
         self._images.update(stacks[:, 0], stamps_ns)
         if self._slices is not None:
-            for stack, stamp_ns in zip(stacks, stamps_ns, strict=True):
-                self._slices.add(stack[0], stamp_ns)
+            # A copy where there are regions, which need not be held.
+            self._slices.add(np.ascontiguousarray(stacks[:, 0]), stamps_ns)
         for worst, matrices in zip(self._worst, stacks.swapaxes(0, 1), strict=True):
             for index in worst.candidates(matrices):
                 _, stamp_ns, source, evidence = frames[index]

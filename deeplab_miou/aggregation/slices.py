@@ -6,7 +6,7 @@ from collections import deque
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.tags.timeline import NO_TAG, Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,6 +105,15 @@ class SliceSummary:
     changes: tuple[Change, ...]
 
 
+class _Frame(NamedTuple):
+    """A frame's matrix, its intersection and union by class, whether these say anything, stamp."""
+
+    matrix: NDArray[np.int64]
+    overlaps: NDArray[np.int64]
+    is_labelled: bool
+    stamp_ns: int
+
+
 class _Sums:
     """Sums over frames, and their blocks of time."""
 
@@ -113,13 +122,12 @@ class _Sums:
         self._frames = 0
         self._blocks = BlockSums((2, num_classes), block_s=block_s, max_blocks=_MAX_BLOCKS)
 
-    def add(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
-        self._matrix += matrix
+    def add(self, frame: _Frame) -> None:
+        self._matrix += frame.matrix
         self._frames += 1
         # Frames without a labelled pixel say nothing of time.
-        overlaps = class_counts(matrix)
-        if overlaps[1].any():
-            self._blocks.add([(overlaps, stamp_ns)])
+        if frame.is_labelled:
+            self._blocks.add([(frame.overlaps, frame.stamp_ns)])
 
     def counts(self) -> SliceCounts:
         return SliceCounts(self._matrix.copy(), self._frames, self._blocks.read())
@@ -137,13 +145,13 @@ class _Slices:
         self._sums: dict[Tag, _Sums] = {}
         self._keys: set[str] = set()
 
-    def add(self, matrix: NDArray[np.int64], stamp_ns: int, timeline: TagTimeline) -> None:
+    def add(self, frame: _Frame, timeline: TagTimeline) -> None:
         self.follow(timeline)
-        self._whole.add(matrix, stamp_ns)
-        for tag in timeline.tags(stamp_ns):
+        self._whole.add(frame)
+        for tag in timeline.tags(frame.stamp_ns):
             if tag not in self._sums:
                 self._sums[tag] = self._make()
-            self._sums[tag].add(matrix, stamp_ns)
+            self._sums[tag].add(frame)
 
     def follow(self, timeline: TagTimeline) -> None:
         """Begin with the keys that are new."""
@@ -187,26 +195,29 @@ class SliceStatistics:
     def clear(self) -> None:
         """Forget all frames; tags stay."""
         self._settled = self._make()
-        self._held: deque[tuple[NDArray[np.int64], int]] = deque()
+        self._held: deque[_Frame] = deque()
         self._remembered: deque[int] = deque(maxlen=_MAX_REMEMBERED)
         self._too_late = 0
         self._first_ns: int | None = None
         self._last_ns = 0
 
-    def add(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
-        """Add a frame.
+    def add(self, matrices: NDArray[np.int64], stamps_ns: Sequence[int]) -> None:
+        """Add frames.
 
         Args:
-            matrix: its counts, int64 ``(n, n + 1)``; kept.
-            stamp_ns: its stamp, nanoseconds.
+            matrices: (k, n, n + 1) int64, their counts; kept.
+            stamps_ns: k stamps, nanoseconds.
         """
-        first = stamp_ns if self._first_ns is None else self._first_ns
-        self._first_ns, self._last_ns = min(first, stamp_ns), max(self._last_ns, stamp_ns)
-        self._held.append((matrix, stamp_ns))
+        first_ns = min(stamps_ns)
+        self._first_ns = first_ns if self._first_ns is None else min(self._first_ns, first_ns)
+        self._last_ns = max(self._last_ns, *stamps_ns)
+        overlaps = class_counts(matrices)
+        is_labelled: list[bool] = np.any(overlaps[:, 1], axis=1).tolist()
+        self._held.extend(map(_Frame, matrices, overlaps, is_labelled, stamps_ns))
         while len(self._held) > self._most_held:
-            oldest, oldest_ns = self._held.popleft()
-            self._settled.add(oldest, oldest_ns, self._timeline)
-            self._remembered.append(oldest_ns)
+            oldest = self._held.popleft()
+            self._settled.add(oldest, self._timeline)
+            self._remembered.append(oldest.stamp_ns)
 
     def changed(self, key: str, stamp_ns: int) -> None:
         """Take note that a tag of a key is in force from a moment on, which was not known."""
@@ -219,8 +230,8 @@ class SliceStatistics:
         """Return all slices so far."""
         slices = deepcopy(self._settled) if self._held else self._settled
         slices.follow(self._timeline)
-        for matrix, stamp_ns in self._held:
-            slices.add(matrix, stamp_ns, self._timeline)
+        for frame in self._held:
+            slices.add(frame, self._timeline)
         counts, whole = slices.counts()
         return SliceSummary(counts, whole, self.doubts, tuple(self._timeline.changes()))
 

@@ -25,7 +25,7 @@ def complete(tags, stamps):
         timeline.add(key, name, stamp_ns)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=True)
     for k, stamp_ns in enumerate(stamps):
-        statistics.add(matrix(k), stamp_ns)
+        statistics.add(matrix(k)[None], [stamp_ns])
     return statistics.read()
 
 
@@ -58,7 +58,7 @@ def test_tags_and_frames_in_any_interleaving(names, times, data):
                 statistics.changed(key, stamp_ns)
         else:
             k, stamp_ns = waiting.pop(0)
-            statistics.add(matrix(k), stamp_ns)
+            statistics.add(matrix(k)[None], [stamp_ns])
         if data.draw(st.booleans()):
             statistics.read()
     summary = statistics.read()
@@ -76,7 +76,7 @@ def test_a_tag_in_time_is_the_same_beyond_what_is_held(monkeypatch):
         for key, name, at in tags:
             if at == stamp_ns - 4 * S and timeline.add(key, name, at):
                 statistics.changed(key, at)
-        statistics.add(matrix(k), stamp_ns)
+        statistics.add(matrix(k)[None], [stamp_ns])
     summary = statistics.read()
     same(summary, complete(tags, stamps))
     assert summary.doubts == ()
@@ -89,7 +89,7 @@ def test_a_tag_that_comes_too_late_is_told(monkeypatch):
     timeline.add("", "dry", 0)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=False)
     for k in range(20):
-        statistics.add(matrix(k), k * S)
+        statistics.add(matrix(k)[None], [k * S])
     timeline.add("", "rain", 10 * S)
     statistics.changed("", 10 * S)
     summary = statistics.read()
@@ -103,7 +103,7 @@ def test_the_worst_comes_first_and_the_undefined_last():
         timeline.add("", name, k * S)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=True)
     for k, each in enumerate(([[9, 1, 0], [0, 9, 0]], [[1, 9, 0], [9, 1, 0]], np.zeros((2, 3)))):
-        statistics.add(np.array(each, np.int64), k * S)
+        statistics.add(np.array([each], np.int64), [k * S])
     found = slice_results(statistics.read().slices, NAMES, Scoring())
     assert [tag.name for tag in found] == ["bad", "good", "empty"]
     assert "takes 8 blocks of 1 s" in found[Tag("", "bad")].intervals.reason
@@ -111,7 +111,7 @@ def test_the_worst_comes_first_and_the_undefined_last():
 
 def test_no_tag_at_all_is_one_slice_with_a_doubt():
     statistics = SliceStatistics(2, TagTimeline(), block_s=1.0, is_complete=False)
-    statistics.add(matrix(0), S)
+    statistics.add(matrix(0)[None], [S])
     summary = statistics.read()
     assert list(summary.slices) == [Tag("", NO_TAG)]
     assert summary.doubts == ("there is no tag at all: all frames are in one slice",)
@@ -122,7 +122,7 @@ def test_tags_of_another_clock_are_doubted(at):
     timeline = TagTimeline()
     timeline.add("", "rain", at)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=True)
-    statistics.add(matrix(0), 5 * 10**17)
+    statistics.add(matrix(0)[None], [5 * 10**17])
     assert "are both of the same clock?" in statistics.read().doubts[0]
 
 
@@ -130,8 +130,8 @@ def test_forgetting_frames_keeps_tags():
     timeline = TagTimeline()
     timeline.add("", "rain", 0)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=True)
-    statistics.add(matrix(0), S)
+    statistics.add(matrix(0)[None], [S])
     statistics.clear()
     assert statistics.read().slices == {}
-    statistics.add(matrix(1), 2 * S)
+    statistics.add(matrix(1)[None], [2 * S])
     assert statistics.read().slices[Tag("", "rain")].frames == 1

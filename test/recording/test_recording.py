@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
-from deeplab_miou.aggregation.results import Result, Totals
+from deeplab_miou.aggregation.frames import FrameStatistics
+from deeplab_miou.aggregation.results import Result, Scoring, Totals
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.counts import Axes, Counts
 from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.recording.messages import MEAN_IOU, encode_result, typestore
 from deeplab_miou.recording.recording import Recording, Thinning
+from deeplab_miou.tags.timeline import TagTimeline
 
 SECOND = 1_000_000_000
 
@@ -141,3 +144,26 @@ def test_a_long_stream_becomes_thin(expected):
 def test_a_short_stream_is_whole():
     thinning = Thinning(100, 100)
     assert [thinning.take() for _ in range(100)] == [True] * 100
+
+
+def test_a_result_is_recorded_with_its_slices():
+    axes, timeline = Axes(("road", "car")), TagTimeline()
+    timeline.add("weather", "rain", 5 * SECOND)
+    statistics = FrameStatistics(axes, tags=timeline)
+    totals = axes.zero()
+    for k in range(10):
+        counts = Counts(np.array([[k, 1, 0], [0, 3, 0]]), 1)
+        statistics.add(counts, k * SECOND, None)
+        totals += counts
+    result = statistics.read().result(Totals(axes.classes, totals), Scoring())
+    message = typestore().deserialize_cdr(encode_result(result), MEAN_IOU)
+    found = {(each.key, each.name): each for each in message.slices}
+    assert {tag: each.frames for tag, each in found.items()} == {
+        ("weather", "rain"): 5,
+        ("weather", "no tag"): 5,
+    }
+    rain = found["weather", "rain"]
+    assert rain.classes[0].iou == 35 / 40
+    assert rain.miou == (35 / 40 + 15 / 20) / 2
+    assert math.isnan(rain.miou_lower)
+    assert rain.interval_note.endswith("there are 5")
