@@ -225,13 +225,15 @@ def frame_miou(overlaps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArr
 
     Args:
         overlaps: (..., 2, n) int64 intersection and union.
-        present: (..., n) whether the ground truth has pixels of a class.
+        present: (..., n) whether the ground truth has pixels of a class, whose union is then not 0.
 
     Returns:
         (...) float64.
     """
-    intersection, union = np.moveaxis(overlaps, -2, 0)
-    iou = np.where(present, divide(intersection, union), 0.0)
+    intersection, union = overlaps[..., 0, :], overlaps[..., 1, :]
+    # Each evaluated frame passes here: one division, where there is something to divide.
+    iou = np.zeros(intersection.shape)
+    np.divide(intersection, union, out=iou, where=present)
     return divide(iou.sum(axis=-1), present.sum(axis=-1))
 
 
