@@ -10,7 +10,7 @@ import numpy as np
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.confusion import from_cells
-from deeplab_miou.metric.counts import MISTAKES, Axes, Counts
+from deeplab_miou.metric.counts import DEPTH, MISTAKES, Axes, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,7 @@ class RunSnapshot:
         account: what became of every message.
         frame_sequence: outcomes of frames since the reset.
         stamp_ns: newest stamp counted, nanoseconds; 0 before the first frame.
+        depth_images: depth images received since the reset.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class RunSnapshot:
     account: Account = field(default_factory=Account)
     frame_sequence: int = 0
     stamp_ns: int = 0
+    depth_images: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,3 +279,21 @@ def mistakes_from_counts(counts: NDArray[np.uint64], axes: Axes) -> NDArray[np.i
     if counts.size and int(counts.max()) > MAX_PIXELS:
         raise RefusedError("malformed", f"it counts more than {MAX_PIXELS} mistakes")
     return counts.astype(np.int64).reshape(-1, len(MISTAKES))
+
+
+def depth_from_counts(counts: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return a message's counts of what depth regions do not contain, as `Counts.depth`.
+
+    Args:
+        counts: (5,), or empty.
+
+    Raises:
+        RefusedError: the length is another, or a count is absurd.
+    """
+    if counts.size not in {0, len(DEPTH)}:
+        raise RefusedError(
+            "malformed", f"it has {counts.size} counts of depth, expected none or {len(DEPTH)}"
+        )
+    if counts.size and int(counts.max()) > MAX_PIXELS:
+        raise RefusedError("malformed", f"it counts more than {MAX_PIXELS} pixels by depth")
+    return counts.astype(np.int64)

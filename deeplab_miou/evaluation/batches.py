@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.decoding import decode_labels
+from deeplab_miou.images.depth import decode_depth
 from deeplab_miou.metric.frame_scores import FinishedScores, PendingScores
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.outcomes import Arrival
     from deeplab_miou.evaluation.pairing import Pair
     from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.metric.frame_scores import Scored
     from deeplab_miou.regions.regions import Regions
@@ -44,6 +46,8 @@ class Frame:
         image: what the predictor wants.
         ground_truth: train ids, uint8 ``(h, w)``.
         unmapped_pixels: pixels whose label the label map does not know.
+        depth: metres, float32 ``(h, w)``; None if there is none, or no region needs it.
+        depth_problem: why its depth image cannot be used; empty if it can, or there is none.
     """
 
     pair: Pair[Arrival]
@@ -52,6 +56,8 @@ class Frame:
     image: NDArray[np.uint8]
     ground_truth: NDArray[np.uint8]
     unmapped_pixels: int
+    depth: NDArray[np.float32] | None = None
+    depth_problem: str = ""
 
 
 @dataclass(slots=True)
@@ -124,8 +130,22 @@ class BatchScorer:
             self._at_scored_size(labels.ids, (image.shape[0], image.shape[1])),
             self._label_map.ignore_index,
         )
-        now_s = time.monotonic()
-        return Frame(pair, started_s, now_s - started_s, image, ground_truth, labels.unmapped)
+        depth, problem = None, ""
+        if pair.depth is not None and self._regions.by_depth:
+            try:
+                depth = _depth_at(pair.depth.image, ground_truth)
+            except FrameError as error:
+                problem = f"{error.reason.value}: {error}"
+        return Frame(
+            pair,
+            started_s,
+            time.monotonic() - started_s,
+            image,
+            ground_truth,
+            labels.unmapped,
+            depth,
+            problem,
+        )
 
     def start(self, batch: Batch) -> None:
         """Start scoring the frames of a batch; `collect` waits for it and reports failures."""
@@ -170,15 +190,10 @@ class BatchScorer:
         label_size = (ground_truth.shape[0], ground_truth.shape[1])
         if size == label_size:
             return ground_truth
-        ratio = (size[0] * label_size[1]) / (size[1] * label_size[0])
         sizes = f"image is {size[1]}x{size[0]}, label {label_size[1]}x{label_size[0]}"
-        if abs(ratio - 1) > ASPECT_TOLERANCE:
-            raise FrameError(
-                Reason.SIZE_MISMATCH, f"{sizes}: expected the same view, so the same aspect ratio"
-            )
+        _check_view(size, label_size, sizes)
         if self._score_at == "prediction":
-            nearest = cv2.INTER_NEAREST_EXACT
-            return np.asarray(cv2.resize(ground_truth, size[::-1], interpolation=nearest), np.uint8)
+            return np.asarray(_resize(ground_truth, size), np.uint8)
         if not self._predictor.any_size:
             raise FrameError(
                 Reason.SIZE_MISMATCH,
@@ -186,3 +201,31 @@ class BatchScorer:
                 "score_at: prediction resizes the label instead",
             )
         return ground_truth
+
+
+def _depth_at(message: ImageMessage, ground_truth: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a depth image at the ground truth's size, by nearest neighbour: no mean of two things.
+
+    Raises:
+        FrameError: it cannot be read, or shows another view.
+    """
+    depth = decode_depth(message)
+    size = (ground_truth.shape[0], ground_truth.shape[1])
+    own = (depth.shape[0], depth.shape[1])
+    if own == size:
+        return depth
+    sizes = f"depth image is {own[1]}x{own[0]}, ground truth {size[1]}x{size[0]}"
+    _check_view(own, size, sizes)
+    return np.asarray(_resize(depth, size), np.float32)
+
+
+def _check_view(size: Size, other: Size, sizes: str) -> None:
+    ratio = (size[0] * other[1]) / (size[1] * other[0])
+    if abs(ratio - 1) > ASPECT_TOLERANCE:
+        raise FrameError(
+            Reason.SIZE_MISMATCH, f"{sizes}: expected the same view, so the same aspect ratio"
+        )
+
+
+def _resize(pixels: NDArray[Any], size: Size) -> NDArray[Any]:
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -58,6 +58,8 @@ class FrameOutcome:
         counts: what was counted; None if not evaluated.
         prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
         ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
+        depth: metres, float32 ``(h, w)``; None if there is none, or no region needs it.
+        depth_problem: why its depth image cannot be used; empty if it can, or there is none.
         timing: where the time went.
     """
 
@@ -69,4 +71,6 @@ class FrameOutcome:
     counts: Counts | None = None
     prediction: NDArray[np.uint8] | None = None
     ground_truth: NDArray[np.uint8] | None = None
+    depth: NDArray[np.float32] | None = None
+    depth_problem: str = ""
     timing: Timing = Timing()

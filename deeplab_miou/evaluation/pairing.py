@@ -20,7 +20,7 @@ from deeplab_miou.evaluation.matching import match
 from deeplab_miou.evaluation.stamp_eras import FAR_NS, StampEras
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 # Era and stamp.
@@ -35,10 +35,14 @@ _UNMATCHED = {Stream.IMAGE: Reason.UNMATCHED_IMAGE, Stream.LABEL: Reason.UNMATCH
 
 @dataclass(frozen=True, slots=True)
 class Pair(Generic[T]):
-    """An image and the label that belongs to it."""
+    """An image and the label that belongs to it, with the depth image if one is needed and there.
+
+    A pair is of messages; only `DepthPairer` has pairs of pairs.
+    """
 
     image: T
     label: T
+    depth: T | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,33 @@ class Pairer(Generic[T]):
             for stream, buffer in self._buffers.items():
                 while buffer.held:
                     self._give_up(stream, result)
+            return result
+
+    def give_up_passed(self, stream: Stream) -> PairingResult[T]:
+        """Give up messages of a stream for which no partner is there nor to be expected."""
+        with self._lock:
+            result: PairingResult[T] = PairingResult()
+            own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
+            while own.order:
+                era, stamp_ns = own.order[0]
+                is_passed = other.eras.passed_ns(era) > stamp_ns + self._tolerance_ns
+                if not is_passed or other.nearest(era, stamp_ns, self._tolerance_ns) is not None:
+                    break
+                self._give_up(stream, result)
+            return result
+
+    def end_oldest(self, stream: Stream, is_over: Callable[[T], bool]) -> PairingResult[T]:
+        """Pair or give up the oldest messages of a stream, as long as their time is over.
+
+        Args:
+            stream: of which.
+            is_over: tells of a message, quickly.
+        """
+        with self._lock:
+            result: PairingResult[T] = PairingResult()
+            own = self._buffers[stream]
+            while own.order and is_over(own.held[own.order[0]].item):
+                self._end_oldest(stream, result)
             return result
 
     def clock_jumped(self, now_ns: int) -> None:

@@ -24,7 +24,7 @@ from deeplab_miou.metric.error_types import count_mistakes
 from deeplab_miou.regions.regions import Regions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
     import numpy as np
@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 
     from deeplab_miou.accounting import Account
     from deeplab_miou.aggregation.messages import RunSnapshot
+    from deeplab_miou.evaluation.depth_pairing import DepthPairer
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.images.messages import ImageMessage
     from deeplab_miou.labels.label_map import LabelMap
     from deeplab_miou.metric.frame_scores import Scored
+
+_NOTHING = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
 
 
 class ClockJump(str, Enum):
@@ -55,6 +58,7 @@ class Pipeline:
         run: what is counted.
         pairer: pairs images and labels.
         queue: holds pairs until the worker takes them.
+        depth: finds the depth images of pairs that are not added with theirs; None for none.
         batch_size: most pairs that the worker takes at once.
         regions: what is scored apart, and what is not scored; nothing by default.
         error_types: whether mistakes are sorted by their type.
@@ -75,6 +79,7 @@ class Pipeline:
         run: RunState | None = None,
         pairer: Pairer[Arrival] | None = None,
         queue: WorkQueue[Pair[Arrival]] | None = None,
+        depth: DepthPairer | None = None,
         batch_size: int = 1,
         regions: Regions | None = None,
         error_types: bool = False,
@@ -99,6 +104,7 @@ class Pipeline:
         self._underway: Batch | None = None
         self._pairer: Pairer[Arrival] = Pairer() if pairer is None else pairer
         self._queue: WorkQueue[Pair[Arrival]] = WorkQueue(8) if queue is None else queue
+        self._depth = depth
         self._batch_size = batch_size
         self._on_clock_jump = on_clock_jump
         self._on_outcome = on_outcome
@@ -130,20 +136,49 @@ class Pipeline:
         size = byte_size(image) + len(frame_id)
         self._carry_out(self._pairer.add(stream, stamp_ns, arrival, size))
 
-    def add_pair(self, image: StampedImage, label: StampedImage) -> None:
-        """Add an image and its label that are known to belong together, and to be valid."""
+    def add_depth(self, stamp_ns: int, frame_id: str, image: ImageMessage | None) -> None:
+        """Add a depth image that arrived; any thread, quickly.
+
+        Args:
+            stamp_ns: its stamp, nanoseconds.
+            frame_id: its frame.
+            image: its payload, kept and not copied; None if it is not readable.
+        """
+        arrival_s = time.monotonic()
+        reset_count = self._run.depth_received()
+        arrival = Arrival(stamp_ns, frame_id, image or _NOTHING, arrival_s, reset_count)
+        if self._depth is not None:
+            self._enqueue(self._depth.add_depth(arrival))
+
+    def give_up_depth(self, wait_s: float) -> None:
+        """Score pairs that have waited this long for their depth image without it, seconds."""
+        if self._depth is not None:
+            self._enqueue(self._depth.expire(time.monotonic() - wait_s))
+
+    def add_pair(
+        self, image: StampedImage, label: StampedImage, depth: StampedImage | None = None
+    ) -> None:
+        """Add an image and its label that are known to belong together, and to be valid.
+
+        Args:
+            image: the image.
+            label: its label.
+            depth: its depth image, which need not be valid; None for none.
+        """
         arrival_s = time.monotonic()
         arrived_image, arrived_label = (
             Arrival(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
             for stream, each in ((Stream.IMAGE, image), (Stream.LABEL, label))
         )
-        self._carry_out(PairingResult(pairs=[Pair(arrived_image, arrived_label)]))
+        arrived_depth = None
+        if depth is not None:
+            arrived_depth = Arrival(*depth, arrival_s, self._run.depth_received())
+        self._carry_out(PairingResult(pairs=[Pair(arrived_image, arrived_label, arrived_depth)]))
 
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
         """Count a message that cannot be paired: unreadable, or known to be without a partner."""
-        nothing = RawImage(0, 0, "", is_bigendian=False, step=0, data=b"")
         reset_count = self._run.received(stream)
-        arrival = Arrival(stamp_ns, frame_id, nothing, time.monotonic(), reset_count)
+        arrival = Arrival(stamp_ns, frame_id, _NOTHING, time.monotonic(), reset_count)
         self._drop(stream, arrival, error.reason, str(error))
 
     def work(self, timeout_s: float) -> int:
@@ -194,6 +229,8 @@ class Pipeline:
     def flush(self) -> None:
         """Count what waits for a partner as unmatched: nothing more is coming."""
         self._carry_out(self._pairer.flush())
+        if self._depth is not None:
+            self._enqueue(self._depth.flush())
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
@@ -202,6 +239,8 @@ class Pipeline:
     def reset(self) -> None:
         """Start from zero, as if just made; what is waiting or being scored is not counted."""
         self._pairer.reset()
+        if self._depth is not None:
+            self._depth.reset()
         self._queue.clear()
         self._run.reset()
 
@@ -249,7 +288,12 @@ class Pipeline:
     @property
     def held_bytes(self) -> int:
         """Payload that waits for a partner, bytes."""
-        return self._pairer.held_bytes
+        return self._pairer.held_bytes + (0 if self._depth is None else self._depth.held_bytes)
+
+    @property
+    def without_depth(self) -> int:
+        """Pairs that wait for their depth image."""
+        return 0 if self._depth is None else self._depth.waiting()
 
     def _time_went_back(self) -> None:
         if self._on_clock_jump is ClockJump.RESET:
@@ -275,6 +319,10 @@ class Pipeline:
                     "its image was discarded by a reset",
                 )
                 continue
+            self._enqueue([pair] if self._depth is None else self._depth.add_pair(pair))
+
+    def _enqueue(self, pairs: Iterable[Pair[Arrival]]) -> None:
+        for pair in pairs:
             self._scorer.announce(pair)
             for crowded_out in self._queue.put(pair):
                 full = Reason.QUEUE_FULL
@@ -324,7 +372,7 @@ class Pipeline:
             frames=1,
             ignored=frame.ground_truth.size - int(matrix.sum()),
             unmapped=frame.unmapped_pixels,
-            **self._count_more(frame.ground_truth, scored.prediction),
+            **self._count_more(frame, scored.prediction),
         )
         position = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
         if position is None:
@@ -348,20 +396,27 @@ class Pipeline:
                 counts=counts,
                 prediction=scored.prediction,
                 ground_truth=frame.ground_truth,
+                depth=frame.depth,
+                depth_problem=frame.depth_problem,
                 timing=timing,
             )
         )
 
     def _count_more(
-        self, ground_truth: NDArray[np.uint8], prediction: NDArray[np.uint8] | None
+        self, frame: Frame, prediction: NDArray[np.uint8] | None
     ) -> dict[str, NDArray[np.int64]]:
         """Return the fields of `Counts` that only some users want."""
         if prediction is None:
             return {}
         found = {}
+        regions, ground_truth = self._regions, frame.ground_truth
         n, ignore_index = self._label_map.num_classes, self._label_map.ignore_index
-        if self._regions.scored:
-            found["regions"] = self._regions.count(ground_truth, prediction, n, ignore_index)
+        if regions.scored:
+            found["regions"] = regions.count(ground_truth, prediction, n, ignore_index, frame.depth)
+        if regions.by_depth:
+            found["depth"] = regions.count_depth(
+                ground_truth, ignore_index, frame.depth, is_unusable=frame.depth_problem != ""
+            )
         if self._error_types:
             found["mistakes"] = count_mistakes(ground_truth, prediction, n, ignore_index)
         return found

@@ -39,6 +39,7 @@ class RunState:
         self._zero = self._counts = Counts.zero(num_classes, regions)
         self._account = RunningAccount()
         self._reset_count = reset_count
+        self._depth_images = 0
         self._sequence = 0
         self._newest_stamp_ns: int | None = None
 
@@ -46,6 +47,12 @@ class RunState:
         """Count a message that arrived and return the reset count that it belongs to."""
         with self._lock:
             self._account.received(stream)
+            return self._reset_count
+
+    def depth_received(self) -> int:
+        """Count a depth image that arrived and return the reset count, likewise."""
+        with self._lock:
+            self._depth_images += 1
             return self._reset_count
 
     def dropped(
@@ -91,6 +98,7 @@ class RunState:
                 counts=self._counts,
                 stamp_ns=self._newest_stamp_ns or 0,
                 account=self._account.snapshot(),
+                depth_images=self._depth_images,
             )
 
     @property
@@ -104,6 +112,7 @@ class RunState:
             self._counts = self._zero
             self._account.reset()
             self._reset_count += 1
+            self._depth_images = 0
             self._sequence = 0
             self._newest_stamp_ns = None
 

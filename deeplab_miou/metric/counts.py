@@ -21,6 +21,15 @@ MISTAKES = (
 )
 _NO_MISTAKES: NDArray[np.int64] = np.zeros((0, len(MISTAKES)), np.int64)
 _NO_MISTAKES.setflags(write=False)
+# What depth regions do not contain: frames without a depth image, frames whose depth image cannot
+# be used, labelled pixels of these frames; of the other frames labelled pixels without a
+# measurement, and those with one that is in no depth region.
+DEPTH = (
+    *("frames_without_depth", "frames_with_unusable_depth", "pixels_without_depth"),
+    *("pixels_missing_depth", "pixels_outside_depth"),
+)
+_NO_DEPTH: NDArray[np.int64] = np.zeros(0, np.int64)
+_NO_DEPTH.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +47,8 @@ class Counts:
             counts. Without any, ``(0, 0, 0)``.
         mistakes: int64 ``(n, 8)``, columns as in `MISTAKES`; ``(0, 8)`` where they are not counted,
             which adds up with any.
+        depth: int64 ``(5,)``, in the order of `DEPTH`; ``(0,)`` without depth regions, which adds
+            up with any.
     """
 
     matrix: NDArray[np.int64]
@@ -46,6 +57,7 @@ class Counts:
     unmapped: int = 0
     regions: NDArray[np.int64] = field(default_factory=lambda: _NO_REGIONS)
     mistakes: NDArray[np.int64] = field(default_factory=lambda: _NO_MISTAKES)
+    depth: NDArray[np.int64] = field(default_factory=lambda: _NO_DEPTH)
 
     @classmethod
     def zero(cls, num_classes: int, regions: int = 0) -> Counts:
@@ -60,10 +72,12 @@ class Counts:
         ignored: int = 0,
         unmapped: int = 0,
         mistakes: NDArray[np.int64] = _NO_MISTAKES,
+        *,
+        depth: NDArray[np.int64] = _NO_DEPTH,
     ) -> Counts:
         """Return counts whose matrices come as `stack` gives them."""
         regions = stack[1:] if len(stack) > 1 else _NO_REGIONS
-        return cls(stack[0], frames, ignored, unmapped, regions, mistakes)
+        return cls(stack[0], frames, ignored, unmapped, regions, mistakes, depth)
 
     @property
     def stack(self) -> NDArray[np.int64]:
@@ -90,9 +104,8 @@ class Counts:
             self.ignored + other.ignored,
             self.unmapped + other.unmapped,
             self.regions + other.regions if len(self.regions) else self.regions,
-            self.mistakes + other.mistakes
-            if len(self.mistakes) == len(other.mistakes)
-            else max(self.mistakes, other.mistakes, key=len),
+            _sum(self.mistakes, other.mistakes),
+            _sum(self.depth, other.depth),
         )
 
     def __sub__(self, other: Counts) -> Counts:
@@ -103,9 +116,8 @@ class Counts:
             self.ignored - other.ignored,
             self.unmapped - other.unmapped,
             self.regions - other.regions,
-            self.mistakes - other.mistakes
-            if len(self.mistakes) == len(other.mistakes)
-            else self.mistakes,
+            _difference(self.mistakes, other.mistakes),
+            _difference(self.depth, other.depth),
         )
 
     def shrank_since(self, older: Counts) -> bool:
@@ -117,8 +129,8 @@ class Counts:
             or self.unmapped < older.unmapped
             or bool((self.matrix < older.matrix).any())
             or bool((self.regions < older.regions).any())
-            or len(self.mistakes) < len(older.mistakes)
-            or (len(older.mistakes) > 0 and bool((self.mistakes < older.mistakes).any()))
+            or _shrank(self.mistakes, older.mistakes)
+            or _shrank(self.depth, older.depth)
         )
 
     def _check(self, other: Counts) -> None:
@@ -127,6 +139,19 @@ class Counts:
             return
         shapes, others = ((each.matrix.shape, each.regions.shape) for each in (self, other))
         raise ValueError(f"counts of shapes {shapes} and {others} cannot be combined")
+
+
+def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add what not all count."""
+    return one + other if len(one) == len(other) else max(one, other, key=len)
+
+
+def _difference(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    return one - other if len(one) == len(other) else one
+
+
+def _shrank(now: NDArray[np.int64], before: NDArray[np.int64]) -> bool:
+    return len(now) < len(before) or (len(before) > 0 and bool((now < before).any()))
 
 
 class Axes(NamedTuple):

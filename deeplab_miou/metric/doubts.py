@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.scores import cohens_kappa
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ _LEAST_FRAMES = 10
 MOST_UNKNOWN = 0.1
 # Beside classes that no label holds, so many are a sign already.
 _FEW_UNKNOWN = 0.001
+# Share of the frames; recorders drop some.
+MOST_WITHOUT_DEPTH = 0.1
 _SHOWN = 8
 # Networks that have learnt anything reach 0.5.
 _LEAST_KAPPA = 0.1
@@ -41,6 +44,7 @@ def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
             "as 26001 for an instance of 26 in Cityscapes' instanceIds? Say so in the label map, "
             "for these with id_divisor: 1000 and below_divisor: id"
         )
+    doubts += _depth_doubts(counts)
     if counts.frames < _LEAST_FRAMES:
         return doubts
     if counts.unmapped > MOST_UNKNOWN * pixels:
@@ -55,5 +59,34 @@ def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
             "predictions and labels agree hardly more than by chance (Cohen's kappa "
             f"{kappa:.2f}): are the label map's classes those of the network, in its order, and "
             "mean, std and input size as in training?"
+        )
+    return doubts
+
+
+def _depth_doubts(counts: Counts) -> list[str]:
+    """Return what makes the scores of depth regions doubtful."""
+    if not len(counts.depth) or not counts.frames:
+        return []
+    depth = dict(zip(DEPTH, counts.depth.tolist(), strict=True))
+    frames = depth["frames_without_depth"] + depth["frames_with_unusable_depth"]
+    seen = counts.pixels - depth["pixels_without_depth"]
+    measured = seen - depth["pixels_missing_depth"]
+    doubts = []
+    if frames == counts.frames:
+        doubts.append(
+            "no frame has a depth image that can be used, so that depth regions are empty: is "
+            "depth_topic right, and do its stamps equal those of the images?"
+        )
+    elif frames > MOST_WITHOUT_DEPTH * counts.frames:
+        doubts.append(
+            f"{frames} of {counts.frames} frames have no depth image that can be used, and are "
+            "not in the scores of depth regions"
+        )
+    if seen and not measured:
+        doubts.append("depth images hold no measurement of any labelled pixel")
+    elif measured and depth["pixels_outside_depth"] == measured:
+        doubts.append(
+            "no pixel lies in any depth region: are depth images in metres (32FC1) or millimetres "
+            "(16UC1), and the regions in metres?"
         )
     return doubts

@@ -23,6 +23,7 @@ from deeplab_miou.offline.run import Run
 from deeplab_miou.offline.tags import read_tags, tags_digest
 from deeplab_miou.offline.video import packets_to_decode
 from deeplab_miou.options.declaration import options_of
+from deeplab_miou.regions.regions import check_depth
 from deeplab_miou.report.criteria import check_names, judge
 from deeplab_miou.report.frame_table import FrameTableWriter
 from deeplab_miou.report.provenance import environment, utc
@@ -136,14 +137,16 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
     with BagReader(sides[0].options.bag) as reader, ExitStack() as stack:
         for side in sides:
             check_reader(side.options, reader)
+            check_depth(side.engine.regions, side.options.depth_topic)
             check_class_weights(side.options, side.engine)
-        stamps = read_stamps(reader, topics)
+        measured = [topic for side in sides for topic in side.options.depth_topics]
+        stamps = read_stamps(reader, topics, depth_topics=measured)
         plans = [
             with_losses(reader, stamps, plan(stamps, side.options), side.options) for side in sides
         ]
         tags = [read_tags(side.options, reader, stamps) for side in sides]
         runs = [_make_run(*each, stack) for each in zip(sides, plans, tags, strict=True)]
-        taken = [(run, each.partners) for run, each in zip(runs, plans, strict=True)]
+        taken = [(run, each.links) for run, each in zip(runs, plans, strict=True)]
         result = runs[0].result
         problem = read_bag(
             reader,
@@ -217,6 +220,7 @@ def provenance(
         "bags": bags,
         "input_topic": options.input_topic,
         "label_topic": options.label_topic,
+        "depth_topic": options.depth_topic or None,
         "sync_tolerance_s": options.sync_tolerance,
         "start_s": options.start,
         "duration_s": options.duration or None,
@@ -277,10 +281,21 @@ def check_reader(options: OfflineOptions, reader: BagReader) -> None:
                 f"topic {topic!r} of bag {options.bag!r} is serialised as {info.serialization!r}, "
                 f"expected 'cdr' as ROS 2 writes it"
             )
+    for topic in options.depth_topics:
+        reader.require(topic, IMAGE_TYPES)
+        if topic in options.topics:
+            raise ConfigurationError(
+                f"topic {topic!r} is given for depth images and for {_other(options, topic)}: name "
+                "three topics"
+            )
     if options.input_topic == options.label_topic:
         raise ConfigurationError(
             f"topic {options.label_topic!r} is given for both images and labels: name two topics"
         )
+
+
+def _other(options: OfflineOptions, topic: str) -> str:
+    return "labels" if topic == options.label_topic else "images"
 
 
 def _check_video(options: OfflineOptions, topic: str, kind: str) -> None:

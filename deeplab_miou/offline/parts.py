@@ -30,6 +30,7 @@ from deeplab_miou.offline.reading import read_bag
 from deeplab_miou.offline.run import PictureKey, Run
 from deeplab_miou.offline.sections import split
 from deeplab_miou.offline.tags import read_tags
+from deeplab_miou.regions.regions import check_depth
 from deeplab_miou.report.frame_table import FrameTableWriter
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Cells(NamedTuple):
         ignored: as in `Counts`.
         unmapped: likewise.
         mistakes: likewise.
+        depth: likewise.
     """
 
     cells: NDArray[np.uint32]
@@ -67,6 +69,7 @@ class Cells(NamedTuple):
     ignored: int
     unmapped: int
     mistakes: NDArray[np.int64]
+    depth: NDArray[np.int64]
 
 
 class BareOutcome(NamedTuple):
@@ -96,12 +99,14 @@ class Part:
         pictures: of the worst frames; their places are indices of the outcomes.
         unknown_labels: as in `Run`.
         problem: what could not be read, empty if nothing.
+        depth_problem: as in `Run`.
     """
 
     outcomes: list[BareOutcome]
     pictures: Mapping[PictureKey, NDArray[np.uint8]]
     unknown_labels: str
     problem: str
+    depth_problem: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +141,17 @@ def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Divisio
     started_s = time.time()
     with BagReader(options.bag) as reader:
         check_reader(options, reader)
+        check_depth(engine.regions, options.depth_topic)
         check_class_weights(options, engine)
-        stamps = read_stamps(reader, options.topics)
+        stamps = read_stamps(reader, options.topics, depth_topics=options.depth_topics)
         planned = with_losses(reader, stamps, plan(stamps, options), options)
         tags = read_tags(options, reader, stamps)
         # Which messages are missing from part of the time, an index does not tell.
         frames = most_frames if not reader.problems else len(stamps.topic) + 1
-    sections = split(stamps, planned.partners, frames)
-    return Division(replace(planned, partners=planned.partners[:0]), sections, started_s, tags)
+    sections = split(stamps, planned.links, frames)
+    nothing = planned.partners[:0]
+    rest = replace(planned, partners=nothing, depths=nothing)
+    return Division(rest, sections, started_s, tags)
 
 
 def score_section(options: OfflineOptions, engine: Engine, section: Section) -> Part:
@@ -157,15 +165,15 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
     with BagReader(options.bag) as reader:
         problem = read_bag(
             reader,
-            tuple(dict.fromkeys(options.topics)),
-            [(run, section.partners)],
+            tuple(dict.fromkeys((*options.topics, *options.depth_topics))),
+            [(run, section.links)],
             lambda _done, _total: None,
             section.span,
             needed=section.needed,
         )
         run.finish()
     pictures = {key._replace(place=key.place - 1): each for key, each in run.pictures().items()}
-    return Part(outcomes, pictures, run.unknown_labels, problem)
+    return Part(outcomes, pictures, run.unknown_labels, problem, run.depth_problem)
 
 
 def merge(
@@ -205,6 +213,7 @@ def merge(
                 place += 1
                 run.replay(_restored(outcome, place, engine.axes))
     run.unknown_labels = next((each.unknown_labels for each in parts if each.unknown_labels), "")
+    run.depth_problem = next((each.depth_problem for each in parts if each.depth_problem), "")
     run.finish_with(pictures)
     problem = next((each.problem for each in parts if each.problem), "")
     facts = provenance(options, engine, [options.bag], division.started_s)
@@ -215,7 +224,13 @@ def _bare(outcome: FrameOutcome) -> BareOutcome:
     counted = None
     if outcome.counts is not None:
         counts = outcome.counts
-        counted = Cells(*to_cells(counts.stack), counts.ignored, counts.unmapped, counts.mistakes)
+        counted = Cells(
+            *to_cells(counts.stack),
+            ignored=counts.ignored,
+            unmapped=counts.unmapped,
+            mistakes=counts.mistakes,
+            depth=counts.depth,
+        )
     image, label = outcome.image, outcome.label
     return BareOutcome(
         None if image is None else image.stamp_ns,
@@ -229,9 +244,9 @@ def _bare(outcome: FrameOutcome) -> BareOutcome:
 def _restored(bare: BareOutcome, place: int, axes: Axes) -> FrameOutcome:
     counts = None
     if bare.counted is not None:
-        cells, numbers, ignored, unmapped, mistakes = bare.counted
+        cells, numbers, ignored, unmapped, mistakes, depth = bare.counted
         stack = from_cells(cells, numbers, len(axes.classes), 1 + len(axes.regions))
-        counts = Counts.of_stack(stack, 1, ignored, unmapped, mistakes)
+        counts = Counts.of_stack(stack, 1, ignored, unmapped, mistakes, depth=depth)
     image, label = (
         None if stamp_ns is None else Arrival(stamp_ns, "", _NOTHING, 0.0, 0)
         for stamp_ns in (bare.image_ns, bare.label_ns)

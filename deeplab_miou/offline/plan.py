@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,18 @@ def read_image(message: BagMessage) -> StampedImage:
     return stamped
 
 
+class Links(NamedTuple):
+    """Which messages belong together, by their numbers.
+
+    Attributes:
+        partners: as in `Plan`.
+        depths: likewise.
+    """
+
+    partners: NDArray[np.int64]
+    depths: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What belongs together in a bag.
@@ -59,11 +71,20 @@ class Plan:
         findings: what else may be missing, a line each: what was lost while the bag was recorded,
             what the stamps of labels without an image suggest.
         lost: how many messages were lost while the bag was recorded, see `with_losses`.
+        depths: for each label that has an image the number of the pair's depth image, and for each
+            such depth image the number of the label, `NONE` for all other messages, int64
+            ``(messages,)``.
     """
 
     partners: NDArray[np.int64]
     findings: list[str]
     lost: Mapping[Stream, int] = field(default_factory=dict)
+    depths: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def links(self) -> Links:
+        """Which messages belong together."""
+        return Links(self.partners, self.depths)
 
     @property
     def pairs(self) -> int:
@@ -80,7 +101,8 @@ class Stamps:
         topic: index of each message's topic, int64 ``(messages,)``.
         stamps_ns: stamp of each; when it was recorded if it is not readable, int64.
         recorded_ns: when each was recorded, int64.
-        is_readable: whether it can be an image of its type at all, bool.
+        is_readable: whether it can be an image of its type at all, bool; of depth images, whether
+            it has a stamp.
         begins: for a packet of a video the number of the message with which decoding must begin to
             have its picture, itself for other messages, int64; empty if no topic is a video.
     """
@@ -93,9 +115,11 @@ class Stamps:
     begins: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def read_stamps(reader: BagReader, topics: Sequence[str]) -> Stamps:
-    """Read the stamps of all messages of some topics."""
-    names = tuple(dict.fromkeys(topics))
+def read_stamps(
+    reader: BagReader, topics: Sequence[str], *, depth_topics: Sequence[str] = ()
+) -> Stamps:
+    """Read the stamps of all messages of some topics, and of some topics of depth images."""
+    names = tuple(dict.fromkeys((*topics, *depth_topics)))
     number = {name: k for k, name in enumerate(names)}
     videos: dict[str, _Video] = {}
     topic, stamps, recorded, is_readable = array("q"), array("q"), array("q"), bytearray()
@@ -107,7 +131,8 @@ def read_stamps(reader: BagReader, topics: Sequence[str]) -> Stamps:
             # The time of recording is the best there is of what is not readable.
             stamp_ns, valid = message.timestamp_ns, False
             with suppress(FrameError):
-                stamp_ns = read_image(message).stamp_ns
+                is_depth = message.topic in depth_topics
+                stamp_ns = (decode_image if is_depth else read_image)(message).stamp_ns
                 valid = True
             if message.type in VIDEO_TYPES:
                 begin, valid = videos.setdefault(message.topic, _Video()).take(begin, message)
@@ -196,7 +221,29 @@ def plan(read: Stamps, options: OfflineOptions) -> Plan:
             stamps[labels[partner[labels] == NONE]],
             "--sync-tolerance",
         ),
+        depths=_find_depths(read, partners, options, tolerance_ns),
     )
+
+
+def _find_depths(
+    read: Stamps, partners: NDArray[np.int64], options: OfflineOptions, tolerance_ns: int
+) -> NDArray[np.int64]:
+    """Return the depth image of each pair, by its image's stamp, as `Plan.depths` has them."""
+    depths = np.full(partners.size, NONE, np.int64)
+    if not options.depth_topic:
+        return depths
+    of_label = read.topic == read.topics.index(options.label_topic)
+    labels = np.flatnonzero(of_label & (partners >= 0))
+    stamps = read.stamps_ns.copy()
+    stamps[labels] = stamps[partners[labels]]
+    of_depth = read.topic == read.topics.index(options.depth_topic)
+    found = np.flatnonzero(of_depth & read.is_readable)
+    label_rounds, depth_rounds = _rounds(stamps[labels]), _rounds(stamps[found])
+    for number in range(label_rounds.max(initial=-1) + 1):
+        now = labels[label_rounds == number], found[depth_rounds == number]
+        for label, depth in _match(stamps, *now, tolerance_ns):
+            depths[label], depths[depth] = depth, label
+    return depths
 
 
 def _match(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.ahead import reading_ahead
+from deeplab_miou.bags.images import decode_image
 from deeplab_miou.errors import BagError
 from deeplab_miou.offline.holding import HeldMessages
 from deeplab_miou.offline.plan import NONE, OUTSIDE, read_image
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
     from deeplab_miou.bags.reader import BagReader
     from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.offline.plan import Links
     from deeplab_miou.offline.run import Run
 
 
 def read_bag(
     reader: BagReader,
     topics: Sequence[str],
-    runs: Sequence[tuple[Run, NDArray[np.int64]]],
+    runs: Sequence[tuple[Run, Links]],
     on_progress: Callable[[int, int], None],
     span: tuple[int, int] | None = None,
     *,
@@ -38,7 +40,7 @@ def read_bag(
     Args:
         reader: the open bag.
         topics: all that the runs use.
-        runs: with the partner's number of each message, as `plan` found it for this run.
+        runs: with what `plan` found to belong together for this run.
         on_progress: called after each message with how many were read, and how many there are.
         span: when to begin and to stop, recording time in nanoseconds; the runs' numbers count from
             there. All of the bag by default.
@@ -49,14 +51,13 @@ def read_bag(
     """
     problem = ""
     groups = _Groups(runs)
-    total = len(runs[0][1])
+    total = len(runs[0][1].partners)
     start_ns, stop_ns = span or (None, None)
     with HeldMessages() as held:
         try:
             # Messages first: what ends a damaged bag is only known by asking for one more.
-            read = with_pictures(
-                reader.messages(topics, start_ns, stop_ns), needed, [each for _, each in runs]
-            )
+            partners = [links.partners for _, links in runs]
+            read = with_pictures(reader.messages(topics, start_ns, stop_ns), needed, partners)
             with reading_ahead(read) as messages:
                 for message, number in zip(messages, range(total), strict=False):
                     groups.take(held, number, message)
@@ -72,23 +73,25 @@ def read_bag(
 
 
 class _Groups:
-    """Labels, each with the images that belong to it.
+    """Labels, each with the images and depth images that belong to it.
 
     Args:
         runs: as of `read_bag`.
     """
 
-    def __init__(self, runs: Sequence[tuple[Run, NDArray[np.int64]]]) -> None:
-        self._runs = [(run, partners.tolist()) for run, partners in runs]
+    def __init__(self, runs: Sequence[tuple[Run, Links]]) -> None:
+        self._runs = [(run, *(each.tolist() for each in links)) for run, links in runs]
         self._open: set[int] = set()
 
     def take(self, held: HeldMessages, number: int, message: BagMessage) -> None:
         """Hand a message on with those that belong to it, keep it until they come, or reject it."""
         label = NONE
-        for run, partners in self._runs:
+        for run, partners, depths in self._runs:
             partner = partners[number]
             if partner >= 0:
                 label = number if run.is_label(message) else partner
+            elif depths[number] >= 0:
+                label = depths[number]
             elif partner != OUTSIDE:
                 run.reject(message, partner)
         if label < 0:
@@ -105,7 +108,8 @@ class _Groups:
             self._hand_on(held, label, {})
 
     def _members(self, label: int) -> set[int]:
-        return {label, *(partners[label] for _, partners in self._runs if partners[label] >= 0)}
+        links = [each[label] for _, *both in self._runs for each in both]
+        return {label, *(each for each in links if each >= 0)}
 
     def _hand_on(self, held: HeldMessages, label: int, found: dict[int, BagMessage]) -> None:
         self._open.discard(label)
@@ -115,12 +119,14 @@ class _Groups:
                 found[number] = message
         # Read once: it is the same ground truth for all runs.
         truth = read_image(found[label]) if label in found else None
-        for run, partners in self._runs:
-            image = partners[label]
+        for run, partners, depths in self._runs:
+            image, depth = partners[label], depths[label]
             if image < 0:
                 continue
             if truth is not None and image in found:
-                run.take(read_image(found[image]), truth)
+                # What is wrong with a depth image is told when it is decoded.
+                measured = decode_image(found[depth]) if depth in found else None
+                run.take(read_image(found[image]), truth, measured)
                 continue
             for number in {image, label} & found.keys():
                 run.reject(found[number], NONE)

@@ -78,6 +78,7 @@ class Run:
         first_drops: for each reason that occurred, the first frame's line.
         unknown_labels: the most frequent ids or colours that the label map does not know, of the
             first label with such; empty if there was none.
+        depth_problem: why the first depth image that cannot be used cannot; empty if all can.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Run:
     ) -> None:
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
+        self.depth_problem = ""
         self._options = options
         self._scoring = Scoring(options.absent_classes, options.class_weights)
         self._frames = frames
@@ -144,9 +146,11 @@ class Run:
         """Return whether a message is of the label topic."""
         return stream_of(message, self._options) is Stream.LABEL
 
-    def take(self, image: StampedImage, label: StampedImage) -> None:
+    def take(
+        self, image: StampedImage, label: StampedImage, depth: StampedImage | None = None
+    ) -> None:
         """Score an image with its label, perhaps not before some more have been taken."""
-        self._pipeline.add_pair(image, label)
+        self._pipeline.add_pair(image, label, depth)
         while self._pipeline.queued > self._most_ahead:
             self._pipeline.work(0.0)
 
@@ -245,6 +249,9 @@ class Run:
             findings: what else may be missing from the score, a line each.
         """
         window = None if self._options.window is None else self._window()
+        if self.depth_problem:
+            first = f"the first depth image that cannot be used is the one at {self.depth_problem}"
+            findings = [*findings, first]
         report = Report.of(
             self.result(),
             window=window,
@@ -279,7 +286,9 @@ class Run:
         image = None if self._options.prediction_topic else given
         truth = outcome.ground_truth
         if region is not None:
-            truth = list(self._regions.ground_truths(truth, self._label_map.ignore_index))[region]
+            ignored = self._label_map.ignore_index
+            truths = self._regions.ground_truths(truth, ignored, outcome.depth)
+            truth = list(truths)[region]
         return comparison(image, truth, scored.prediction, self._label_map)
 
     def _take(self, outcome: FrameOutcome) -> None:
@@ -289,6 +298,8 @@ class Run:
         has_unknown = outcome.counts is not None and outcome.counts.unmapped > 0
         if has_unknown and not self.unknown_labels and outcome.label is not None:
             self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
+        if outcome.depth_problem and not self.depth_problem and outcome.image is not None:
+            self.depth_problem = f"{seconds(outcome.image.stamp_ns)}: {outcome.depth_problem}"
         self._count(outcome)
         if self._recorder is not None:
             self._recorder.take(outcome, self._scores)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.offline.plan import OUTSIDE
+from deeplab_miou.offline.plan import NONE, OUTSIDE, Links
 from deeplab_miou.offline.video import packets_to_decode
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Section:
             included; None for a whole bag.
         partners: as `Plan.partners`, for the messages of the span and numbered among these;
             `OUTSIDE` for those of other sections.
+        depths: as `Plan.depths`, likewise.
         frames: pairs in it.
         needed: which of these messages are packets of a video that must be decoded, of
             `packets_to_decode`.
@@ -32,11 +33,17 @@ class Section:
 
     span: tuple[int, int] | None
     partners: NDArray[np.int64]
+    depths: NDArray[np.int64]
     frames: int
     needed: NDArray[np.bool_]
 
+    @property
+    def links(self) -> Links:
+        """Which messages belong together."""
+        return Links(self.partners, self.depths)
 
-def split(stamps: Stamps, partners: NDArray[np.int64], most_frames: int) -> list[Section]:
+
+def split(stamps: Stamps, links: Links, most_frames: int) -> list[Section]:
     """Divide what a bag gives into sections, so that each outcome is in one of them.
 
     What belongs together stays together, on whichever side of a border the two messages lie.
@@ -45,51 +52,63 @@ def split(stamps: Stamps, partners: NDArray[np.int64], most_frames: int) -> list
 
     Args:
         stamps: of the bag's messages.
-        partners: as `plan` found them.
+        links: what belongs together of them, as `plan` found it.
         most_frames: pairs in a section, at least 1.
     """
+    partners, depths = links
     number = np.arange(partners.size)
     is_paired = partners >= 0
     completed_by = np.where(is_paired, np.maximum(number, partners), number)
-    completes = is_paired & (partners < number)
+    labels = np.flatnonzero(is_paired & (depths >= 0))
+    completed_by[labels] = np.maximum(completed_by[labels], depths[labels])
+    completed_by[partners[labels]] = completed_by[depths[labels]] = completed_by[labels]
+    completes = np.zeros(partners.size, np.bool_)
+    completes[completed_by[is_paired]] = True
     frames = int(completes.sum())
     count = max(-(-frames // most_frames), 1)
     # A reader gives the messages of a span in the same order only if that is the order of time.
     if (np.diff(stamps.recorded_ns) < 0).any():
         count = 1
     if count == 1:
-        return [Section(None, partners, frames, packets_to_decode(stamps, [partners]))]
+        needed = packets_to_decode(stamps, [partners])
+        return [Section(None, partners, depths, frames, needed)]
     before: NDArray[np.int64] = np.cumsum(completes) - completes
     section_of = np.minimum(before * count // frames, count - 1)[completed_by]
-    section_of[partners == OUTSIDE] = -1
+    section_of[(partners == OUTSIDE) & (depths < 0)] = -1
     return [
-        _section(stamps, partners, np.flatnonzero(section_of == k), completes) for k in range(count)
+        _section(stamps, links, np.flatnonzero(section_of == k), completes) for k in range(count)
     ]
 
 
 def _section(
     stamps: Stamps,
-    partners: NDArray[np.int64],
+    links: Links,
     members: NDArray[np.int64],
     completes: NDArray[np.bool_],
 ) -> Section:
-    recorded_ns = stamps.recorded_ns
+    partners, recorded_ns = links.partners, stamps.recorded_ns
     # A video is read from the key frame on that a picture builds on.
     first = stamps.begins[members] if stamps.begins.size else members
     start_ns = int(recorded_ns[first].min())
     stop_ns = int(recorded_ns[members].max()) + 1
     there = np.flatnonzero((recorded_ns >= start_ns) & (recorded_ns < stop_ns))
-    wanted = partners[members]
-    local = np.full(there.size, OUTSIDE, np.int64)
-    local[np.searchsorted(there, members)] = np.where(
-        wanted >= 0, np.searchsorted(there, wanted), wanted
-    )
+
+    def local(links: NDArray[np.int64], nothing: int) -> NDArray[np.int64]:
+        """Return links of the members, numbered among the messages that are there."""
+        wanted = links[members]
+        found = np.full(there.size, nothing, np.int64)
+        found[np.searchsorted(there, members)] = np.where(
+            wanted >= 0, np.searchsorted(there, wanted), wanted
+        )
+        return found
+
     own = np.full(partners.size, OUTSIDE, np.int64)
-    own[members] = wanted
+    own[members] = partners[members]
     needed = packets_to_decode(stamps, [own])
     return Section(
         (start_ns, stop_ns),
-        local,
+        local(partners, OUTSIDE),
+        local(links.depths, NONE),
         int(completes[members].sum()),
         needed[there] if needed.size else needed,
     )

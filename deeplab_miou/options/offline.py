@@ -50,5 +50,10 @@ class OfflineOptions(TagOptions, SectionOptions, ScoreOptions, PairingOptions, T
 
     @property
     def topics(self) -> tuple[str, str]:
-        """What is read of the bag."""
+        """What is paired of the bag."""
         return self.input_topic, self.label_topic
+
+    @property
+    def depth_topics(self) -> tuple[str, ...]:
+        """The topic of depth images, if there is one."""
+        return (self.depth_topic,) if self.depth_topic else ()

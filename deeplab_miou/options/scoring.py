@@ -23,6 +23,13 @@ class TopicOptions:
         "ground truth: label images (ids or colours), sensor_msgs/Image or CompressedImage",
         form="TOPIC",
     )
+    depth_topic: str = option(
+        "",
+        "depth images of the camera's view, for regions by depth: sensor_msgs/Image or "
+        "CompressedImage",
+        form="TOPIC",
+        unset="none",
+    )
 
 
 @dataclass(frozen=True)

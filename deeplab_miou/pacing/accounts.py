@@ -18,6 +18,8 @@ class EvaluatorAccount(NamedTuple):
         labels: what became of its labels.
         paced: a full queue of it holds up the replay and drops nothing.
         frame_listeners: subscriptions that its outcomes reach.
+        depth_images: depth images received.
+        topics: that it takes.
     """
 
     run_id: str
@@ -26,6 +28,8 @@ class EvaluatorAccount(NamedTuple):
     labels: StreamCounts
     paced: bool
     frame_listeners: int = 0
+    depth_images: int = 0
+    topics: tuple[str, ...] = ()
 
     @property
     def counting(self) -> tuple[str, int]:
@@ -34,8 +38,8 @@ class EvaluatorAccount(NamedTuple):
 
     @property
     def received(self) -> int:
-        """Messages of both streams that arrived."""
-        return self.images.received + self.labels.received
+        """Messages of all streams that arrived."""
+        return self.images.received + self.labels.received + self.depth_images
 
     @property
     def waiting(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.error_types import TYPES, mistake_shares
 from deeplab_miou.metric.image_scores import ImageScores
 from deeplab_miou.metric.scores import HEADLINES
@@ -14,6 +15,7 @@ from deeplab_miou.metric.stamp_offsets import Offsets
 
 if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
+    from deeplab_miou.metric.counts import Counts
     from deeplab_miou.tags.timeline import Tag
 
 _IMAGE_FIELDS = {
@@ -58,12 +60,19 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         "offset_median": offsets.median_s,
         "offset_largest": offsets.largest_s,
         "offset_note": offsets.hint,
+        **depth_fields(totals.counts),
         **{
             f"{name}{end}": getattr(getattr(images, key), bound)
             for key, name in _IMAGE_FIELDS.items()
             for end, bound in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
         },
     }
+
+
+def depth_fields(counts: Counts) -> dict[str, int]:
+    """Return what depth regions do not contain, by the names of `DEPTH`; 0 without any."""
+    values = counts.depth.tolist() or [0] * len(DEPTH)
+    return dict(zip(DEPTH, values, strict=True))
 
 
 def region_fields(name: str, result: Result) -> dict[str, Any]:

@@ -7,18 +7,20 @@ regions:
   - {name: interior, interior: 3}
   - {name: small objects, objects: small}
   - {name: bonnet, mask: bonnet.png, ignore: true}
+  - {name: beyond 30 m, depth: [30, .inf]}
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 from deeplab_miou import strict_yaml
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.paths import user_path
 from deeplab_miou.regions.contents import ObjectSize
-from deeplab_miou.regions.regions import Border, Region, Regions, Where
+from deeplab_miou.regions.regions import Border, DepthBand, Region, Regions, Where
 from deeplab_miou.regions.shapes import Polygon, Rows, Shape, read_mask
 from deeplab_miou.strict_yaml import Checker
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from deeplab_miou.strict_yaml import KeyPath
 
 _WHAT = "regions file"
-_KINDS = ("mask", "rows", "polygon", "border", "interior", "objects")
+_KINDS = ("mask", "rows", "polygon", "border", "interior", "objects", "depth")
 _KEYS = ("name", *_KINDS, "ignore")
 _MOST_REGIONS = 32
 _LONGEST_NAME = 60
@@ -37,6 +39,9 @@ _MOST_POINTS = 1000
 _MOST_PIXELS = 32768
 _MOST_DISTANCE = 50
 _FEWEST_POINTS = 3
+_MOST_METRES = 1e6
+# As YAML 1.1 spells it.
+_INFINITY = (".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF")
 
 
 def read_regions(file: str) -> Regions:
@@ -110,6 +115,8 @@ class _Checker(Checker):
             return self._rows(value, at)
         if kind == "polygon":
             return self._polygon(value, at)
+        if kind == "depth":
+            return self._depth(value, at)
         file = self.text(value, at)
         if not file:
             self.fail(at, "is empty, expected a PNG")
@@ -128,6 +135,18 @@ class _Checker(Checker):
         if first >= past_last:
             self.fail(path, f"goes from {first:g} to {past_last:g}, which is no row")
         return Rows(first, past_last, fractions)
+
+    def _depth(self, value: object, path: KeyPath) -> DepthBand:
+        bounds = self.items(value, path)
+        if len(bounds) != 2:  # noqa: PLR2004
+            self.fail(path, f"has {len(bounds)} entries, expected from and to, in metres")
+        near = self.number(bounds[0], (*path, 0), 0, _MOST_METRES)
+        far = math.inf
+        if repr(bounds[1]) not in _INFINITY:
+            far = self.number(bounds[1], (*path, 1), 0, _MOST_METRES)
+        if near >= far:
+            self.fail(path, f"goes from {near:g} to {far:g} m, which is no distance")
+        return DepthBand(near, far)
 
     def _polygon(self, value: object, path: KeyPath) -> Polygon:
         corners = [self.items(each, (*path, i)) for i, each in enumerate(self.items(value, path))]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # How a report came about; all else is what was found.
 _ITS_OWN = frozenset(("provenance", "problems", "doubts", "damaged", "criteria", "bags"))
+# Scores of parts, which have worst frames of their own.
+_PARTS = ("regions", "slices")
 
 
 def find_differences(live: Mapping[str, Any], offline: Mapping[str, Any]) -> list[str]:
@@ -26,6 +28,9 @@ def find_differences(live: Mapping[str, Any], offline: Mapping[str, Any]) -> lis
 
 
 def _found(report: Mapping[str, Any], key: str) -> object:
+    found = report.get(key)
     if key == "worst_frames":
         return [{**frame, "source": ""} for frame in report[key]]
-    return report.get(key)
+    if key in _PARTS and found is not None:
+        return [{**part, "worst_frames": _found(part, "worst_frames")} for part in found]
+    return found

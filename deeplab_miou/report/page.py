@@ -25,6 +25,7 @@ from deeplab_miou.report.region_table import (
 from deeplab_miou.report.table import (
     OTHER_SCORES,
     accounting_lines,
+    depth_lines,
     format_interval,
     format_score,
     resampled,
@@ -132,6 +133,7 @@ def render_page(report: Report, digest: str = "") -> str:
         course=course(report.timeline, report.scores.miou, report.worst_frames),
         mistakes=_mistakes(report, names),
         regions=[each._replace(name=printable(each.name)) for each in region_rows(report)],
+        depth_lines=depth_lines(report),
         region_sentences=[printable(each) for each in region_sentences(report)],
         slices=[each._replace(name=printable(each.name)) for each in slice_rows(report)],
         slice_sentences=[printable(each) for each in slice_sentences(report)],

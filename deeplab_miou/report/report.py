@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from deeplab_miou.errors import DeeplabMiouError
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.error_types import TYPES, mistake_shares
 
@@ -194,6 +195,7 @@ class Report:
                 "doubts": self.doubts,
                 "window": _window_dict(self.window),
                 "mistakes": self.counts.mistakes.tolist(),
+                "depth": dict(zip(DEPTH, self.counts.depth.tolist(), strict=False)) or None,
                 "image_scores": None if self.image_scores is None else asdict(self.image_scores),
                 "regions": [
                     {

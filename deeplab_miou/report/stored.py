@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.metric.counts import MISTAKES, Axes, Counts
+from deeplab_miou.metric.counts import DEPTH, MISTAKES, Axes, Counts
 from deeplab_miou.report.files import HTML_NAME, JSON_NAME, MARKDOWN_NAME
 from deeplab_miou.report.frame_table import FRAMES_NAME, read_frame_table
 from deeplab_miou.tags.timeline import Change, TagTimeline
@@ -99,7 +99,7 @@ def read_report(folder: Path) -> StoredReport:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         classes = content["classes"]
-        regions = content.get("regions", [])
+        regions, depth = content.get("regions", []), content.get("depth")
         matrices = [each["confusion"] for each in (content, *regions)]
         stack = np.array(matrices, np.int64).reshape(-1, len(classes), len(classes) + 1)
         bags = [each["name"] for each in content.get("bags", []) if each["status"] != "failed"]
@@ -113,6 +113,7 @@ def read_report(folder: Path) -> StoredReport:
                 int(content["ignored_pixels"]),
                 int(content["unmapped_pixels"]),
                 np.array(content.get("mistakes") or [], np.int64).reshape(-1, len(MISTAKES)),
+                depth=np.array([depth[key] for key in DEPTH] if depth else [], np.int64),
             ),
             Account.from_dict(content["accounting"]),
             dict(content["provenance"]),

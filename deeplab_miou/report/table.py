@@ -11,6 +11,7 @@ from rich.bar import Bar
 from rich.table import Table
 from rich.text import Text
 
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.image_scores import IMAGE_SCORES
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.metric.stamp_offsets import format_span
@@ -119,7 +120,23 @@ def accounting_lines(report: Report) -> list[str]:
         f"pixels: {report.counts.pixels:,} scored ({invalid:,} with an invalid prediction), "
         f"{report.counts.ignored:,} ignored ({report.counts.unmapped:,} of unknown ids or colours)"
     )
-    return lines
+    return [*lines, *depth_lines(report)]
+
+
+def depth_lines(report: Report) -> list[str]:
+    """Return what depth regions do not contain; nothing without any."""
+    counts = report.counts
+    if not len(counts.depth):
+        return []
+    depth = dict(zip(DEPTH, counts.depth.tolist(), strict=True))
+    without, unusable = depth["frames_without_depth"], depth["frames_with_unusable_depth"]
+    line = (
+        f"depth: of {counts.frames} frames {without} have no depth image and {unusable} one that "
+        f"cannot be used ({depth['pixels_without_depth']:,} labelled pixels); in the others "
+        f"{depth['pixels_missing_depth']:,} labelled pixels have no depth, and "
+        f"{depth['pixels_outside_depth']:,} lie outside all bands"
+    )
+    return [line]
 
 
 def format_score(value: float) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -58,3 +59,23 @@ def test_a_class_that_no_label_holds_beside_unknown_ids_is_told_with_the_likely_
     assert doubt.startswith("no label holds car, while 4.93% of the labels' pixels")
     assert "id_divisor: 1000 and below_divisor: id" in doubt
     assert find_doubts(NAMES, Counts(no_car, 2, 60, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("depth", "text"),
+    [
+        ([9, 0, 100, 0, 0], "9 of 80 frames have no depth image that can be used"),
+        ([70, 10, 1795, 0, 0], "no frame has a depth image that can be used"),
+        ([0, 0, 0, 1795, 0], "no measurement of any labelled pixel"),
+        ([0, 0, 0, 795, 1000], "in metres .32FC1. or millimetres"),
+    ],
+)
+def test_depth_regions_that_lack_depth_are_doubted(depth, text):
+    counts = Counts(GOOD, 80, depth=np.array(depth, np.int64))
+    (doubt,) = find_doubts(NAMES, counts)
+    assert re.search(text, doubt)
+
+
+def test_a_few_frames_without_depth_are_counted_and_not_doubted():
+    counts = Counts(GOOD, 80, depth=np.array([8, 0, 100, 600, 900], np.int64))
+    assert find_doubts(NAMES, counts) == []

@@ -16,7 +16,7 @@ from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.parts import divide, merge, score_section
-from deeplab_miou.offline.plan import NONE, OUTSIDE, Stamps
+from deeplab_miou.offline.plan import NONE, OUTSIDE, Links, Stamps
 from deeplab_miou.offline.sections import split
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
@@ -40,7 +40,7 @@ def test_every_outcome_is_in_one_section_and_in_order(seed, most):
     partners[broken[partners[partners[broken]] != broken]] = NONE
     stamps = Stamps(("/a", "/b"), np.zeros(size, np.int64), recorded, recorded, recorded >= 0)
 
-    sections = split(stamps, partners, most)
+    sections = split(stamps, Links(partners, np.full(size, NONE)), most)
 
     def outcomes(partners, names):
         """Yield what one reading finds out, in its order."""
@@ -67,7 +67,7 @@ def test_a_bag_out_of_the_order_of_time_is_one_section():
     partners = np.array([1, 0, 3, 2], np.int64)
     times = np.array([0, 5, 4, 6], np.int64)
     stamps = Stamps(("/a", "/b"), np.zeros(4, np.int64), times, times, times >= 0)
-    (section,) = split(stamps, partners, 1)
+    (section,) = split(stamps, Links(partners, np.full(4, NONE)), 1)
     assert section.span is None
     np.testing.assert_array_equal(section.partners, partners)
 

@@ -75,6 +75,24 @@ def test_every_kind(folder):
     }
 
 
+def test_bands_of_depth_meet_and_lack_what_was_not_measured(folder):
+    text = "regions:\n  - {name: near, depth: [0, 10]}\n  - {name: far, depth: [10.0, .inf]}\n"
+    regions = read(folder, text)
+    assert regions.by_depth == ("near", "far")
+    depth = np.array([[1e-3, 9.999, 10, 1000, np.nan]], np.float32)
+    truth = np.array([[1, 1, IGNORE, 1, 1]], np.uint8)
+    near, far = (each != IGNORE for each in regions.ground_truths(truth, IGNORE, depth))
+    assert near.tolist() == [[True, True, False, False, False]]
+    assert far.tolist() == [[False, False, False, True, False]]
+    counted = regions.count_depth(truth, IGNORE, depth, is_unusable=False)
+    assert counted.tolist() == [0, 0, 0, 1, 0]
+    assert all((each == IGNORE).all() for each in regions.ground_truths(truth, IGNORE))
+    assert regions.count_depth(truth, IGNORE, None, is_unusable=True).tolist() == [0, 1, 4, 0, 0]
+    truth[0, 2] = 1
+    (_, far) = (each != IGNORE for each in regions.ground_truths(truth, IGNORE, depth))
+    assert far.tolist() == [[False, False, True, True, False]]
+
+
 def test_digest_is_of_the_file_and_its_masks(folder):
     one = read(folder, ALL).digest
     assert read(folder, "# a remark\n" + ALL).digest == one
@@ -100,6 +118,13 @@ def test_digest_is_of_the_file_and_its_masks(folder):
         ("regions: [{name: a, border: 0}]", "is 0, expected a number from 1 to 50"),
         ("regions: [{name: a, border: wide}]", "is 'wide', expected a number from 1 to 50"),
         ("regions: [{name: a, objects: tiny}]", "'tiny', expected one of: small, medium, large"),
+        ("regions: [{name: a, depth: [0]}]", "has 1 entries, expected from and to, in metres"),
+        ("regions: [{name: a, depth: [10, 10]}]", "goes from 10 to 10 m, which is no distance"),
+        ("regions: [{name: a, depth: [.inf, 10]}]", "is .inf, expected a number from 0 to 1e"),
+        ("regions: [{name: a, depth: [-1, 10]}]", "is -1, expected a number from 0 to 1e"),
+        ("regions: [{name: a, depth: [0, .nan]}]", "is .nan, expected a number from 0 to 1e"),
+        ("regions: [{name: a, depth: [0, far]}]", "is 'far', expected a number from 0 to 1e"),
+        ("regions: [{name: a, depth: [0, 9], ignore: true}]", "fits a mask, rows or a polygon"),
         ("regions: [{name: a, border: 3, ignore: true}]", "fits a mask, rows or a polygon only"),
         ("regions: [{name: a, rows: [0, 1], ignore: 1}]", "is 1, expected true or false"),
         ("regions: [{name: a, mask: none.png}]", r"line 1: mask .*none\.png cannot be read"),

@@ -13,6 +13,7 @@ LIVE = {
     "window": {"miou": 0.5},
     "timeline": {"miou": [0.25, 0.75]},
     "worst_frames": [{"stamp_ns": 7, "source": "/deeplab_evaluator", "miou": 0.25}],
+    "slices": [{"worst_frames": [{"source": "/deeplab_evaluator", "miou": 0.5}], "miou": 0.5}],
     "provenance": {"mode": "live"},
     "problems": [],
 }
@@ -21,6 +22,7 @@ LIVE = {
 def offline():
     content = copy.deepcopy(LIVE)
     content["worst_frames"][0]["source"] = ""
+    content["slices"][0]["worst_frames"][0]["source"] = ""
     return content | {"provenance": {"mode": "offline"}}
 
 
@@ -37,6 +39,8 @@ def test_reports_of_the_same_messages_agree():
         ("window", lambda value: value.update(miou=0.5 + 1e-15)),
         ("timeline", lambda value: value["miou"].pop()),
         ("worst_frames", lambda value: value[0].update(miou=0.24)),
+        ("slices", lambda value: value[0].update(miou=0.24)),
+        ("slices", lambda value: value[0]["worst_frames"][0].update(miou=0.24)),
     ],
 )
 def test_the_last_digit_of_each_counts(key, change):

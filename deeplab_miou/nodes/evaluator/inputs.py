@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-    from deeplab_miou.accounting import Stream
 
 TYPES: dict[str, type] = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
@@ -46,6 +45,8 @@ _DURABILITY = {
     "transient_local": DurabilityPolicy.TRANSIENT_LOCAL,
 }
 AUTO = "auto"
+# Beside the streams that are paired and counted.
+DEPTH = "depth"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class InputOptions:
 
 
 class Input:
-    """One image or label topic.
+    """One topic of images, labels or depth images.
 
     Nothing is subscribed until somebody publishes: only then the type and the quality of service
     are known. When the publishers change, the subscription follows.
@@ -289,11 +290,11 @@ class Input:
 
 
 class Inputs:
-    """The two topics of an evaluator, received by one thread.
+    """The topics of an evaluator, received by one thread.
 
     Args:
         node: the node that subscribes.
-        inputs: the topics.
+        inputs: the topics by the name of their stream.
         on_error: told of an exception of a callback, from the thread that receives.
         between_messages: work for the thread that receives, see `receive`.
     """
@@ -301,7 +302,7 @@ class Inputs:
     def __init__(
         self,
         node: Node,
-        inputs: Mapping[Stream, Input],
+        inputs: Mapping[str, Input],
         on_error: Callable[[BaseException], None],
         between_messages: Callable[[], bool],
     ) -> None:
@@ -313,7 +314,7 @@ class Inputs:
         self._is_open = True
         self._receiver: Receiver | None = None
 
-    def __iter__(self) -> Iterator[tuple[Stream, Input]]:
+    def __iter__(self) -> Iterator[tuple[str, Input]]:
         return iter(self._inputs.items())
 
     def follow_publishers(self) -> None:

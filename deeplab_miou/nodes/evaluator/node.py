@@ -22,17 +22,24 @@ from deeplab_miou.evaluation.video_input import VideoInput
 from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import VIDEO_TYPES, read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
-from deeplab_miou.nodes.evaluator.inputs import Input, Inputs
+from deeplab_miou.nodes.evaluator.inputs import DEPTH, Input, Inputs
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator.settings import (
     input_options,
+    make_depth_pairer,
     make_pairer,
     make_queue,
 )
-from deeplab_miou.nodes.evaluator.status import DropLog, EvaluatorStatus, UnknownLabelsLog
+from deeplab_miou.nodes.evaluator.status import (
+    DropLog,
+    EvaluatorStatus,
+    UnknownLabelsLog,
+    depth_values,
+)
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.options.nodes import EvaluatorOptions
+from deeplab_miou.regions.regions import check_depth
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
 _FINDINGS_PERIOD_S = 60.0
 _LAST_STATE_S = 0.5
+_DEPTH_WAIT_S = 2.0
 _SWITCH_INTERVAL_S = 0.0005
 
 
@@ -73,7 +81,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._worker: Worker | None = None
         self._inputs: Inputs | None = None
         self._video: VideoInput | None = None
-        self._kinds: dict[Stream, str] = {}
+        self._kinds: dict[str, str] = {}
         self._own_services: list[Service] = []
         self._periodic: list[Timer] = []
         self._state_timer: Timer | None = None
@@ -91,6 +99,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         """Load and warm up the network, make publishers and services."""
         options = self.settings
         self._engine = build_engine(options)
+        check_depth(self._engine.regions, options.depth_topic)
         self._pipeline = Pipeline(
             self._engine.predictor,
             self._engine.label_map,
@@ -102,6 +111,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             ),
             pairer=make_pairer(options),
             queue=make_queue(options),
+            depth=make_depth_pairer(options) if options.depth_topic else None,
             batch_size=options.batch_size,
             regions=self._engine.regions,
             error_types=self._engine.error_types,
@@ -234,14 +244,15 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def _start_inputs(self) -> None:
         inputs = {
-            stream: Input(
+            name: Input(
                 self,
-                input_options(self, self.settings, stream),
-                self._receiver(stream),
-                self._kinds.get(stream, ""),
+                options,
+                self._depth_receiver() if name == DEPTH else self._receiver(Stream(name)),
+                self._kinds.get(name, ""),
             )
-            for stream in Stream
+            for name, options in input_options(self, self.settings).items()
         }
+        self._outputs.topics = tuple(each.options.topic for each in inputs.values())
         between_messages = (
             (lambda: False) if self._worker is not None else self._work_between_messages
         )
@@ -250,7 +261,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def _stop_inputs(self) -> None:
         if self._inputs is not None:
             self._inputs.stop()
-            self._kinds = {stream: each.kind for stream, each in self._inputs}
+            self._kinds = {name: each.kind for name, each in self._inputs}
             self._inputs = None
         if self._video is not None:
             self._video.stop()
@@ -277,6 +288,19 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             else:
                 self._status.arrived(stream, stamped.stamp_ns)
                 pipeline.add(stream, *stamped)
+            self._after_message()
+
+        return receive
+
+    def _depth_receiver(self) -> Callable[[str, memoryview | bytes], None]:
+        pipeline = self._pipeline
+
+        def receive(kind: str, data: memoryview | bytes) -> None:
+            try:
+                pipeline.add_depth(*read_image(data, kind))
+            except FrameError:
+                # A pair that has its stamp is told that its depth image cannot be used.
+                pipeline.add_depth(read_stamp(data) or 0, "", None)
             self._after_message()
 
         return receive
@@ -310,6 +334,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             return
         inputs.follow_publishers()
         self._follow_pace(inputs)
+        self._give_up_depth(inputs)
         for _, source in inputs:
             late = source.age_s > self.settings.startup_timeout and not source.publishers
             if late and self._throttle.admit(source.options.topic) is not None:
@@ -333,6 +358,15 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._pipeline.pace(on=paced)
         self._outputs.paced = paced
 
+    def _give_up_depth(self, inputs: Inputs) -> None:
+        """Let no pair wait for long for a depth image that may never come.
+
+        A paced replay ends with a flush: until then nothing depends on how long anything takes.
+        """
+        depth = dict(inputs).get(DEPTH)
+        if depth is not None and not (self._outputs.paced and depth.publishers):
+            self._pipeline.give_up_depth(_DEPTH_WAIT_S)
+
     def _clock_jumped(self, _jump: object) -> None:
         self.get_logger().warning(
             f"time jumped back: on_clock_jump is {self.settings.on_clock_jump}"
@@ -351,6 +385,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             and (line := self._unknown_labels.line(outcome))
         ):
             self.get_logger().warning(line)
+        if outcome.depth_problem and self._throttle.admit(DEPTH) is not None:
+            self.get_logger().warning(f"a depth image cannot be used: {outcome.depth_problem}")
         self._outputs.frame(outcome)
         if self._outputs.wants_accounts:
             self._outputs.account(self._pipeline.snapshot())
@@ -398,10 +434,11 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self.get_logger().warning(findings)
         status = self._status.report(
             self._pipeline,
-            {f"{stream.value} input": source.describe() for stream, source in inputs},
+            {f"{name} input": source.describe() for name, source in inputs},
             "; ".join(missing),
             findings,
             {"device": self._engine.device, "paused": str(self._paused).lower()}
+            | depth_values(self._pipeline)
             | self._engine.device_facts(),
         )
         self._outputs.diagnostics.publish(status)

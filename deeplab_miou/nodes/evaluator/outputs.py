@@ -43,6 +43,7 @@ class EvaluatorOutputs:
 
     Attributes:
         paced: whether a full queue holds up whoever publishes; the account says so.
+        topics: fully resolved names of the inputs; likewise.
     """
 
     def __init__(self, node: Node, engine: Engine, *, run_id: str, is_camera: bool) -> None:
@@ -59,6 +60,7 @@ class EvaluatorOutputs:
         self._truths = node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH)
         self.diagnostics = Diagnostics(node, "evaluation", engine.device)
         self.paced = False
+        self.topics: tuple[str, ...] = ()
         self._sequence = 0
         self._published: object = None
         self._confirmed: object = None
@@ -112,6 +114,7 @@ class EvaluatorOutputs:
                 source=self._source,
                 paced=self.paced,
                 frame_listeners=self._frames.get_subscription_count(),
+                topics=self.topics,
                 now=now,
             )
         )
@@ -127,7 +130,10 @@ class EvaluatorOutputs:
             self._confirmed = None
             return
         frame_listeners = self._frames.get_subscription_count()
-        state = (snapshot.reset_count, snapshot.account, self.paced, listeners, frame_listeners)
+        state = (
+            *(snapshot.reset_count, snapshot.account, snapshot.depth_images),
+            *(self.paced, listeners, frame_listeners),
+        )
         if state != self._confirmed:
             self.account(snapshot)
             self._confirmed = state

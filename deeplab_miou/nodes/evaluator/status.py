@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.evaluation.lost_labels import LostLabels
 from deeplab_miou.images.decoding import unknown_labels
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.doubts import MOST_UNKNOWN
 from deeplab_miou.nodes.ros.diagnostics import make_status
 from deeplab_miou.telemetry import Latencies, Rate, Throttle
@@ -153,6 +154,19 @@ class EvaluatorStatus:
             "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
             "last error": self._last_error,
         }
+
+
+def depth_values(pipeline: Pipeline) -> dict[str, str]:
+    """Return what became of depth, for people; nothing without depth regions."""
+    run = pipeline.snapshot()
+    if not len(run.counts.depth):
+        return {}
+    counts = dict(zip(DEPTH, run.counts.depth.tolist(), strict=True))
+    return {
+        "depth images received": str(run.depth_images),
+        "pairs waiting for a depth image": str(pipeline.without_depth),
+        **{name.replace("_", " "): str(count) for name, count in counts.items()},
+    }
 
 
 class UnknownLabelsLog:

@@ -173,12 +173,17 @@ class EvaluatorLinks:
             )
         if not self._accounts[name].get_publisher_count():
             return f"it does not publish {name}/account"
+        routes[name] = topics
+        return self._not_ready(name, set(publishers) - set(topics))
+
+    def _not_ready(self, name: str, others: set[str]) -> str:
+        """Return what an evaluator's account lacks, which may need some topics more."""
         with self._lock:
             account = self._newest.get(name)
         if account is None or not account.paced:
             return f"it has not said on {name}/account that it is paced, that is by this replay"
-        routes[name] = topics
-        return ""
+        late = others.intersection(account.topics)
+        return f"it does not subscribe to {', '.join(sorted(late))} yet" if late else ""
 
     def _image_topics_of(self, name: str) -> set[str]:
         namespace, _, base = name.rpartition("/")
@@ -199,6 +204,8 @@ class EvaluatorLinks:
                     stream_counts(message.labels),
                     message.paced,
                     message.frame_listeners,
+                    message.depth_images,
+                    tuple(message.topics),
                 )
             except RefusedError as error:
                 text = f"account of {name} refused: {error}"

@@ -24,6 +24,7 @@ from deeplab_miou.aggregation.messages import (
     RunSnapshot,
     check_counts,
     check_name,
+    depth_from_counts,
     mistakes_from_counts,
     stack_from_counts,
 )
@@ -32,6 +33,8 @@ from deeplab_miou.metric.counts import Axes, Counts
 from deeplab_miou.recording.frame_bytes import split_stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -133,7 +136,13 @@ def stream_counts(message: StreamAccount) -> StreamCounts:
 
 
 def account_message(
-    snapshot: RunSnapshot, *, source: str, paced: bool, frame_listeners: int, now: Time
+    snapshot: RunSnapshot,
+    *,
+    source: str,
+    paced: bool,
+    frame_listeners: int,
+    topics: Iterable[str],
+    now: Time,
 ) -> AccountMessage:
     """Return the account of an evaluator."""
     message = AccountMessage(
@@ -144,6 +153,8 @@ def account_message(
         labels=stream_account(snapshot.account.labels),
         paced=paced,
         frame_listeners=frame_listeners,
+        depth_images=snapshot.depth_images,
+        topics=list(topics),
     )
     message.header.stamp = now
     return message
@@ -171,6 +182,7 @@ def state_to_message(state: EvaluatorState) -> ConfusionMatrix:
     message.counts.frombytes(np.ascontiguousarray(run.counts.matrix, np.int64).tobytes())
     message.region_counts.frombytes(np.ascontiguousarray(run.counts.regions, np.int64).tobytes())
     message.mistakes.frombytes(np.ascontiguousarray(run.counts.mistakes, np.int64).tobytes())
+    message.depth.frombytes(np.ascontiguousarray(run.counts.depth, np.int64).tobytes())
     message.header.stamp = ns_to_time(run.stamp_ns)
     return message
 
@@ -209,6 +221,7 @@ def state_from_message(message: ConfusionMatrix) -> EvaluatorState:
                     message.ignored_pixels,
                     message.unmapped_pixels,
                     mistakes_from_counts(np.frombuffer(message.mistakes, np.uint64), axes),
+                    depth=depth_from_counts(np.frombuffer(message.depth, np.uint64)),
                 ),
                 account=Account(stream_counts(message.images), stream_counts(message.labels)),
                 frame_sequence=message.frame_sequence,

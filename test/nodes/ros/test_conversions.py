@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,17 @@ def test_regions_of_a_state_round_trip():
     state = conversions.state_from_message(conversions.state_to_message(sent))
     assert state.axes == (("a", "b"), ("near", "far"))
     assert state.run.counts.stack.tolist() == stack.tolist()
+
+
+def test_what_depth_regions_do_not_contain_round_trips():
+    depth = np.array([2, 1, 70, 6, 5], np.int64)
+    run = RunSnapshot("r", 0, Counts(np.ones((2, 3), np.int64), 4, depth=depth))
+    message = conversions.state_to_message(EvaluatorState("/e", 1, run, ("a", "b")))
+    assert conversions.state_from_message(message).run.counts.depth.tolist() == depth.tolist()
+    for wrong, text in (([1, 2], "2 counts of depth"), ([0, 0, 2**60, 0, 0], "by depth")):
+        message.depth = array("Q", wrong)
+        with pytest.raises(RefusedError, match=text):
+            conversions.state_from_message(message)
 
 
 @pytest.mark.parametrize(
