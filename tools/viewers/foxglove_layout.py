@@ -8,6 +8,7 @@ from viewers.foxglove_panels import (
     BLUE,
     GREEN,
     ORANGE,
+    RECENT_S,
     RED,
     SKY,
     Split,
@@ -99,8 +100,6 @@ def _panels() -> dict[str, fox.BasePanel]:
                 series(f"{_FRAME}.miou", "frame", RED),
                 series(f"{_RESULT}.miou", "mIoU", BLUE, size=3),
             ],
-            # All of a recording, so that its worst frames are seen at once.
-            shown_s=None,
         ),
         "classes_now": by_index(
             "IoU of each class with its 95 % interval, by class id",
@@ -161,6 +160,7 @@ def _panels() -> dict[str, fox.BasePanel]:
                 series(f"{_FRAME}.invalid_predictions", "invalid", RED),
             ],
             limits=None,
+            shown_s=RECENT_S,
         ),
         "outcomes": transitions("What became of each frame", f"{_FRAME}.outcome", "outcome"),
         "latency": plot(
@@ -171,6 +171,7 @@ def _panels() -> dict[str, fox.BasePanel]:
                 series(f"{_FRAME}.inference_seconds", "network", GREEN),
             ],
             limits=None,
+            shown_s=RECENT_S,
         ),
         "account": raw("Images: received, evaluated, dropped by reason", f"{_RESULT}.images"),
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # As on the live page: the palette of Okabe and Ito, which the colour-blind can tell apart.
 BLUE, SKY, ORANGE, GREEN, RED = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"
-_SHOWN_S = 120.0
+RECENT_S = 120.0
 # The app's names of panels, where the SDK has others.
 _PANEL_TYPES = {
     "DiagnosticsSummary": "DiagnosticSummary",
@@ -91,7 +91,7 @@ def plot(
     paths: list[fox.PlotSeries],
     *,
     limits: tuple[float, float] | None = (0, 1),
-    shown_s: float | None = _SHOWN_S,
+    shown_s: float | None = None,
 ) -> fox.PlotPanel:
     """Return a plot over time; the last ``shown_s`` seconds, or all if None."""
     return fox.PlotPanel(
