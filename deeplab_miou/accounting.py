@@ -51,6 +51,10 @@ class Reason(str, Enum):
         "a picture of the video that it builds on was lost or damaged",
     )
     UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
+    NO_LABEL_INFO = (
+        "no_label_info",
+        "nothing said which ids mean which classes, or only names that are no classes",
+    )
     CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"
     LOST_BY_RECORDER = (

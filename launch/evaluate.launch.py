@@ -44,6 +44,8 @@ EVALUATOR_PARAMETERS = (
     "label_topic",
     "checkpoint",
     "labels",
+    "label_info_topic",
+    "prediction_label_info_topic",
     "source",
     "device",
     "overflow",
@@ -61,8 +63,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         name,
         default_value="",
-        description=_OPTIONS[name].text
-        + (_CAMERAS if name in ("image_topic", "label_topic") else ""),
+        description=_OPTIONS[name].text + (_CAMERAS if name.endswith("_topic") else ""),
     )
     for name in EVALUATOR_PARAMETERS
 ] + [
@@ -186,6 +187,8 @@ def make_nodes(context: LaunchContext) -> list[Action]:
                         f"{topic} is {values[topic]!r}, expected {{camera}} in it, for example "
                         f"/{{camera}}/{topic.split('_')[0]}, because cameras are given"
                     )
+                values[topic] = values[topic].replace("{camera}", camera)
+            for topic in ("label_info_topic", "prediction_label_info_topic"):
                 values[topic] = values[topic].replace("{camera}", camera)
         name = "_".join(filter(None, (given("evaluator_name"), camera)))
         # A label map that is named 1 is no number.

@@ -11,6 +11,7 @@ import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
+from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.images.decoding import decode_labels
 from deeplab_miou.images.depth import decode_depth
 from deeplab_miou.metric.frame_scores import FinishedScores, PendingScores
@@ -88,6 +89,7 @@ class BatchScorer:
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
         decoders: decode what is announced, while others are scored; None to decode it when its turn
             comes.
+        legends: what tells ids by name; nothing by default.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class BatchScorer:
         score_at: Literal["label", "prediction"],
         wants_predictions: Callable[[], bool],
         decoders: Executor | None = None,
+        legends: Legends | None = None,
     ) -> None:
+        self._legends = Legends() if legends is None else legends
         self._predictor = predictor
         self._label_map = label_map
         self._regions = regions
@@ -124,8 +128,9 @@ class BatchScorer:
 
     def _decode(self, pair: Pair[Arrival]) -> Frame:
         started_s = time.monotonic()
-        image = self._predictor.prepare(pair.image.image)
-        labels = decode_labels(pair.label.image, self._label_map)
+        image = self._legends.prepared(self._predictor, pair.image)
+        label_map = self._legends.label_map(pair.label, self._label_map)
+        labels = decode_labels(pair.label.image, label_map)
         ground_truth = self._regions.without_ignored(
             self._at_scored_size(labels.ids, (image.shape[0], image.shape[1])),
             self._label_map.ignore_index,

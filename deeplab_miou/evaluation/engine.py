@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.predictors import network_predictor, topic_predictor
 from deeplab_miou.labels.label_map import load_label_map
+from deeplab_miou.labels.legend import Legend
 from deeplab_miou.metric.confusion import warm_up
 from deeplab_miou.metric.counts import Axes
 from deeplab_miou.paths import user_path
@@ -33,6 +35,22 @@ _DEMO_NOTE = "; this is the bundled demo network, which knows rendered scenes on
 _WARM_UP_SIZE = (480, 640)
 
 
+def make_legends(options: EngineOptions, engine: Engine) -> Legends:
+    """Return what will tell ids by name, empty yet, of one stream.
+
+    Raises:
+        ConfigurationError: classes of a label map cannot be told apart by name.
+    """
+    labels = predictions = None
+    if options.label_info_topic:
+        labels = Legend(engine.label_map, options.label_info_topic)
+    if options.prediction_label_info_topic:
+        predictions = Legend(
+            engine.prediction_map or engine.label_map, options.prediction_label_info_topic
+        )
+    return Legends(labels, predictions)
+
+
 @dataclass(frozen=True)
 class Engine:
     """A label map and a source of predictions, ready to score a stream.
@@ -48,6 +66,7 @@ class Engine:
         close: frees the network; call it once.
         regions: what is scored apart, and what is not scored.
         error_types: whether mistakes are sorted.
+        prediction_map: what ids of predictions from a topic mean; None for train ids.
     """
 
     label_map: LabelMap
@@ -60,6 +79,7 @@ class Engine:
     close: Callable[[], None]
     regions: Regions = field(default_factory=Regions)
     error_types: bool = False
+    prediction_map: LabelMap | None = None
 
     @property
     def axes(self) -> Axes:
@@ -75,6 +95,11 @@ def build_engine(options: EngineOptions) -> Engine:
     """
     if options.source == "topic":
         return _from_topic(options)
+    if options.prediction_label_info_topic:
+        raise ConfigurationError(
+            "prediction_label_info_topic is given, but predictions are a network's: it is for "
+            "those that come from a topic; for the ground truth there is label_info_topic"
+        )
     return _from_network(options)
 
 
@@ -101,6 +126,7 @@ def _from_topic(options: EngineOptions) -> Engine:
         summary=f"predictions of a topic, label map {label_map.name}",
         device_facts=dict,
         close=lambda: None,
+        prediction_map=prediction_map,
     )
 
 
@@ -171,12 +197,16 @@ def _engine(
     summary: str,
     device_facts: Callable[[], dict[str, str]],
     close: Callable[[], None],
+    prediction_map: LabelMap | None = None,
 ) -> Engine:
     warm_up(label_map.num_classes)
     regions = read_regions(options.regions)
     facts |= {"score_at": options.score_at, "regions": regions.digest or None}
     if options.error_types:
         facts["error_types"] = True
+    for name in ("label_info_topic", "prediction_label_info_topic"):
+        if topic := getattr(options, name):
+            facts[name] = topic
     decisive = json.dumps(facts | {"label_map": label_map.to_dict()}, sort_keys=True)
     return Engine(
         label_map=label_map,
@@ -189,6 +219,7 @@ def _engine(
         close=close,
         regions=regions,
         error_types=options.error_types,
+        prediction_map=prediction_map,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
+from deeplab_miou.evaluation.naming import Legends, UnnamedPairs
 from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome, Timing
 from deeplab_miou.evaluation.pairing import Pair, Pairer, PairingResult
 from deeplab_miou.evaluation.queueing import WorkQueue
@@ -69,6 +70,8 @@ class Pipeline:
         on_outcome: told what became of each frame.
         decoders: decode pairs while they wait in the queue, which then must not drop any; None to
             have the worker decode them.
+        legends: what tells ids by name, perhaps while the stream runs: pairs wait for it, see
+            `names_came`. Nothing by default.
     """
 
     def __init__(
@@ -88,7 +91,10 @@ class Pipeline:
         wants_predictions: Callable[[], bool] = lambda: True,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
         decoders: Executor | None = None,
+        legends: Legends | None = None,
     ) -> None:
+        legends = Legends() if legends is None else legends
+        self._unnamed = UnnamedPairs(legends)
         self._regions = Regions() if regions is None else regions
         self._error_types = error_types
         self._label_map = label_map
@@ -100,6 +106,7 @@ class Pipeline:
             score_at=score_at,
             wants_predictions=lambda: looks_at_predictions or wants_predictions(),
             decoders=decoders,
+            legends=legends,
         )
         self._underway: Batch | None = None
         self._pairer: Pairer[Arrival] = Pairer() if pairer is None else pairer
@@ -148,12 +155,12 @@ class Pipeline:
         reset_count = self._run.depth_received()
         arrival = Arrival(stamp_ns, frame_id, image or _NOTHING, arrival_s, reset_count)
         if self._depth is not None:
-            self._enqueue(self._depth.add_depth(arrival))
+            self._name(self._depth.add_depth(arrival))
 
     def give_up_depth(self, wait_s: float) -> None:
         """Score pairs that have waited this long for their depth image without it, seconds."""
         if self._depth is not None:
-            self._enqueue(self._depth.expire(time.monotonic() - wait_s))
+            self._name(self._depth.expire(time.monotonic() - wait_s))
 
     def add_pair(
         self, image: StampedImage, label: StampedImage, depth: StampedImage | None = None
@@ -197,6 +204,8 @@ class Pipeline:
             Exception: a programming error or a dead device. What was taken is counted as failed.
         """
         earlier, self._underway = self._underway, None
+        # As many as have found no room before.
+        self.names_came()
         pairs = self._queue.take(self._batch_size, 0.0 if earlier else timeout_s)
         batch = Batch(dict(enumerate(pairs)))
         try:
@@ -226,11 +235,17 @@ class Pipeline:
             finally:
                 self._abandon(batch)
 
+    def names_came(self) -> None:
+        """Score pairs that need not wait for names any longer; call it now and then too."""
+        self._enqueue(self._unnamed.ready(self._queue.room))
+
     def flush(self) -> None:
         """Count what waits for a partner as unmatched: nothing more is coming."""
         self._carry_out(self._pairer.flush())
         if self._depth is not None:
-            self._enqueue(self._depth.flush())
+            self._name(self._depth.flush())
+        self._unnamed.hurry()
+        self.names_came()
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
@@ -241,6 +256,7 @@ class Pipeline:
         self._pairer.reset()
         if self._depth is not None:
             self._depth.reset()
+        self._unnamed.clear()
         self._queue.clear()
         self._run.reset()
 
@@ -297,6 +313,7 @@ class Pipeline:
 
     def _time_went_back(self) -> None:
         if self._on_clock_jump is ClockJump.RESET:
+            self._unnamed.clear()
             self._queue.clear()
             self._run.reset()
 
@@ -319,7 +336,12 @@ class Pipeline:
                     "its image was discarded by a reset",
                 )
                 continue
-            self._enqueue([pair] if self._depth is None else self._depth.add_pair(pair))
+            self._name([pair] if self._depth is None else self._depth.add_pair(pair))
+
+    def _name(self, pairs: Iterable[Pair[Arrival]]) -> None:
+        """Hand pairs on as soon as the names of their ids are there."""
+        for pair in pairs:
+            self._enqueue(self._unnamed.put(pair, self._queue.room))
 
     def _enqueue(self, pairs: Iterable[Pair[Arrival]]) -> None:
         for pair in pairs:

@@ -103,7 +103,7 @@ def topic_predictor(label_map: LabelMap, prediction_map: LabelMap | None = None)
     prepare = (
         functools.partial(_read_train_ids, train_ids=label_map.of_train_ids())
         if prediction_map is None
-        else functools.partial(_read_mapped, prediction_map=prediction_map)
+        else functools.partial(read_mapped, prediction_map=prediction_map)
     )
     return Predictor(prepare=prepare, score=score, any_size=False, needs_worker=False)
 
@@ -117,7 +117,7 @@ def _read_train_ids(message: ImageMessage, train_ids: LabelMap) -> NDArray[np.ui
     return np.where(outside, _INVALID, raw).astype(np.uint8)
 
 
-def _read_mapped(message: ImageMessage, prediction_map: LabelMap) -> NDArray[np.uint8]:
+def read_mapped(message: ImageMessage, prediction_map: LabelMap) -> NDArray[np.uint8]:
     """Return the predicted ids, (H, W) uint8; what is no class is 255."""
     ids = decode_labels(message, prediction_map).ids
     if prediction_map.ignore_index == _INVALID:

@@ -67,6 +67,12 @@ class WorkQueue(Generic[T]):
             return self._holds_up and not self._interrupted
 
     @property
+    def room(self) -> int:
+        """How many more items fit."""
+        with self._changed:
+            return max(self._capacity - len(self._items), 0)
+
+    @property
     def crowded(self) -> bool:
         """Whether nothing more may be taken that would be dropped otherwise."""
         with self._changed:

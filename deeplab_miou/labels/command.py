@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.labels.named_ids import parse_ids
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.labels.named_ids import IdNames
 
 _EPILOG = """examples:
   deeplab-miou labels
@@ -59,20 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ids is None:
         _show(label_map)
         return 0
-    names = read_ids(arguments.ids)
-    renewed, missing = with_ids(label_map, names, str(arguments.ids))
+    renewed, missing = with_ids_of(label_map, arguments.ids)
     sys.stdout.write(_yaml(renewed))
     if missing:
         sys.stderr.write(f"no id is given for: {', '.join(missing)}\n")
     return 0
 
 
-def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
-    """Read which class names each raw id has.
-
-    Args:
-        path: JSON such as ``{"2": {"class": "floor"}, "3": "rack", "time_stamp": {...}}``; what
-            stands before the first brace and after the last is not looked at.
+def read_ids(path: Path) -> IdNames:
+    """Read which class names each raw id has, see `parse_ids`.
 
     Raises:
         ConfigurationError: it cannot be read.
@@ -80,74 +77,40 @@ def read_ids(path: Path) -> dict[int, tuple[str, ...]]:
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(_MAX_IDS_BYTES)
-        content = json.loads(text[text.index("{") : text.rindex("}") + 1])
     except OSError as error:
         raise ConfigurationError(f"ids {path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            f'ids {path} are not a JSON object, expected {{"2": {{"class": "floor"}}, ...}}'
-        ) from error
-    ids = {}
-    for key, value in content.items():
-        if not key.isdecimal():
-            continue  # the time
-        name = value.get("class", "") if isinstance(value, dict) else value
-        ids[int(key)] = tuple(_plain(part) for part in str(name).split(","))
-    if not ids:
-        raise ConfigurationError(
-            f'ids {path} hold no id, expected {{"2": {{"class": "floor"}}, ...}}'
-        )
-    return ids
+    except ValueError as error:
+        raise ConfigurationError(f"ids {path} are no text: {error}") from None
+    try:
+        return parse_ids(text)[0]
+    except ValueError as error:
+        raise ConfigurationError(f"ids {path} {error}") from None
 
 
-def with_ids(
-    label_map: LabelMap, names: Mapping[int, tuple[str, ...]], origin: str
-) -> tuple[LabelMap, list[str]]:
-    """Return a label map whose classes have the ids that carry their names.
-
-    Args:
-        label_map: the classes; their order stays.
-        names: lower-case names of each id; the first that is a class counts. Ids without a class
-            are known and ignored.
-        origin: what errors call the names.
+def with_ids_of(label_map: LabelMap, path: Path) -> tuple[LabelMap, list[str]]:
+    """Return a label map whose classes have the ids that a file gives their names.
 
     Returns:
         The map, and the names of the classes that have no id.
 
     Raises:
-        ConfigurationError: no id is named like a class.
+        ConfigurationError: the file cannot be read, or no id is named like a class.
     """
-    from deeplab_miou.labels.label_map import LabelMap  # noqa: PLC0415
+    from deeplab_miou.labels.named_ids import with_ids  # noqa: PLC0415
 
-    index = {_plain(name): k for k, name in enumerate(label_map.class_names)}
-    found: list[list[int]] = [[] for _ in label_map.class_names]
-    ignored = []
-    for raw_id, given in sorted(names.items()):
-        known = [index[name] for name in given if name in index]
-        if known:
-            found[known[0]].append(raw_id)
-        else:
-            ignored.append({"name": ", ".join(given), "ids": [raw_id]})
-    if not any(found):
-        every = ", ".join(sorted({name for given in names.values() for name in given}))
-        raise ConfigurationError(
-            f"ids {origin} name no class of label map {label_map.name}: they name {every}; it has "
-            f"{', '.join(label_map.class_names)}"
+    try:
+        renewed = with_ids(label_map, read_ids(path))
+    except ValueError as error:
+        raise ConfigurationError(f"ids {path} {error}") from None
+    classes = [
+        replace(entry, color=(red, green, blue), colors=((red, green, blue),))
+        for entry, (red, green, blue) in zip(
+            renewed.classes, label_map.palette.tolist(), strict=True
         )
-    content = {
-        "name": label_map.name,
-        "description": f"{label_map.description or label_map.name}, ids of {Path(origin).name}",
-        "unmapped": label_map.unmapped,
-        "ignore_index": label_map.ignore_index,
-        **label_map.raw_ids.to_dict(),
-        "classes": [
-            {"name": name, "color": label_map.palette[k].tolist(), "ids": found[k]}
-            for k, name in enumerate(label_map.class_names)
-        ],
-        "ignore": ignored,
-    }
-    missing = [name for k, name in enumerate(label_map.class_names) if not found[k]]
-    return LabelMap.from_dict(content, origin), missing
+    ]
+    description = f"{label_map.description or label_map.name}, ids of {path.name}"
+    renewed = replace(renewed, classes=tuple(classes), description=description)
+    return renewed, [entry.name for entry in classes if not entry.ids]
 
 
 def _show(label_map: LabelMap) -> None:
@@ -182,7 +145,3 @@ def _yaml(label_map: LabelMap) -> str:
             lines.append(f"{group}:")
             lines += [f"  - {json.dumps(each, ensure_ascii=False)}" for each in entries]
     return "\n".join(lines) + "\n"
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").split()).lower()

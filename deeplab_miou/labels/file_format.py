@@ -36,7 +36,7 @@ _TOP_KEYS = (
     "classes",
     "ignore",
 )
-_CLASS_KEYS = ("name", "color", "colors", "ids")
+_CLASS_KEYS = ("name", "color", "colors", "ids", "aliases")
 _POLICIES = ("ignore", "error")
 _MAX_DIVISOR = 1 << 24
 
@@ -50,12 +50,14 @@ class Entry:
         color: RGB colour to paint it with, if given.
         colors: RGB colours that mean it in a label image.
         ids: raw ids that mean it in a label image.
+        aliases: what it may also be called where ids are told by name.
     """
 
     name: str
     color: Color | None
     colors: tuple[Color, ...]
     ids: tuple[int, ...]
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,11 @@ class _Checker(Checker):
             self.integer(value, (*path, "ids", i), MAX_RAW_ID)
             for i, value in enumerate(self.items(item.get("ids", []), (*path, "ids")))
         )
-        return Entry(name, color, colors, ids)
+        aliases = tuple(
+            self.text(value, (*path, "aliases", i))
+            for i, value in enumerate(self.items(item.get("aliases", []), (*path, "aliases")))
+        )
+        return Entry(name, color, colors, ids, aliases)
 
     def _unique(self, classes: tuple[Entry, ...], ignore: tuple[Entry, ...]) -> None:
         """Fail on a raw id or colour that is given twice: it would be ambiguous."""

@@ -20,6 +20,9 @@ train ids and ``ignore_index`` is known. ``color`` is what it is painted with an
 label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
 class has a ``color`` a palette is made up and colour labels cannot be read.
 
+``aliases`` of a class are other names that it may have where ids are told by name while a stream
+runs, see `deeplab_miou.labels.legend`.
+
 Some label images hold more than the raw id, or hold it elsewhere::
 
     id_channel: red             # images of colours hold ids in that channel (or green, blue); rgb:
@@ -377,6 +380,8 @@ def _entry_dict(entry: Entry) -> dict[str, object]:
     if entry.color is not None:
         result["color"] = list(entry.color)
     result["colors"] = [list(color) for color in entry.colors]
+    if entry.aliases:
+        result["aliases"] = list(entry.aliases)
     return result
 
 

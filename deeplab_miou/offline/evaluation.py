@@ -15,6 +15,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.images.cdr import IMAGE_TYPES, VIDEO_TYPES
 from deeplab_miou.metric.scores import check_weights
+from deeplab_miou.offline.label_info import check_label_info, read_legends
 from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.evaluation.engine import Engine
+    from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.offline.plan import Plan
     from deeplab_miou.options.offline import OfflineOptions
@@ -145,7 +147,12 @@ def evaluate_together(sides: Sequence[Side], on_progress: OnProgress) -> list[Ev
             with_losses(reader, stamps, plan(stamps, side.options), side.options) for side in sides
         ]
         tags = [read_tags(side.options, reader, stamps) for side in sides]
-        runs = [_make_run(*each, stack) for each in zip(sides, plans, tags, strict=True)]
+        legends = [read_legends(reader, stamps, each.options, each.engine) for each in sides]
+        plans = [
+            replace(planned, findings=[*planned.findings, *each.doubts])
+            for planned, each in zip(plans, legends, strict=True)
+        ]
+        runs = [_make_run(*each, stack) for each in zip(sides, plans, tags, legends, strict=True)]
         taken = [(run, each.links) for run, each in zip(runs, plans, strict=True)]
         result = runs[0].result
         problem = read_bag(
@@ -178,14 +185,24 @@ def conclude(run: Run, facts: dict[str, object], planned: Plan, problem: str) ->
     return Evaluation(report, bool(problem), run.first_drops, run.unknown_labels)
 
 
-def _make_run(side: Side, planned: Plan, tags: TagTimeline | None, stack: ExitStack) -> Run:
+def _make_run(
+    side: Side, planned: Plan, tags: TagTimeline | None, legends: Legends, stack: ExitStack
+) -> Run:
     frames = recorder = None
     if side.frame_table is not None:
         names = side.engine.label_map.class_names
         frames = stack.enter_context(FrameTableWriter(side.frame_table, names))
     if side.recording is not None:
         recorder = OfflineRecorder(side.recording, side.options, side.engine, planned.pairs)
-    run = Run(side.options, side.engine, frames, side.on_frame, recorder=recorder, tags=tags)
+    run = Run(
+        side.options,
+        side.engine,
+        frames,
+        side.on_frame,
+        recorder=recorder,
+        tags=tags,
+        legends=legends,
+    )
     run.count_lost(planned.lost)
     return run
 
@@ -272,6 +289,7 @@ def check_reader(options: OfflineOptions, reader: BagReader) -> None:
         ConfigurationError: one cannot be used.
     """
     options.check_tags()
+    check_label_info(reader, options.engine)
     for topic in options.topics:
         info = reader.require(topic, (*IMAGE_TYPES, *VIDEO_TYPES))
         if info.type in VIDEO_TYPES:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.bags.reader import BagReader
+from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome
 from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.images.messages import RawImage
@@ -24,6 +25,7 @@ from deeplab_miou.offline.evaluation import (
     conclude,
     provenance,
 )
+from deeplab_miou.offline.label_info import read_legends
 from deeplab_miou.offline.losses import with_losses
 from deeplab_miou.offline.plan import plan, read_stamps
 from deeplab_miou.offline.reading import read_bag
@@ -146,6 +148,8 @@ def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Divisio
         stamps = read_stamps(reader, options.topics, depth_topics=options.depth_topics)
         planned = with_losses(reader, stamps, plan(stamps, options), options)
         tags = read_tags(options, reader, stamps)
+        named = read_legends(reader, stamps, options, engine)
+        planned = replace(planned, findings=[*planned.findings, *named.doubts])
         # Which messages are missing from part of the time, an index does not tell.
         frames = most_frames if not reader.problems else len(stamps.topic) + 1
     sections = split(stamps, planned.links, frames)
@@ -161,8 +165,17 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
         ConfigurationError, BagError: the bag can no longer be read.
     """
     outcomes: list[BareOutcome] = []
-    run = Run(options, engine, on_outcome=lambda outcome: outcomes.append(_bare(outcome)))
     with BagReader(options.bag) as reader:
+        legends = Legends()
+        if options.engine.label_info_topic or options.engine.prediction_label_info_topic:
+            # What is said by name holds for what comes later: it is read from the beginning.
+            legends = read_legends(reader, read_stamps(reader, options.topics), options, engine)
+        run = Run(
+            options,
+            engine,
+            on_outcome=lambda outcome: outcomes.append(_bare(outcome)),
+            legends=legends,
+        )
         problem = read_bag(
             reader,
             tuple(dict.fromkeys((*options.topics, *options.depth_topics))),

@@ -11,6 +11,7 @@ from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.aggregation.frames import FrameStatistics
 from deeplab_miou.aggregation.results import Scoring, Totals
 from deeplab_miou.errors import FrameError
+from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.pipeline import Pipeline
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
@@ -72,6 +73,7 @@ class Run:
         on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
         on_outcome: told of each outcome; None if nobody is.
         recorder: records what becomes of each frame; None for no recording.
+        legends: what tells ids by name; nothing by default.
         tags: by which frames are also scored apart; None for no tags.
 
     Attributes:
@@ -91,7 +93,9 @@ class Run:
         *,
         recorder: OfflineRecorder | None = None,
         tags: TagTimeline | None = None,
+        legends: Legends | None = None,
     ) -> None:
+        self._legends = Legends() if legends is None else legends
         self.first_drops: dict[str, str] = {}
         self.unknown_labels = ""
         self.depth_problem = ""
@@ -135,6 +139,7 @@ class Run:
             batch_size=batch_size,
             score_at=options.engine.score_at,
             decoders=self._decoders,
+            legends=self._legends,
             on_outcome=self._take,
             # A few frames are predicted once more at the end: a device need not hand out them all.
             wants_predictions=lambda: (
@@ -278,7 +283,7 @@ class Run:
         """Draw a frame that was evaluated, or what a region has of it."""
         assert outcome.image is not None  # noqa: S101  (evaluated)
         assert outcome.ground_truth is not None  # noqa: S101
-        given = self._predictor.prepare(outcome.image.image)
+        given = self._legends.prepared(self._predictor, outcome.image)
         (scored,) = self._predictor.score(
             [given], [outcome.ground_truth], keep_predictions=True
         ).result()
@@ -297,7 +302,8 @@ class Run:
             self._on_outcome(outcome)
         has_unknown = outcome.counts is not None and outcome.counts.unmapped > 0
         if has_unknown and not self.unknown_labels and outcome.label is not None:
-            self.unknown_labels = unknown_labels(outcome.label.image, self._label_map)
+            label_map = self._legends.label_map(outcome.label, self._label_map)
+            self.unknown_labels = unknown_labels(outcome.label.image, label_map)
         if outcome.depth_problem and not self.depth_problem and outcome.image is not None:
             self.depth_problem = f"{seconds(outcome.image.stamp_ns)}: {outcome.depth_problem}"
         self._count(outcome)

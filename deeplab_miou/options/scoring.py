@@ -107,6 +107,20 @@ class EngineOptions(CheckpointOptions):
         unset="they are train ids",
         form="MAP",
     )
+    label_info_topic: str = option(
+        "",
+        "topic that says by name which id of the ground truth is which class: "
+        "vision_msgs/LabelInfo, or the JSON of Isaac Sim's semantic_labels (std_msgs/String); the "
+        "label map's own ids do not count then",
+        form="TOPIC",
+        unset="the label map has the ids",
+    )
+    prediction_label_info_topic: str = option(
+        "",
+        "the same for predictions that come from a topic",
+        form="TOPIC",
+        unset="they are as prediction_labels says",
+    )
     device: str = option(
         "auto", "device that runs the network: auto, cpu, cuda or cuda:N", form="DEVICE"
     )

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE, VIDEO_TYPES
+from deeplab_miou.labels.messages import LABEL_INFO_TYPES
 from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
 from deeplab_miou.nodes.ros.message_types import message_class
 from deeplab_miou.nodes.ros.node_names import node_of
@@ -55,11 +56,13 @@ class InputTypes:
 
     Attributes:
         received: their classes by name, the preferred first.
-        refused: why others that hold pictures are not received, by name.
+        refused: what others are that could be meant, and why they are not received, by name.
+        what: what messages are, for people.
     """
 
     received: Mapping[str, type]
     refused: Mapping[str, str]
+    what: str = "images"
 
 
 def label_types() -> InputTypes:
@@ -88,6 +91,21 @@ def camera_types() -> InputTypes:
         except ConfigurationError as error:
             refused[kind] = f"and {error}"
     return InputTypes(received, refused)
+
+
+def label_info_types() -> InputTypes:
+    """Return the types that messages which name ids may have; vision_msgs is optional."""
+    found = {kind: message_class(kind) for kind in LABEL_INFO_TYPES}
+    return InputTypes(
+        {kind: each for kind, each in found.items() if each is not None},
+        {
+            kind: f"and {kind.partition('/')[0]} is not installed here: apt install "
+            "ros-$ROS_DISTRO-vision-msgs"
+            for kind, each in found.items()
+            if each is None
+        },
+        "label info",
+    )
 
 
 @dataclass(frozen=True)
@@ -233,9 +251,10 @@ class Input:
         """Return one line that says what is not published, and what is instead."""
         types = self.options.types
         if self._refused:
+            is_video = self._refused in VIDEO_TYPES
             return (
-                f"topic {self.options.topic} is a video ({self._refused}), "
-                f"{types.refused[self._refused]}"
+                f"topic {self.options.topic} is {'a video' if is_video else types.what} "
+                f"({self._refused}), {types.refused[self._refused]}"
             )
         own = self._node.get_fully_qualified_name() + "/"
         images = sorted(
@@ -247,8 +266,8 @@ class Input:
         )
         others = printable(", ".join(images)) if images else "no topic at all"
         return (
-            f"topic {self.options.topic}: nobody publishes images there after "
-            f"{self.age_s:.0f} s; images are published on: {others}"
+            f"topic {self.options.topic}: nobody publishes {types.what} there after "
+            f"{self.age_s:.0f} s; {types.what} are published on: {others}"
         )
 
     def _tell_of_others(self, kind: str, others: tuple[str, ...]) -> None:
@@ -294,7 +313,7 @@ class Inputs:
 
     Args:
         node: the node that subscribes.
-        inputs: the topics by the name of their stream.
+        inputs: the topics by what they are called: the name of their stream, for example.
         on_error: told of an exception of a callback, from the thread that receives.
         between_messages: work for the thread that receives, see `receive`.
     """

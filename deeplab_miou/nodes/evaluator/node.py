@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
-from deeplab_miou.evaluation.engine import Engine, build_engine
+from deeplab_miou.evaluation.engine import Engine, build_engine, make_legends
 from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.evaluation.unlabelled import Unlabelled
@@ -23,9 +23,11 @@ from deeplab_miou.evaluation.worker import Worker
 from deeplab_miou.images.cdr import VIDEO_TYPES, read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
 from deeplab_miou.nodes.evaluator.inputs import DEPTH, Input, Inputs
+from deeplab_miou.nodes.evaluator.names import NamesHeard
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
 from deeplab_miou.nodes.evaluator.settings import (
     input_options,
+    label_info_options,
     make_depth_pairer,
     make_pairer,
     make_queue,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from rclpy.service import Service
     from rclpy.timer import Timer
 
+    from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.evaluation.outcomes import FrameOutcome
 
 # Each turn of the executor costs as much as a small image, so that little is done by polling.
@@ -69,6 +72,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     # `configure` makes these and `cleanup` takes them away: in between they are not there.
     _engine: Engine
+    _legends: Legends
+    _names: NamesHeard
     _pipeline: Pipeline
     _unlabelled: Unlabelled
     _outputs: EvaluatorOutputs
@@ -100,6 +105,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         options = self.settings
         self._engine = build_engine(options)
         check_depth(self._engine.regions, options.depth_topic)
+        self._legends = make_legends(options, self._engine)
         self._pipeline = Pipeline(
             self._engine.predictor,
             self._engine.label_map,
@@ -119,14 +125,18 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             on_clock_jump=ClockJump(options.on_clock_jump),
             wants_predictions=lambda: self._outputs.wants_pictures,
             on_outcome=self._on_outcome,
+            legends=self._legends,
         )
+        self._names = NamesHeard(self._legends, self._pipeline, self._warn)
         self._status = EvaluatorStatus(round(options.sync_tolerance * 1e9))
         self._findings_log = Throttle(_FINDINGS_PERIOD_S)
         self._kinds = {}
         self._drops = DropLog(
             {Stream.IMAGE: options.image_topic, Stream.LABEL: options.label_topic}
         )
-        self._unknown_labels = UnknownLabelsLog(options.label_topic, self._engine.label_map)
+        self._unknown_labels = UnknownLabelsLog(
+            options.label_topic, self._engine.label_map, self._legends
+        )
         self._paused = False
         self._outputs = EvaluatorOutputs(
             self, self._engine, run_id=self._run_id, is_camera=options.source == "network"
@@ -253,6 +263,10 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             for name, options in input_options(self, self.settings).items()
         }
         self._outputs.topics = tuple(each.options.topic for each in inputs.values())
+        for name, (topic, stream) in self._names.topics(self.settings).items():
+            options = label_info_options(self, self.settings, topic)
+            kind = self._kinds.get(name, "")
+            inputs[name] = Input(self, options, self._names.receiver(stream), kind)
         between_messages = (
             (lambda: False) if self._worker is not None else self._work_between_messages
         )
@@ -287,6 +301,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
                 pipeline.reject(stream, stamp_ns or 0, "", error)
             else:
                 self._status.arrived(stream, stamped.stamp_ns)
+                self._names.arrived(stream, stamped.stamp_ns)
                 pipeline.add(stream, *stamped)
             self._after_message()
 
@@ -417,6 +432,9 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         elif text:
             self.get_logger().warning(text)
 
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text)
+
     def _publish_state(self) -> None:
         self._outputs.state(self._pipeline.snapshot())
 
@@ -429,7 +447,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         inputs = list(self._inputs or ())
         late_s = self.settings.startup_timeout
         missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
-        findings = self._status.findings()
+        doubtful = self._names.tick() if inputs else ""
+        findings = "; ".join(filter(None, [self._status.findings(), doubtful]))
         if findings and self._findings_log.admit("") is not None:
             self.get_logger().warning(findings)
         status = self._status.report(

@@ -13,6 +13,7 @@ from deeplab_miou.nodes.evaluator.inputs import (
     DEPTH,
     InputOptions,
     camera_types,
+    label_info_types,
     label_types,
 )
 
@@ -80,3 +81,14 @@ def input_options(node: Node, settings: EvaluatorOptions) -> dict[str, InputOpti
             types=label_types(),
         )
     return options
+
+
+def label_info_options(node: Node, settings: EvaluatorOptions, topic: str) -> InputOptions:
+    """Return how to subscribe to a topic that names ids."""
+    return InputOptions(
+        topic=node.resolve_topic_name(topic),
+        reliability=AUTO,
+        durability=AUTO,
+        depth=settings.input_depth,
+        types=label_info_types(),
+    )

@@ -18,6 +18,7 @@ from deeplab_miou.telemetry import Latencies, Rate, Throttle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.evaluation.pipeline import Pipeline
     from deeplab_miou.labels.label_map import LabelMap
@@ -175,9 +176,11 @@ class UnknownLabelsLog:
     Args:
         topic: name of the labels' topic.
         label_map: what labels mean.
+        legends: what tells ids by name.
     """
 
-    def __init__(self, topic: str, label_map: LabelMap) -> None:
+    def __init__(self, topic: str, label_map: LabelMap, legends: Legends) -> None:
+        self._legends = legends
         self._topic = topic
         self._label_map = label_map
         self._throttle = Throttle(_UNKNOWN_PERIOD_S)
@@ -191,10 +194,11 @@ class UnknownLabelsLog:
         share = counts.unmapped / max(truth.size, counts.unmapped)
         if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
             return ""
+        label_map = self._legends.label_map(label, self._label_map)
         return (
             f"label of {self._topic} at {label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
             f"pixels are not scored, label map {self._label_map.name} does not know "
-            f"{unknown_labels(label.image, self._label_map)}"
+            f"{unknown_labels(label.image, label_map)}"
         )
 
 

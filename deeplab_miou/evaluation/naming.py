@@ -1,0 +1,142 @@
+"""Pairs whose ids are told by name: wait until that is known, and are then read so."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeplab_miou.evaluation.predictors import read_mapped
+from deeplab_miou.images.decoding import byte_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deeplab_miou.evaluation.outcomes import Arrival
+    from deeplab_miou.evaluation.pairing import Pair
+    from deeplab_miou.evaluation.predictors import Predictor
+    from deeplab_miou.labels.label_map import LabelMap
+    from deeplab_miou.labels.legend import Legend
+
+_MOST_PAIRS = 64
+_MOST_BYTES = 256 * 2**20
+# The first names may come seconds late, as while a simulator starts; later ones come at once.
+FIRST_NAMES_S = 10.0
+_NEWER_NAMES_S = 1.0
+
+
+@dataclass(frozen=True)
+class Legends:
+    """What tells ids by name; None for what is not told so.
+
+    Attributes:
+        labels: of the ground truth.
+        predictions: of predictions that come from a topic.
+    """
+
+    labels: Legend | None = None
+    predictions: Legend | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes scores doubtful, a line each."""
+        return [line for each in (self.labels, self.predictions) if each for line in each.doubts]
+
+    def covers(self, pair: Pair[Arrival]) -> bool:
+        """Return whether all that is to be known of a pair's ids is known."""
+        return not (
+            (self.labels is not None and not self.labels.covers(pair.label.stamp_ns))
+            or (self.predictions is not None and not self.predictions.covers(pair.image.stamp_ns))
+        )
+
+    @property
+    def may_come(self) -> bool:
+        """Whether names may still come."""
+        return not all(each.is_closed for each in (self.labels, self.predictions) if each)
+
+    @property
+    def are_there(self) -> bool:
+        """Whether names have come of all that are to."""
+        return not any(each.is_empty for each in (self.labels, self.predictions) if each)
+
+    def label_map(self, label: Arrival, label_map: LabelMap) -> LabelMap:
+        """Return what the ids of a label mean: what is told, or a label map's own.
+
+        Raises:
+            FrameError: see `Legend.at`.
+        """
+        return label_map if self.labels is None else self.labels.at(label.stamp_ns)
+
+    def prepared(self, predictor: Predictor, image: Arrival) -> NDArray[np.uint8]:
+        """Return the array that a predictor wants for an image.
+
+        Raises:
+            FrameError: see `Legend.at` and `Predictor`.
+        """
+        if self.predictions is None:
+            return predictor.prepare(image.image)
+        return read_mapped(image.image, self.predictions.at(image.stamp_ns))
+
+
+class UnnamedPairs:
+    """Pairs that wait for names, in their order and bounded in number, memory and time; any thread.
+
+    Those that may wait no longer are read with the names that there are.
+
+    Args:
+        legends: tell the names.
+    """
+
+    def __init__(self, legends: Legends) -> None:
+        self._legends = legends
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Pair[Arrival], float, int]] = deque()
+        self._bytes = 0
+
+    def put(self, pair: Pair[Arrival], room: int) -> list[Pair[Arrival]]:
+        """Add a pair, and return those that need not or may not wait; see `ready`."""
+        if not self._legends.may_come:
+            return [pair]
+        size = byte_size(pair.image.image) + byte_size(pair.label.image)
+        with self._lock:
+            self._waiting.append((pair, time.monotonic(), size))
+            self._bytes += size
+        return self.ready(room)
+
+    def hurry(self) -> None:
+        """Let those that wait do so no longer."""
+        with self._lock:
+            self._waiting = deque((pair, -math.inf, size) for pair, _, size in self._waiting)
+
+    def ready(self, room: int) -> list[Pair[Arrival]]:
+        """Return those that need not or may not wait any longer.
+
+        Args:
+            room: how many can be taken; there may be more if too many wait.
+        """
+        if not self._waiting:
+            return []
+        longest_s = _NEWER_NAMES_S if self._legends.are_there else FIRST_NAMES_S
+        ready: list[Pair[Arrival]] = []
+        with self._lock:
+            while self._waiting:
+                pair, since_s, size = self._waiting[0]
+                is_full = len(self._waiting) > _MOST_PAIRS or self._bytes > _MOST_BYTES
+                is_late = time.monotonic() - since_s > longest_s
+                is_due = len(ready) < room and (is_late or self._legends.covers(pair))
+                if not is_due and not is_full:
+                    break
+                self._waiting.popleft()
+                self._bytes -= size
+                ready.append(pair)
+        return ready
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._waiting.clear()
+            self._bytes = 0
