@@ -1,6 +1,6 @@
 """How close `deeplab-miou evaluate` comes to the throughput of the network alone.
 
-    python bench/offline.py [--frames 120] [--threads 1 2] [--rounds 5]
+    python bench/offline.py [--frames 480] [--threads 1 2] [--rounds 5]
 
 The demo's drive, every frame with a label, as raw images and as JPEG with labels as PNG. *Network*
 scores the same frames, decoded beforehand, one after another: it is what the device can do.
@@ -138,7 +138,7 @@ def measure(bag: Path, name: str, threads: int, rounds: int) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--frames", type=int, default=480)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the network")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
