@@ -15,6 +15,7 @@ from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.predictors import network_predictor, topic_predictor
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.labels.legend import Legend
+from deeplab_miou.metric import error_types
 from deeplab_miou.metric.confusion import warm_up
 from deeplab_miou.metric.counts import Axes
 from deeplab_miou.paths import user_path
@@ -203,6 +204,7 @@ def _engine(
     regions = read_regions(options.regions)
     facts |= {"score_at": options.score_at, "regions": regions.digest or None}
     if options.error_types:
+        error_types.warm_up()
         facts["error_types"] = True
     for name in ("label_info_topic", "prediction_label_info_topic"):
         if topic := getattr(options, name):

@@ -12,7 +12,7 @@ the Intersection?", WACV 2024), so that IoU + boundary + extent + segment = 1:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -21,8 +21,6 @@ from deeplab_miou.metric.counts import MISTAKES
 from deeplab_miou.metric.scores import class_counts, divide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from deeplab_miou.metric.counts import Counts
@@ -31,17 +29,8 @@ TYPES = ("boundary", "extent", "segment")
 BOUNDARY_WIDTH = 0.01
 BOUNDARY_IOU_WIDTH = 0.02
 
-# The time of a dilation grows with the area of the disk, that of a distance transform does not.
-_FAR = 24
 _SQUARE = np.ones((3, 3), np.uint8)
-
-
-class _Masks(NamedTuple):
-    """Where one class is in the part of an image around it; uint8 ``(h, w)`` of 0 and 1."""
-
-    truth: NDArray[np.uint8]
-    predicted: NDArray[np.uint8]
-    labelled: NDArray[np.uint8]
+_IDS = 256
 
 
 def count_error_types(
@@ -64,11 +53,29 @@ def count_error_types(
         int64 ``(n, 2, 3)``: for each class its false positives and false negatives of each of
         `TYPES`.
     """
-    reach = _pixels(width, ground_truth.shape)
-    counts = np.zeros((num_classes, 2, len(TYPES)), np.int64)
-    for train_id, masks in _classes(ground_truth, prediction, num_classes, ignore_index, reach + 1):
-        counts[train_id] = _count_class(masks, reach)
-    return counts
+    # Numba takes half a second to import.
+    from deeplab_miou.metric import error_kernels as kernels  # noqa: PLC0415
+
+    truth, predicted = (np.ascontiguousarray(each) for each in (ground_truth, prediction))
+    heights = _disk(_pixels(width, truth.shape))
+    marks = np.zeros_like(truth)
+    is_class = (np.arange(_IDS) < num_classes).astype(np.uint8)
+    is_class[ignore_index] = 0
+    look_around = kernels.look_around(heights.dtype.name)
+    for what in (kernels.RIGHT, kernels.OTHER, kernels.MISSED_SEEDS, kernels.EXCESS_SEEDS):
+        look_around(truth, predicted, marks, what, is_class, heights)
+    # As in the authors' code, ignored pixels take part as context: they join segments, and are
+    # rightly another class where another is predicted; but they are not counted.
+    is_labelled = (truth != ignore_index).view(np.uint8)
+    counts = np.zeros((2, _IDS, len(TYPES)), np.int64)
+    for each, own, other, seam, boundary in (
+        (counts[0], predicted, truth, kernels.EXCESS_SEAM, kernels.EXCESS_BOUNDARY),
+        (counts[1], truth, predicted, kernels.MISSED_SEAM, kernels.MISSED_BOUNDARY),
+    ):
+        kernels.keep_boundaries()(own, other, marks, seam, boundary)
+        kernels.count_types()(own, other, marks, boundary, is_labelled, each)
+    counts[:, is_class == 0] = 0
+    return counts.swapaxes(0, 1)[:num_classes].copy()
 
 
 def count_boundaries(
@@ -96,14 +103,29 @@ def count_boundaries(
         int64 ``(n, 2)``: intersection and union of each class.
     """
     reach = _pixels(width, ground_truth.shape)
-    counts = np.zeros((num_classes, 2), np.int64)
-    for train_id, masks in _classes(ground_truth, prediction, num_classes, ignore_index, 0):
-        # What the prediction says of ignored pixels must not move its contour.
-        truth, predicted = (
-            _inner_seam(mask, reach) for mask in (masks.truth, masks.predicted & masks.labelled)
+    # What the prediction says of ignored pixels must not move its contour.
+    predicted = np.where(ground_truth == ignore_index, ground_truth, prediction)
+    seams = _seams(ground_truth, reach), _seams(predicted, reach)
+    both = seams[0] & seams[1] & (ground_truth == predicted)
+    intersection, *sizes = (
+        np.bincount(ids[chosen], minlength=_IDS)
+        for ids, chosen in (
+            (predicted, both),
+            (ground_truth, seams[0]),
+            (predicted, seams[1]),
         )
-        counts[train_id] = _count(truth & predicted), _count(truth | predicted)
-    return counts
+    )
+    counts = np.stack((intersection, sum(sizes) - intersection), axis=1)
+    counts[ignore_index] = 0
+    return counts[:num_classes].astype(np.int64)
+
+
+def _seams(ids: NDArray[np.uint8], reach: int) -> NDArray[np.bool_]:
+    """Tell which pixels have another id, or the image's edge, within `reach` steps."""
+    greatest = cv2.dilate(ids, _SQUARE, iterations=reach)
+    near: NDArray[np.bool_] = greatest != cv2.erode(ids, _SQUARE, iterations=reach)
+    near[:reach] = near[-reach:] = near[:, :reach] = near[:, -reach:] = True
+    return near
 
 
 def count_mistakes(
@@ -116,6 +138,12 @@ def count_mistakes(
     errors = count_error_types(ground_truth, prediction, num_classes, ignore_index)
     boundaries = count_boundaries(ground_truth, prediction, num_classes, ignore_index)
     return np.concatenate((errors.reshape(num_classes, -1), boundaries), axis=1)
+
+
+def warm_up() -> None:
+    """Compile, or load from the cache, what counting takes."""
+    ids = np.zeros((2, 2), np.uint8)
+    count_mistakes(ids, ids, 1, _IDS - 1)
 
 
 def mistake_shares(counts: Counts) -> dict[str, NDArray[np.float64]]:
@@ -143,83 +171,11 @@ def _pixels(fraction: float, shape: tuple[int, ...]) -> int:
     return max(round(fraction * math.hypot(*shape)), 1)
 
 
-def _classes(
-    ground_truth: NDArray[np.uint8],
-    prediction: NDArray[np.uint8],
-    num_classes: int,
-    ignore_index: int,
-    margin: int,
-) -> Iterator[tuple[int, _Masks]]:
-    """Yield each class that occurs, in the part of the image that is at most `margin` from it."""
-    labelled = (ground_truth != ignore_index).view(np.uint8)
-    occurs = np.bincount(ground_truth.ravel(), minlength=256)
-    occurs = occurs + np.bincount(prediction.ravel(), minlength=256)
-    for train_id in np.flatnonzero(occurs[:num_classes]).tolist():
-        if train_id == ignore_index:
-            continue
-        truth = (ground_truth == train_id).view(np.uint8)
-        predicted = (prediction == train_id).view(np.uint8)
-        x, y, width, height = cv2.boundingRect(truth | predicted)
-        part = np.s_[
-            max(y - margin, 0) : y + height + margin, max(x - margin, 0) : x + width + margin
-        ]
-        yield train_id, _Masks(truth[part], predicted[part], labelled[part])
+def _disk(reach: int) -> NDArray[Any]:
+    """Return how far up and down a disk reaches in each of its columns.
 
-
-def _count_class(masks: _Masks, reach: int) -> list[list[int]]:
-    """Count the types of one class, false positives first.
-
-    As in the authors' code, ignored pixels take part as context: they join segments, and are
-    rightly another class where another is predicted; but they are not counted.
+    A pixel is in it if its distance from the centre, rounded, is at most `reach`.
     """
-    truth, predicted, labelled = masks
-    right, rightly_other = truth & predicted, 1 - (truth | predicted)
-    seams = _dilate(right, reach) & _dilate(rightly_other, reach)
-    beside_right, beside_other = _dilate(right, 1), _dilate(rightly_other, 1)
-    counts = []
-    for segments, wrong in ((predicted, predicted & (1 - truth)), (truth, truth & (1 - predicted))):
-        boundary = _dilate(wrong & seams, reach) & wrong
-        at = np.flatnonzero(boundary.view(np.bool_))
-        component = _components(boundary)[at]
-        is_boundary = _holds(component, beside_right.ravel()[at])[component]
-        is_boundary &= _holds(component, beside_other.ravel()[at])[component]
-        boundary.ravel()[at[~is_boundary]] = 0
-        segment = _components(segments)
-        rest = np.flatnonzero((wrong & labelled & (1 - boundary)).view(np.bool_))
-        extent = int(_holds(segment, right.ravel())[segment[rest]].sum())
-        counts.append([_count(boundary & labelled), extent, rest.size - extent])
-    return counts
-
-
-def _components(mask: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Number the connected components of a mask, diagonals included; int32 ``(h * w,)``."""
-    _, components = cv2.connectedComponents(mask)
-    return np.asarray(components, np.int32).ravel()
-
-
-def _holds(components: NDArray[np.int32], what: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell for each number of `components` whether one of its pixels is in a mask."""
-    holds = np.zeros(int(components.max(initial=0)) + 1, np.bool_)
-    holds[components[what.view(np.bool_)]] = True
-    return holds
-
-
-def _inner_seam(mask: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
-    # Zeros around it: the image's edge is a contour.
-    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    eroded = cv2.erode(padded, _SQUARE, iterations=reach)[1:-1, 1:-1]
-    return np.asarray(mask - eroded, np.uint8)
-
-
-def _dilate(mask: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
-    """Dilate by a disk; by one pixel, diagonals are included."""
-    if reach > _FAR and mask.any():
-        distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.asarray(distance < reach + 0.5, np.uint8)
-    along = np.arange(-reach, reach + 1) ** 2
-    disk = (np.round(np.sqrt(along[:, None] + along)) <= reach).astype(np.uint8)
-    return np.asarray(cv2.dilate(mask, disk), np.uint8)
-
-
-def _count(mask: NDArray[np.uint8]) -> int:
-    return cv2.countNonZero(mask)
+    along = np.arange(-reach, reach + 1)
+    kind = np.uint8 if reach < _IDS - 2 else np.uint16
+    return np.asarray(np.sqrt(reach * (reach + 1) - along**2), kind)
