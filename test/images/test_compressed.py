@@ -98,6 +98,8 @@ def test_jpegs_of_odd_kinds_are_refused(marker):
 @pytest.mark.usefixtures("undecoded")
 def test_other_formats_are_refused(ending):
     image = IMAGE.astype(np.float32) if ending == ".hdr" else IMAGE
+    if not cv2.haveImageWriter(f"image{ending}"):
+        pytest.skip(f"this OpenCV cannot write {ending}")
     data = cv2.imencode(ending, image)[1].tobytes()
     assert reason_of(CompressedImage("png", data)) == Reason.BAD_ENCODING
 
