@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from graph_support import LATCHED, Camera, account, check_identity, frames, image, matrix
+from graph_support import KEPT, LATCHED, Camera, account, check_identity, frames, image, matrix
 from std_msgs.msg import String
 
 LABELS = """
@@ -65,7 +65,7 @@ def start(graph, start_evaluator, tmp_path):
 
 
 def test_labels_wait_for_the_names_of_a_simulator_which_may_change(start):
-    _, camera, names = start(String, 10)
+    _, camera, names = start(String, KEPT)
     for k in range(FRAMES):
         send(camera, k)
     camera.states.wait(lambda state: state.labels.received == FRAMES)
@@ -81,7 +81,7 @@ def test_labels_wait_for_the_names_of_a_simulator_which_may_change(start):
 
 
 def test_names_of_no_class_drop_frames_and_are_told(start):
-    evaluator, camera, names = start(String, 10)
+    evaluator, camera, names = start(String, KEPT)
     names.publish(String(data='{"2": {"class": "lamp"}}'))
     send(camera, 0)
     line = evaluator.wait_for_output("no_label_info", 30)
