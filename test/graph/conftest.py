@@ -209,6 +209,11 @@ class Inbox:
         self._client = client
         self.topic = topic
         self.messages = []
+        self.subscription = None
+
+    def close(self):
+        """Unsubscribe."""
+        self._client.node.destroy_subscription(self.subscription)
 
     def wait(self, predicate=lambda _: True, timeout_s=_TIMEOUT_S, *, after=None):
         """Return the first message, of those that came and will come, that a predicate takes.
@@ -319,7 +324,7 @@ class GraphClient:
                 inbox.messages.append(message)
                 self._arrived.notify_all()
 
-        self.node.create_subscription(kind, topic, take, qos)
+        inbox.subscription = self.node.create_subscription(kind, topic, take, qos)
         return inbox
 
     def publisher(self, kind, topic, qos=10, subscribers=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from deeplab_miou_msgs.msg import ConfusionMatrix, FrameScore
+from deeplab_miou_msgs.msg import Account, ConfusionMatrix, FrameScore
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -73,6 +73,17 @@ class Camera:
         self.states.wait(lambda state: state.reset_count == 1)
         self.frames.messages.clear()
         self.states.messages.clear()
+        return self
+
+    def heard_by(self, subscriptions):
+        """Wait until outcomes reach so many subscriptions, ours included, as the evaluator sees it.
+
+        That others know of these subscriptions does not mean that the evaluator does already.
+        """
+        accounts = self.graph.subscribe(Account, f"{EVALUATOR}/account", LIVE)
+        accounts.wait(lambda account: account.frame_listeners == subscriptions)
+        # An evaluator is paced by whoever publishes its inputs and listens to its account.
+        accounts.close()
         return self
 
     def send(self, sec, prediction=((0, 1, 2),), label=((0, 1, 1),), *, nanosec=0):

@@ -24,7 +24,7 @@ from depth_drives import (
     scene,
     write,
 )
-from graph_support import EVALUATOR, LATCHED, PUBLISHER, Camera
+from graph_support import LATCHED, PUBLISHER, Camera
 from sensor_msgs.msg import Image
 
 from deeplab_miou.cli import main
@@ -99,7 +99,7 @@ def test_frames_are_scored_whether_depth_comes_or_not(ros_process, graph, parame
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     # Nobody publishes depth: each frame waits, but not for long.
     camera = Camera(graph).listen()
-    graph.wait_until(lambda: graph.node.count_subscribers(f"{EVALUATOR}/frame") >= 2)
+    camera.heard_by(2)
     truth, prediction = scene(1)
     camera.send(1000, prediction, truth)
     labelled = int(count(truth, prediction).sum())

@@ -161,7 +161,7 @@ def test_a_viewer_gets_the_score_that_was_counted(ros_process, graph, server):
         await viewer.subscribe(RESULT)
         await viewer.subscribe(f"{EVALUATOR}/frame")
         # The camera's, the publisher's and the server's.
-        await until(lambda: graph.node.count_subscribers(f"{EVALUATOR}/frame") == 3)
+        await asyncio.to_thread(camera.heard_by, 3)
         for sec in range(40):
             camera.send(200 + sec, predicted[sec], truth[sec])
         frame = await viewer.wait(f"{EVALUATOR}/frame")

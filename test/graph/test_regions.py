@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 from deeplab_miou_msgs.msg import MeanIoU
-from graph_support import EVALUATOR, LATCHED, PUBLISHER, Camera
+from graph_support import LATCHED, PUBLISHER, Camera
 
 FRAMES, SHAPE, CLASSES, IGNORE = 12, (24, 40), 19, 255
 REGIONS = """
@@ -71,7 +71,7 @@ def test_result_has_what_numpy_counts(ros_process, graph, tmp_path):
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     camera = Camera(graph).listen()
     # Until frames reach the publisher, means over frames would lack the first.
-    graph.wait_until(lambda: graph.node.count_subscribers(f"{EVALUATOR}/frame") >= 2)
+    camera.heard_by(2)
     whole, far, border, means = 0, 0, 0, []
     for number in range(FRAMES):
         truth, prediction = scene(number)
