@@ -237,6 +237,7 @@ def test_offsets_are_in_the_result(ros_process, graph):
     ros_process("deeplab_miou.nodes.publisher")
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     camera = Camera(graph).listen()
+    camera.heard_by(2)  # ours and the publisher's
     offsets_ms = [4, 5, 5, 5, 5, 5, 5, 5, 5, -6]
     for number, offset_ms in enumerate(offsets_ms):
         camera.images.publish(image([[0]], 100 + number, 500_000_000))

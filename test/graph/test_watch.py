@@ -97,6 +97,7 @@ def test_numbers_are_those_of_the_messages_of_running_nodes(ros_process, graph, 
     results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
     windows = graph.subscribe(MeanIoU, f"{PUBLISHER}/window", LATCHED)
     camera = Camera(graph).listen()
+    camera.heard_by(3)  # ours, the publisher's and the page's
     random = np.random.default_rng(1)
     truth = random.integers(0, 19, (40, 6, 8)).astype(np.uint8)
     wrong = random.random(truth.shape) < 0.3
