@@ -99,6 +99,9 @@ class Viewer:
 
     async def subscribe(self, topic):
         channel = await self.find(topic)
+        # foxglove-sdk offers a channel a moment before it accepts subscriptions to it, and nothing
+        # tells when it does.
+        await asyncio.sleep(0.1)
         number = 100 + channel["id"]
         self._subscribed[number] = channel
         self._wanted.add(topic)
