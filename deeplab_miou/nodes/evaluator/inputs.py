@@ -8,12 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    QoSProfile,
-    ReliabilityPolicy,
-)
 from sensor_msgs.msg import CompressedImage, Image
 
 from deeplab_miou.errors import ConfigurationError
@@ -22,6 +16,7 @@ from deeplab_miou.labels.messages import LABEL_INFO_TYPES
 from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
 from deeplab_miou.nodes.ros.message_types import message_class
 from deeplab_miou.nodes.ros.node_names import node_of
+from deeplab_miou.nodes.ros.qos import matching
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import Receiver, receive, receiving_group
 from deeplab_miou.text import printable
@@ -31,21 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rclpy.node import Node
+    from rclpy.qos import QoSProfile
     from rclpy.subscription import Subscription
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 TYPES: dict[str, type] = {RAW_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
-_RELIABILITY = {
-    "reliable": ReliabilityPolicy.RELIABLE,
-    "best_effort": ReliabilityPolicy.BEST_EFFORT,
-}
-_DURABILITY = {
-    "volatile": DurabilityPolicy.VOLATILE,
-    "transient_local": DurabilityPolicy.TRANSIENT_LOCAL,
-}
-AUTO = "auto"
 # Beside the streams that are paired and counted.
 DEPTH = "depth"
 
@@ -178,7 +164,14 @@ class Input:
             return None
         others = [o for other, each in offers.items() if other != kind for o in each]
         self._tell_of_others(kind, tuple(sorted({printable(node_of(other)) for other in others})))
-        profile = (kind, self._match(offers[kind]))
+        options = self.options
+        qos = matching(
+            offers[kind],
+            options.depth,
+            reliability=options.reliability,
+            durability=options.durability,
+        )
+        profile = (kind, qos)
         return profile if profile != self._profile else None
 
     def subscribe(self, kind: str, qos: QoSProfile) -> None:
@@ -277,27 +270,6 @@ class Input:
                 f"received, what comes from {', '.join(others)} is not"
             )
         self._others = others
-
-    def _match(self, offers: list[TopicEndpointInfo]) -> QoSProfile:
-        # The weakest offer decides: a stronger request would silently lose that publisher.
-        reliable = all(
-            offer.qos_profile.reliability is ReliabilityPolicy.RELIABLE for offer in offers
-        )
-        latched = all(
-            offer.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for offer in offers
-        )
-        reliability = self.options.reliability
-        durability = self.options.durability
-        if reliability == AUTO:
-            reliability = "reliable" if reliable else "best_effort"
-        if durability == AUTO:
-            durability = "transient_local" if latched else "volatile"
-        return QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=self.options.depth,
-            reliability=_RELIABILITY[reliability],
-            durability=_DURABILITY[durability],
-        )
 
     def _note_loss(self, event: object) -> None:
         self._lost += event.total_count_change  # type: ignore[attr-defined]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.evaluation.depth_pairing import DepthPairer
 from deeplab_miou.evaluation.pairing import Pairer
 from deeplab_miou.evaluation.queueing import Overflow, WorkQueue
 from deeplab_miou.nodes.evaluator.inputs import (
-    AUTO,
     DEPTH,
     InputOptions,
     camera_types,
     label_info_types,
     label_types,
 )
+from deeplab_miou.nodes.ros.qos import AUTO
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from deeplab_miou.options.nodes import EvaluatorOptions
 
 _NS = 1_000_000_000
+T = TypeVar("T")
 
 
-def make_pairer(settings: EvaluatorOptions) -> Pairer[Arrival]:
-    """Return the pairer of images and labels."""
+def make_pairer(settings: EvaluatorOptions) -> Pairer[T]:
+    """Return what pairs images and labels, or anything else as these are paired."""
     return Pairer(
         tolerance_ns=round(settings.sync_tolerance * _NS),
         max_frames=settings.hold_frames,
@@ -39,14 +40,7 @@ def make_pairer(settings: EvaluatorOptions) -> Pairer[Arrival]:
 
 def make_depth_pairer(settings: EvaluatorOptions) -> DepthPairer:
     """Return what finds the depth images of pairs; it may hold as much as the pairer."""
-    return DepthPairer(
-        Pairer(
-            tolerance_ns=round(settings.sync_tolerance * _NS),
-            max_frames=settings.hold_frames,
-            max_bytes=settings.hold_mebibytes * 2**20,
-            jump_threshold_ns=round(settings.clock_jump_threshold * _NS),
-        )
-    )
+    return DepthPairer(make_pairer(settings))
 
 
 def make_queue(settings: EvaluatorOptions) -> WorkQueue[Pair[Arrival]]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Tag
 from diagnostic_msgs.msg import KeyValue
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
 from deeplab_miou.errors import ConfigurationError
@@ -14,28 +13,22 @@ from deeplab_miou.nodes.publisher.inputs import resolve
 from deeplab_miou.nodes.ros.conversions import time_to_ns
 from deeplab_miou.nodes.ros.evaluator_topics import EvaluatorTopics
 from deeplab_miou.nodes.ros.node_names import node_of, qualified
+from deeplab_miou.nodes.ros.qos import STAMPED_TAGS, matching
 from deeplab_miou.tags.file_format import read_tag_file
 from deeplab_miou.tags.messages import KEY_VALUE_TYPE, STRING_TYPE
 from deeplab_miou.tags.timeline import TagTimeline
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from rclpy.node import Node
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
     from deeplab_miou.options.nodes import PublisherOptions
 
 _TYPES = {STRING_TYPE: String, KEY_VALUE_TYPE: KeyValue}
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 _DEPTH = 1000
-# What a replayer has sent before we came is sent again.
-_STAMPED = QoSProfile(
-    depth=_DEPTH,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 def read_timeline(settings: PublisherOptions) -> TagTimeline | None:
@@ -90,7 +83,7 @@ class TagInput:
         self._throttle = Throttle()
         self._is_subscribed = False
         stamped = resolve(node, f"{self._replayer}/tags")
-        self._topics.subscribe(Tag, stamped, self._on_stamped, _STAMPED)
+        self._topics.subscribe(Tag, stamped, self._on_stamped, STAMPED_TAGS)
 
     def close(self) -> None:
         """Unsubscribe; messages already received are still taken."""
@@ -114,7 +107,9 @@ class TagInput:
             return
         self._is_subscribed = True
         take = self._on_string if kind == STRING_TYPE else self._on_key_value
-        self._topics.subscribe(_TYPES[kind], self._topic, take, _profile(others), linger_s=0.0)
+        self._topics.subscribe(
+            _TYPES[kind], self._topic, take, matching(others, _DEPTH), linger_s=0.0
+        )
         self._node.get_logger().info(f"subscribed to {self._topic}: {kind}")
 
     def _on_string(self, message: String) -> None:
@@ -129,16 +124,3 @@ class TagInput:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def _profile(offers: Sequence[TopicEndpointInfo]) -> QoSProfile:
-    """Return a profile that receives from all publishers; a latched tag may be old."""
-    reliable = all(each.qos_profile.reliability is ReliabilityPolicy.RELIABLE for each in offers)
-    latched = all(
-        each.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for each in offers
-    )
-    return QoSProfile(
-        depth=_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )

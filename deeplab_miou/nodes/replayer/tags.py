@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou_msgs.msg import Tag
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deeplab_miou.images.cdr import IMAGE_TYPES, read_stamp
 from deeplab_miou.nodes.ros.conversions import ns_to_time
+from deeplab_miou.nodes.ros.qos import STAMPED_TAGS
 from deeplab_miou.tags.messages import TAG_TYPES, read_tag
 from deeplab_miou.tags.timeline import SAME_CLOCK_NS
 
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from rclpy.publisher import Publisher
 
     from deeplab_miou.bags.records import BagMessage
-
-# All tags reach who subscribes late.
-_STAMPED = QoSProfile(
-    depth=1000,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 class _Pending(NamedTuple):
@@ -46,7 +39,7 @@ class StampedTags:
     """
 
     def __init__(self, node: Node) -> None:
-        self._publisher: Publisher = node.create_publisher(Tag, "~/tags", _STAMPED)
+        self._publisher: Publisher = node.create_publisher(Tag, "~/tags", STAMPED_TAGS)
         self._pending: list[_Pending] = []
 
     def play(self, message: BagMessage) -> None:
