@@ -8,11 +8,16 @@ not such a message raise, whatever they are.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.messages import CompressedImage, ImageMessage, RawImage, VideoPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 RAW_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -73,30 +78,8 @@ def read_image(data: bytes | bytearray | memoryview, type_name: str) -> StampedI
     Raises:
         FrameError: truncated_data: the bytes are not such a message.
     """
-    whole = memoryview(data).cast("B")
-    try:
-        order = _order(whole)
-        seconds, nanoseconds, length = order.header.unpack_from(whole, _ENCAPSULATION)
-        frame_id, place = _text(whole, _ENCAPSULATION + order.header.size, length)
-        image: ImageMessage
-        if type_name == RAW_TYPE:
-            height, width, length = order.size.unpack_from(whole, place)
-            encoding, place = _text(whole, place + order.size.size, length, aligned=False)
-            is_bigendian = whole[place]
-            place = _aligned(place + 1)
-            (step,) = order.length.unpack_from(whole, place)
-            pixels = _payload(whole, place + _ALIGNMENT, order)
-            image = RawImage(height, width, encoding, bool(is_bigendian), step, pixels)
-        else:
-            (length,) = order.length.unpack_from(whole, place)
-            name, place = _text(whole, place + _ALIGNMENT, length)
-            image = CompressedImage(name, _payload(whole, place, order))
-    except (struct.error, IndexError, ValueError) as error:
-        raise FrameError(
-            Reason.TRUNCATED_DATA,
-            f"{len(whole)} bytes are not a valid {type_name}: {error}",
-        ) from None
-    return StampedImage(seconds * _NS + nanoseconds, frame_id, image)
+    read_rest = _read_raw if type_name == RAW_TYPE else _read_compressed
+    return StampedImage(*_read(data, type_name, read_rest))
 
 
 def read_packet(data: bytes | bytearray | memoryview, type_name: str) -> VideoPacket:
@@ -109,33 +92,73 @@ def read_packet(data: bytes | bytearray | memoryview, type_name: str) -> VideoPa
     Raises:
         FrameError: truncated_data: the bytes are not such a message.
     """
+    read_rest = _read_foxglove if type_name == FOXGLOVE_VIDEO_TYPE else _read_ffmpeg
+    stamp_ns, frame_id, (name, packet, number) = _read(data, type_name, read_rest)
+    return VideoPacket(stamp_ns, frame_id, name, packet, number)
+
+
+def _read(
+    data: bytes | bytearray | memoryview,
+    type_name: str,
+    read_rest: Callable[[memoryview, int, _Order], T],
+) -> tuple[int, str, T]:
+    """Return stamp, nanoseconds, and frame of a message, and what follows them.
+
+    Raises:
+        FrameError: truncated_data: the bytes are not such a message.
+    """
     whole = memoryview(data).cast("B")
     try:
         order = _order(whole)
         seconds, nanoseconds, length = order.header.unpack_from(whole, _ENCAPSULATION)
-        stamp_ns = seconds * _NS + nanoseconds
         frame_id, place = _text(whole, _ENCAPSULATION + order.header.size, length)
-        if type_name == FOXGLOVE_VIDEO_TYPE:
-            (length,) = order.length.unpack_from(whole, place)
-            end = place + _ALIGNMENT + length
-            packet = _payload(whole[:end], place, order)
-            place = _aligned(end)
-            (length,) = order.length.unpack_from(whole, place)
-            name, _ = _text(whole, place + _ALIGNMENT, length)
-            return VideoPacket(stamp_ns, frame_id, name, packet)
-        _width, _height, length = order.size.unpack_from(whole, place)
-        name, place = _text(whole, place + order.size.size, length, aligned=False)
-        long = _LONG_ALIGNMENT[whole[1]]
-        place = _ENCAPSULATION + -(-(place - _ENCAPSULATION) // long) * long
-        (number,) = order.number.unpack_from(whole, place)
-        # Two bytes: flags, and whether the encoder's machine was big endian.
-        packet = _payload(whole, _aligned(place + order.number.size + 2), order)
+        return seconds * _NS + nanoseconds, frame_id, read_rest(whole, place, order)
     except (struct.error, IndexError, ValueError) as error:
         raise FrameError(
             Reason.TRUNCATED_DATA,
             f"{len(whole)} bytes are not a valid {type_name}: {error}",
         ) from None
-    return VideoPacket(stamp_ns, frame_id, name, packet, number)
+
+
+def _read_raw(whole: memoryview, place: int, order: _Order) -> ImageMessage:
+    height, width, length = order.size.unpack_from(whole, place)
+    encoding, place = _text(whole, place + order.size.size, length, aligned=False)
+    is_bigendian = whole[place]
+    place = _aligned(place + 1)
+    (step,) = order.length.unpack_from(whole, place)
+    pixels = _payload(whole, place + _ALIGNMENT, order)
+    return RawImage(height, width, encoding, bool(is_bigendian), step, pixels)
+
+
+def _read_compressed(whole: memoryview, place: int, order: _Order) -> ImageMessage:
+    (length,) = order.length.unpack_from(whole, place)
+    name, place = _text(whole, place + _ALIGNMENT, length)
+    return CompressedImage(name, _payload(whole, place, order))
+
+
+def _read_foxglove(
+    whole: memoryview, place: int, order: _Order
+) -> tuple[str, memoryview, int | None]:
+    (length,) = order.length.unpack_from(whole, place)
+    end = place + _ALIGNMENT + length
+    packet = _payload(whole[:end], place, order)
+    place = _aligned(end)
+    (length,) = order.length.unpack_from(whole, place)
+    name, _ = _text(whole, place + _ALIGNMENT, length)
+    return name, packet, None
+
+
+def _read_ffmpeg(
+    whole: memoryview, place: int, order: _Order
+) -> tuple[str, memoryview, int | None]:
+    _width, _height, length = order.size.unpack_from(whole, place)
+    name, place = _text(whole, place + order.size.size, length, aligned=False)
+    long = _LONG_ALIGNMENT[whole[1]]
+    place = _ENCAPSULATION + -(-(place - _ENCAPSULATION) // long) * long
+    (number,) = order.number.unpack_from(whole, place)
+    # Two bytes: flags, and whether the encoder's machine was big endian.
+    packet = _payload(whole, _aligned(place + order.number.size + 2), order)
+    return name, packet, number
 
 
 def read_stamp(data: bytes | bytearray | memoryview) -> int | None:
