@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 # 8192 x 8192 pixels: 256 MiB with four channels.
 MAX_SIDE = 32768
 MAX_PIXELS = 1 << 26
+
+# image_transport's compressedDepth puts its `ConfigHeader`, an int32 and two floats, before the
+# file, as in the publisher's memory, so of little-endian machines. The first says nothing
+# (image_transport_plugins issue 44), the others are the quantisation of floats.
+DEPTH_TRANSPORT = "compressedDepth"
+DEPTH_HEADER = struct.Struct("<iff")
 
 # Deflate (PNG) shrinks by 1032 at most; a JPEG spends at least a bit on 64 pixels.
 _MAX_RATIO = 1032

@@ -31,7 +31,13 @@ from deeplab_miou.images.camera_encodings import (
     read_camera,
     to_bytes,
 )
-from deeplab_miou.images.compressed import check_size, decode_file, read_header
+from deeplab_miou.images.compressed import (
+    DEPTH_HEADER,
+    DEPTH_TRANSPORT,
+    check_size,
+    decode_file,
+    read_header,
+)
 from deeplab_miou.images.jpeg import JpegHeader
 from deeplab_miou.images.messages import CompressedImage, RawImage, Undecodable
 from deeplab_miou.images.raw_pixels import (
@@ -56,9 +62,6 @@ if TYPE_CHECKING:
 _SUPPORTED = f"{', '.join([*LAYOUTS, *CAMERA_ENCODINGS])}, compressed png and jpeg"
 # What a camera's single channel is called; 16UC1 is how depth cameras name their millimetres.
 _BRIGHTNESS = ("mono8", "8UC1", "mono16")
-_DEPTH_TRANSPORT = "compressedDepth"
-# image_transport's compressedDepth puts its format and the quantisation of floats before the file.
-_DEPTH_START = 12
 
 
 class _Pixels(NamedTuple):
@@ -258,14 +261,14 @@ def _read_pattern(array: NDArray[Any], encoding: str, camera: CameraEncoding) ->
 def _checked_file(message: CompressedImage) -> tuple[NDArray[np.uint8], Header]:
     """Return the file in a message and its header."""
     data = as_bytes(message.data)
-    if _DEPTH_TRANSPORT in message.format:
+    if DEPTH_TRANSPORT in message.format:
         if _encoding(message) != "16UC1":
             raise FrameError(
                 Reason.BAD_ENCODING,
                 f"compressed image is of {quote(message.format)}, expected 16UC1 where it is of "
                 "image_transport's compressedDepth: publish ids as 16UC1",
             )
-        data = data[_DEPTH_START:]
+        data = data[DEPTH_HEADER.size :]
     header = read_header(data)
     if header is None:
         raise FrameError(

@@ -8,14 +8,13 @@ puts 12 bytes before the file and, of ``32FC1``, holds the inverse of the depth.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.compressed import check_size, decode_file
+from deeplab_miou.images.compressed import DEPTH_HEADER, DEPTH_TRANSPORT, check_size, decode_file
 from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.images.png import read_png_header
 from deeplab_miou.images.raw_pixels import as_bytes, check_data, layout, view
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 _METRES, _MILLIMETRES = "32FC1", ("16UC1", "mono16")
 _LAYOUTS = {_METRES: layout(1, "f4"), **dict.fromkeys(_MILLIMETRES, layout(1, "u2"))}
 _SUPPORTED = f"{', '.join(_LAYOUTS)}, and compressed png of 16 bits"
-_TRANSPORT = "compressedDepth"
-# compressed_depth_image_transport: `struct ConfigHeader { int format; float depthParam[2]; }` of
-# the publisher's memory, so of little-endian machines. Its first field says nothing
-# (image_transport_plugins issue 44).
-_HEADER = struct.Struct("<iff")
 
 
 def decode_depth(message: ImageMessage) -> NDArray[np.float32]:
@@ -69,21 +63,21 @@ def _decompress(message: CompressedImage) -> NDArray[np.float32]:
     encoding, _, transport = (part.strip() for part in message.format.partition(";"))
     data = as_bytes(message.data)
     inverse = None
-    if _TRANSPORT in transport:
+    if DEPTH_TRANSPORT in transport:
         if "rvl" in transport or encoding not in _LAYOUTS:
             raise FrameError(
                 Reason.BAD_ENCODING,
                 f"depth image has format {quote(message.format)}, expected {_METRES} or "
                 f"{_MILLIMETRES[0]} as png: set the publisher's compressed_depth format to png",
             )
-        if data.size < _HEADER.size:
+        if data.size < DEPTH_HEADER.size:
             raise FrameError(
                 Reason.TRUNCATED_DATA,
                 f"depth image of format {quote(message.format)} has {data.size} bytes, expected a "
-                f"header of {_HEADER.size} and a png",
+                f"header of {DEPTH_HEADER.size} and a png",
             )
-        _, *inverse = _HEADER.unpack_from(data.data)
-        data = data[_HEADER.size :]
+        _, *inverse = DEPTH_HEADER.unpack_from(data.data)
+        data = data[DEPTH_HEADER.size :]
     header = read_png_header(data)
     if header is None:
         raise FrameError(
@@ -104,8 +98,8 @@ def _decompress(message: CompressedImage) -> NDArray[np.float32]:
     if inverse is None:
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"depth image has format {quote(message.format)}, expected the transport {_TRANSPORT} "
-            f"for {_METRES}",
+            f"depth image has format {quote(message.format)}, expected the transport "
+            f"{DEPTH_TRANSPORT} for {_METRES}",
         )
     return _from_inverse(array, *inverse)
 
