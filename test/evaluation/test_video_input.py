@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 import pytest
-from video_files import FOXGLOVE, encode, pictures, serialise
+from video_files import encode, pictures
+from video_messages import FOXGLOVE, serialise
 
 from deeplab_miou.accounting import Stream
 from deeplab_miou.evaluation.pipeline import Pipeline

@@ -31,7 +31,8 @@ from graph_support import (
 from image_files import mono8
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
-from video_files import FFMPEG, FOXGLOVE, STORE, encode, pictures, serialise
+from video_files import encode, pictures
+from video_messages import FFMPEG, FOXGLOVE, STORE, serialise
 
 from deeplab_miou import cli
 from deeplab_miou.bags.writer import BagWriter

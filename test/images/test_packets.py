@@ -4,44 +4,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from video_messages import serialise
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.cdr import (
-    FFMPEG_PACKET_TYPE,
     FOXGLOVE_VIDEO_TYPE,
     VIDEO_TYPES,
     read_packet,
     read_stamp,
 )
 
-STORE = get_typestore(Stores.ROS2_JAZZY)
-# As upstream has them, without comments.
-DEFINITIONS = {
-    FOXGLOVE_VIDEO_TYPE: (
-        "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
-    ),
-    FFMPEG_PACKET_TYPE: (
-        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
-        "uint8 flags\nbool is_bigendian\nuint8[] data\n"
-    ),
-}
-for name, text in DEFINITIONS.items():
-    STORE.register(get_types_from_msg(text, name))
 STAMP_NS = 1_700_000_000_123_456_789
 
 
 def wire(kind, frame, encoding, data, number=2**40 + 3, *, big=False):
-    types = STORE.types
-    stamp = types["builtin_interfaces/msg/Time"](*divmod(STAMP_NS, 10**9))
-    payload = np.frombuffer(data, np.uint8)
-    if kind == FOXGLOVE_VIDEO_TYPE:
-        message = types[kind](timestamp=stamp, frame_id=frame, data=payload, format=encoding)
-    else:
-        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
-        message = types[kind](header, 64, 48, encoding, number, 1, False, payload)  # noqa: FBT003
-    return bytes(STORE.serialize_cdr(message, kind, little_endian=not big))
+    return serialise(kind, STAMP_NS, encoding, data, number, frame_id=frame, little_endian=not big)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

@@ -5,25 +5,10 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from deeplab_miou.images.messages import VideoPacket
 
 av = pytest.importorskip("av", reason="PyAV is not installed: requirements-video.txt")
-
-FOXGLOVE = "foxglove_msgs/msg/CompressedVideo"
-FFMPEG = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
-# Without their comments as upstream has them, foxglove-sdk and ffmpeg_image_transport_msgs.
-DEFINITIONS = {
-    FOXGLOVE: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
-    FFMPEG: (
-        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
-        "uint8 flags\nbool is_bigendian\nuint8[] data\n"
-    ),
-}
-STORE = get_typestore(Stores.ROS2_JAZZY)
-for _name, _text in DEFINITIONS.items():
-    STORE.register(get_types_from_msg(_text, _name))
 
 ENCODERS = {"h264": "libx264", "h265": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
 # What the transport's documentation advises: nothing is held back.
@@ -86,16 +71,3 @@ def decode(codec, packets):
 
 def packet_of(stamp_ns, codec, data, number=None):
     return VideoPacket(stamp_ns, "camera", codec, data, number)
-
-
-def serialise(kind, stamp_ns, encoding, data, number=0, *, frame_id="camera", little_endian=True):
-    """Return a message as rosbags serialises it."""
-    types = STORE.types
-    stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 10**9))
-    array = np.frombuffer(data, np.uint8)
-    if kind == FOXGLOVE:
-        message = types[kind](timestamp=stamp, frame_id=frame_id, data=array, format=encoding)
-    else:
-        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
-        message = types[kind](header, 128, 96, encoding, number, 0, False, array)  # noqa: FBT003
-    return bytes(STORE.serialize_cdr(message, kind, little_endian=little_endian))

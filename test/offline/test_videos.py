@@ -7,17 +7,8 @@ import json
 import numpy as np
 import pytest
 from image_files import mono8, raw_image
-from video_files import (
-    BIDIRECTIONAL,
-    DEFINITIONS,
-    FFMPEG,
-    FOXGLOVE,
-    STORE,
-    decode,
-    encode,
-    pictures,
-    serialise,
-)
+from video_files import BIDIRECTIONAL, decode, encode, pictures
+from video_messages import DEFINITIONS, FFMPEG, FOXGLOVE, STORE, serialise
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter

@@ -1,0 +1,31 @@
+"""Messages of videos as rosbags serialises them."""
+
+import numpy as np
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+FOXGLOVE = "foxglove_msgs/msg/CompressedVideo"
+FFMPEG = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+# Without their comments as upstream has them, foxglove-sdk and ffmpeg_image_transport_msgs.
+DEFINITIONS = {
+    FOXGLOVE: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
+    FFMPEG: (
+        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
+        "uint8 flags\nbool is_bigendian\nuint8[] data\n"
+    ),
+}
+STORE = get_typestore(Stores.ROS2_JAZZY)
+for _name, _text in DEFINITIONS.items():
+    STORE.register(get_types_from_msg(_text, _name))
+
+
+def serialise(kind, stamp_ns, encoding, data, number=0, *, frame_id="camera", little_endian=True):
+    """Return a message as rosbags serialises it."""
+    types = STORE.types
+    stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 10**9))
+    array = np.frombuffer(data, np.uint8)
+    if kind == FOXGLOVE:
+        message = types[kind](timestamp=stamp, frame_id=frame_id, data=array, format=encoding)
+    else:
+        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+        message = types[kind](header, 128, 96, encoding, number, 0, False, array)  # noqa: FBT003
+    return bytes(STORE.serialize_cdr(message, kind, little_endian=little_endian))
