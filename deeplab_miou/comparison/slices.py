@@ -45,17 +45,13 @@ class SlicePairs:
 
     def add(self, frames: CommonFrames, timeline: TagTimeline) -> None:
         """Add the frames of a bag; those without a tag are left out."""
-        rows: dict[Tag, list[int]] = {}
-        for row, stamp_ns in enumerate(frames.a.stamps_ns.tolist()):
-            for tag in timeline.tags(stamp_ns):
-                if tag.name != NO_TAG:
-                    rows.setdefault(tag, []).append(row)
-        for tag, chosen in rows.items():
+        for tag, rows in timeline.rows(frames.a.stamps_ns).items():
+            if tag.name == NO_TAG:
+                continue
             if tag not in self._sums:
                 self._sums[tag], self._frames[tag] = paired_sums(self._num_classes), 0
-            index = np.array(chosen, np.intp)
-            add_pair(self._sums[tag], frames.a.rows(index), frames.b.rows(index))
-            self._frames[tag] += len(chosen)
+            add_pair(self._sums[tag], frames.a.rows(rows), frames.b.rows(rows))
+            self._frames[tag] += len(rows)
 
     def differences(
         self, *, margin: float, absent_classes: AbsentClasses = "exclude"

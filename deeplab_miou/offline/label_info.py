@@ -40,13 +40,12 @@ def read_legends(
     Args:
         reader: the open bag.
         stamps: of its images and labels.
-        options: which topics.
+        options: which topics, see `check_label_info`.
         engine: whose classes are named.
 
     Raises:
-        ConfigurationError: a topic cannot be used, or classes cannot be told apart by name.
+        ConfigurationError: classes cannot be told apart by name.
     """
-    check_label_info(reader, options.engine)
     legends = make_legends(options.engine, engine)
     named = (
         (legends.labels, options.engine.label_info_topic, options.label_topic),

@@ -37,7 +37,6 @@ def read_tags(options: OfflineOptions, reader: BagReader, stamps: Stamps) -> Tag
     Raises:
         ConfigurationError: the file is malformed, or the topic is not there or of another type.
     """
-    options.check_tags()
     if not options.tags and not options.tags_topic:
         return None
     is_image = stamps.topic == stamps.topics.index(options.input_topic)
@@ -60,6 +59,7 @@ def _of_topic(
         abs(float(np.median((recorded_ns - stamps_ns).astype(np.float64)))) > SAME_CLOCK_NS
     )
     order = np.argsort(recorded_ns, kind="stable")
+    recorded_ns, stamps_ns = recorded_ns[order], stamps_ns[order]
     unreadable = 0
     # What is damaged is told when the images are read.
     with suppress(BagError):
@@ -71,10 +71,10 @@ def _of_topic(
                 continue
             time_ns = message.timestamp_ns
             if differs:
-                place = int(np.searchsorted(recorded_ns[order], time_ns))
-                if place == order.size:
+                place = int(np.searchsorted(recorded_ns, time_ns))
+                if place == recorded_ns.size:
                     continue
-                time_ns = int(stamps_ns[order[place]])
+                time_ns = int(stamps_ns[place])
             timeline.add(key, name, time_ns)
     if differs:
         timeline.doubt(

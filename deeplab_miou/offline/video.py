@@ -37,9 +37,11 @@ def packets_to_decode(stamps: Stamps, partners: Sequence[NDArray[np.int64]]) -> 
     """
     size = stamps.begins.size
     needed = np.zeros(size, np.bool_)
-    for topic in range(len(stamps.topics)) if size else ():
+    if not size:
+        return needed
+    paired = np.any([each >= 0 for each in partners], axis=0)
+    for topic in range(len(stamps.topics)):
         of_topic = stamps.topic == topic
-        paired = np.any([each >= 0 for each in partners], axis=0)
         last = np.flatnonzero(of_topic & paired & stamps.is_readable)
         edges = np.zeros(size + 1, np.int64)
         np.add.at(edges, stamps.begins[last], 1)

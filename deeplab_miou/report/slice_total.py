@@ -91,15 +91,12 @@ class SliceTotal:
     def _add_slices(
         self, slices: list[dict[str, object]], timeline: TagTimeline, table: FrameTable
     ) -> None:
-        rows: dict[Tag, list[int]] = {}
-        for row, stamp_ns in enumerate(table.stamps_ns.tolist()):
-            for tag in timeline.tags(stamp_ns):
-                rows.setdefault(tag, []).append(row)
+        rows, none = timeline.rows(table.stamps_ns), np.empty(0, np.intp)
         for each in slices:
             tag = Tag(str(each["key"]), str(each["name"]))
             if tag.key not in timeline.keys:
                 continue
-            chosen = table.rows(np.array(rows.get(tag, []), np.intp))
+            chosen = table.rows(rows.get(tag, none))
             matrix = np.array(each["confusion"], np.int64).reshape(self._whole.matrix.shape)
             self._slice(tag).add(matrix, int(str(each["frames"])), chosen, self._bags)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 NO_TAG = "no tag"
 # Where a frame's tag is one of too many.
@@ -150,6 +154,14 @@ class TagTimeline:
     def tags(self, stamp_ns: int) -> list[Tag]:
         """Return the tags of a frame: at least one of each key, which may be `NO_TAG`."""
         return [tag for key in self._stamps for tag in self.tags_of(key, stamp_ns)]
+
+    def rows(self, stamps_ns: NDArray[np.int64]) -> dict[Tag, NDArray[np.intp]]:
+        """Return the frames of each tag, as indices of their stamps, int64 ``(frames,)``."""
+        rows: dict[Tag, list[int]] = {}
+        for row, stamp_ns in enumerate(stamps_ns.tolist()):
+            for tag in self.tags(stamp_ns):
+                rows.setdefault(tag, []).append(row)
+        return {tag: np.array(each, np.intp) for tag, each in rows.items()}
 
     def tags_of(self, key: str, stamp_ns: int) -> list[Tag]:
         """Return a frame's tags of a key, at least one."""
