@@ -16,7 +16,7 @@ from deeplab_miou.nodes.ros.conversions import (
     state_to_message,
 )
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
-from deeplab_miou.nodes.ros.node_names import node_of
+from deeplab_miou.nodes.ros.node_names import nodes_of
 from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.pictures.outcomes import outcome_ground_truth, outcome_overlay
 from deeplab_miou.recording.frame_bytes import encode_frame
@@ -88,7 +88,7 @@ class EvaluatorOutputs:
         if not self.wants_accounts:
             return set()
         topic = self._accounts.topic_name
-        return {node_of(each) for each in self._node.get_subscriptions_info_by_topic(topic)}
+        return nodes_of(self._node.get_subscriptions_info_by_topic(topic))
 
     @property
     def wants_pictures(self) -> bool:

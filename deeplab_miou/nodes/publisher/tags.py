@@ -12,7 +12,7 @@ from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.nodes.publisher.inputs import resolve
 from deeplab_miou.nodes.ros.conversions import time_to_ns
 from deeplab_miou.nodes.ros.evaluator_topics import EvaluatorTopics
-from deeplab_miou.nodes.ros.node_names import node_of, qualified
+from deeplab_miou.nodes.ros.node_names import is_known, node_of, qualified
 from deeplab_miou.nodes.ros.qos import STAMPED_TAGS, matching
 from deeplab_miou.tags.file_format import read_tag_file
 from deeplab_miou.tags.messages import KEY_VALUE_TYPE, STRING_TYPE
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from deeplab_miou.options.nodes import PublisherOptions
 
 _TYPES = {STRING_TYPE: String, KEY_VALUE_TYPE: KeyValue}
-_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 _DEPTH = 1000
 
 
@@ -93,9 +92,7 @@ class TagInput:
         """Subscribe to what others than the replayer publish; call it every so often."""
         found = self._node.get_publishers_info_by_topic(self._topic)
         others = [each for each in found if node_of(each) != self._replayer]
-        # Whose a publisher is becomes known a little after the publisher itself.
-        is_unknown = any(each.node_name == _UNKNOWN for each in others)
-        if self._is_subscribed or is_unknown or not others:
+        if self._is_subscribed or not others or not all(map(is_known, others)):
             return
         kind = next((each.topic_type for each in others if each.topic_type in _TYPES), None)
         if kind is None:

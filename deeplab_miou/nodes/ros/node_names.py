@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+# Whose an endpoint is becomes known a little after the endpoint itself.
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 
 
 def qualified(namespace: str, name: str) -> str:
@@ -16,3 +21,13 @@ def qualified(namespace: str, name: str) -> str:
 def node_of(endpoint: TopicEndpointInfo) -> str:
     """Return the fully qualified name of the node that an endpoint belongs to."""
     return qualified(endpoint.node_namespace, endpoint.node_name)
+
+
+def is_known(endpoint: TopicEndpointInfo) -> bool:
+    """Tell whether it is known yet which node an endpoint belongs to."""
+    return bool(endpoint.node_name != _UNKNOWN)
+
+
+def nodes_of(endpoints: Iterable[TopicEndpointInfo]) -> set[str]:
+    """Return the fully qualified names of the nodes that endpoints belong to, where known."""
+    return {node_of(each) for each in endpoints if is_known(each)}

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from deeplab_miou.nodes.ros.node_names import is_known, node_of, nodes_of
+
+# As rclpy reports an endpoint of which the middleware has heard, but not yet of its node.
+UNKNOWN = SimpleNamespace(
+    node_namespace="_NODE_NAMESPACE_UNKNOWN_", node_name="_NODE_NAME_UNKNOWN_"
+)
+
+
+def endpoint(namespace, name):
+    return SimpleNamespace(node_namespace=namespace, node_name=name)
+
+
+def test_nodes_have_full_names():
+    assert node_of(endpoint("/", "camera")) == "/camera"
+    assert node_of(endpoint("/front", "camera")) == "/front/camera"
+
+
+def test_nodes_that_are_not_known_yet_are_not_one_node():
+    assert not is_known(UNKNOWN)
+    assert nodes_of([UNKNOWN]) == set()
+    assert nodes_of([UNKNOWN, endpoint("/", "camera"), endpoint("/", "camera")]) == {"/camera"}
