@@ -73,7 +73,7 @@ def measure(address: str, options: OfflineOptions, workers: int) -> tuple[float,
         pool.wait_for_all()
         began_s = time.perf_counter()
         found = evaluation.evaluate_on(pool, options)
-        return time.perf_counter() - began_s, found.report.counts.matrix
+        return time.perf_counter() - began_s, found.report.result.totals.counts.matrix
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
         write_bag(bag, arguments.frames, compressed=True)
         engine = EngineOptions(checkpoint="demo", device="cpu", threads=1)
         options = OfflineOptions(bag=str(bag), engine=engine)
-        alone = evaluate(options).report.counts.matrix
+        alone = evaluate(options).report.result.totals.counts.matrix
         for _ in range(arguments.rounds):
             for workers, found in times.items():
                 with cluster(workers) as address:

@@ -44,8 +44,8 @@ from roofline import Peaks, Roofline, measure_peaks, median
 from torch.nn import functional as F  # noqa: N812
 
 from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
+from deeplab_miou.model.gpu.captured import CapturedBackend
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedBackend
 from deeplab_miou.model.inference.backends import TorchBackend
 from deeplab_miou.model.inference.normalise import make_probe
 from deeplab_miou.model.logits.counting import add_counts, cells, pick_method
@@ -145,7 +145,7 @@ def make_scorer(network: DeepLabV3Plus, device: torch.device, size: Size) -> tup
     checkpoint = Checkpoint(network.cpu(), "ours", CLASSES, 16, Preprocessing(), None)
     if device.type == "cpu":
         accelerator = LateAccelerator()
-        backend = RecordedBackend(TorchBackend(network, device, "fp32"), accelerator)
+        backend = CapturedBackend(TorchBackend(network, device, "fp32"), accelerator)
         scorer = DeviceScorer(backend, checkpoint, accelerator)
         scorer.check_counting(make_probe(size), size)
         print(f"network on cpu by {backend.name}")

@@ -4,7 +4,7 @@ All methods count the same frames in turn, and each must give the same counts. T
 frames than caches hold, as in a stream. Ratios compare medians; "two threads" is their throughput
 over that of one.
 
-    python bench/metric.py [--runs 25]
+    python bench/metric.py [--runs 25] [--regions]
 
 Needs the test requirements; Cityscapes' Cython evaluation takes part where it is installed
 (``CYTHONIZE_EVAL=1 pip install cython cityscapesscripts``).
@@ -26,6 +26,7 @@ import numba
 import numpy as np
 import torch
 from machine import describe
+from region_costs import print_costs
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_miou.metric.confusion import confusion_matrix, warm_up
@@ -246,13 +247,25 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Speed of the confusion matrix.")
     parser.add_argument("--runs", type=int, default=25, help="interleaved runs of each method")
-    runs = parser.parse_args().runs
+    parser.add_argument("--regions", action="store_true", help="what regions cost instead")
+    arguments = parser.parse_args()
+    runs = arguments.runs
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     warm_up()
     random = np.random.default_rng(0)
     print(describe() + "\n")
+    if arguments.regions:
+        print_costs(
+            {
+                f"{size[0]}x{size[1]}, {kind.__name__}": [kind(random, size, 19) for _ in range(8)]
+                for size in SIZES
+                for kind in (coherent, noise)
+            },
+            runs,
+        )
+        return
     print(
         "| labels | method | min ms | median ms | x NumPy | x torchmetrics | of reading |", end=""
     )

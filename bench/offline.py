@@ -1,9 +1,10 @@
 """How close `deeplab-miou evaluate` comes to the throughput of the network alone.
 
-    python bench/offline.py [--frames 480] [--threads 1 2] [--rounds 5]
+    python bench/offline.py [--frames 240] [--threads 1 2] [--rounds 3] [--networks demo ...]
 
-The demo's drive, every frame with a label, as raw images and as JPEG with labels as PNG. *Network*
-scores the same frames, decoded beforehand, one after another: it is what the device can do.
+The demo's drive, every frame with a label, as raw images and as JPEG with labels as PNG. The
+networks are the demo's, which is small, and DeepLabv3+ with MobileNetV2, random weights. *Network*
+scores the same frames, ready for it beforehand, one after another: it is what the device can do.
 *Evaluate* is the whole evaluation with a network that is loaded: reading the bag twice, decoding,
 network, counting, intervals and the report's pictures. *Stamps* is the first reading. Rounds
 alternate; medians and ratios within a round.
@@ -12,6 +13,7 @@ alternate; medians and ratios within a round.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -19,19 +21,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+import torch
 from machine import describe
 from peer_node import raw
 
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.demo.bag import DEMO_SEED, IMAGE_TOPIC, LABEL_TOPIC
 from deeplab_miou.demo.scenes import SceneRenderer
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.images.decoding import decode_color, decode_labels
+from deeplab_miou.images.decoding import decode_labels
 from deeplab_miou.images.messages import CompressedImage
+from deeplab_miou.labels.label_map import load_label_map
+from deeplab_miou.model.checkpoints import native
+from deeplab_miou.model.checkpoints.checkpoint import Preprocessing
+from deeplab_miou.model.network.architecture import Architecture
+from deeplab_miou.model.network.deeplab import build
 from deeplab_miou.offline.evaluation import evaluate
-from deeplab_miou.offline.plan import read_stamps
+from deeplab_miou.offline.stamps import read_stamps
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     Frames = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 RATE_HZ = 10
+NETWORKS = ("demo", "mobilenet_v2")
 
 
 def write_bag(path: Path, frames: int, *, compressed: bool) -> None:
@@ -76,10 +85,10 @@ def decoded(bag: Path, engine: Engine) -> Frames:
     stored: dict[int, dict[str, NDArray[np.uint8]]] = {}
     with BagReader(bag) as reader:
         for message in reader.messages([IMAGE_TOPIC, LABEL_TOPIC]):
-            stamped = decode_image(message)
+            stamped = deserialise_image(message)
             is_image = message.topic == IMAGE_TOPIC
             stored.setdefault(stamped.stamp_ns, {})[message.topic] = (
-                decode_color(stamped.image)
+                engine.predictor.prepare(stamped.image)
                 if is_image
                 else decode_labels(stamped.image, engine.label_map).ids
             )
@@ -99,7 +108,9 @@ def time_evaluate(options: OfflineOptions, engine: Engine, frames: int) -> float
     began_s = time.perf_counter()
     found = evaluate(options, engine=engine)
     took_s = time.perf_counter() - began_s
-    assert found.report.counts.frames == frames, found.report.counts.frames
+    assert found.report.result.totals.counts.frames == frames, (
+        found.report.result.totals.counts.frames
+    )
     return took_s
 
 
@@ -111,11 +122,18 @@ def time_stamps(bag: Path) -> float:
     return time.perf_counter() - began_s
 
 
-def measure(bag: Path, name: str, threads: int, rounds: int) -> None:
+def save_mobilenet(path: Path) -> str:
+    """Save a network of the demo's classes, and return the name of its file."""
+    label_map = load_label_map("demo")
+    torch.manual_seed(0)
+    network = build(Architecture(num_classes=label_map.num_classes, backbone="mobilenet_v2")).eval()
+    native.save(path, network, label_map=label_map, preprocessing=Preprocessing(), provenance={})
+    return str(path)
+
+
+def measure(bag: Path, titles: str, engine_options: EngineOptions, rounds: int) -> None:
     """Print a row."""
-    options = OfflineOptions(
-        bag=str(bag), engine=EngineOptions(checkpoint="demo", threads=threads, device="cpu")
-    )
+    options = OfflineOptions(bag=str(bag), engine=engine_options)
     engine = build_engine(options.engine)
     frames = decoded(bag, engine)
     time_network(frames[:10], engine)
@@ -127,7 +145,7 @@ def measure(bag: Path, name: str, threads: int, rounds: int) -> None:
     engine.close()
     shares = [a / b for a, b in zip(network, whole, strict=True)]
     print(
-        f"| {name} | {threads} | {len(frames) / statistics.median(network):.1f} | "
+        f"| {titles} | {len(frames) / statistics.median(network):.1f} | "
         f"{len(frames) / statistics.median(whole):.1f} | {statistics.median(shares):.0%} | "
         f"{min(shares):.0%}-{max(shares):.0%} | "
         f"{1e3 * statistics.median(stamps) / len(frames):.2f} |",
@@ -138,20 +156,30 @@ def measure(bag: Path, name: str, threads: int, rounds: int) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--frames", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of the network")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     arguments = parser.parse_args()
     print(f"{describe()}; {arguments.frames} frames, {arguments.rounds} rounds\n")
-    titles = ("bag", "threads", "network (frames/s)", "evaluate (frames/s)", "share")
+    titles = ("network", "bag", "threads", "network (frames/s)", "evaluate (frames/s)", "share")
     print(f"| {' | '.join((*titles, 'in the rounds', 'stamps (ms/frame)'))} |")
-    print("|---" * 7 + "|")
+    print("|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, compressed in (("raw", False), ("JPEG, PNG", True)):
-            bag = Path(folder) / name
-            write_bag(bag, arguments.frames, compressed=compressed)
-            for threads in arguments.threads:
-                measure(bag, name, threads, arguments.rounds)
+        mobilenet = save_mobilenet(Path(folder) / "mobilenet.safetensors")
+        bags = {"raw": Path(folder) / "raw", "JPEG, PNG": Path(folder) / "packed"}
+        for name, bag in bags.items():
+            write_bag(bag, arguments.frames, compressed=name != "raw")
+        for network, (name, bag), threads in itertools.product(
+            arguments.networks, bags.items(), arguments.threads
+        ):
+            options = EngineOptions(
+                checkpoint=mobilenet if network == "mobilenet_v2" else network,
+                labels="demo",
+                threads=threads,
+                device="cpu",
+            )
+            measure(bag, f"{network} | {name} | {threads}", options, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from machine import describe
 
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.demo.bag import IMAGE_TOPIC, LABEL_TOPIC, write_demo_bag
 from deeplab_miou.demo.live import ros_environment, run_live
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.metric.frame_scores import Scored
@@ -101,7 +101,7 @@ def measure(bag: Path, checkpoint: str, threads: int) -> Stages:
 def decode_pair(pair: Pair) -> tuple[StampedImage, StampedImage]:
     """Read image and label from their messages."""
     image, label = pair
-    return decode_image(image), decode_image(label)
+    return deserialise_image(image), deserialise_image(label)
 
 
 def score(
@@ -137,7 +137,7 @@ def main() -> None:
         )
         evaluate(options)
         began = time.perf_counter()
-        labelled = evaluate(options).report.counts.frames
+        labelled = evaluate(options).report.result.totals.counts.frames
         offline_s = time.perf_counter() - began
 
         live = run_live(

@@ -38,28 +38,28 @@ class Reason(str, Enum):
     )
     DUPLICATE_STAMP = (
         "duplicate_stamp",
-        "another message of its stream has the same stamp; are stamps set?",
+        "another message of the same stream has the same stamp; are stamps set?",
     )
     QUEUE_FULL = "queue_full", "frames arrive faster than they can be scored"
-    BAD_ENCODING = "bad_encoding", "its encoding cannot be read, or cannot be what it stands for"
-    BAD_SIZE = "bad_size", "its size is impossible or beyond what is read"
+    BAD_ENCODING = "bad_encoding", "its encoding is not supported, or not for this purpose"
+    BAD_SIZE = "bad_size", "its size is impossible or larger than supported"
     TRUNCATED_DATA = "truncated_data", "its data ends early or is damaged"
     SIZE_MISMATCH = "size_mismatch", "image and label do not show the same view"
-    NO_KEY_FRAME = "no_key_frame", "no key frame came before it in its video"
+    NO_KEY_FRAME = "no_key_frame", "no key frame of the video has arrived yet"
     LOST_REFERENCE = (
         "lost_reference",
-        "a picture of the video that it builds on was lost or damaged",
+        "a picture of the video that it refers to was lost or damaged",
     )
-    UNKNOWN_LABEL = "unknown_label", "the label map does not know a label in it"
+    UNKNOWN_LABEL = "unknown_label", "the label map does not know one of its values"
     NO_LABEL_INFO = (
         "no_label_info",
-        "nothing said which ids mean which classes, or only names that are no classes",
+        "nothing has said which ids mean which classes, or none of the names is that of a class",
     )
     CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"
     LOST_BY_RECORDER = (
         "lost_by_recorder",
-        "it was lost while the bag was recorded, on its way to the recorder or there",
+        "it was lost while the bag was recorded, in transport or in the recorder",
     )
 
     explanation: str

@@ -46,7 +46,7 @@ COMMANDS = (
         "tell whether one network is better than another",
     ),
     Command(
-        "inspect", "deeplab_miou.bags.inspect_command", "show what a checkpoint or a bag holds"
+        "inspect", "deeplab_miou.bags.inspect_command", "show what a checkpoint or a bag contains"
     ),
     Command(
         "convert",
@@ -57,11 +57,11 @@ COMMANDS = (
         "pack", "deeplab_miou.bags.pack_command", "turn folders of images and labels into a bag"
     ),
     Command("labels", "deeplab_miou.labels.command", "list label maps, or show one"),
-    Command("watch", "deeplab_miou.watch.command", "show the scores of a running graph as a page"),
+    Command("watch", "deeplab_miou.watch.command", "show the scores of running nodes on a page"),
     Command(
         "foxglove",
         "deeplab_miou.watch.foxglove_command",
-        "let Foxglove connect to a running graph",
+        "let Foxglove connect to running nodes",
     ),
     Command("demo", "deeplab_miou.demo.command", "score a rendered drive, live and offline"),
 )
@@ -76,10 +76,10 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog="deeplab-miou",
-        description="Compute the mIoU of DeepLabv3+ networks on rosbag2 bags.",
+        description="Score DeepLabv3+ networks on rosbag2 bags and running ROS 2 nodes: mIoU.",
         epilog="exit codes: 0 done; 1 error; 2 wrong usage; "
         "3 damaged bag, but what could be read was scored; 4 nothing was evaluated; "
-        "5 failed the requested comparison",
+        "5 a required score or comparison was not met",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -31,12 +31,13 @@ _PARAMETERS = """\
 
 <!-- Written by docs/generate.py from deeplab_miou/options: change that, then run it. -->
 
-How to set a parameter, and how to look one up:
+To set parameters, and to look one up:
 
 ```sh
 ros2 launch deeplab_miou evaluate.launch.py params_file:=my.yaml
 ros2 run deeplab_miou deeplab_evaluator --ros-args -p labels:=cityscapes -p device:=cpu
 ros2 param describe /deeplab_evaluator sync_tolerance
+ros2 run deeplab_miou deeplab_evaluator --help
 ```
 
 The launch files have arguments of the same name for the most common ones
@@ -60,12 +61,15 @@ node; with `cameras:=front,rear` the evaluators are `deeplab_evaluator_front` an
 [config/watch.yaml](../config/watch.yaml) and
 [config/comparer.yaml](../config/comparer.yaml) are templates to start from.
 
-*Set* says when a parameter can be set. **live**: at any time, with `ros2 param set`. before: only
-before the node is configured, that is, at start-up or after `ros2 lifecycle set NODE deactivate`
-and `cleanup`; then `configure` and `activate` it again. Its counts then start from zero.
-`bag_replayer` has no lifecycle and reads them all at start-up. A value of the wrong type or out of
-range is refused with an error line; an unknown name causes a warning. `use_sim_time` and
-`qos_overrides.…` are rclpy's own.
+The column *Set* says when a parameter can be set:
+
+- **live**: at any time, with `ros2 param set`.
+- before: only before the node is configured, that is, at start-up or after `ros2 lifecycle set NODE
+  deactivate` and `cleanup`; then `configure` and `activate` the node again. Its counts start from
+  zero. `bag_replayer` has no lifecycle and reads all parameters at start-up.
+
+A value of the wrong type or out of range is refused with an error; an unknown name causes a
+warning. `use_sim_time` and `qos_overrides.…` are rclpy's own.
 """
 
 _ABOUT = {
@@ -73,7 +77,7 @@ _ABOUT = {
     "miou_publisher": "Adds up counts, publishes scores, writes the report. Lifecycle node.",
     "bag_replayer": "Plays a bag, as recorded or paced so that nothing is lost.",
     "miou_foxglove": "Serves the graph's topics to Foxglove. Lifecycle node.",
-    "miou_watch": "Shows the scores as a page in the browser while they come. Lifecycle node.",
+    "miou_watch": "Shows the scores live on a page in the browser. Lifecycle node.",
     "miou_comparer": "Compares two evaluators on the same frames. Lifecycle node.",
 }
 
@@ -171,6 +175,8 @@ def parameter_file(node: str) -> str:
 
 def _sentence(parts: Iterable[str]) -> str:
     *before, own = parts
+    if before:
+        own = own[:1].upper() + own[1:]
     return " ".join([*before, own]).strip()
 
 

@@ -1,6 +1,6 @@
 """Publish what a running simulator shows, with its ground truth: ViZDoom as the example.
 
-pip install vizdoom
+pip install --no-deps vizdoom
 python3 examples/vizdoom_live.py
 ros2 launch deeplab_miou evaluate.launch.py checkpoint:=model.pth \
     labels:=examples/vizdoom_labels.yaml image_topic:=/vizdoom/image label_topic:=/vizdoom/labels
@@ -93,6 +93,10 @@ def main() -> None:
             game.make_action(random.integers(0, 2, game.get_available_buttons_size()).tolist(), 2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal ends ROS and the game at any point.
+        if rclpy.ok():
+            raise
     finally:
         game.close()
 

@@ -26,8 +26,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from deeplab_miou.options.comparer import ComparerOptions
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import ComparerOptions
 
 if TYPE_CHECKING:
     from launch import LaunchContext
@@ -57,7 +57,7 @@ ARGUMENTS = [
         DeclareLaunchArgument(
             f"{name}_b",
             default_value=LaunchConfiguration(name),
-            description=f"{name} of the network to be judged, if it is not that of the other",
+            description=f"{name} for the network to be judged, if it differs from the other's",
         )
         for name in OF_B
     ),
@@ -71,7 +71,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "report_directory",
         default_value="",
-        description="folder for the comparison, with the reports of both in a and b; none if empty",
+        description="folder for the comparison, with both reports in a and b; none if empty",
     ),
     DeclareLaunchArgument(
         "record",

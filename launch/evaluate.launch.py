@@ -25,7 +25,8 @@ from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.launch_status import exit_with
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import EvaluatorOptions, PublisherOptions
+from deeplab_miou.options.evaluator import EvaluatorOptions
+from deeplab_miou.options.publisher import PublisherOptions
 from deeplab_miou.resources import share_directory
 from deeplab_miou.watch.rqt_perspective import adapted_perspective
 
@@ -50,7 +51,12 @@ EVALUATOR_PARAMETERS = (
     "device",
     "overflow",
     "predict_unlabelled",
+    "regions",
+    "depth_topic",
+    "error_types",
 )
+# With several cameras these may be one for all: {camera} in them stands for each camera's name.
+OF_EACH_CAMERA = ("label_info_topic", "prediction_label_info_topic", "regions", "depth_topic")
 # Likewise of the publisher.
 PUBLISHER_PARAMETERS = ("report_directory", "record", "tags", "tags_topic")
 _OPTIONS = {
@@ -63,14 +69,15 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         name,
         default_value="",
-        description=_OPTIONS[name].text + (_CAMERAS if name.endswith("_topic") else ""),
+        description=_OPTIONS[name].text
+        + (_CAMERAS if name.endswith("_topic") or name in OF_EACH_CAMERA else ""),
     )
     for name in EVALUATOR_PARAMETERS
 ] + [
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        description="names of several cameras (front,rear): one evaluator each, added up",
+        description="names of several cameras (front,rear): one evaluator each, counts added up",
     ),
     *(
         DeclareLaunchArgument(name, default_value="", description=_OPTIONS[name].description)
@@ -80,13 +87,13 @@ ARGUMENTS = [
         "watch",
         default_value="false",
         choices=["true", "false"],
-        description="serve a page that shows the scores while they come; the log has its address",
+        description="serve a page that shows the scores live; the log has its address",
     ),
     DeclareLaunchArgument(
         "foxglove",
         default_value="false",
         choices=["true", "false"],
-        description="let Foxglove connect: foxglove_bridge if it is installed, else miou_foxglove",
+        description="let Foxglove connect: by foxglove_bridge if installed, else miou_foxglove",
     ),
     DeclareLaunchArgument(
         "rqt",
@@ -98,7 +105,7 @@ ARGUMENTS = [
         "single_process",
         default_value="false",
         choices=["true", "false"],
-        description="run evaluators and publisher in one process, which takes less memory; if one "
+        description="run evaluators and publisher in one process, which saves memory; if one node "
         "fails, all end",
     ),
     DeclareLaunchArgument(
@@ -125,7 +132,7 @@ ARGUMENTS = [
         "use_sim_time",
         default_value="false",
         choices=["true", "false"],
-        description="use the time on /clock",
+        description="use the time from /clock",
     ),
     DeclareLaunchArgument(
         "log_level",
@@ -188,8 +195,8 @@ def make_nodes(context: LaunchContext) -> list[Action]:
                         f"/{{camera}}/{topic.split('_')[0]}, because cameras are given"
                     )
                 values[topic] = values[topic].replace("{camera}", camera)
-            for topic in ("label_info_topic", "prediction_label_info_topic"):
-                values[topic] = values[topic].replace("{camera}", camera)
+            for name in OF_EACH_CAMERA:
+                values[name] = values[name].replace("{camera}", camera)
         name = "_".join(filter(None, (given("evaluator_name"), camera)))
         # A label map that is named 1 is no number.
         evaluators[name] = {

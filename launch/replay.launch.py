@@ -27,7 +27,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from deeplab_miou.launch_status import exit_with
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import ReplayerOptions
+from deeplab_miou.options.replayer import ReplayerOptions
 
 if TYPE_CHECKING:
     from launch import LaunchContext

@@ -92,7 +92,7 @@ def test_labels_without_a_scored_pixel_are_nothing_evaluated(tmp_path, capsys):
             writer.write_image("/camera/labels", second * SECOND, "", unknown)
     assert cli.main(arguments(tmp_path / "bag")) == 4
     captured = capsys.readouterr()
-    assert "nothing was evaluated, there was not a labelled pixel" in captured.err
+    assert "nothing was evaluated, as there was not a labelled pixel" in captured.err
     assert "images: 12 received = 12 evaluated" in captured.out
     assert "doubtful: 100% of the labels' pixels" in captured.out
     assert "first unknown labels: raw id 77 (16 pixels)" in captured.out

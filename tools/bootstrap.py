@@ -34,8 +34,12 @@ import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steps import Runner, Step, StopError, digest, run, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "tools"
@@ -209,7 +213,7 @@ class Environment:
             numpy = self._output("import numpy; print(numpy.get_include())")
             patch_include_paths(self.folder / "share", sysconfig.get_path("include"), numpy)
             return
-        if not self._imports("rclpy"):
+        if not self.imports("rclpy"):
             message = (
                 f"the sourced ROS 2 in {self.ros.prefix} cannot be imported by {base_python()} "
                 f"({platform.python_version()}): name the Python that it was built for, for "
@@ -222,7 +226,7 @@ class Environment:
             raise StopError(message)
         modules = "colcon_core, colcon_cmake, colcon_ros, colcon_defaults, catkin_pkg, em, lark"
         has_cmake = shutil.which("cmake", path=self.env["PATH"])
-        if not (has_cmake and self._imports(modules)):
+        if not (has_cmake and self.imports(modules)):
             self._pip("-r", build)
 
     def _build_messages(self) -> None:
@@ -235,7 +239,7 @@ class Environment:
         ):
             for path in self.folder.glob(pattern):
                 remove(path)
-        self._colcon(MESSAGES)
+        self.colcon(MESSAGES)
 
     def _install_package(self) -> None:
         remove(self.state / "build" / PACKAGE)
@@ -246,10 +250,15 @@ class Environment:
                 source = ROOT / PACKAGE / path.relative_to(installed)
                 if not source.is_file() or source.read_bytes() != path.read_bytes():
                     path.unlink()
-        self._colcon(PACKAGE)
+        self.colcon(PACKAGE)
         self._link_program()
 
-    def _colcon(self, package: str) -> None:
+    def colcon(self, *packages: str, base_paths: Sequence[str | Path] = (".", MESSAGES)) -> None:
+        """Build packages and install them into the environment.
+
+        Raises:
+            StopError: it failed.
+        """
         start = "from colcon_core.command import main; raise SystemExit(main())"
         python = f"-DPython3_EXECUTABLE={self.python}"
         cmake = [python, f"-DPYTHON_EXECUTABLE={self.python}", "-DBUILD_TESTING=OFF"]
@@ -258,7 +267,7 @@ class Environment:
         command = [self.python, "-c", start, "--log-base", self.state / "colcon", "build"]
         command += ["--merge-install", "--install-base", self.folder]
         command += ["--build-base", self.state / "build"]
-        command += ["--base-paths", ".", MESSAGES, "--packages-select", package]
+        command += ["--base-paths", *base_paths, "--packages-select", *packages]
         command += ["--cmake-args", *cmake]
         run(command, self.env, ROOT)
 
@@ -277,7 +286,8 @@ class Environment:
         link.write_text("\n".join(["#!/bin/sh", *exports, last, ""]), encoding="utf-8")
         link.chmod(0o755)
 
-    def _imports(self, modules: str) -> bool:
+    def imports(self, modules: str) -> bool:
+        """Tell whether modules, separated by commas, can be imported in the environment."""
         command = [str(self.python), "-c", f"import {modules}"]
         return (
             subprocess.run(command, env=self.env, capture_output=True, check=False).returncode == 0

@@ -2,9 +2,9 @@
 
     python3 tools/upstream_names.py rclpy:humble=PATH rclpy:jazzy=PATH launch:humble=PATH ...
 
-Each PATH is a folder that holds the Python package: site-packages, or ``rclpy`` in a clone of
-ros2/rclpy, ``launch`` in one of ros2/launch, ``launch_ros`` in one of ros2/launch_ros, each on the
-branch of the distribution. Sources are parsed, never imported. Writes test/upstream_names.yaml,
+Each PATH is a folder that holds the Python package: site-packages, or a release branch of
+ros2-gbp/rclpy-release, ros2-gbp/launch-release or ros2-gbp/launch_ros-release (such as
+``release/humble/rclpy``). Sources are parsed, never imported. Writes test/upstream_names.yaml,
 which the tests hold our code to. For maintainers, when we use new names or a distribution appears:
 give all distributions at once.
 """
@@ -45,6 +45,9 @@ def used_names(files: Collection[Path]) -> set[str]:
     value whose type is annotated.
     """
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    passed_on = dict(pair for tree in trees for pair in _with_fallback(tree))
+    for tree in trees:
+        _see_through(tree, passed_on)
     classes, members = _our_classes(trees), _our_members(trees)
     names: set[str] = set().union(*(_Use(tree, classes, members).names for tree in trees))
     return names | {other for name in names if (other := instead_of(name, fallbacks(files)))}
@@ -52,14 +55,31 @@ def used_names(files: Collection[Path]) -> set[str]:
 
 def fallbacks(files: Iterable[Path]) -> dict[str, str]:
     """Return the module that is imported where another one is missing, by the other."""
-    found = {}
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Try) and node.handlers:
-                first, other = node.body[0], node.handlers[0].body[0]
-                if isinstance(first, ast.ImportFrom) and isinstance(other, ast.ImportFrom):
-                    found[first.module or ""] = other.module or ""
-    return found
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in files)
+    imports = (both for tree in trees for both in _tried_imports(tree))
+    return {first.module or "": other.module or "" for first, other in imports}
+
+
+def _tried_imports(tree: ast.Module) -> Iterator[tuple[ast.ImportFrom, ast.ImportFrom]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) and node.handlers:
+            first, other = node.body[0], node.handlers[0].body[0]
+            if isinstance(first, ast.ImportFrom) and isinstance(other, ast.ImportFrom):
+                yield first, other
+
+
+def _with_fallback(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Return the names that have a fallback, and the modules that they are of."""
+    for first, _ in _tried_imports(tree):
+        for alias in first.names:
+            yield alias.asname or alias.name, first.module or ""
+
+
+def _see_through(tree: ast.Module, passed_on: dict[str, str]) -> None:
+    """Let what is imported from our own module with fallbacks come from upstream's module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith(".distributions"):
+            (node.module,) = {passed_on[alias.name] for alias in node.names}
 
 
 def instead_of(name: str, others: dict[str, str]) -> str | None:

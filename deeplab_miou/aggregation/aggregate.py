@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from deeplab_miou.aggregation.admission import (
+    check_axes,
+    check_continues,
+    check_weight_count,
+    make_room,
+)
 from deeplab_miou.aggregation.frames import EarlyFrames, FrameStatistics
-from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
+from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.aggregation.results import Result, Scoring
 from deeplab_miou.aggregation.runs import Runs
-from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.counts import Axes
+from deeplab_miou.metric.scores import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from deeplab_miou.aggregation.frames import FrameSummary
     from deeplab_miou.aggregation.messages import EvaluatorState, FrameRecord
     from deeplab_miou.aggregation.results import Totals
     from deeplab_miou.aggregation.runs import HeardRun
     from deeplab_miou.tags.timeline import TagTimeline
-
-_MAX_SOURCES = 256
 
 
 class News(IntEnum):
@@ -94,7 +99,7 @@ class Aggregate:
         Raises:
             RefusedError: it contradicts what is known; counted, and nothing is changed.
         """
-        with self._lock:
+        with self._lock, self._counting_refusals():
             if self._runs.is_closed(state.key):
                 return News.NONE
             run = self._runs.get(state.key)
@@ -104,9 +109,14 @@ class Aggregate:
                     return News.NONE
             replaces = self._runs.contradicts(state)
             bound = self._axes_are_bound and not (replaces and self._runs.sources == {state.source})
-            self._check(state, run, self._axes if bound else None)
+            if bound:
+                check_axes(state, self._axes)
+            else:
+                check_weight_count(state, self._scoring)
             if run is None:
-                self._make_room(state)
+                make_room(state, self._runs)
+            else:
+                check_continues(state, run)
             if replaces:
                 self._runs.forget(state.source, but=state.key)
                 self._clear_frames()
@@ -122,7 +132,7 @@ class Aggregate:
             else:
                 self._runs.update(run, state)
                 self._follow_reset(run, state.run.reset_count)
-                run.settle(now_s)
+                run.announce_frames(now_s)
             self._runs.fold(self._axes)
             return News.REPLACEMENT if replaces else News.NEWER
 
@@ -136,7 +146,7 @@ class Aggregate:
         Raises:
             RefusedError: its cells are malformed; counted, and nothing is changed.
         """
-        with self._lock:
+        with self._lock, self._counting_refusals():
             if self._runs.is_closed(frame.key):
                 return False
             run = self._runs.get(frame.key)
@@ -180,12 +190,16 @@ class Aggregate:
         """Return the scores of all that was counted, with intervals."""
         totals, frames, scoring = self._read(now_s)
         # Outside the lock: resampling takes a while.
-        return Result(totals, None) if frames is None else frames.result(totals, scoring)
+        return Result(totals, Scores.none()) if frames is None else frames.result(totals, scoring)
 
     def window(self, now_s: float) -> Result:
         """Return the scores of the window."""
         totals, frames, scoring = self._read(now_s)
-        return Result(totals, None) if frames is None else frames.window_result(totals, scoring)
+        return (
+            Result(totals, Scores.none())
+            if frames is None
+            else frames.window_result(totals, scoring)
+        )
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -251,63 +265,20 @@ class Aggregate:
         if self._frames is not None:
             self._frames.clear()
 
-    def _check(self, state: EvaluatorState, run: HeardRun | None, bound: Axes | None) -> None:
-        """Count and raise what makes a state unusable where this is what is counted."""
-        if bound is not None:
-            for what, told, counted in zip(Axes._fields, state.axes, bound, strict=True):
-                if told != counted:
-                    raise self._refusal(
-                        "class_names" if what == "classes" else "region_names",
-                        f"state of {state.source!r} refused: its {what} are {_list(told)}, but "
-                        f"those counted so far are {_list(counted)}; call reset to start over",
-                    )
-        else:
-            try:
-                self._scoring.check(len(state.class_names))
-            except ConfigurationError as error:
-                text = f"state of {state.source!r} refused: {error}"
-                raise self._refusal("class_weights", text) from None
-        if (
-            run is not None
-            and state.run.reset_count == run.state.run.reset_count
-            and (
-                state.axes != run.state.axes or state.run.counts.shrank_since(run.state.run.counts)
-            )
-        ):
-            raise self._refusal(
-                "inconsistent",
-                f"state {state.sequence} of {state.source!r} refused: within a run its classes "
-                "or regions changed or its counts shrank without a reset",
-            )
-
-    def _make_room(self, state: EvaluatorState) -> None:
-        """Count and raise that there is no room for one more run."""
-        if self._runs.is_full:
-            raise self._refusal(
-                "overflow",
-                f"state of {state.source!r} refused: runs that are over count more than "
-                f"{MAX_SUM} pixels or messages; call reset to start over",
-            )
-        sources = self._runs.sources
-        is_new = state.source not in sources
-        if is_new and len(sources) >= _MAX_SOURCES and not self._runs.give_up_idle():
-            raise self._refusal(
-                "too_many_sources",
-                f"state of {state.source!r} refused: {_MAX_SOURCES} sources are the limit; "
-                "call reset to start over",
-            )
-
-    def _refusal(self, kind: str, message: str) -> RefusedError:
-        self._refused[kind] += 1
-        return RefusedError(kind, message)
+    @contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except RefusedError as error:
+            self._refused[error.kind] += 1
+            raise
 
     def _begin(self, state: EvaluatorState, now_s: float) -> None:
         run = self._runs.begin(state, now_s)
         for frame in self._early.release(state.key):
-            try:
+            # Nobody is left to tell.
+            with suppress(RefusedError), self._counting_refusals():
                 self._take_frame(run, frame)
-            except RefusedError:
-                continue  # counted; nobody is left to tell
         run.tracker.announce(state.run.frame_sequence)
 
     def _follow_reset(self, run: HeardRun, reset_count: int) -> None:
@@ -322,23 +293,10 @@ class Aggregate:
             return False
         if frame.reset_count < run.frames_reset_count:
             return False
-        try:
-            counts = frame.counted(self._axes)
-        except RefusedError as error:
-            raise self._refusal(error.kind, str(error)) from None
+        counts = frame.counted(self._axes)
         self._follow_reset(run, frame.reset_count)
         if not run.tracker.add(frame.sequence):
             return False
         if frame.evaluated:
-            try:
-                self._frames.add(
-                    counts, frame.stamp_ns, None, frame.source, offset_ns=frame.offset_ns
-                )
-            except RefusedError as error:
-                raise self._refusal(error.kind, str(error)) from None
+            self._frames.add(counts, frame.stamp_ns, None, frame.source, offset_ns=frame.offset_ns)
         return True
-
-
-def _list(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")  # noqa: PLR2004
-    return f"{len(names)} ({shown})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 
 from deeplab_miou.aggregation.messages import MAX_SUM, RefusedError
-from deeplab_miou.aggregation.results import Result, Totals, score
+from deeplab_miou.aggregation.results import Deferred, Result, Totals, score
 from deeplab_miou.aggregation.slices import SliceStatistics, slice_contrasts, slice_results
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
@@ -74,7 +74,7 @@ class FrameSummary(Generic[Evidence_co]):
         result = replace(
             self._result(totals, scoring),
             regions=regions,
-            contrasts=partial(contrasts, self.bootstrap.read(), totals.region_names),
+            contrasts=Deferred(partial(contrasts, self.bootstrap.read(), totals.region_names)),
             image_scores=self.images.scores(),
         )
         if self.slices is None:
@@ -82,7 +82,9 @@ class FrameSummary(Generic[Evidence_co]):
         return replace(
             result,
             slices=slice_results(self.slices.slices, totals.class_names, scoring),
-            slice_contrasts=partial(slice_contrasts, self.slices.slices, self.slices.whole),
+            slice_contrasts=Deferred(
+                partial(slice_contrasts, self.slices.slices, self.slices.whole)
+            ),
             tag_doubts=self.slices.doubts,
             tag_changes=self.slices.changes,
         )
@@ -248,8 +250,7 @@ class FrameStatistics(Generic[Evidence]):
         frames, self._pending = self._pending, []
         stacks = np.stack([counts.stack for counts, *_ in frames])
         stamps_ns = [stamp_ns for _, stamp_ns, *_ in frames]
-        for stack, stamp_ns in zip(stacks, stamps_ns, strict=True):
-            self._window.update(stack, stamp_ns)
+        self._window.update(stacks, stamps_ns)
         self._bootstrap.update(stacks, stamps_ns)
         self._images.update(stacks[:, 0], stamps_ns)
         if self._slices is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from deeplab_miou.accounting import Account
 from deeplab_miou.errors import ConfigurationError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
     from deeplab_miou.tags.timeline import Change, Tag
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Totals:
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the networks, a line each."""
-        return find_doubts(self.class_names, self.counts)
+        return find_doubts(self.class_names, self.counts, self.region_names)
 
     @property
     def most(self) -> int:
@@ -131,13 +134,33 @@ class Totals:
         )
 
 
+class Deferred(Generic[T]):
+    """A value that takes a while to compute, and is computed once, when first called for.
+
+    It can be pickled if what computes it can, unlike `functools.cache`.
+
+    Args:
+        compute: returns the value.
+    """
+
+    def __init__(self, compute: Callable[[], T]) -> None:
+        self._compute = compute
+        self._found: tuple[T] | None = None
+
+    def __call__(self) -> T:
+        """Return the value."""
+        if self._found is None:
+            self._found = (self._compute(),)
+        return self._found[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Scores and what they were computed from.
 
     Attributes:
         totals: the counts; for a window those of its frames stand in place of the sums.
-        scores: the scores; None before the first state.
+        scores: the scores; of no class before the first state.
         intervals: their error bars; None for a window and before the first state.
         start_ns: of a window, the oldest stamp in it, nanoseconds; None if it is empty.
         timeline: mIoU over time; None for a window and before the first state.
@@ -145,8 +168,8 @@ class Result:
         offsets: of the stamps of labels from those of their images; None for a window and before
             the first state.
         regions: likewise for each region by its name.
-        contrasts: finds by how much each region differs from the rest of the frames, which only
-            reports say; nothing for a window.
+        contrasts: finds, when first called, by how much each region differs from the rest of the
+            frames, which only reports say; nothing for a window.
         image_scores: means over frames; None for a window and before the first state.
         slices: the scores of the frames that have a tag in common, the lowest mIoU first; nothing
             for a window and where no tags are known.
@@ -156,7 +179,7 @@ class Result:
     """
 
     totals: Totals
-    scores: Scores | None
+    scores: Scores
     intervals: Intervals | None = None
     start_ns: int | None = None
     timeline: Timeline | None = None
@@ -169,6 +192,21 @@ class Result:
     slice_contrasts: Callable[[], Mapping[Tag, Contrast]] = dict
     tag_doubts: tuple[str, ...] = ()
     tag_changes: tuple[Change, ...] = ()
+
+    @property
+    def miou_interval(self) -> tuple[float, float]:
+        """Bounds of mIoU; NaN where there are none."""
+        if self.intervals is None:
+            return math.nan, math.nan
+        lower, upper = self.intervals.miou
+        return float(lower), float(upper)
+
+    def iou_interval(self, class_id: int) -> tuple[float, float]:
+        """Return the bounds of one class's IoU; NaN where there are none."""
+        if self.intervals is None:
+            return math.nan, math.nan
+        lower, upper = self.intervals.iou[class_id]
+        return float(lower), float(upper)
 
 
 def score(matrix: NDArray[np.int64], scoring: Scoring) -> Scores:

@@ -42,7 +42,7 @@ class HeardRun:
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
     _announced: tuple[float, int] | None = None
 
-    def settle(self, now_s: float) -> None:
+    def announce_frames(self, now_s: float) -> None:
         """Believe in the frames that a state spoke of a while ago."""
         if self._announced is not None and now_s - self._announced[0] >= _OVERTAKING_S:
             self.tracker.announce(self._announced[1])
@@ -190,7 +190,7 @@ class Runs:
         for folded in self._folded.values():
             totals += folded
         for run in self._runs.values():
-            run.settle(now_s)
+            run.announce_frames(now_s)
             totals += run.counted(axes)
         return totals
 

@@ -79,7 +79,6 @@ def slice_contrasts(slices: Mapping[Tag, SliceCounts], whole: TimeBlocks) -> dic
 
 
 def _miou(result: Result) -> float:
-    assert result.scores is not None  # noqa: S101  (of `slice_results`)
     return result.scores.miou if np.isfinite(result.scores.miou) else 2.0
 
 
@@ -241,22 +240,22 @@ class SliceStatistics:
         doubts = [*self._timeline.doubts]
         if self._too_late:
             doubts.append(
-                f"{self._too_late} frames were counted before the tag came that was in force at "
-                "their stamps: they are in the slice of the tag before it"
+                f"{self._too_late} frames were counted before the tag of their time arrived: they "
+                "are in the slice of the tag before it"
             )
         changes = self._timeline.changes()
         if self._first_ns is None:
             return tuple(doubts)
         if not changes:
-            doubts.append("there is no tag at all: all frames are in one slice")
+            doubts.append("there are no tags: all frames are in one slice")
         elif (
             changes[0].start_ns - self._last_ns > _DAY_NS
             or self._first_ns - changes[-1].start_ns > _DAY_NS
         ):
             doubts.append(
-                f"tags are of the time from {_second(changes[0].start_ns)} to "
-                f"{_second(changes[-1].start_ns)}, frames of that from {_second(self._first_ns)} "
-                f"to {_second(self._last_ns)}: are both of the same clock?"
+                f"tags are from {_second(changes[0].start_ns)} to {_second(changes[-1].start_ns)}, "
+                f"frames from {_second(self._first_ns)} to {_second(self._last_ns)}: do both use "
+                "the same clock?"
             )
         return tuple(doubts)
 

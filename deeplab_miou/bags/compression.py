@@ -101,7 +101,7 @@ def decompress_file(source: Path, target: Path, problems: list[str]) -> None:
                     data = decompressor.unused_data
                     if room < 0:
                         problems.append(
-                            f"{source.name}: it unpacks to {_LARGEST_RATIO} times its size and "
+                            f"{source.name}: it unpacks to {_LARGEST_RATIO} times its size or "
                             "more; only the beginning is read"
                         )
                         return

@@ -44,14 +44,14 @@ def find_files(folder: Path, pattern: str) -> dict[Key, Path]:
         key = match.groups()
         if key in found:
             raise ConfigurationError(
-                f"files {str(found[key])!r} and {str(path)!r} have the same name by pattern "
-                f"{pattern or '**'!r}: give a pattern of those that are meant"
+                f"files {str(found[key])!r} and {str(path)!r} match pattern {pattern or '**'!r} "
+                "with the same text: give a pattern that matches only one of them"
             )
         found[key] = path
     if not found:
-        sought = f"is named like {pattern!r} and ends" if pattern else "ends"
+        sought = f"matches {pattern!r} and ends" if pattern else "ends"
         raise ConfigurationError(
-            f"folder {str(folder)!r} holds no file that {sought} in {', '.join(ENDINGS)}"
+            f"folder {str(folder)!r} contains no file that {sought} in {', '.join(ENDINGS)}"
         )
     return found
 

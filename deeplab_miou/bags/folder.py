@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from deeplab_miou.bags.records import YAML_ERRORS, Channel, read_yaml
+from deeplab_miou.bags.contents import Channel
+from deeplab_miou.bags.metadata import YAML_ERRORS, read_yaml
 from deeplab_miou.errors import ConfigurationError
 
 _SUFFIXES = (".mcap", ".db3")
 _PACKED = (".zstd", ".zst")
+# Plugins that ROS 2 comes with; metadata of old recorders names none.
+_STORAGES = ("mcap", "sqlite3", "")
+_COMPRESSIONS = ("zstd", "")
+
+
+class _Metadata(NamedTuple):
+    """What metadata.yaml says.
+
+    Attributes:
+        files: storage files in order.
+        channels: topics by name.
+        foreign: the plugin that wrote the bag, if it is not one of ROS 2's own; else nothing.
+        is_packed_inside: whether each message is compressed by itself.
+    """
+
+    files: list[Path]
+    channels: dict[str, Channel]
+    foreign: str = ""
+    is_packed_inside: bool = False
 
 
 def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
@@ -38,15 +59,21 @@ def storage_files(path: Path, problems: list[str]) -> tuple[list[Path], dict[str
         raise ConfigurationError(
             f"bag {str(path)!r} does not exist: give a rosbag2 folder, an .mcap or a .db3 file"
         )
-    listed, declared = _read_metadata(path, problems)
-    present = _present(listed, _unpacked_first(path), problems)
+    metadata = _read_metadata(path, problems)
+    present = _present(metadata.files, _unpacked_first(path), problems)
+    is_known = any(_is_storage(each) for each in present)
+    if metadata.foreign and (metadata.is_packed_inside or not is_known):
+        raise ConfigurationError(
+            f"bag {str(path)!r} was written with {metadata.foreign}: convert it with `ros2 bag "
+            "convert` where that plugin is installed"
+        )
     if not present:
         ros1 = any(each.suffix == ".bag" for each in path.iterdir())
-        hint = "; it holds ROS 1 bags: convert them with rosbags-convert first" if ros1 else ""
+        hint = "; it contains ROS 1 bags: convert them with rosbags-convert first" if ros1 else ""
         raise ConfigurationError(
-            f"folder {str(path)!r} is not a bag: it holds no .mcap or .db3 file{hint}"
+            f"folder {str(path)!r} is not a bag: it contains no .mcap or .db3 file{hint}"
         )
-    return present, declared
+    return present, metadata.channels
 
 
 def is_bag(path: Path) -> bool:
@@ -109,11 +136,11 @@ def _core(path: Path) -> str:
     return path.stem if path.suffix in _PACKED else path.name
 
 
-def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[str, Channel]]:
+def _read_metadata(path: Path, problems: list[str]) -> _Metadata:
     """Return what metadata.yaml says; nothing when there is none, as after a recorder's crash."""
     file = path / "metadata.yaml"
     if not file.exists():
-        return [], {}
+        return _Metadata([], {})
     try:
         information = read_yaml(file.read_bytes())["rosbag2_bagfile_information"]
         files = [path / Path(name).name for name in information["relative_file_paths"]]
@@ -125,8 +152,21 @@ def _read_metadata(path: Path, problems: list[str]) -> tuple[list[Path], dict[st
             for each in declared
         }
         files = [each for each in files if "\0" not in each.name and each.name not in {"", ".."}]
+        foreign, inside = _foreign_plugin(information)
     except (*YAML_ERRORS, OSError) as error:
         reason = " ".join(str(error).split())
         problems.append(f"metadata.yaml cannot be used ({type(error).__name__}: {reason})")
-        return [], {}
-    return files, channels
+        return _Metadata([], {})
+    return _Metadata(files, channels, foreign, inside)
+
+
+def _foreign_plugin(information: dict[str, Any]) -> tuple[str, bool]:
+    """Return the plugin that ROS 2 does not come with, and whether each message is packed."""
+    storage = str(information.get("storage_identifier") or "")
+    packing = str(information.get("compression_format") or "")
+    mode = str(information.get("compression_mode") or "").upper()
+    if packing not in _COMPRESSIONS and mode in {"FILE", "MESSAGE"}:
+        return f"the compression {packing[:40]!r}, expected zstd", mode == "MESSAGE"
+    if storage not in _STORAGES:
+        return f"the storage plugin {storage[:40]!r}, expected mcap or sqlite3", False
+    return "", False

@@ -21,9 +21,10 @@ from deeplab_miou.images.cdr import (
     read_packet,
 )
 from deeplab_miou.images.messages import RawImage, Undecodable
+from deeplab_miou.images.pixels import check_image
 
 if TYPE_CHECKING:
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
 
 _NS = 1_000_000_000
 # Of no ROS 2 message: what stands for a picture of a video that could not be decoded.
@@ -31,7 +32,7 @@ _UNDECODABLE_TYPE = "undecodable"
 _NOT_DECODED = Undecodable(Reason.LOST_REFERENCE, "the picture of a video was not decoded")
 
 
-def decode_image(message: BagMessage) -> StampedImage:
+def deserialise_image(message: BagMessage) -> StampedImage:
     """Return the image that a message holds; its data is a view, not a copy.
 
     Args:
@@ -62,7 +63,18 @@ def decode_image(message: BagMessage) -> StampedImage:
         ) from None
 
 
-def encode_image(stamped: StampedImage) -> tuple[str, bytes]:
+def checked_image(message: BagMessage) -> StampedImage:
+    """Return the image that a message holds, if it can be one of its type at all.
+
+    Raises:
+        FrameError: its bytes or its fields are not valid.
+    """
+    stamped = deserialise_image(message)
+    check_image(stamped.image)
+    return stamped
+
+
+def serialise_image(stamped: StampedImage) -> tuple[str, bytes]:
     """Return type and serialised message of an image; its data stays as it is, valid or not."""
     image = stamped.image
     if isinstance(image, Undecodable):

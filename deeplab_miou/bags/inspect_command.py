@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.folder import is_bag
-from deeplab_miou.bags.lost_messages import read_losses
+from deeplab_miou.bags.lost_messages import read_lost_messages
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.model.checkpoints import inspect_command
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _facts(path: Path) -> dict[str, object]:
     with BagReader(path) as reader:
-        losses = read_losses(reader, reader.topics)
+        losses = read_lost_messages(reader, reader.topics)
         lost = {name: str(loss) for name, loss in losses.of_topics.items()}
         return {
             "bag": str(path),

@@ -20,8 +20,8 @@ from deeplab_miou.text import quote
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.bags.reader import BagReader
-    from deeplab_miou.bags.records import BagMessage
 
 EVENT_TYPE = "rosbag2_interfaces/msg/MessagesLostEvent"
 STATISTIC_TYPE = "rosbag2_interfaces/msg/MessagesLostEventTopicStat"
@@ -74,7 +74,7 @@ class Losses:
     problems: list[str] = field(default_factory=list)
 
 
-def read_losses(
+def read_lost_messages(
     reader: BagReader, topics: Collection[str], span: tuple[int, int] | None = None
 ) -> Losses:
     """Read what a bag's recorders say that they lost; what is not valid is told and left out.
@@ -102,12 +102,12 @@ def read_losses(
     except BagError as error:
         # Damage that concerns only these events leaves the images whole.
         if not known:
-            found.problems.append(f"not all that recorders say they lost can be read: {error}")
+            found.problems.append(f"not all reports of lost messages can be read: {error}")
         del reader.problems[known:]
     if invalid:
         found.problems.append(
-            f"{invalid.total()} of the recorders' messages on {_listed(invalid)} ignored, lost "
-            f"messages may not all be counted; the first: {first}"
+            f"{invalid.total()} reports of lost messages on {_listed(invalid)} ignored, so some "
+            f"lost messages may not be counted; the first: {first}"
         )
     return found
 
@@ -123,7 +123,7 @@ def _sources(reader: BagReader, problems: list[str]) -> list[str]:
     if others:
         info = reader.topics[others[0]]
         problems.append(
-            f"{_listed(others)} ignored, lost messages are not counted from there: of type "
+            f"{_listed(others)} ignored, so lost messages reported there are not counted: of type "
             f"{quote(info.type)} serialised as {quote(info.serialization)}, expected {EVENT_TYPE} "
             "as 'cdr'"
         )
@@ -167,7 +167,7 @@ def _decode(data: bytes) -> Any:  # noqa: ANN401  (rosbags generates the message
         most = max(each.messages_lost_in_transport, each.messages_lost_in_recorder)
         if most > _MOST_LOST:
             raise ValueError(
-                f"{most} messages lost of topic {quote(each.topic_name)}, expected at most "
+                f"{most} messages lost from topic {quote(each.topic_name)}, expected at most "
                 f"{_MOST_LOST}"
             )
     return event

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import lz4.frame  # type: ignore[import-untyped]
 
 from deeplab_miou.bags.compression import LARGEST_BYTES, decompress_start, unpack
-from deeplab_miou.bags.records import Channel, Record, read_qos
+from deeplab_miou.bags.contents import Channel, StoredMessage
+from deeplab_miou.bags.metadata import read_qos
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,9 @@ _MESSAGE_HEAD = 22  # channel, sequence and two times
 _SCHEMA, _CHANNEL, _MESSAGE, CHUNK, _DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 
 
-def scan_mcap(path: Path, problems: list[str], channels: Mapping[int, Channel]) -> Iterator[Record]:
+def scan_mcap(
+    path: Path, problems: list[str], channels: Mapping[int, Channel]
+) -> Iterator[StoredMessage]:
     """Yield every readable message of an MCAP file.
 
     Args:
@@ -78,7 +81,7 @@ class McapRecords:
         self._schemas: dict[int, str] = {}
         self.channels: dict[int, Channel] = dict(channels)
 
-    def record(self, opcode: int, body: bytes | memoryview) -> Record | None:
+    def record(self, opcode: int, body: bytes | memoryview) -> StoredMessage | None:
         """Take one record; a message is returned, schemas and channels are remembered."""
         if opcode == _SCHEMA:
             (number,) = struct.unpack_from("<H", body)
@@ -93,10 +96,10 @@ class McapRecords:
             )
         elif opcode == _MESSAGE:
             channel, timestamp_ns = self._message(body)
-            return Record(channel, timestamp_ns, bytes(body[_MESSAGE_HEAD:]))
+            return StoredMessage(channel, timestamp_ns, bytes(body[_MESSAGE_HEAD:]))
         return None
 
-    def chunk(self, body: bytes, *, whole: bool) -> tuple[Iterator[Record], str]:
+    def chunk(self, body: bytes, *, whole: bool) -> tuple[Iterator[StoredMessage], str]:
         """Return the readable messages of a chunk in time order, and what is wrong with it.
 
         Messages are copied out of the chunk one by one, so that it is not held twice.
@@ -129,7 +132,7 @@ class McapRecords:
                 wrong = str(error)
             position += length
         found.sort(key=lambda message: message[0])
-        records = (Record(channel, time_ns, bytes(data)) for time_ns, channel, data in found)
+        records = (StoredMessage(channel, time_ns, bytes(data)) for time_ns, channel, data in found)
         return records, wrong
 
     def _message(self, body: bytes | memoryview) -> tuple[Channel, int]:
@@ -142,7 +145,7 @@ class McapRecords:
 
 def _messages(
     state: McapRecords, opcode: int, body: bytes, *, whole: bool
-) -> tuple[Iterable[Record], str]:
+) -> tuple[Iterable[StoredMessage], str]:
     """Return the messages of a record of the file, and what is wrong with it."""
     try:
         if opcode == CHUNK:

@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for side in ("image", "label"):
         which = parser.add_mutually_exclusive_group()
         which.add_argument(
-            f"--{side}-suffix", default="", metavar="END", help=f"end of the {side} file names"
+            f"--{side}-suffix", default="", metavar="END", help=f"suffix of the {side} file names"
         )
         which.add_argument(
             f"--{side}-pattern", default="", metavar="GLOB", help=f"pattern for the {side} paths"
@@ -106,8 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = len(images) / arguments.rate
     if seconds < MIN_BLOCKS <= paired:
         sys.stdout.write(
-            f"they last {seconds:g} s at {arguments.rate:g} Hz, and an interval takes {MIN_BLOCKS} "
-            "blocks of 1 s: if they are not a video but independent images, use --rate 1\n"
+            f"they last {seconds:g} s at {arguments.rate:g} Hz, but an interval needs {MIN_BLOCKS} "
+            "blocks of 1 s: if they are independent images rather than a video, use --rate 1\n"
         )
     return 0
 
@@ -121,8 +121,8 @@ def _check(
 ) -> None:
     if _resolved(images) & _resolved(labels):
         raise ConfigurationError(
-            f"folder {str(arguments.images)!r} is given for images and labels, and its files for "
-            "both: give the labels' folder, or --image-pattern and --label-pattern"
+            f"the same files of folder {str(arguments.images)!r} would be images and labels: give "
+            "the folder of the labels, or --image-pattern and --label-pattern"
         )
     lossy = [path for path in labels.values() if path.suffix.lower() != ".png"]
     if lossy:
@@ -133,14 +133,14 @@ def _check(
     if len(strays) == len(labels):
         image, label = next(iter(images.values())), labels[strays[0]]
         raise ConfigurationError(
-            f"no label is named like an image: there are image {str(image)!r} and label "
-            f"{str(label)!r}; what differs goes into --image-pattern and --label-pattern, at the "
-            "end into --image-suffix and --label-suffix"
+            f"no label is named like an image: for instance, there are image {str(image)!r} and "
+            f"label {str(label)!r}; describe a difference at the end with --image-suffix and "
+            "--label-suffix, any other with --image-pattern and --label-pattern"
         )
     if strays:
         raise ConfigurationError(
             f"{len(strays)} of {len(labels)} labels have no image, the first is "
-            f"{str(labels[strays[0]])!r}: add it to {arguments.images} or remove the label"
+            f"{str(labels[strays[0]])!r}: add its image to {arguments.images} or remove the label"
         )
 
 
@@ -161,5 +161,5 @@ def _rate(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value <= 0:
-        raise argparse.ArgumentTypeError(f"expected images a second, above 0, got {text}")
+        raise argparse.ArgumentTypeError(f"expected images per second, above 0, got {text}")
     return value

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.compression import decompress, decompress_file, is_compressed
+from deeplab_miou.bags.contents import BagMessage, TopicInfo
 from deeplab_miou.bags.folder import storage_files
-from deeplab_miou.bags.records import BagMessage, TopicInfo
 from deeplab_miou.bags.storage import StorageFile
 from deeplab_miou.errors import BagError, ConfigurationError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from deeplab_miou.bags.records import Channel
+    from deeplab_miou.bags.contents import Channel
 
 _NS = 1_000_000_000
 
@@ -108,19 +108,19 @@ class BagReader:
         for name in names:
             self.require(name)
         for file in self._files:
-            for record in file.records(names, start_ns, stop_ns, self.problems):
-                data = record.data
+            for stored in file.messages(names, start_ns, stop_ns, self.problems):
+                data = stored.data
                 if is_compressed(data):
                     try:
                         data = decompress(data)
                     except ValueError as error:
                         self.problems.append(
-                            f"{file.path.name}: message of {record.channel.topic} at "
-                            f"{record.timestamp_ns} ns: {error}"
+                            f"{file.path.name}: message of {stored.channel.topic} at "
+                            f"{stored.timestamp_ns} ns: {error}"
                         )
                         continue
-                channel = record.channel
-                yield BagMessage(channel.topic, channel.type, record.timestamp_ns, data)
+                channel = stored.channel
+                yield BagMessage(channel.topic, channel.type, stored.timestamp_ns, data)
         if self.problems:
             raise BagError(
                 f"bag {str(self.path)!r} is damaged: {'; '.join(dict.fromkeys(self.problems))}; "

@@ -12,7 +12,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from deeplab_miou.bags.records import Channel, Record, read_qos
+from deeplab_miou.bags.contents import Channel, StoredMessage
+from deeplab_miou.bags.metadata import read_qos
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -52,7 +53,9 @@ class SqliteBag:
         """Close the file."""
         self._connection.close()
 
-    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Record]:
+    def messages(
+        self, topics: Collection[str], start_ns: int, stop_ns: int
+    ) -> Iterator[StoredMessage]:
         """Yield the messages of topics recorded in a span of time, in recording order.
 
         Raises:
@@ -72,7 +75,7 @@ class SqliteBag:
             (data,) = found.fetchone() or (None,)
             if not isinstance(data, bytes):
                 raise sqlite3.DatabaseError(f"row {row} holds no message")
-            yield Record(self._by_id[topic], timestamp_ns, data)
+            yield StoredMessage(self._by_id[topic], timestamp_ns, data)
 
     def _count(self) -> None:
         counts = self._connection.execute(
@@ -88,7 +91,7 @@ class SqliteBag:
             self.end_ns = max(last for _, _, _, last, _ in counts)
 
 
-def scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
+def scan_sqlite(path: Path, problems: list[str]) -> Iterator[StoredMessage]:
     """Yield every readable message of a SQLite file.
 
     Args:
@@ -120,14 +123,14 @@ def scan_sqlite(path: Path, problems: list[str]) -> Iterator[Record]:
                         and isinstance(timestamp_ns, int)
                     )
                     position, lost, missed = row, lost + missed, 0
-                    yield Record(channels[topic], timestamp_ns, data)
+                    yield StoredMessage(channels[topic], timestamp_ns, data)
                 break
             except sqlite3.DatabaseError:
                 position, missed = position + 1, missed + 1
                 if missed > _MAX_ROWS_MISSED:
                     break
         if lost:
-            problems.append(f"{path.name}: {lost} messages in between are damaged")
+            problems.append(f"{path.name}: {lost} messages are damaged")
         if missed:
             last = position - missed
             problems.append(f"{path.name}: nothing is readable after message {last}")
@@ -183,7 +186,9 @@ def _channels(connection: sqlite3.Connection) -> dict[int, Channel]:
     channels = {}
     for number, name, kind, serialization, profiles in rows:
         if not all(isinstance(text, str) for text in (name, kind, serialization)):
-            raise sqlite3.DatabaseError(f"topic {number} has no name, type or format that is text")
+            raise sqlite3.DatabaseError(
+                f"topic {number} has a name, type or format that is not text"
+            )
         channels[number] = Channel(name, kind, serialization, read_qos(str(profiles)))
     return channels
 

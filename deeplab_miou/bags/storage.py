@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
     from pathlib import Path
 
-    from deeplab_miou.bags.records import Channel, Record
+    from deeplab_miou.bags.contents import Channel, StoredMessage
 
 # What parsing a damaged file may hit.
 DAMAGE = (ValueError, struct.error, sqlite3.Error, OSError, RuntimeError, MemoryError)
@@ -53,13 +53,13 @@ class StorageFile:
             self._reader.close()
             self._reader = None
 
-    def records(
+    def messages(
         self,
         topics: Collection[str],
         start_ns: int | None,
         stop_ns: int | None,
         problems: list[str],
-    ) -> Iterator[Record]:
+    ) -> Iterator[StoredMessage]:
         """Yield messages; after damage those that it had not come to.
 
         Args:
@@ -84,13 +84,13 @@ class StorageFile:
                 return
         total = seen.total()
         found: list[str] = []
-        for record in self._scan(found):
-            key = (record.channel.topic, record.timestamp_ns)
+        for message in self._scan(found):
+            key = (message.channel.topic, message.timestamp_ns)
             if seen[key]:
                 seen[key] -= 1
-            elif record.channel.topic in topics and _within(record, start_ns, stop_ns):
+            elif message.channel.topic in topics and _within(message, start_ns, stop_ns):
                 total += 1
-                yield record
+                yield message
         if total < expected and self._reader is not None:
             found.append(f"{self.path.name}: {expected - total} of {expected} messages are missing")
         problems += found
@@ -101,12 +101,12 @@ class StorageFile:
         topics: Collection[str],
         span: tuple[int, int],
         seen: Counter[tuple[str, int]],
-    ) -> Generator[Record, None, bool]:
+    ) -> Generator[StoredMessage, None, bool]:
         """Yield what the index leads to, noting it in `seen`; returns whether it was all there."""
         try:
-            for record in reader.messages(topics, *span):
-                seen[record.channel.topic, record.timestamp_ns] += 1
-                yield record
+            for message in reader.messages(topics, *span):
+                seen[message.channel.topic, message.timestamp_ns] += 1
+                yield message
         except DAMAGE:
             return False
         return True
@@ -119,7 +119,7 @@ class StorageFile:
             return 0
         return sum(n for channel, n in self.channels.items() if channel.topic in topics)
 
-    def _scan(self, problems: list[str]) -> Iterator[Record]:
+    def _scan(self, problems: list[str]) -> Iterator[StoredMessage]:
         channels = self._reader.by_id if isinstance(self._reader, IndexedMcap) else {}
         try:
             if self.path.suffix == ".mcap":
@@ -143,14 +143,14 @@ class StorageFile:
 
     def _survey(self) -> None:
         """Learn the topics of a damaged file by reading all of it once."""
-        for record in self._scan(self.problems):
+        for message in self._scan(self.problems):
             if not self.channels:
-                self.start_ns = self.end_ns = record.timestamp_ns
-            self.channels[record.channel] += 1
-            self.start_ns = min(self.start_ns, record.timestamp_ns)
-            self.end_ns = max(self.end_ns, record.timestamp_ns)
+                self.start_ns = self.end_ns = message.timestamp_ns
+            self.channels[message.channel] += 1
+            self.start_ns = min(self.start_ns, message.timestamp_ns)
+            self.end_ns = max(self.end_ns, message.timestamp_ns)
 
 
-def _within(record: Record, start_ns: int | None, stop_ns: int | None) -> bool:
-    after = start_ns is None or record.timestamp_ns >= start_ns
-    return after and (stop_ns is None or record.timestamp_ns < stop_ns)
+def _within(message: StoredMessage, start_ns: int | None, stop_ns: int | None) -> bool:
+    after = start_ns is None or message.timestamp_ns >= start_ns
+    return after and (stop_ns is None or message.timestamp_ns < stop_ns)

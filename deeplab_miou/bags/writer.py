@@ -18,7 +18,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from deeplab_miou.bags.images import encode_image
+from deeplab_miou.bags.images import serialise_image
 from deeplab_miou.bags.images import typestore as standard_types
 from deeplab_miou.errors import BagError
 from deeplab_miou.images.cdr import StampedImage
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from deeplab_miou.images.messages import ImageMessage
 
+# The newest that Humble plays: from 9 on, QoS profiles are written as it cannot read them ("bad
+# conversion"). Later players read it, too.
+_VERSION: Literal[8] = 8
 # What image publishers offer by default (rmw_qos_profile_default).
 _DEFAULT_QOS = Qos(
     QosHistory.KEEP_LAST,
@@ -70,7 +73,7 @@ class BagWriter:
         try:
             self._writer = Writer(
                 self.path,
-                version=Writer.VERSION_LATEST,
+                version=_VERSION,
                 storage_plugin=StoragePlugin[storage.upper()],
             )
             self._writer.set_compression(
@@ -157,5 +160,5 @@ class BagWriter:
         Raises:
             BagError: the disk does not take it.
         """
-        type_name, data = encode_image(StampedImage(stamp_ns, frame_id, image))
+        type_name, data = serialise_image(StampedImage(stamp_ns, frame_id, image))
         self.write(topic, type_name, stamp_ns if timestamp_ns is None else timestamp_ns, data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.comparison.ranking import Ranking
-from deeplab_miou.metric.scores import class_counts, frame_miou
+from deeplab_miou.metric.scores import frame_miou, frame_mious
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ class MostChanged:
             frames: of both runs.
             bag: its name, of many.
         """
-        a, b = (frame_miou(each.overlaps, each.labelled > 0) for each in (frames.a, frames.b))
+        a, b = (frame_mious(each.overlaps, each.labelled > 0) for each in (frames.a, frames.b))
         right = [each.counts[:, 0].sum(axis=1) for each in (frames.a, frames.b)]
         stamps = frames.a.stamps_ns
         for index in np.flatnonzero(np.abs(b - a) > 0).tolist():
@@ -123,10 +123,8 @@ def changed_frame(
         b: by B, on the same ground truth.
         bag: of many bags, the name of the one that it is of.
     """
-    labelled = a.sum(axis=1) > 0
-    mious = [float(frame_miou(class_counts(each), labelled)) for each in (a, b)]
     pixels = int(b.diagonal().sum()) - int(a.diagonal().sum())
-    return ChangedFrame(stamp_ns, mious[0], mious[1], pixels, bag)
+    return ChangedFrame(stamp_ns, frame_miou(a), frame_miou(b), pixels, bag)
 
 
 @dataclass(frozen=True, eq=False)

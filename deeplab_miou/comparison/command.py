@@ -12,14 +12,14 @@ from deeplab_miou.options.scoring import EngineOptions
 
 _MARGIN = 0.005
 _EPILOG = """\
-A and B are compared on the same frames, so what is hard for both cancels out. With BAG, both
-networks are run on each bag, which is read once; this also shows which pixels changed, and
+A and B are compared on the same frames, so whatever is hard for both cancels out. With BAG, both
+networks are run on each bag, which is read only once; this also shows which pixels changed, with
 pictures.
 The verdict is about B:
   better       the 95 % interval of the difference lies above 0
   worse        it lies below 0
-  equivalent   two one-sided tests show the difference to be less than the margin
-  no evidence  none of these: it takes more, or other, drives to tell
+  equivalent   two one-sided tests show that the difference is smaller than the margin
+  no evidence  none of these: more, or different, drives are needed to tell
 
 exit codes:
   0  compared
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "bags",
         metavar="BAG",
         nargs="*",
-        help="bags on which to compare two checkpoints, as of `evaluate`; takes --output",
+        help="bags on which to compare two checkpoints, given as to `evaluate`; requires --output",
     )
     add(
         "--output",
@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_margin,
         metavar="IOU",
         help="exit with 5 unless B is shown not to be worse than A by this much; stricter, as it "
-        "also fails if there are too few frames",
+        "also fails if there are too few frames, or B has no score for some that A scored",
     )
     add(
         "--format",

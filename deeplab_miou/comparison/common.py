@@ -14,8 +14,8 @@ from deeplab_miou.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from deeplab_miou.comparison.changes import PixelChanges
+    from deeplab_miou.comparison.evaluated_run import EvaluatedRun
     from deeplab_miou.comparison.frames import CommonFrames
-    from deeplab_miou.comparison.run import EvaluatedRun
     from deeplab_miou.metric.drives import DriveSums
     from deeplab_miou.tags.timeline import TagTimeline
 
@@ -51,6 +51,11 @@ class Common:
     pixels: PixelChanges | None = None
     disagreement: float = math.nan
     slices: SlicePairs | None = None
+
+    @property
+    def b_lacks_some(self) -> bool:
+        """Whether A scored frames that B did not, which may be the hard ones."""
+        return bool(self.only_a or self.bags_only_a)
 
     def add(self, bag: str, frames: CommonFrames, timeline: TagTimeline | None = None) -> None:
         """Add a bag.

@@ -11,10 +11,10 @@ import numpy as np
 from deeplab_miou.comparison.report import to_json
 from deeplab_miou.paths import user_path
 from deeplab_miou.report import files, markdown
-from deeplab_miou.report.course import moment
 from deeplab_miou.report.page import jpeg_uri
-from deeplab_miou.report.table import format_score
+from deeplab_miou.report.stamps import format_time
 from deeplab_miou.report.templates import page_template
+from deeplab_miou.report.wording import format_score
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def render_page(comparison: Comparison) -> str:
         pixel_line=comparison.pixel_line,
         remarks=[printable(each) for each in comparison.remarks],
         disagreeing=[
-            (moment(each.stamp_ns), f"{each.disagreement:.1%}", jpeg_uri(each.picture))
+            (format_time(each.stamp_ns), f"{each.disagreement:.1%}", jpeg_uri(each.picture))
             for each in comparison.disagreeing
         ],
         worse=[_frame(each) for each in comparison.common.changed.worse],
@@ -211,7 +211,7 @@ def _scale(difference: Difference) -> float:
 def _frame(frame: ChangedFrame) -> _Frame:
     return _Frame(
         printable(frame.bag),
-        moment(frame.stamp_ns),
+        format_time(frame.stamp_ns),
         format_score(frame.a),
         format_score(frame.b),
         f"{frame.pixels:+,}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.report.course import seconds
+from deeplab_miou.report.stamps import format_stamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,11 +59,11 @@ def common_frames(a: FrameTable, b: FrameTable) -> CommonFrames:
     )
     differs = (found.a.labelled != found.b.labelled).any(axis=1)
     if differs.any():
-        first = seconds(int(found.a.stamps_ns[differs.argmax()]))
+        first = format_stamp(int(found.a.stamps_ns[differs.argmax()]))
         raise ConfigurationError(
             f"A and B were scored on different ground truth in {differs.sum()} of {len(differs)} "
-            f"common frames (first: stamp {first}): evaluate both with the same labels and at the "
-            "labels' resolution"
+            f"common frames (first: stamp {first}): evaluate both with the same labels, with the "
+            "same regions ignored, and at the labels' resolution"
         )
     return found
 
@@ -88,5 +88,7 @@ def span(table: FrameTable) -> str:
     """Return how many frames there are and of what time, in words."""
     if not len(table.stamps_ns):
         return "no frames"
-    first, last = (seconds(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max()))
+    first, last = (
+        format_stamp(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max())
+    )
     return f"{len(table.stamps_ns)} frames, stamps {first} to {last}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.comparison.changes import disagree
-from deeplab_miou.comparison.joining import Joiner
+from deeplab_miou.comparison.joiner import Joiner
 from deeplab_miou.comparison.ranking import Ranking
 from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.pictures.segmentation import two_predictions

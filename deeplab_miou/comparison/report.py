@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from deeplab_miou.comparison.changes import ChangedFrame
     from deeplab_miou.comparison.common import Common
     from deeplab_miou.comparison.difference import Difference
-    from deeplab_miou.comparison.party import Party
     from deeplab_miou.comparison.predictions import DisagreeingFrame
+    from deeplab_miou.comparison.side_info import SideInfo
     from deeplab_miou.comparison.slices import SliceDifference
-    from deeplab_miou.report.criteria import Judgement
+    from deeplab_miou.metric.scores import AbsentClasses
+    from deeplab_miou.report.judging import Judgement
 
 SCHEMA_VERSION = 1
 _SHOWN_NAMES = 5
@@ -34,17 +35,19 @@ class Comparison:
         class_names: the names of all classes in id order.
         common: what both have scored.
         difference: B - A on these.
+        absent_classes: as in `compute_scores`.
         criteria: what was asked of B, and what became of it.
         remarks: what else there is to say of a running comparison, a line each.
         disagreeing: the frames with the largest disagreement, labelled or not.
         slices: the difference on the frames of each tag, those that lost most first.
     """
 
-    a: Party
-    b: Party
+    a: SideInfo
+    b: SideInfo
     class_names: tuple[str, ...]
     common: Common
     difference: Difference
+    absent_classes: AbsentClasses = "exclude"
     criteria: Sequence[Judgement] = ()
     remarks: Sequence[str] = ()
     disagreeing: Sequence[DisagreeingFrame] = ()
@@ -64,9 +67,15 @@ class Comparison:
             for name, count in (("A", common.only_a), ("B", common.only_b))
             if count
         ]
-        for name, party in (("A", self.a), ("B", self.b)):
-            lines += [f"{name} is incomplete: {each}" for each in party.problems]
-            lines += [f"{name} is doubtful: {doubt}" for doubt in party.doubts]
+        for name, side in (("A", self.a), ("B", self.b)):
+            counted = side.provenance.get("absent_classes", self.absent_classes)
+            if counted != self.absent_classes:
+                lines.append(
+                    f"{name}'s own report has another mIoU: it was made with --absent-classes "
+                    f"{counted}, this comparison with {self.absent_classes}"
+                )
+            lines += [f"{name} is incomplete: {each}" for each in side.problems]
+            lines += [f"{name} is doubtful: {doubt}" for doubt in side.doubts]
         return lines
 
     @property
@@ -102,8 +111,8 @@ class Comparison:
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
-                "a": _party_dict(self.a),
-                "b": _party_dict(self.b),
+                "a": _side_dict(self.a),
+                "b": _side_dict(self.b),
                 "frames": common.frames,
                 "only_a": common.only_a,
                 "only_b": common.only_b,
@@ -182,5 +191,5 @@ def _entry(difference: Difference, index: int) -> dict[str, object]:
     }
 
 
-def _party_dict(party: Party) -> dict[str, object]:
-    return {"folder": party.folder, "name": party.name, "provenance": party.provenance}
+def _side_dict(side: SideInfo) -> dict[str, object]:
+    return {"folder": side.folder, "name": side.name, "provenance": side.provenance}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.comparison.common import Common
 from deeplab_miou.comparison.difference import compare_blocks, paired_sums
-from deeplab_miou.comparison.party import Party
 from deeplab_miou.comparison.report import Comparison
-from deeplab_miou.report.course import moment
+from deeplab_miou.comparison.side_info import SideInfo
+from deeplab_miou.report.stamps import format_time
 
 if TYPE_CHECKING:
     from deeplab_miou.comparison.changes import MostChanged
@@ -35,7 +35,7 @@ class Decision:
 
 
 @dataclass(frozen=True, eq=False)
-class PartySnapshot:
+class SideSnapshot:
     """One of the evaluators.
 
     Attributes:
@@ -75,8 +75,8 @@ class DuelSnapshot:
         note: why nothing is compared, or why counting began anew; empty if neither.
     """
 
-    a: PartySnapshot
-    b: PartySnapshot
+    a: SideSnapshot
+    b: SideSnapshot
     class_names: tuple[str, ...]
     blocks: TimeBlocks | None
     frames: int
@@ -103,7 +103,7 @@ def decided_line(decision: Decision) -> str:
         "worse": "B is worse than A",
         "equivalent": "B is as good as A within the margin",
     }[decision.verdict]
-    return f"decided at {moment(decision.stamp_ns)} after {decision.frames} frames: {meaning}"
+    return f"decided at {format_time(decision.stamp_ns)} after {decision.frames} frames: {meaning}"
 
 
 def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
@@ -113,7 +113,7 @@ def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
         found: at one instant.
         difference: of it.
     """
-    only = [sum(party.only.values()) for party in (found.a, found.b)]
+    only = [sum(side.only.values()) for side in (found.a, found.b)]
     common = Common(
         paired_sums(len(found.class_names)),
         frames=found.frames,
@@ -124,16 +124,16 @@ def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
         disagreement=found.disagreement.share,
     )
     remarks = [decided_line(found.decision)] if found.decision is not None else []
-    for name, party in (("A", found.a), ("B", found.b)):
+    for name, side in (("A", found.a), ("B", found.b)):
         remarks += [
             f"{count} frames scored by {name} only: {reason} in the other"
-            for reason, count in sorted(party.only.items())
+            for reason, count in sorted(side.only.items())
         ]
-        if party.missing:
-            remarks.append(f"{party.missing} frame outcomes of {name} never arrived")
+        if side.missing:
+            remarks.append(f"{side.missing} frame outcomes of {name} never arrived")
     if found.note:
         remarks.append(found.note)
-    a, b = (Party(each.source, each.name, each.provenance) for each in (found.a, found.b))
+    a, b = (SideInfo(each.source, each.name, each.provenance) for each in (found.a, found.b))
     return Comparison(
         a,
         b,

@@ -13,6 +13,7 @@ from rich.text import Text
 from deeplab_miou import exit_codes
 from deeplab_miou.comparison.common import find_common
 from deeplab_miou.comparison.difference import compare_blocks
+from deeplab_miou.comparison.evaluated_run import read_run
 from deeplab_miou.comparison.files import (
     class_rows,
     format_bounds,
@@ -21,25 +22,26 @@ from deeplab_miou.comparison.files import (
     write_comparison,
 )
 from deeplab_miou.comparison.report import Comparison, to_json
-from deeplab_miou.comparison.run import read_run
-from deeplab_miou.metric.counts import Axes
+from deeplab_miou.memory import keep_freed_memory
 from deeplab_miou.offline.bag_list import find_bags, is_single
-from deeplab_miou.offline.watching import watching
+from deeplab_miou.offline.bags_progress import showing_bags
 from deeplab_miou.options.command_line import from_arguments
 from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
-from deeplab_miou.report.criteria import are_met, check_names, judge, read_criteria
+from deeplab_miou.report.criteria import check_names, read_criteria
 from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.judging import are_met, judge
 from deeplab_miou.report.junit import check_junit, write_junit
-from deeplab_miou.report.table import complain, format_score, print_criteria
+from deeplab_miou.report.terminal import complain, print_criteria
+from deeplab_miou.report.wording import format_score
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     import argparse
 
-    from deeplab_miou.comparison.both import Changes
+    from deeplab_miou.comparison.evaluation import Changes
 
 # Before the name of a topic, in place of a checkpoint.
 _TOPIC = "topic:"
@@ -62,14 +64,18 @@ def run(arguments: argparse.Namespace) -> int:
     if problem:
         errors.print(f"deeplab-miou: {problem}", markup=False)
         return exit_codes.USAGE
-    if arguments.output:
-        check_directory(arguments.output)
     criteria = read_criteria(arguments.criteria, differences=True)
     check_junit(arguments.junit)
-    changes = _evaluate(arguments, errors) if arguments.bags else None
+    changes = None
+    if arguments.bags:
+        check_directory(arguments.output)
+        changes = _evaluate(arguments, errors)
     a, b = read_run(arguments.a), read_run(arguments.b)
-    check_names(criteria, Axes(b.report.class_names))
+    check_names(criteria, b.report.axes)
     common = find_common(a, b)
+    if arguments.output and not arguments.bags:
+        # Not before: what cannot be compared leaves no empty folder.
+        check_directory(arguments.output)
     if changes is not None:
         common.changed, common.pixels = changes.most, changes.pixels
         common.disagreement = changes.pixels.disagreement
@@ -84,7 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
     )
     comparison = Comparison(
-        a.party, b.party, b.report.class_names, common, difference, slices=slices
+        a.side_info,
+        b.side_info,
+        b.report.class_names,
+        common,
+        difference,
+        absent_classes=arguments.absent_classes,
+        slices=slices,
     )
     judgements = judge(criteria, b.report.content, comparison.to_dict())
     comparison = replace(comparison, criteria=judgements)
@@ -97,7 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
         _print_table(comparison)
     write_junit(arguments.junit, "compare", judgements)
     complain(judgements, errors)
-    return _exit_code(comparison, arguments)
+    missed_gate = _missed_gate(comparison, arguments)
+    if missed_gate:
+        errors.print(f"deeplab-miou: not good enough: {missed_gate}", markup=False)
+    return _exit_code(comparison, arguments, missed_gate)
 
 
 def _usage(arguments: argparse.Namespace) -> str:
@@ -118,14 +133,15 @@ def _usage(arguments: argparse.Namespace) -> str:
 
 def _evaluate(arguments: argparse.Namespace, errors: Console) -> Changes:
     """Run both networks; their reports take the place of A and B in the arguments."""
-    from deeplab_miou.comparison.both import SIDES, evaluate_both  # noqa: PLC0415  (heavy)
+    from deeplab_miou.comparison.evaluation import SIDES, evaluate_both  # noqa: PLC0415  (heavy)
 
+    keep_freed_memory()
     options = [_side(arguments, word) for word in (arguments.a, arguments.b)]
     output = user_path(arguments.output)
     bags = find_bags(arguments.bags)
     many = not is_single(arguments.bags)
-    with watching(len(bags), errors, quiet=False) as watcher:
-        changes = evaluate_both(bags, options, output, watcher, many=many)
+    with showing_bags(len(bags), errors, quiet=False) as listener:
+        changes = evaluate_both(bags, options, output, listener, many=many)
     arguments.a, arguments.b = (str(output / side) for side in SIDES)
     return changes
 
@@ -174,13 +190,23 @@ def _print_table(comparison: Comparison) -> None:
     console.print(Text(f"{comparison.sentence}.", "bold"), soft_wrap=True)
 
 
-def _exit_code(comparison: Comparison, arguments: argparse.Namespace) -> int:
+def _missed_gate(comparison: Comparison, arguments: argparse.Namespace) -> str:
+    """Return why B does not pass the gate on the command line; empty if it does."""
     difference = comparison.difference
     worse_by, not_worse_by = arguments.fail_if_worse, arguments.fail_unless_not_worse
-    failed = (worse_by is not None and difference.worse_by(worse_by)) or (
-        not_worse_by is not None and not difference.not_worse_by(not_worse_by)
-    )
-    if failed or not are_met(comparison.criteria):
+    if worse_by is not None and difference.worse_by(worse_by):
+        return f"B is shown to be worse than A by more than {worse_by:g}"
+    if not_worse_by is None:
+        return ""
+    if comparison.common.b_lacks_some:
+        return "B has no score for some frames that A scored"
+    if not difference.not_worse_by(not_worse_by):
+        return f"B is not shown to be within {not_worse_by:g} of A"
+    return ""
+
+
+def _exit_code(comparison: Comparison, arguments: argparse.Namespace, missed_gate: str) -> int:
+    if missed_gate or not are_met(comparison.criteria):
         return exit_codes.NOT_GOOD_ENOUGH
     if arguments.bags and (comparison.a.problems or comparison.b.problems):
         return exit_codes.DAMAGED_BAG

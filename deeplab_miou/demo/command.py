@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     add("--frames", type=int, default=240, metavar="N", help="images in the bag (default: 240)")
-    add("--watch", action="store_true", help="score only when the live page has been opened")
+    add("--watch", action="store_true", help="wait until you open the live page")
     parser.set_defaults(run=run)
 
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deeplab_miou.options.offline import OfflineOptions  # noqa: PLC0415
     from deeplab_miou.options.scoring import EngineOptions, WindowOptions  # noqa: PLC0415
     from deeplab_miou.report.files import write_report  # noqa: PLC0415
-    from deeplab_miou.report.table import print_table  # noqa: PLC0415
+    from deeplab_miou.report.terminal import print_report  # noqa: PLC0415
 
     _check_ros()
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_report(report, output / "offline")
     console.print(f"3/3 evaluated the same bag offline in {_since(began_s)}")
     console.print()
-    print_table(report, console)
+    print_report(report, console)
     console.print(f"\nreport: {output / 'report.json'} and {output / 'report.html'}")
     console.print(f"with pictures of the worst frames: {output / 'offline' / 'report.html'}")
     return _compare(output / "report.json", report, console)
@@ -163,8 +163,9 @@ def _compare(live_path: Path, report: Report, console: Console) -> int:
         for problem in live["problems"]:
             console.print(f"live: {problem}")
         return DIFFERENT
+    counts = report.result.totals.counts
     console.print(
-        f"live = offline: all {report.counts.pixels} pixels of {report.counts.frames} frames are "
+        f"live = offline: all {counts.pixels} pixels of {counts.frames} frames are "
         "in the same cells; every message of the account,\nevery interval and bound, the window, "
         "the timeline and the worst frames are equal to the last digit"
     )

@@ -33,7 +33,7 @@ class LiveRunError(DeeplabMiouError):
 
 
 @dataclass(frozen=True)
-class LiveRun:
+class DemoRun:
     """How it went.
 
     Attributes:
@@ -69,7 +69,7 @@ def run_live(
     environment: dict[str, str],
     on_page: Callable[[str], object],
     wait_for_watcher: bool = False,
-) -> LiveRun:
+) -> DemoRun:
     """Score a bag live: replayer, evaluator, publisher and page as four processes over DDS.
 
     The replay is paced by what the evaluator has taken, so nothing is lost. The publisher writes
@@ -117,7 +117,7 @@ def run_live(
                 node.kill()
             node.wait()
     summary = (logs / "bag_replayer.log").read_text(errors="replace").strip().splitlines()
-    return LiveRun(summary[-1] if summary else "", peaks, time.monotonic() - began_s)
+    return DemoRun(summary[-1] if summary else "", peaks, time.monotonic() - began_s)
 
 
 def _replay_parameters(bag: Path) -> dict[str, str]:

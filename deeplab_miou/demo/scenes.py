@@ -21,9 +21,9 @@ from deeplab_miou.demo.blocks import BUSHES, FACADES, LOOKS, TREES
 from deeplab_miou.demo.canvas import IGNORE, POLE, Bytes, Camera, Canvas, mips
 from deeplab_miou.demo.ground import CROSSING_M, GROUND_HALF_M, TEXEL_M, Ground, lay_ground
 from deeplab_miou.demo.horizon import Sky, backdrop
-from deeplab_miou.demo.moment import Moment
 from deeplab_miou.demo.people import Look
 from deeplab_miou.demo.plants import tree
+from deeplab_miou.demo.situation import Situation
 from deeplab_miou.demo.textures import facade
 from deeplab_miou.demo.things import Assets, ThingPainter
 from deeplab_miou.demo.world import ASSETS, FRAME, World, chances
@@ -82,7 +82,7 @@ class SceneRenderer:
         Args:
             time_s: seconds since the drive began, >= 0.
         """
-        moment = Moment(self._world, time_s)
+        situation = Situation(self._world, time_s)
         rng = chances(self.seed, FRAME, round(time_s * 1000))
         pitch = self._focal * (
             0.004 * math.sin(2.1 * time_s + self.seed) + 0.003 * math.sin(5.7 * time_s)
@@ -96,14 +96,14 @@ class SceneRenderer:
             yaw=0.012 * math.sin(0.5 * time_s + 1),
         )
         canvas = Canvas(camera, self.height, self.width, self._style.low, self._style.visibility)
-        bearing = self._style.sun_azimuth - moment.heading
+        bearing = self._style.sun_azimuth - situation.heading
         flat, up = math.cos(self._style.sun_elevation), math.sin(self._style.sun_elevation)
         sun = np.array([math.sin(bearing) * flat, up, math.cos(bearing) * flat])
-        self._paint_backdrop(canvas, moment)
-        self._paint_ground(canvas, moment)
-        self._things.cast_shadows(canvas, moment, sun)
-        self._things.paint(canvas, moment, sun * self._things.sun_strength)
-        image = self._expose(canvas.image, moment, rng)
+        self._paint_backdrop(canvas, situation)
+        self._paint_ground(canvas, situation)
+        self._things.cast_shadows(canvas, situation, sun)
+        self._things.paint(canvas, situation, sun * self._things.sun_strength)
+        image = self._expose(canvas.image, situation, rng)
         return Scene(image, outlined(canvas.label))
 
     def _make_assets(self) -> tuple[_Views, Assets]:
@@ -137,9 +137,9 @@ class SceneRenderer:
         )
         return views, assets
 
-    def _paint_backdrop(self, canvas: Canvas, moment: Moment) -> None:
+    def _paint_backdrop(self, canvas: Canvas, situation: Situation) -> None:
         views = self._views
-        turn = float(moment.heading) + canvas.camera.yaw
+        turn = float(situation.heading) + canvas.camera.yaw
         rows, columns = views.far_label.shape
         left = round(columns / 2 + turn * self._focal - self.width / 2)
         left = min(max(left, 0), columns - self.width)
@@ -149,22 +149,22 @@ class SceneRenderer:
         canvas.image[:bottom] = views.far[below : below + bottom, view]
         canvas.label[:bottom] = views.far_label[below : below + bottom, view]
 
-    def _paint_ground(self, canvas: Canvas, moment: Moment) -> None:
+    def _paint_ground(self, canvas: Canvas, situation: Situation) -> None:
         camera, ground = canvas.camera, self._views.ground
         top = math.floor(camera.horizon) + 2
         rows = np.arange(top, self.height) + 0.5
         depth = camera.focal * camera.y / (rows - camera.horizon)
-        path = camera.see(np.stack([moment.x, np.zeros_like(moment.x), moment.z], axis=1))
+        path = camera.see(np.stack([situation.x, np.zeros_like(situation.x), situation.z], axis=1))
         middle = np.interp(depth, path[:, 2], path[:, 0])
-        course = np.interp(depth, path[:, 2], moment.bearing) - camera.yaw
-        ahead = np.interp(depth, path[:, 2], moment.ahead)
+        course = np.interp(depth, path[:, 2], situation.bearing) - camera.yaw
+        ahead = np.interp(depth, path[:, 2], situation.ahead)
         columns = (np.arange(self.width) + 0.5 - camera.center_x) / camera.focal
         offset = np.multiply.outer(depth, columns) - middle[:, None]
         u = (offset * np.cos(course)[:, None]).astype(np.float32)
-        s = (moment.s + ahead)[:, None] + offset * np.sin(course)[:, None]
+        s = (situation.s + ahead)[:, None] + offset * np.sin(course)[:, None]
         plain = ground.plain_rows * TEXEL_M
         along = np.mod(s, plain)
-        for begin in self._world.crossings(moment.s):
+        for begin in self._world.crossings(situation.s):
             inside = (s >= begin) & (s < begin + CROSSING_M)
             if inside.any():
                 along = np.where(inside, s - begin + plain, along)
@@ -189,11 +189,11 @@ class SceneRenderer:
         haze = np.array(self._style.low, np.float32)
         view[:] = (view * (1 - fade[:far]) + haze * fade[:far]).astype(np.uint8)
 
-    def _expose(self, image: Bytes, moment: Moment, rng: np.random.Generator) -> Bytes:
+    def _expose(self, image: Bytes, situation: Situation, rng: np.random.Generator) -> Bytes:
         """Do to the picture what a camera does."""
-        t, style = moment.time_s, self._style
+        t, style = situation.time_s, self._style
         # Shutter: turning smears sideways. Focus: drifts a little, sharp most of the time.
-        smear = abs(moment.turn_rate) * self._focal * _SHUTTER_S
+        smear = abs(situation.turn_rate) * self._focal * _SHUTTER_S
         if smear > 1.2:  # noqa: PLR2004 -- less is not to be seen
             image = np.asarray(cv2.blur(image, (2 * round(smear / 2) + 1, 1)), np.uint8)
         defocus = 0.45 + 0.9 * max(0.0, math.sin(0.31 * t + self.seed) - 0.6)

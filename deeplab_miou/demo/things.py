@@ -13,7 +13,7 @@ import numpy as np
 from deeplab_miou.demo import people, vehicles
 from deeplab_miou.demo.blocks import Building, Plant, Post
 from deeplab_miou.demo.canvas import BUILDING, IGNORE, PERSON, POLE, VEGETATION
-from deeplab_miou.demo.moment import Car, Moment, Person
+from deeplab_miou.demo.situation import Car, Person, Situation
 
 if TYPE_CHECKING:
     from deeplab_miou.demo.canvas import Bytes, Canvas, Points, Sprite
@@ -55,12 +55,12 @@ class ThingPainter:
         self.sun_strength = 1.0 - style.overcast
         self._figures: dict[tuple[int, int, bool], Sprite] = {}
 
-    def cast_shadows(self, canvas: Canvas, moment: Moment, sun: Points) -> None:
+    def cast_shadows(self, canvas: Canvas, situation: Situation, sun: Points) -> None:
         """Darken the ground where the sun, or much of the sky, does not reach.
 
         Args:
             canvas: the frame, its ground painted and nothing else yet.
-            moment: what is in sight.
+            situation: what is in sight.
             sun: (3,) unit vector to the sun in the road frame.
         """
         strength = self.sun_strength
@@ -69,39 +69,39 @@ class ThingPainter:
         reach = -sun[[0, 2]] / max(sun[1], 0.2)
         see = canvas.camera.see
         if strength > 0.1:
-            for building in moment.buildings:
-                base = moment.outline(building)
+            for building in situation.buildings:
+                base = situation.outline(building)
                 tip = base + np.array([reach[0], 0.0, reach[1]]) * building.height
                 canvas.cast(see(np.concatenate([base, tip])), dark)
-            for plant in moment.plants:
+            for plant in situation.plants:
                 size = plant.scale * (1.3 if plant.bush else 6.0)
-                foot = moment.at(plant.s, plant.u)
+                foot = situation.at(plant.s, plant.u)
                 middle = foot + np.array([reach[0], 0.0, reach[1]]) * size * 0.75
                 angles = np.linspace(0, 2 * math.pi, 10)[:-1]
                 ring = np.stack([np.cos(angles), np.zeros(9), np.sin(angles)], axis=1)
                 stretch = 1 + 0.4 * abs(reach)
                 crown = ring * (0.42 * size * stretch[0], 0, 0.42 * size * stretch[1]) + middle
                 canvas.cast(see(crown), dark)
-            for post in moment.posts:
-                foot = moment.at(post.s, post.u)
+            for post in situation.posts:
+                foot = situation.at(post.s, post.u)
                 tip = foot + np.array([reach[0], 0.0, reach[1]]) * post.height
                 width = np.array([post.radius, 0.0, 0.0])
                 canvas.cast(see(np.array([foot - width, foot + width, tip + width, tip - width])),
                             dark)  # fmt: skip
-            for s, u, _, heading in moment.cars:
-                base = vehicles.shadow(moment.at(s, u), heading)
+            for s, u, _, heading in situation.cars:
+                base = vehicles.shadow(situation.at(s, u), heading)
                 tip = base + np.array([reach[0], 0.0, reach[1]]) * 1.2
                 canvas.cast(see(np.concatenate([base, tip])), dark)
-        for s, u, _, heading in moment.cars:
-            canvas.cast(see(vehicles.shadow(moment.at(s, u), heading)), dark * 0.45)
-        for building in moment.buildings:  # little sky is seen from the foot of a wall
-            base = moment.outline(building)
+        for s, u, _, heading in situation.cars:
+            canvas.cast(see(vehicles.shadow(situation.at(s, u), heading)), dark * 0.45)
+        for building in situation.buildings:  # little sky is seen from the foot of a wall
+            base = situation.outline(building)
             out = np.array([-math.copysign(0.35, building.u), 0.0, 0.0])
             canvas.cast(
                 see(np.array([base[0], base[1], base[1] + out, base[0] + out])), dark * 0.75
             )
-        for s, u, *_ in moment.people:
-            foot = moment.at(s, u)
+        for s, u, *_ in situation.people:
+            foot = situation.at(s, u)
             tip = foot + np.array([reach[0], 0.0, reach[1]]) * 1.6 * self.sun_strength
             width = np.array([0.2, 0.0, 0.0])
             depth = np.array([0.0, 0.0, 0.15])
@@ -114,38 +114,38 @@ class ThingPainter:
         light = cv2.cvtColor(canvas.shade[top:], cv2.COLOR_GRAY2RGB)
         canvas.image[top:] = cv2.multiply(canvas.image[top:], light, scale=1 / 255)
 
-    def paint(self, canvas: Canvas, moment: Moment, sun: Points) -> None:
+    def paint(self, canvas: Canvas, situation: Situation, sun: Points) -> None:
         """Paint everything that stands on the ground, the farthest along the road first."""
         things: list[tuple[float, int, Building | Plant | Post | Car | Person]] = []
-        things += [(house.s1, 0, house) for house in moment.buildings]
-        things += [(plant.s, 1, plant) for plant in moment.plants]
-        things += [(post.s, 2, post) for post in moment.posts]
-        things += [(car.s, 3, car) for car in moment.cars]
-        things += [(person.s, 4, person) for person in moment.people]
+        things += [(house.s1, 0, house) for house in situation.buildings]
+        things += [(plant.s, 1, plant) for plant in situation.plants]
+        things += [(post.s, 2, post) for post in situation.posts]
+        things += [(car.s, 3, car) for car in situation.cars]
+        things += [(person.s, 4, person) for person in situation.people]
         things.sort(key=lambda thing: (-thing[0], thing[1]))
         for _, _, thing in things:
             if isinstance(thing, Building):
-                self._paint_building(canvas, moment, thing, sun)
+                self._paint_building(canvas, situation, thing, sun)
             elif isinstance(thing, Plant):
-                self._paint_plant(canvas, moment, thing)
+                self._paint_plant(canvas, situation, thing)
             elif isinstance(thing, Post):
-                self._paint_post(canvas, moment, thing)
+                self._paint_post(canvas, situation, thing)
             elif isinstance(thing, Car):
-                self._paint_car(canvas, moment, thing, sun)
+                self._paint_car(canvas, situation, thing, sun)
             else:
-                self._paint_person(canvas, moment, thing)
+                self._paint_person(canvas, situation, thing)
 
-    def _paint_plant(self, canvas: Canvas, moment: Moment, plant: Plant) -> None:
+    def _paint_plant(self, canvas: Canvas, situation: Situation, plant: Plant) -> None:
         sprites = self.assets.bushes if plant.bush else self.assets.trees
-        foot = canvas.camera.see(moment.at(plant.s, plant.u)[None])[0]
+        foot = canvas.camera.see(situation.at(plant.s, plant.u)[None])[0]
         light = 0.72 + 0.38 * self.sun_strength
         canvas.sprite(
             foot, sprites[plant.kind], light, VEGETATION,
             scale=plant.scale, mirrored=plant.mirrored,
         )  # fmt: skip
 
-    def _paint_car(self, canvas: Canvas, moment: Moment, car: Car, sun: Points) -> None:
-        centre = moment.at(car.s, car.u)
+    def _paint_car(self, canvas: Canvas, situation: Situation, car: Car, sun: Points) -> None:
+        centre = situation.at(car.s, car.u)
         seen = canvas.camera.see(centre[None])[0]
         if seen[2] > 1:
             beside = np.array([math.copysign(1.2, car.u), 0.0, 0.0])
@@ -153,9 +153,9 @@ class ThingPainter:
             vehicles.paint(canvas, car.vehicle, (centre, car.heading), light, sun)
 
     def _paint_building(
-        self, canvas: Canvas, moment: Moment, building: Building, sun: Points
+        self, canvas: Canvas, situation: Situation, building: Building, sun: Points
     ) -> None:
-        base = moment.outline(building)  # near front, far front, far back, near back
+        base = situation.outline(building)  # near front, far front, far back, near back
         near, far = canvas.camera.see(base[[0, 1]])
         if max(near[2], far[2]) < 1:
             return
@@ -191,8 +191,8 @@ class ThingPainter:
         slope = np.array([seen[4], seen[5], ridge_far, ridge_near])
         canvas.polygon(slope, canvas.tone(building.roof, light, distance), BUILDING)
 
-    def _paint_post(self, canvas: Canvas, moment: Moment, post: Post) -> None:
-        foot = moment.at(post.s, post.u)
+    def _paint_post(self, canvas: Canvas, situation: Situation, post: Post) -> None:
+        foot = situation.at(post.s, post.u)
         distance = float(canvas.camera.see(foot[None])[0, 2])
         if distance < 1:
             return
@@ -233,9 +233,9 @@ class ThingPainter:
                     canvas.camera.see(plate), canvas.tone(color, light, distance), IGNORE
                 )
 
-    def _paint_person(self, canvas: Canvas, moment: Moment, person: Person) -> None:
+    def _paint_person(self, canvas: Canvas, situation: Situation, person: Person) -> None:
         s, u, look, walked, side, mirrored = person
-        foot = canvas.camera.see(moment.at(s, u)[None])[0]
+        foot = canvas.camera.see(situation.at(s, u)[None])[0]
         if foot[2] < 1.5:
             return
         style = self.assets.looks[look]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.accounting import Stream
 from deeplab_miou.evaluation.outcomes import Arrival
 from deeplab_miou.evaluation.pairing import Pair, Pairer
-from deeplab_miou.images.decoding import byte_size
+from deeplab_miou.images.raw_pixels import byte_count
 
 if TYPE_CHECKING:
     from deeplab_miou.evaluation.pairing import PairingResult
@@ -38,12 +38,12 @@ class DepthPairer:
 
     def add_pair(self, pair: Pair[Arrival]) -> list[Pair[Arrival]]:
         """Add a pair and return the pairs that need not wait any longer."""
-        size = byte_size(pair.image.image) + byte_size(pair.label.image)
+        size = byte_count(pair.image.image.data) + byte_count(pair.label.image.data)
         return self._add(_PAIR, pair.image.stamp_ns, pair, size)
 
     def add_depth(self, arrival: Arrival) -> list[Pair[Arrival]]:
         """Add a depth image, likewise."""
-        return self._add(_DEPTH, arrival.stamp_ns, arrival, byte_size(arrival.image))
+        return self._add(_DEPTH, arrival.stamp_ns, arrival, byte_count(arrival.image.data))
 
     def expire(self, before_s: float) -> list[Pair[Arrival]]:
         """Return pairs that have been complete since before a time of the monotonic clock."""

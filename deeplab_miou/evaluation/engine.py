@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.predictors import network_predictor, topic_predictor
+from deeplab_miou.images import rvl
 from deeplab_miou.labels.label_map import load_label_map
 from deeplab_miou.labels.legend import Legend
 from deeplab_miou.metric import error_types
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from deeplab_miou.options.scoring import EngineOptions
 
 DEMO_CHECKPOINT = "demo"
-_DEMO_NOTE = "; this is the bundled demo network, which knows rendered scenes only"
+_DEMO_NOTE = "; this is the bundled demo network, which is for rendered scenes only"
 
 # Networks that take the image as it comes are warmed up at this size, (h, w).
 _WARM_UP_SIZE = (480, 640)
@@ -98,8 +99,8 @@ def build_engine(options: EngineOptions) -> Engine:
         return _from_topic(options)
     if options.prediction_label_info_topic:
         raise ConfigurationError(
-            "prediction_label_info_topic is given, but predictions are a network's: it is for "
-            "those that come from a topic; for the ground truth there is label_info_topic"
+            "prediction_label_info_topic is for predictions from a topic, but they come from a "
+            "network; for the ground truth use label_info_topic"
         )
     return _from_network(options)
 
@@ -203,6 +204,9 @@ def _engine(
     warm_up(label_map.num_classes)
     regions = read_regions(options.regions)
     facts |= {"score_at": options.score_at, "regions": regions.digest or None}
+    regions.warm_up()
+    if regions.by_depth:
+        rvl.warm_up()
     if options.error_types:
         error_types.warm_up()
         facts["error_types"] = True
@@ -234,8 +238,8 @@ def _checkpoint_file(name: str) -> Path:
 def _check_classes(label_map: LabelMap, num_classes: int, what: str) -> None:
     if label_map.num_classes == 1 and num_classes == 2:  # noqa: PLR2004
         raise ConfigurationError(
-            f"{what} has two classes (a binary network of one channel has background and what lies "
-            f"above its threshold), label map {label_map.name} has one: give one with two classes, "
+            f"{what} has two classes (a network with one channel has background and what is above "
+            f"its threshold), label map {label_map.name} has one: give a map with two classes, "
             "background first"
         )
     if label_map.num_classes != num_classes:
@@ -256,5 +260,5 @@ def _check_order(label_map: LabelMap, known: LabelMap | None, what: str) -> None
         if ours != theirs:
             raise ConfigurationError(
                 f"label map {label_map.name} has the classes of {what} in another order: class "
-                f"{index} is {ours!r}, of the network {theirs!r}; order them as the network does"
+                f"{index} is {ours!r}, but {theirs!r} in the network; use the network's order"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class LostLabels:
         self._lock = threading.Lock()
         self._stamps: dict[Stream, deque[int]] = {s: deque(maxlen=REMEMBERED) for s in Stream}
         # Labels that have not found an image, and whether they were given up.
-        self._alone: dict[int, bool] = {}
+        self._alone: OrderedDict[int, bool] = OrderedDict()
         # Images that were given up without a label.
         self._images_given_up: deque[int] = deque(maxlen=REMEMBERED)
 
@@ -86,8 +86,8 @@ class LostLabels:
         if late:
             lines.append(
                 f"{late} of {labels_ns.size} labels and their images were not held at the same "
-                "time, so far apart do they arrive: raise hold_frames or hold_mebibytes, or record "
-                "them and use deeplab-miou evaluate, which finds labels however late"
+                "time, because they arrive too far apart: raise hold_frames or hold_mebibytes, or "
+                "record them and use deeplab-miou evaluate, which has no such limit"
             )
         return lines
 
@@ -95,4 +95,4 @@ class LostLabels:
         self._alone.pop(stamp_ns, None)
         self._alone[stamp_ns] = given_up
         if len(self._alone) > REMEMBERED:
-            del self._alone[next(iter(self._alone))]
+            self._alone.popitem(last=False)

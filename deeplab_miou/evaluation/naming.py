@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.evaluation.predictors import read_mapped
-from deeplab_miou.images.decoding import byte_size
+from deeplab_miou.images.raw_pixels import byte_count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -46,11 +48,11 @@ class Legends:
         """What makes scores doubtful, a line each."""
         return [line for each in (self.labels, self.predictions) if each for line in each.doubts]
 
-    def covers(self, pair: Pair[Arrival]) -> bool:
+    def knows(self, pair: Pair[Arrival]) -> bool:
         """Return whether all that is to be known of a pair's ids is known."""
         return not (
-            (self.labels is not None and not self.labels.covers(pair.label.stamp_ns))
-            or (self.predictions is not None and not self.predictions.covers(pair.image.stamp_ns))
+            (self.labels is not None and not self.labels.knows(pair.label.stamp_ns))
+            or (self.predictions is not None and not self.predictions.knows(pair.image.stamp_ns))
         )
 
     @property
@@ -59,7 +61,7 @@ class Legends:
         return not all(each.is_closed for each in (self.labels, self.predictions) if each)
 
     @property
-    def are_there(self) -> bool:
+    def have_come(self) -> bool:
         """Whether names have come of all that are to."""
         return not any(each.is_empty for each in (self.labels, self.predictions) if each)
 
@@ -89,45 +91,47 @@ class UnnamedPairs:
 
     Args:
         legends: tell the names.
+        room: tells how many can be taken at present.
     """
 
-    def __init__(self, legends: Legends) -> None:
+    def __init__(self, legends: Legends, room: Callable[[], int]) -> None:
         self._legends = legends
+        self._room = room
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Pair[Arrival], float, int]] = deque()
         self._bytes = 0
 
-    def put(self, pair: Pair[Arrival], room: int) -> list[Pair[Arrival]]:
+    def put(self, pair: Pair[Arrival]) -> list[Pair[Arrival]]:
         """Add a pair, and return those that need not or may not wait; see `ready`."""
         if not self._legends.may_come:
             return [pair]
-        size = byte_size(pair.image.image) + byte_size(pair.label.image)
+        size = byte_count(pair.image.image.data) + byte_count(pair.label.image.data)
         with self._lock:
             self._waiting.append((pair, time.monotonic(), size))
             self._bytes += size
-        return self.ready(room)
+        return self.ready()
 
     def hurry(self) -> None:
         """Let those that wait do so no longer."""
         with self._lock:
             self._waiting = deque((pair, -math.inf, size) for pair, _, size in self._waiting)
 
-    def ready(self, room: int) -> list[Pair[Arrival]]:
+    def ready(self) -> list[Pair[Arrival]]:
         """Return those that need not or may not wait any longer.
 
-        Args:
-            room: how many can be taken; there may be more if too many wait.
+        They are as many as can be taken, or more if too many wait.
         """
         if not self._waiting:
             return []
-        longest_s = _NEWER_NAMES_S if self._legends.are_there else FIRST_NAMES_S
+        room = self._room()
+        longest_s = _NEWER_NAMES_S if self._legends.have_come else FIRST_NAMES_S
         ready: list[Pair[Arrival]] = []
         with self._lock:
             while self._waiting:
                 pair, since_s, size = self._waiting[0]
                 is_full = len(self._waiting) > _MOST_PAIRS or self._bytes > _MOST_BYTES
                 is_late = time.monotonic() - since_s > longest_s
-                is_due = len(ready) < room and (is_late or self._legends.covers(pair))
+                is_due = len(ready) < room and (is_late or self._legends.knows(pair))
                 if not is_due and not is_full:
                     break
                 self._waiting.popleft()

@@ -53,10 +53,12 @@ class FrameOutcome:
         image: the image, if it is part of this outcome.
         label: the label, if it is part of this outcome.
         reason: why it was not evaluated; None if it was.
-        message: one line for people; empty if evaluated.
+        explanation: one line for people; empty if evaluated.
         position: place in the run.
         counts: what was counted; None if not evaluated.
         prediction: predicted train ids, uint8 ``(h, w)``; None if not evaluated or nobody watches.
+        confidence: of the prediction, uint8 ``(h, w)``, 255 for a probability of 1; None if it is
+            not known or nobody watches.
         ground_truth: train ids that were scored, uint8 ``(h, w)``; None if not evaluated.
         depth: metres, float32 ``(h, w)``; None if there is none, or no region needs it.
         depth_problem: why its depth image cannot be used; empty if it can, or there is none.
@@ -66,10 +68,11 @@ class FrameOutcome:
     image: Arrival | None
     label: Arrival | None
     reason: Reason | None
-    message: str
+    explanation: str
     position: RunPosition
     counts: Counts | None = None
     prediction: NDArray[np.uint8] | None = None
+    confidence: NDArray[np.uint8] | None = None
     ground_truth: NDArray[np.uint8] | None = None
     depth: NDArray[np.float32] | None = None
     depth_problem: str = ""

@@ -11,24 +11,20 @@ behind the other.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.evaluation.matching import match
-from deeplab_miou.evaluation.stamp_eras import FAR_NS, StampEras
+from deeplab_miou.evaluation.stamp_eras import StampEras
+from deeplab_miou.evaluation.stream_buffer import Held, StreamBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from deeplab_miou.evaluation.stream_buffer import Key
 
 T = TypeVar("T")
-# Era and stamp.
-_Key = tuple[int, int]
-
-# Stamps remembered for each stream to tell a repeated message from a new one.
-REMEMBERED_STAMPS = 20_000
-
 _OTHER = {Stream.IMAGE: Stream.LABEL, Stream.LABEL: Stream.IMAGE}
 _UNMATCHED = {Stream.IMAGE: Reason.UNMATCHED_IMAGE, Stream.LABEL: Reason.UNMATCHED_LABEL}
 
@@ -67,114 +63,6 @@ class PairingResult(Generic[T]):
     pairs: list[Pair[T]] = field(default_factory=list)
     drops: list[Drop[T]] = field(default_factory=list)
     jumped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Held(Generic[T]):
-    item: T
-    size: int
-    # It came while the other stream was in a later era: it may be of that one.
-    is_doubtful: bool
-    # Its stamp lies so far back that it may be the first of an era that is about to begin.
-    is_late: bool
-
-
-class _Buffer(Generic[T]):
-    """One stream: the messages that wait, and the stamps of the present era that ended."""
-
-    def __init__(self, eras: StampEras, *, follows_changes: bool) -> None:
-        self.eras = eras
-        self._follows_changes = follows_changes
-        self.held: dict[_Key, _Held[T]] = {}
-        # The keys of `held`, ascending.
-        self.order: list[_Key] = []
-        self.ended: dict[int, None] = {}
-        # Where messages came and went, and how far this stream had come in an era, when it was last
-        # looked at which pairs are decided: nothing else can have changed that.
-        self.touched: list[_Key] = []
-        self.judged: _Key = (0, -FAR_NS)
-
-    def hold(self, key: _Key, held: _Held[T]) -> None:
-        self.held[key] = held
-        insort(self.order, key)
-        self._touch(key)
-
-    def pop(self, key: _Key) -> _Held[T]:
-        del self.order[bisect_left(self.order, key)]
-        self._touch(key)
-        return self.held.pop(key)
-
-    def changes(self, era: int) -> Iterator[tuple[int, int]]:
-        """Yield the spans of an era's time in which this stream has changed since the last call."""
-        for touched_era, stamp_ns in self.touched:
-            if touched_era == era:
-                yield stamp_ns, stamp_ns
-        self.touched = [key for key in self.touched if key[0] != era]
-        passed_ns = self.eras.passed_ns(era)
-        judged_ns = self.judged[1] if self.judged[0] == era else -FAR_NS
-        if passed_ns > judged_ns:
-            yield judged_ns, passed_ns
-        self.judged = era, passed_ns
-
-    def end(self, era: int, stamp_ns: int) -> None:
-        if era == self.eras.number:
-            self.ended[stamp_ns] = None
-            if len(self.ended) > REMEMBERED_STAMPS:
-                del self.ended[next(iter(self.ended))]
-
-    def observe(self, stamp_ns: int, *, is_behind: bool) -> bool:
-        before = self.eras.number
-        is_repeated = stamp_ns in self.ended or (before, stamp_ns) in self.held
-        begins = self.eras.observe(stamp_ns, is_repeated=is_repeated, is_behind=is_behind)
-        if begins:
-            self.ended.clear()
-            self._move([key for key in self._of(before) if self.held[key].is_late])
-        return begins
-
-    def catch_up(self, era: int) -> None:
-        """Move to a later era that the stamps did not tell of, with what came since it began."""
-        before = self.eras.number
-        self.eras.catch_up(era)
-        held = self.held
-        self._move([key for key in self._of(before) if held[key].is_doubtful or held[key].is_late])
-
-    def nearest(self, era: int, stamp_ns: int, tolerance_ns: int) -> int | None:
-        """Return the stamp nearest to one, of two equally near the earlier; None if none is."""
-        place = bisect_left(self.order, (era, stamp_ns))
-        near = [
-            found
-            for held_era, found in self.order[max(place - 1, 0) : place + 1]
-            if held_era == era and abs(found - stamp_ns) <= tolerance_ns
-        ]
-        return min(near, key=lambda found: (abs(found - stamp_ns), found), default=None)
-
-    def stamps(self, era: int) -> list[int]:
-        """Return the stamps of an era that wait, ascending."""
-        return [stamp for _, stamp in self._of(era)]
-
-    def between(self, era: int, low_ns: int, high_ns: int) -> list[int]:
-        """Return those of them from one to another, both included."""
-        first = bisect_left(self.order, (era, low_ns))
-        return [
-            stamp for _, stamp in self.order[first : bisect_left(self.order, (era, high_ns + 1))]
-        ]
-
-    def forget(self, era: int) -> None:
-        """Forget what changed in eras before one."""
-        self.touched = [key for key in self.touched if key[0] >= era]
-
-    def _touch(self, key: _Key) -> None:
-        if self._follows_changes:
-            self.touched.append(key)
-
-    def _of(self, era: int) -> list[_Key]:
-        first, last = (bisect_left(self.order, (each,)) for each in (era, era + 1))
-        return self.order[first:last]
-
-    def _move(self, keys: list[_Key]) -> None:
-        """Take messages into the present era."""
-        for key in keys:
-            self.hold((self.eras.number, key[1]), self.pop(key))
 
 
 class Pairer(Generic[T]):
@@ -239,7 +127,7 @@ class Pairer(Generic[T]):
             if (era, stamp_ns) in own.held:
                 replaced = self._pop(stream, (era, stamp_ns))
                 result.drops.append(Drop(stream, replaced, Reason.DUPLICATE_STAMP))
-            held = _Held(item, size, era < other.eras.number, own.eras.is_late(stamp_ns))
+            held = Held(item, size, era < other.eras.number, own.eras.is_late(stamp_ns))
             own.hold((era, stamp_ns), held)
             self._bytes += size
             partner = self._partner_at_once(stream, stamp_ns)
@@ -311,17 +199,17 @@ class Pairer(Generic[T]):
         with self._lock:
             return self._bytes
 
-    def _make_buffers(self) -> dict[Stream, _Buffer[T]]:
+    def _make_buffers(self) -> dict[Stream, StreamBuffer[T]]:
         return {
             # Labels may be late for reasons of their own; images are not.
-            stream: _Buffer(
+            stream: StreamBuffer(
                 StampEras(self._jump_threshold_ns, may_be_late=stream is Stream.LABEL),
                 follows_changes=self._tolerance_ns > 0,
             )
             for stream in Stream
         }
 
-    def _partner_at_once(self, stream: Stream, stamp_ns: int) -> _Key | None:
+    def _partner_at_once(self, stream: Stream, stamp_ns: int) -> Key | None:
         """Find the partner of a new message that need not wait for anything.
 
         In its era that is the one with its stamp. Only where none is near may one of the two
@@ -340,7 +228,7 @@ class Pairer(Generic[T]):
         held = other.held[there, found]
         return (there, found) if here < there or held.is_doubtful or held.is_late else None
 
-    def _pair(self, stream: Stream, key: _Key, partner: _Key, result: PairingResult[T]) -> None:
+    def _pair(self, stream: Stream, key: Key, partner: Key, result: PairingResult[T]) -> None:
         """Pair a message with one of the other stream, which may lie in another era."""
         item, paired = self._pop(stream, key), self._pop(_OTHER[stream], partner)
         era = max(key[0], partner[0])
@@ -359,12 +247,12 @@ class Pairer(Generic[T]):
         reach_ns = 2 * self._tolerance_ns
         while spans := [span for each in self._buffers.values() for span in each.changes(era)]:
             for low_ns, high_ns in spans:
-                for stamp_ns in few.between(era, low_ns - reach_ns, high_ns + reach_ns):
+                for stamp_ns in few.stamps_within(era, low_ns - reach_ns, high_ns + reach_ns):
                     pair = self._decided(few, era, stamp_ns)
                     if pair is not None:
                         self._pair(Stream.IMAGE, (era, pair[0]), (era, pair[1]), result)
 
-    def _decided(self, few: _Buffer[T], era: int, stamp_ns: int) -> tuple[int, int] | None:
+    def _decided(self, few: StreamBuffer[T], era: int, stamp_ns: int) -> tuple[int, int] | None:
         """Return the pair, image first, that a message of a stream is part of, if it is decided."""
         images, labels = self._buffers[Stream.IMAGE], self._buffers[Stream.LABEL]
         many = labels if few is images else images
@@ -390,7 +278,7 @@ class Pairer(Generic[T]):
     def _eras_held(self) -> list[int]:
         return sorted({era for buffer in self._buffers.values() for era, _ in buffer.order})
 
-    def _pop(self, stream: Stream, key: _Key) -> T:
+    def _pop(self, stream: Stream, key: Key) -> T:
         held = self._buffers[stream].pop(key)
         self._bytes -= held.size
         return held.item

@@ -12,28 +12,25 @@ from typing import TYPE_CHECKING, Literal
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.errors import FrameError
-from deeplab_miou.evaluation.batches import Batch, BatchScorer, Frame
+from deeplab_miou.evaluation.batches import Batch, BatchScorer
+from deeplab_miou.evaluation.frame_counts import FrameCounter
+from deeplab_miou.evaluation.frames import FrameDecoder
 from deeplab_miou.evaluation.naming import Legends, UnnamedPairs
 from deeplab_miou.evaluation.outcomes import Arrival, FrameOutcome, Timing
 from deeplab_miou.evaluation.pairing import Pair, Pairer, PairingResult
 from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
-from deeplab_miou.images.decoding import byte_size, check_image
 from deeplab_miou.images.messages import RawImage
-from deeplab_miou.metric.counts import Counts
-from deeplab_miou.metric.error_types import count_mistakes
+from deeplab_miou.images.pixels import check_image
+from deeplab_miou.images.raw_pixels import byte_count
 from deeplab_miou.regions.regions import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from deeplab_miou.accounting import Account
-    from deeplab_miou.aggregation.messages import RunSnapshot
     from deeplab_miou.evaluation.depth_pairing import DepthPairer
+    from deeplab_miou.evaluation.frames import Frame
     from deeplab_miou.evaluation.predictors import Predictor
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.images.messages import ImageMessage
@@ -67,11 +64,17 @@ class Pipeline:
             with a network), to which labels are then resized by nearest neighbour.
         on_clock_jump: what to do when time goes back.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
+        wants_confidences: whether somebody wants to see how sure they are; likewise.
         on_outcome: told what became of each frame.
         decoders: decode pairs while they wait in the queue, which then must not drop any; None to
             have the worker decode them.
         legends: what tells ids by name, perhaps while the stream runs: pairs wait for it, see
-            `names_came`. Nothing by default.
+            `release_named`. Nothing by default.
+
+    Attributes:
+        queue: pairs that wait for the worker; whoever adds messages can see there, and wait, until
+            there is room.
+        run: what has been counted.
     """
 
     def __init__(
@@ -89,33 +92,31 @@ class Pipeline:
         score_at: Literal["label", "prediction"] = "label",
         on_clock_jump: ClockJump = ClockJump.CONTINUE,
         wants_predictions: Callable[[], bool] = lambda: True,
+        wants_confidences: Callable[[], bool] = lambda: False,
         on_outcome: Callable[[FrameOutcome], None] = lambda _: None,
         decoders: Executor | None = None,
         legends: Legends | None = None,
     ) -> None:
         legends = Legends() if legends is None else legends
-        self._unnamed = UnnamedPairs(legends)
-        self._regions = Regions() if regions is None else regions
-        self._error_types = error_types
-        self._label_map = label_map
-        looks_at_predictions = error_types or self._regions.scored != ()
+        regions = Regions() if regions is None else regions
+        self._counter = FrameCounter(label_map, regions, error_types=error_types)
+        self._decoder = FrameDecoder(
+            predictor, label_map, regions, legends, score_at=score_at, executor=decoders
+        )
         self._scorer = BatchScorer(
             predictor,
-            label_map,
-            self._regions,
-            score_at=score_at,
-            wants_predictions=lambda: looks_at_predictions or wants_predictions(),
-            decoders=decoders,
-            legends=legends,
+            wants_predictions=lambda: self._counter.needs_predictions or wants_predictions(),
+            wants_confidences=wants_confidences,
         )
         self._underway: Batch | None = None
         self._pairer: Pairer[Arrival] = Pairer() if pairer is None else pairer
-        self._queue: WorkQueue[Pair[Arrival]] = WorkQueue(8) if queue is None else queue
+        self.queue: WorkQueue[Pair[Arrival]] = WorkQueue(8) if queue is None else queue
+        self._unnamed = UnnamedPairs(legends, lambda: self.queue.room)
         self._depth = depth
         self._batch_size = batch_size
         self._on_clock_jump = on_clock_jump
         self._on_outcome = on_outcome
-        self._run = RunState(label_map.num_classes) if run is None else run
+        self.run = RunState(label_map.num_classes) if run is None else run
 
     def add(self, stream: Stream, stamp_ns: int, frame_id: str, image: ImageMessage) -> None:
         """Add a message that arrived; any thread.
@@ -134,13 +135,13 @@ class Pipeline:
             # At once, because what the other stream receives from here on is of the new run.
             self._time_went_back()
         self._carry_out(observed)
-        arrival = Arrival(stamp_ns, frame_id, image, arrival_s, self._run.received(stream))
+        arrival = Arrival(stamp_ns, frame_id, image, arrival_s, self.run.received(stream))
         try:
             check_image(image)
         except FrameError as error:
             self._drop(stream, arrival, error.reason, str(error))
             return
-        size = byte_size(image) + len(frame_id)
+        size = byte_count(image.data) + len(frame_id)
         self._carry_out(self._pairer.add(stream, stamp_ns, arrival, size))
 
     def add_depth(self, stamp_ns: int, frame_id: str, image: ImageMessage | None) -> None:
@@ -152,15 +153,15 @@ class Pipeline:
             image: its payload, kept and not copied; None if it is not readable.
         """
         arrival_s = time.monotonic()
-        reset_count = self._run.depth_received()
+        reset_count = self.run.depth_received()
         arrival = Arrival(stamp_ns, frame_id, image or _NOTHING, arrival_s, reset_count)
         if self._depth is not None:
-            self._name(self._depth.add_depth(arrival))
+            self._await_names(self._depth.add_depth(arrival))
 
     def give_up_depth(self, wait_s: float) -> None:
         """Score pairs that have waited this long for their depth image without it, seconds."""
         if self._depth is not None:
-            self._name(self._depth.expire(time.monotonic() - wait_s))
+            self._await_names(self._depth.expire(time.monotonic() - wait_s))
 
     def add_pair(
         self, image: StampedImage, label: StampedImage, depth: StampedImage | None = None
@@ -174,17 +175,17 @@ class Pipeline:
         """
         arrival_s = time.monotonic()
         arrived_image, arrived_label = (
-            Arrival(each.stamp_ns, each.frame_id, each.image, arrival_s, self._run.received(stream))
+            Arrival(each.stamp_ns, each.frame_id, each.image, arrival_s, self.run.received(stream))
             for stream, each in ((Stream.IMAGE, image), (Stream.LABEL, label))
         )
         arrived_depth = None
         if depth is not None:
-            arrived_depth = Arrival(*depth, arrival_s, self._run.depth_received())
+            arrived_depth = Arrival(*depth, arrival_s, self.run.depth_received())
         self._carry_out(PairingResult(pairs=[Pair(arrived_image, arrived_label, arrived_depth)]))
 
     def reject(self, stream: Stream, stamp_ns: int, frame_id: str, error: FrameError) -> None:
         """Count a message that cannot be paired: unreadable, or known to be without a partner."""
-        reset_count = self._run.received(stream)
+        reset_count = self.run.received(stream)
         arrival = Arrival(stamp_ns, frame_id, _NOTHING, time.monotonic(), reset_count)
         self._drop(stream, arrival, error.reason, str(error))
 
@@ -205,14 +206,16 @@ class Pipeline:
         """
         earlier, self._underway = self._underway, None
         # As many as have found no room before.
-        self.names_came()
-        pairs = self._queue.take(self._batch_size, 0.0 if earlier else timeout_s)
+        self.release_named()
+        pairs = self.queue.take(self._batch_size, 0.0 if earlier else timeout_s)
+        if not pairs and earlier is None:
+            return 0
         batch = Batch(dict(enumerate(pairs)))
         try:
             self._start(batch)
             if earlier is not None:
                 self._finish(earlier)
-            if batch.scores.done() or not self.queued:
+            if batch.scores.done() or not len(self.queue):
                 self._finish(batch)
             else:
                 self._underway = batch
@@ -235,17 +238,17 @@ class Pipeline:
             finally:
                 self._abandon(batch)
 
-    def names_came(self) -> None:
+    def release_named(self) -> None:
         """Score pairs that need not wait for names any longer; call it now and then too."""
-        self._enqueue(self._unnamed.ready(self._queue.room))
+        self._enqueue(self._unnamed.ready())
 
     def flush(self) -> None:
         """Count what waits for a partner as unmatched: nothing more is coming."""
         self._carry_out(self._pairer.flush())
         if self._depth is not None:
-            self._name(self._depth.flush())
+            self._await_names(self._depth.flush())
         self._unnamed.hurry()
-        self.names_came()
+        self.release_named()
 
     def clock_jumped(self, now_ns: int) -> None:
         """Take note that the clock jumped back to a time, nanoseconds."""
@@ -257,44 +260,8 @@ class Pipeline:
         if self._depth is not None:
             self._depth.reset()
         self._unnamed.clear()
-        self._queue.clear()
-        self._run.reset()
-
-    def pace(self, *, on: bool) -> None:
-        """Drop nothing while the queue is full (on), because the source can wait; see `crowded`."""
-        self._queue.pace(on=on)
-
-    @property
-    def drops_nothing(self) -> bool:
-        """Whether the source is held up while the queue is full."""
-        return self._queue.drops_nothing
-
-    @property
-    def crowded(self) -> bool:
-        """Whether the queue is full, drops nothing, and no more messages should be added yet."""
-        return self._queue.crowded
-
-    def wait_for_room(self) -> None:
-        """Wait until the queue is not crowded; must not be called by the worker."""
-        self._queue.wait_for_room()
-
-    def interrupt(self, *, on: bool) -> None:
-        """Stop threads from waiting on the queue (on), so they can be joined; or allow it."""
-        self._queue.interrupt(on=on)
-
-    def snapshot(self) -> RunSnapshot:
-        """Return all counts at one instant."""
-        return self._run.snapshot()
-
-    @property
-    def account(self) -> Account:
-        """What happened to every message so far."""
-        return self._run.account
-
-    @property
-    def queued(self) -> int:
-        """Pairs that wait for the worker."""
-        return len(self._queue)
+        self.queue.clear()
+        self.run.reset()
 
     @property
     def held(self) -> dict[Stream, int]:
@@ -314,8 +281,8 @@ class Pipeline:
     def _time_went_back(self) -> None:
         if self._on_clock_jump is ClockJump.RESET:
             self._unnamed.clear()
-            self._queue.clear()
-            self._run.reset()
+            self.queue.clear()
+            self.run.reset()
 
     def _carry_out(self, result: PairingResult[Arrival]) -> None:
         for drop in result.drops:
@@ -336,37 +303,37 @@ class Pipeline:
                     "its image was discarded by a reset",
                 )
                 continue
-            self._name([pair] if self._depth is None else self._depth.add_pair(pair))
+            self._await_names([pair] if self._depth is None else self._depth.add_pair(pair))
 
-    def _name(self, pairs: Iterable[Pair[Arrival]]) -> None:
+    def _await_names(self, pairs: Iterable[Pair[Arrival]]) -> None:
         """Hand pairs on as soon as the names of their ids are there."""
         for pair in pairs:
-            self._enqueue(self._unnamed.put(pair, self._queue.room))
+            self._enqueue(self._unnamed.put(pair))
 
     def _enqueue(self, pairs: Iterable[Pair[Arrival]]) -> None:
         for pair in pairs:
-            self._scorer.announce(pair)
-            for crowded_out in self._queue.put(pair):
+            self._decoder.announce(pair)
+            for crowded_out in self.queue.put(pair):
                 full = Reason.QUEUE_FULL
                 self._drop_pair(crowded_out, full, full.explanation)
 
-    def _drop(self, stream: Stream, arrival: Arrival, reason: Reason, text: str) -> None:
-        position = self._run.dropped(arrival.reset_count, (stream,), reason)
+    def _drop(self, stream: Stream, arrival: Arrival, reason: Reason, explanation: str) -> None:
+        position = self.run.dropped(arrival.reset_count, (stream,), reason)
         if position is not None:
             image, label = (arrival, None) if stream is Stream.IMAGE else (None, arrival)
-            self._on_outcome(FrameOutcome(image, label, reason, text, position))
+            self._on_outcome(FrameOutcome(image, label, reason, explanation, position))
 
-    def _drop_pair(self, pair: Pair[Arrival], reason: Reason, text: str) -> None:
+    def _drop_pair(self, pair: Pair[Arrival], reason: Reason, explanation: str) -> None:
         streams = (Stream.IMAGE, Stream.LABEL)
-        position = self._run.dropped(pair.image.reset_count, streams, reason)
+        position = self.run.dropped(pair.image.reset_count, streams, reason)
         if position is not None:
-            self._on_outcome(FrameOutcome(pair.image, pair.label, reason, text, position))
+            self._on_outcome(FrameOutcome(pair.image, pair.label, reason, explanation, position))
 
     def _start(self, batch: Batch) -> None:
         """Decode the pairs of a batch and start to score them."""
         for key, pair in list(batch.pending.items()):
             try:
-                batch.frames[key] = self._scorer.decode(pair)
+                batch.frames[key] = self._decoder.decode(pair)
             except FrameError as error:
                 self._drop_pair(batch.pending.pop(key), error.reason, str(error))
         self._scorer.start(batch)
@@ -388,15 +355,8 @@ class Pipeline:
     def _count(self, frame: Frame, scored: Scored, inference_s: float) -> None:
         started_s = time.monotonic()
         image, label = frame.pair.image, frame.pair.label
-        matrix = scored.matrix
-        counts = Counts(
-            matrix,
-            frames=1,
-            ignored=frame.ground_truth.size - int(matrix.sum()),
-            unmapped=frame.unmapped_pixels,
-            **self._count_more(frame, scored.prediction),
-        )
-        position = self._run.evaluated(image.reset_count, counts, image.stamp_ns)
+        counts = self._counter.count(frame, scored)
+        position = self.run.evaluated(image.reset_count, counts, image.stamp_ns)
         if position is None:
             return
         now_s = time.monotonic()
@@ -417,28 +377,10 @@ class Pipeline:
                 position,
                 counts=counts,
                 prediction=scored.prediction,
+                confidence=scored.confidence,
                 ground_truth=frame.ground_truth,
                 depth=frame.depth,
                 depth_problem=frame.depth_problem,
                 timing=timing,
             )
         )
-
-    def _count_more(
-        self, frame: Frame, prediction: NDArray[np.uint8] | None
-    ) -> dict[str, NDArray[np.int64]]:
-        """Return the fields of `Counts` that only some users want."""
-        if prediction is None:
-            return {}
-        found = {}
-        regions, ground_truth = self._regions, frame.ground_truth
-        n, ignore_index = self._label_map.num_classes, self._label_map.ignore_index
-        if regions.scored:
-            found["regions"] = regions.count(ground_truth, prediction, n, ignore_index, frame.depth)
-        if regions.by_depth:
-            found["depth"] = regions.count_depth(
-                ground_truth, ignore_index, frame.depth, is_unusable=frame.depth_problem != ""
-            )
-        if self._error_types:
-            found["mistakes"] = count_mistakes(ground_truth, prediction, n, ignore_index)
-        return found

@@ -33,6 +33,7 @@ class ScoreBatch(Protocol):
         ground_truths: Sequence[NDArray[np.uint8]],
         *,
         keep_predictions: bool,
+        keep_confidences: bool = False,
     ) -> PendingScores:
         """Start to score a batch.
 
@@ -40,6 +41,8 @@ class ScoreBatch(Protocol):
             images: from `Predictor.prepare`.
             ground_truths: train ids ``(h, w)`` uint8, one map an image.
             keep_predictions: whether the scores hold the predicted label maps too.
+            keep_confidences: whether they hold how sure the network is of them, where it says that
+                (`Predictor.has_confidence`); only with the predictions.
 
         Raises:
             FrameError: the device could not do it for this batch; a smaller one may work.
@@ -57,12 +60,14 @@ class Predictor:
         any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
         needs_worker: scoring takes so long that messages pile up meanwhile, so it belongs into a
             thread of its own; otherwise handing a frame over would cost more than scoring it.
+        has_confidence: it can tell how sure it is of each pixel.
     """
 
     prepare: Callable[[ImageMessage], NDArray[np.uint8]]
     score: ScoreBatch
     any_size: bool
     needs_worker: bool
+    has_confidence: bool = False
 
 
 def network_predictor(segmenter: Segmenter, label_map: LabelMap) -> Predictor:
@@ -73,7 +78,14 @@ def network_predictor(segmenter: Segmenter, label_map: LabelMap) -> Predictor:
         label_map: of the ground truth.
     """
     score = functools.partial(segmenter.score, ignore_index=label_map.ignore_index)
-    return Predictor(prepare=decode_color, score=score, any_size=True, needs_worker=True)
+    return Predictor(
+        # A copy is made by whoever decodes, while the network is at work on others.
+        prepare=lambda message: segmenter.as_input(decode_color(message)),
+        score=score,
+        any_size=True,
+        needs_worker=True,
+        has_confidence=segmenter.has_confidence,
+    )
 
 
 def topic_predictor(label_map: LabelMap, prediction_map: LabelMap | None = None) -> Predictor:
@@ -91,6 +103,7 @@ def topic_predictor(label_map: LabelMap, prediction_map: LabelMap | None = None)
         ground_truths: Sequence[NDArray[np.uint8]],
         *,
         keep_predictions: bool,
+        keep_confidences: bool = False,  # noqa: ARG001 - ids come without
     ) -> PendingScores:
         return score_labels(
             ground_truths,

@@ -86,7 +86,8 @@ class WorkQueue(Generic[T]):
     def take(self, most: int, timeout_s: float) -> list[T]:
         """Return up to `most` items, oldest first; wait for one, at most `timeout_s` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._items) or self._interrupted, timeout_s)
+            if timeout_s > 0:
+                self._changed.wait_for(lambda: bool(self._items) or self._interrupted, timeout_s)
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if taken:
                 self._changed.notify_all()

@@ -29,6 +29,7 @@ class Unlabelled:
     Args:
         predictor: where predictions come from.
         ignore_index: id of ground truth that counts nowhere.
+        wants_confidences: whether somebody wants to see how sure predictions are.
         on_prediction: told of an outcome, with its prediction at the image's size.
         on_failure: told why an image could not be predicted.
     """
@@ -38,11 +39,13 @@ class Unlabelled:
         predictor: Predictor,
         ignore_index: int,
         *,
+        wants_confidences: Callable[[], bool] = lambda: False,
         on_prediction: Callable[[FrameOutcome], None],
         on_failure: Callable[[FrameError], None],
     ) -> None:
         self._predictor = predictor
         self._ignore_index = ignore_index
+        self._wants_confidences = wants_confidences
         self._on_prediction = on_prediction
         self._on_failure = on_failure
         self._lock = threading.Lock()
@@ -68,8 +71,15 @@ class Unlabelled:
             image = self._predictor.prepare(outcome.image.image)
             # Ground truth of which nothing counts: the prediction comes at its size.
             nothing = np.full(image.shape[:2], self._ignore_index, np.uint8)
-            (scored,) = self._predictor.score([image], [nothing], keep_predictions=True).result()
+            (scored,) = self._predictor.score(
+                [image],
+                [nothing],
+                keep_predictions=True,
+                keep_confidences=self._wants_confidences(),
+            ).result()
         except FrameError as error:
             self._on_failure(error)
             return
-        self._on_prediction(replace(outcome, prediction=scored.prediction))
+        self._on_prediction(
+            replace(outcome, prediction=scored.prediction, confidence=scored.confidence)
+        )

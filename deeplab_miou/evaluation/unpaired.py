@@ -33,8 +33,8 @@ def find_lost(
         option: what the tolerance is called, for instance ``--sync-tolerance``.
     """
     lines = [
-        f"{np.count_nonzero(stamps == 0)} of {stamps.size} {name} have the stamp 0: whoever "
-        "publishes them does not set header.stamp, which is what pairs them"
+        f"{np.count_nonzero(stamps == 0)} of {stamps.size} {name} have the stamp 0: the "
+        "publisher must set header.stamp, by which messages are paired"
         for name, stamps in (("images", images_ns), ("labels", labels_ns))
         if np.count_nonzero(stamps == 0) > 1
     ]
@@ -51,8 +51,8 @@ def find_lost(
     taken = int(np.count_nonzero(apart == 0))
     if taken:
         lines.append(
-            f"{taken} of {labels_ns.size} labels found no image, as another label has the same "
-            "stamp and took it"
+            f"{taken} of {labels_ns.size} labels found no image, because another label with the "
+            "same stamp was paired with it"
         )
     if near.size:
         tolerance = _rounded_up(float(near.max()) / _NS)

@@ -90,7 +90,7 @@ class VideoInput:
 
     def _put(self, kind: str, data: bytes) -> bool:
         with self._changed:
-            if self._pipeline.drops_nothing:
+            if self._pipeline.queue.drops_nothing:
                 self._changed.wait_for(lambda: not self._is_full or self._is_ending)
             elif self._is_full:
                 self._is_after_gap = True

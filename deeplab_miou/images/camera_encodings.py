@@ -78,7 +78,7 @@ def check_camera(message: RawImage, encoding: CameraEncoding) -> None:
         raise FrameError(
             Reason.BAD_SIZE,
             f"image is {message.width}x{message.height} of {message.encoding}, expected a width "
-            f"that is a multiple of {encoding.column_step}, a height that is one of "
+            f"that is a multiple of {encoding.column_step}, a height that is a multiple of "
             f"{encoding.row_step}, and at least {least} of each",
         )
     check_data(message, encoding.layout, _rows(message, encoding))

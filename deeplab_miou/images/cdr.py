@@ -186,7 +186,7 @@ def _text(whole: memoryview, place: int, length: int, *, aligned: bool = True) -
     """Return a text and where the next field is."""
     end = place + length
     if end > len(whole):
-        raise ValueError(f"a text of {length} bytes, {len(whole) - place} are left")
+        raise ValueError(f"a text of {length} bytes, but {len(whole) - place} are left")
     if length > _LONGEST_TEXT:
         raise ValueError(f"a text of {length} bytes, expected at most {_LONGEST_TEXT}")
     # The closing zero counts; without one it is a text still.
@@ -199,7 +199,7 @@ def _payload(whole: memoryview, place: int, order: _Order) -> memoryview:
     place += _ALIGNMENT
     left = len(whole) - place
     if length > left:
-        raise ValueError(f"data of {length} bytes, {left} are left")
+        raise ValueError(f"data of {length} bytes, but {left} are left")
     if left - length > _MOST_PADDING:
-        raise ValueError(f"{left - length} bytes follow the data of {length}")
+        raise ValueError(f"{left - length} bytes follow the {length} bytes of data")
     return whole[place : place + length]

@@ -30,6 +30,7 @@ MAX_PIXELS = 1 << 26
 # file, as in the publisher's memory, so of little-endian machines. The first says nothing
 # (image_transport_plugins issue 44), the others are the quantisation of floats.
 DEPTH_TRANSPORT = "compressedDepth"
+RVL_TRANSPORT = f"{DEPTH_TRANSPORT} rvl"
 DEPTH_HEADER = struct.Struct("<iff")
 
 # Deflate (PNG) shrinks by 1032 at most; a JPEG spends at least a bit on 64 pixels.
@@ -62,7 +63,7 @@ def check_size(height: int, width: int) -> None:
     if not sides_fit or height * width > MAX_PIXELS:
         raise FrameError(
             Reason.BAD_SIZE,
-            f"image claims {width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most "
+            f"image claims {width}x{height} pixels, expected 1 to {MAX_SIDE} on a side and at most "
             f"{MAX_PIXELS} in all",
         )
 
@@ -105,7 +106,7 @@ def _decode_jpeg(data: NDArray[np.uint8], header: JpegHeader) -> Decoded:
         raise FrameError(
             Reason.BAD_ENCODING,
             f"jpeg image {header.width}x{header.height} has {scans} scans, expected at most "
-            f"{MAX_SCANS}: each takes as long as an image of its own",
+            f"{MAX_SCANS}: each takes as long as a whole image",
         )
     possible = header.height * header.width <= 8 * 64 * data.size
     array = _decode(data) if possible and has_end(data, header) else None

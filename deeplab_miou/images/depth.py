@@ -2,8 +2,8 @@
 
 ``32FC1`` is in metres, ``16UC1`` and ``mono16`` in millimetres. NaN, infinity, 0 and less mean that
 nothing was measured, as REP 117, drivers and simulators have it between them. Compressed images are
-PNGs of 16 bits: plain ones (the transport ``compressed``), and those of ``compressedDepth``, which
-puts 12 bytes before the file and, of ``32FC1``, holds the inverse of the depth.
+PNGs of 16 bits: plain ones (the transport ``compressed``), and PNGs or RVL of ``compressedDepth``,
+which puts 12 bytes before the file and, of ``32FC1``, holds the inverse of the depth.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.compressed import DEPTH_HEADER, DEPTH_TRANSPORT, check_size, decode_file
+from deeplab_miou.images.compressed import (
+    DEPTH_HEADER,
+    DEPTH_TRANSPORT,
+    RVL_TRANSPORT,
+    check_size,
+    decode_file,
+)
 from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.images.png import read_png_header
 from deeplab_miou.images.raw_pixels import as_bytes, check_data, layout, view
+from deeplab_miou.images.rvl import decode_rvl
 from deeplab_miou.text import quote
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
 _METRES, _MILLIMETRES = "32FC1", ("16UC1", "mono16")
 _LAYOUTS = {_METRES: layout(1, "f4"), **dict.fromkeys(_MILLIMETRES, layout(1, "u2"))}
-_SUPPORTED = f"{', '.join(_LAYOUTS)}, and compressed png of 16 bits"
+_SUPPORTED = f"{', '.join(_LAYOUTS)}, compressed png of 16 bits, and rvl"
 
 
 def decode_depth(message: ImageMessage) -> NDArray[np.float32]:
@@ -64,35 +71,23 @@ def _decompress(message: CompressedImage) -> NDArray[np.float32]:
     data = as_bytes(message.data)
     inverse = None
     if DEPTH_TRANSPORT in transport:
-        if "rvl" in transport or encoding not in _LAYOUTS:
+        if encoding not in _LAYOUTS:
             raise FrameError(
                 Reason.BAD_ENCODING,
-                f"depth image has format {quote(message.format)}, expected {_METRES} or "
-                f"{_MILLIMETRES[0]} as png: set the publisher's compressed_depth format to png",
+                f"depth image has format {quote(message.format)}, expected one of: "
+                f"{', '.join(_LAYOUTS)}",
             )
         if data.size < DEPTH_HEADER.size:
             raise FrameError(
                 Reason.TRUNCATED_DATA,
                 f"depth image of format {quote(message.format)} has {data.size} bytes, expected a "
-                f"header of {DEPTH_HEADER.size} and a png",
+                f"header of {DEPTH_HEADER.size} and an image",
             )
         _, *inverse = DEPTH_HEADER.unpack_from(data.data)
         data = data[DEPTH_HEADER.size :]
-    header = read_png_header(data)
-    if header is None:
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"depth image of format {quote(message.format)} ({data.size} bytes) holds no png: "
-            "expected one of 16 bits, as jpeg changes depths",
-        )
-    check_size(header.height, header.width)
-    array = decode_file(data, header).array
-    if array.dtype != np.uint16 or array.ndim != 2:  # noqa: PLR2004
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"depth image of format {quote(message.format)} is a png of {8 * array.itemsize} bits "
-            f"and {array.shape[2] if array.ndim > 2 else 1} channel(s), expected 16 bits and one",  # noqa: PLR2004
-        )
+    # The format must say so: nothing in the data does.
+    is_rvl = inverse is not None and RVL_TRANSPORT in transport
+    array = decode_rvl(data) if is_rvl else _read_png(data, message.format)
     if encoding != _METRES:
         return _metres(array)
     if inverse is None:
@@ -102,6 +97,25 @@ def _decompress(message: CompressedImage) -> NDArray[np.float32]:
             f"{DEPTH_TRANSPORT} for {_METRES}",
         )
     return _from_inverse(array, *inverse)
+
+
+def _read_png(data: NDArray[np.uint8], form: str) -> NDArray[np.uint16]:
+    header = read_png_header(data)
+    if header is None:
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"depth image of format {quote(form)} ({data.size} bytes) holds no png: expected one "
+            "of 16 bits, because jpeg changes depths",
+        )
+    check_size(header.height, header.width)
+    array = decode_file(data, header).array
+    if array.dtype != np.uint16 or array.ndim != 2:  # noqa: PLR2004
+        raise FrameError(
+            Reason.BAD_ENCODING,
+            f"depth image of format {quote(form)} is a png of {8 * array.itemsize} bits and "
+            f"{array.shape[2] if array.ndim > 2 else 1} channel(s), expected 16 bits and one",  # noqa: PLR2004
+        )
+    return array
 
 
 def _from_inverse(array: NDArray[np.uint16], a: float, b: float) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ Source: ``perception_utils::runLengthEncoder`` of Autoware Universe.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.images.messages import RawImage
 
 _ENCODINGS = ("mono8", "8UC1")
+_LENGTH = struct.Struct("<i")
 _RUN = np.dtype([("id", "u1"), ("length", "<i4")])
 
 
@@ -29,10 +31,12 @@ def is_run_length(message: RawImage) -> bool:
     size = byte_count(message.data)
     if message.encoding not in _ENCODINGS or not size or size % _RUN.itemsize:
         return False
-    lengths = as_bytes(message.data).view(_RUN)["length"]
+    data = memoryview(message.data)  # type: ignore[arg-type]  # typeshed before 3.12
     # Pixels nearly always give themselves away at once.
-    if not 0 < lengths[0] <= pixels or not 0 < lengths[-1] <= pixels:
-        return False
+    for run in (0, size - _RUN.itemsize):
+        if not 0 < _LENGTH.unpack_from(data, run + 1)[0] <= pixels:
+            return False
+    lengths = as_bytes(data).view(_RUN)["length"]
     return bool(lengths.min() > 0) and int(lengths.sum(dtype=np.int64)) == pixels
 
 

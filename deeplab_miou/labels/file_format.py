@@ -1,6 +1,36 @@
 """The label map format: YAML or plain dictionaries checked key by key.
 
-What the format means is told in `deeplab_miou.labels.label_map`; here it is read and checked.
+A file is short enough to write by hand::
+
+    name: my_robot              # default: the file's name
+    description: where it is from
+    unmapped: ignore            # raw values not listed below: ignore (and count them), or error
+    ignore_index: 255           # train id of pixels that are not scored, 255 if not given
+    classes:                    # in the order of the network's outputs: the first has train id 0
+      - {name: road, color: [128, 64, 128], ids: [7, 9]}
+      - {name: car, color: [0, 0, 142], ids: [26]}
+    ignore:                     # raw values that are known and not scored
+      - {name: void, color: [0, 0, 0], ids: [0, 255]}
+
+A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
+train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a
+label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
+class has a ``color`` a palette is made up and colour labels cannot be read.
+
+``aliases`` of a class are other names that it may have where ids are told by name while a stream
+runs, see `deeplab_miou.labels.legend`.
+
+Some label images hold more than the raw id, or hold it elsewhere::
+
+    id_channel: red             # images of colours hold ids in that channel (or green, blue); rgb:
+                                # red + 256 green + 65536 blue, as COCO's panoptic images
+    id_divisor: 1000            # panoptic values: id = value // 1000; 65536 for the high 16 bits
+    below_divisor: id           # values below it are ids themselves, as in Cityscapes' instanceIds;
+                                # zero: instances of id 0; not given: unknown
+    id_modulus: 65536           # id = value % 65536, the low 16 bits; after id_divisor if both
+    indexed_png: index          # an indexed PNG means its indices; color: its palette's colours
+
+Without ``indexed_png`` an indexed PNG is read only where the file and the map leave no doubt.
 """
 
 from __future__ import annotations

@@ -1,39 +1,8 @@
 """Label maps: what a pixel of a label image means.
 
 A label map turns the raw ids or colours of a label image into *train ids*: ``0..n-1`` in the order
-of the network's classes, or ``ignore_index`` for pixels that are not scored.
-
-The format, a YAML file that is short enough to write by hand::
-
-    name: my_robot              # default: the file's name
-    description: where it is from
-    unmapped: ignore            # raw values not listed below: ignore (and count them), or error
-    ignore_index: 255           # train id of pixels that are not scored, 255 if not given
-    classes:                    # in the order of the network's outputs: the first has train id 0
-      - {name: road, color: [128, 64, 128], ids: [7, 9]}
-      - {name: car, color: [0, 0, 142], ids: [26]}
-    ignore:                     # raw values that are known and not scored
-      - {name: void, color: [0, 0, 0], ids: [0, 255]}
-
-A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
-train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a
-label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
-class has a ``color`` a palette is made up and colour labels cannot be read.
-
-``aliases`` of a class are other names that it may have where ids are told by name while a stream
-runs, see `deeplab_miou.labels.legend`.
-
-Some label images hold more than the raw id, or hold it elsewhere::
-
-    id_channel: red             # images of colours hold ids in that channel (or green, blue); rgb:
-                                # red + 256 green + 65536 blue, as COCO's panoptic images
-    id_divisor: 1000            # panoptic values: id = value // 1000; 65536 for the high 16 bits
-    below_divisor: id           # values below it are ids themselves, as in Cityscapes' instanceIds;
-                                # zero: instances of id 0; not given: unknown
-    id_modulus: 65536           # id = value % 65536, the low 16 bits; after id_divisor if both
-    indexed_png: index          # an indexed PNG means its indices; color: its palette's colours
-
-Without ``indexed_png`` an indexed PNG is read only where the file and the map leave no doubt.
+of the network's classes, or ``ignore_index`` for pixels that are not scored. Its file's format is
+told in `deeplab_miou.labels.file_format`.
 """
 
 from __future__ import annotations
@@ -117,6 +86,11 @@ class LabelMap:
         """Whether label images of colours can be read."""
         return any(entry.colors for entry in self.classes)
 
+    @cached_property
+    def lenient(self) -> LabelMap:
+        """This map where unknown values are counted, whatever becomes of them here."""
+        return replace(self, unmapped="ignore")
+
     def map_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> MappedLabels:
         """Map raw ids, or values that hold them, to train ids.
 
@@ -173,41 +147,11 @@ class LabelMap:
             raise self._unknown_label(self.unknown_colors(rgb, bgr=bgr))
         return MappedLabels(ids, unmapped)
 
-    def map_indexed(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> MappedLabels:
-        """Map an indexed image to train ids, by its indices or by its palette's colours.
-
-        What it means is said by ``indexed_png``, or follows where only one of the two has nothing
-        but known values, or both mean the same.
-
-        Args:
-            indices: (H, W) uint8.
-            palette: (k, 3) uint8 RGB.
-
-        Raises:
-            FrameError: it may mean either; or as `map_ids` and `map_colors`.
-        """
-        if self._is_index(indices, palette):
-            return self.map_ids(indices)
-        return self.map_colors(self._painted(indices, palette))
-
     def of_train_ids(self) -> LabelMap:
         """Return the map of images whose raw ids are train ids, with these classes and colours."""
         classes = tuple(replace(entry, ids=(k,)) for k, entry in enumerate(self.classes))
         ignored = tuple(replace(entry, ids=()) for entry in self.ignored)
         return replace(self, classes=classes, ignored=ignored, raw_ids=RawIds(), unmapped="ignore")
-
-    def check_index(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
-        """Check that an indexed image means its indices; arguments as `map_indexed`.
-
-        Raises:
-            FrameError: it means its colours, or nobody can know.
-        """
-        if not self._is_index(indices, palette):
-            raise FrameError(
-                Reason.BAD_ENCODING,
-                f"image is an indexed PNG whose colours, not its indices, are those of label map "
-                f"{self.name}: name the label map that it was made with",
-            )
 
     def unknown_ids(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> str:
         """Name the most frequent raw ids (H, W) that are not in the map; empty if all are."""
@@ -219,12 +163,6 @@ class LabelMap:
             return self.unknown_ids(self.raw_ids.of_colors(rgb, bgr=bgr))
         colors = cast("NDArray[np.uint8]", rgb)
         return _most_frequent(self._color_table.unknown(colors, bgr=bgr), "colour")
-
-    def unknown_indexed(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
-        """Name the most frequent values that are not in the map; arguments as `map_indexed`."""
-        if self._is_index(indices, palette):
-            return self.unknown_ids(indices)
-        return self.unknown_colors(self._painted(indices, palette))
 
     def colorize(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Paint train ids (H, W) as (H, W, 3) uint8 RGB; ignored and invalid ids are black."""
@@ -282,56 +220,12 @@ class LabelMap:
     def __hash__(self) -> int:
         return hash((self.name, self.class_names))
 
-    def _is_index(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bool:
-        """Return whether an indexed image means its indices.
-
-        Raises:
-            FrameError: nobody can know.
-        """
-        if self.raw_ids.indexed_png:
-            return self.raw_ids.indexed_png == "index"
-        if not self.has_colors and not self.raw_ids.id_channel:
-            return True
-        used = np.flatnonzero(cv2.calcHist([indices], [0], None, [256], [0, 256])).astype(np.uint8)
-        known = self._unchecked
-        by_index = known.map_ids(used[None])
-        if used[-1] >= len(palette):
-            return True
-        by_color = known.map_colors(palette[used][None])
-        if not by_index.unmapped and np.array_equal(by_index.ids, by_color.ids):
-            return True
-        if bool(by_index.unmapped) != bool(by_color.unmapped):
-            return not by_index.unmapped
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"label image is an indexed PNG, and label map {self.name} knows "
-            f"{used.size - by_index.unmapped} of its {used.size} values as ids and "
-            f"{used.size - by_color.unmapped} as colours: say which it means with indexed_png: "
-            "index or indexed_png: color in the label map",
-        )
-
-    def _painted(self, indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return an indexed image's colours (H, W, 3)."""
-        largest = int(indices.max())
-        if largest >= len(palette):
-            raise FrameError(
-                Reason.BAD_ENCODING,
-                f"label image is an indexed PNG with index {largest}, but its palette has "
-                f"{len(palette)} colours: did you mean indexed_png: index?",
-            )
-        return palette[indices]
-
     def _unknown_label(self, values: str) -> FrameError:
         return FrameError(
             Reason.UNKNOWN_LABEL,
             f"label map {self.name} does not know {values}: "
             "choose the label map that the labels were made with, or set unmapped: ignore",
         )
-
-    @cached_property
-    def _unchecked(self) -> LabelMap:
-        """This map where unknown values are counted, whatever becomes of them here."""
-        return replace(self, unmapped="ignore")
 
     @cached_property
     def _id_table(self) -> IdTable:

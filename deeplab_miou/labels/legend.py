@@ -51,28 +51,28 @@ class Legend:
         self._unknown: dict[str, None] = {}
         self._named = functools.lru_cache(maxsize=_MOST_TABLES)(self._name)
 
-    def add(self, said: LabelNames, after_ns: int) -> bool:
+    def add(self, label_names: LabelNames, after_ns: int) -> bool:
         """Take what a message says; messages come in the order in which they were sent.
 
         Args:
-            said: what it says.
+            label_names: what it says.
             after_ns: stamp of the newest image that came before it. If the message has no stamp of
                 its own, or that of one that said something else, it holds for images after that.
 
         Returns:
             Whether that changes what ids mean.
         """
-        unknown = without_class(self._label_map, said.names)
+        unknown = without_class(self._label_map, label_names.names)
         with self._lock:
-            self._is_of_frame = said.is_of_frame
-            self._threshold = max(self._threshold, said.threshold)
+            self._is_of_frame = label_names.is_of_frame
+            self._threshold = max(self._threshold, label_names.threshold)
             for name in unknown[: _MOST_SHOWN + 1 - len(self._unknown)]:
                 self._unknown[name] = None
-            went_back = 0 < said.stamp_ns < self._newest_ns
-            self._newest_ns = said.stamp_ns or self._newest_ns
-            if self._names and self._names[-1] == said.names:
+            went_back = 0 < label_names.stamp_ns < self._newest_ns
+            self._newest_ns = label_names.stamp_ns or self._newest_ns
+            if self._names and self._names[-1] == label_names.names:
                 return False
-            start_ns = said.stamp_ns
+            start_ns = label_names.stamp_ns
             if went_back:
                 # What was said of later times was said before time jumped.
                 place = bisect_right(self._starts_ns, start_ns - 1)
@@ -80,7 +80,7 @@ class Legend:
             elif self._starts_ns and start_ns <= self._starts_ns[-1]:
                 start_ns = max(after_ns, self._starts_ns[-1]) + 1
             self._starts_ns.append(start_ns)
-            self._names.append(said.names)
+            self._names.append(label_names.names)
             del self._starts_ns[:-_MOST_CHANGES], self._names[:-_MOST_CHANGES]
             return True
 
@@ -100,7 +100,7 @@ class Legend:
         with self._lock:
             return self._is_closed
 
-    def covers(self, stamp_ns: int) -> bool:
+    def knows(self, stamp_ns: int) -> bool:
         """Return whether names are there for an image, and newer ones need not be waited for."""
         with self._lock:
             return self._is_closed or (
@@ -142,14 +142,14 @@ class Legend:
         if unknown:
             more = ", …" if len(unknown) > _MOST_SHOWN else ""
             doubts.append(
-                f"label info of {self._topic} has names that are no class of label map "
+                f"label info of {self._topic} has names that match no class of label map "
                 f"{self._label_map.name}, so their pixels are not scored: "
-                f"{', '.join(unknown[:_MOST_SHOWN])}{more} (other names of a class are its aliases)"
+                f"{', '.join(unknown[:_MOST_SHOWN])}{more} (add other names of a class as aliases)"
             )
         if threshold > 0:
             doubts.append(
                 f"label info of {self._topic} has a confidence threshold of {threshold:g}: pixels "
-                "below it are unlabelled, which is no class"
+                "below it have no label"
             )
         return doubts
 

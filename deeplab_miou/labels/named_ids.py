@@ -67,9 +67,9 @@ def class_names(label_map: LabelMap) -> dict[str, int]:
             first = index.setdefault(plain(name), train_id)
             if first != train_id:
                 raise ConfigurationError(
-                    f"label map {label_map.name}: {name!r} of class {entry.name!r} is also what "
-                    f"class {label_map.class_names[first]!r} is called (case, spaces, _ and - do "
-                    "not count): rename one, because classes are found by name"
+                    f"label map {label_map.name}: {name!r} of class {entry.name!r} is also a name "
+                    f"of class {label_map.class_names[first]!r} (ignoring case, spaces, _ and -): "
+                    "rename one, because classes are found by name"
                 )
     return index
 

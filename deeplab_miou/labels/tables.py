@@ -47,7 +47,7 @@ class _Table:
             np.uint8 if self._mark <= np.iinfo(np.uint8).max else np.uint16
         )
 
-    def _settle(self, found: NDArray[np.uint8 | np.uint16], out: NDArray[np.uint8]) -> int:
+    def _write_block(self, found: NDArray[np.uint8 | np.uint16], out: NDArray[np.uint8]) -> int:
         """Write a block of what was found; marked pixels are ignored, and counted."""
         unknown = found == self._mark
         count = int(np.count_nonzero(unknown))
@@ -68,7 +68,9 @@ class IdTable(_Table):
         if raw.dtype == np.uint8:
             return self._map_bytes(cast("NDArray[np.uint8]", raw))
         ids = np.empty(raw.shape, np.uint8)
-        return ids, sum(self._settle(self._find(raw[rows]), ids[rows]) for rows in _blocks(raw))
+        return ids, sum(
+            self._write_block(self._find(raw[rows]), ids[rows]) for rows in _blocks(raw)
+        )
 
     def unknown(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> NDArray[np.bool_]:
         """Return which raw ids (H, W) are not known."""
@@ -95,7 +97,7 @@ class IdTable(_Table):
             )
         if words < raw.shape[1]:
             rest = np.s_[:, words:]
-            count += self._settle(self._find(raw[rest]), ids[rest])
+            count += self._write_block(self._find(raw[rest]), ids[rest])
         return ids, count
 
     def _find(self, raw: NDArray[np.uint8 | np.uint16 | np.int32]) -> NDArray[np.uint8 | np.uint16]:
@@ -140,7 +142,7 @@ class ColorTable(_Table):
         ids = np.empty(rgb.shape[:2], np.uint8)
         count = 0
         for rows in _blocks(rgb):
-            count += self._settle(self._find(rgb[rows], bgr=bgr), ids[rows])
+            count += self._write_block(self._find(rgb[rows], bgr=bgr), ids[rows])
         return ids, count
 
     def unknown(self, rgb: NDArray[np.uint8], *, bgr: bool) -> NDArray[np.uint8]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.counts import Counts, as_stacks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _NS = 1_000_000_000
@@ -20,6 +22,7 @@ _JUMP_FRAMES = 10
 _JUMP_NS = 10 * _NS
 # Bounds a window of seconds where time stands still; an hour at 30 Hz fits.
 _MOST_FRAMES = 2**17
+_MAX_UINT32 = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,28 +84,27 @@ class Accumulator:
         self._lock = threading.Lock()
         self._clear()
 
-    def update(self, matrix: NDArray[np.int64], stamp_ns: int) -> None:
-        """Add one frame.
+    def update(self, matrix: NDArray[np.int64], stamp_ns: int | Sequence[int]) -> None:
+        """Add one frame or several.
 
         Args:
-            matrix: int64 counts of the frame, (n, n + 1), or with regions (1 + r, n, n + 1) as
-                `Counts.stack`; not kept, the caller may use it again.
-            stamp_ns: the frame's stamp in nanoseconds, in any order.
+            matrix: (n, n + 1) or (k, n, n + 1) int64 counts of each frame; with regions (k, 1 + r,
+                n, n + 1), each as `Counts.stack`; not kept, the caller may use it again.
+            stamp_ns: the stamp, or the k stamps, in nanoseconds and any order.
 
         Raises:
-            ValueError: the matrix has another shape or type.
+            ValueError: the matrix has another shape or type, or there are not as many stamps.
         """
-        matrix = self._checked(matrix)
-        frame = None
-        if self._windowed:
-            flat = matrix.reshape(-1)
-            cells = np.flatnonzero(flat)
-            frame = _Frame(cells.astype(np.uint32), _smallest(flat[cells]))
+        matrices = as_stacks(matrix, self._shape)
+        stamps = [stamp_ns] if isinstance(stamp_ns, int) else stamp_ns
+        if len(stamps) != len(matrices):
+            raise ValueError(f"{len(matrices)} frames must have as many stamps, not {len(stamps)}")
+        frames = _sparse(matrices) if self._windowed else []
         with self._lock:
-            self._matrix += matrix
-            self._frames += 1
-            if frame is not None:
-                self._enter(frame, stamp_ns)
+            self._matrix += matrices.sum(axis=0)
+            self._frames += len(matrices)
+            for frame, stamp in zip(frames, stamps, strict=False):
+                self._enter(frame, stamp)
 
     def snapshot(self) -> WindowedCounts:
         """Return copies of everything at one instant."""
@@ -137,17 +139,6 @@ class Accumulator:
         self._ring: list[_Frame] = []
         self._behind = 0
 
-    def _checked(self, matrix: NDArray[np.int64]) -> NDArray[np.int64]:
-        if matrix.shape == self._shape and matrix.dtype == np.int64:
-            return matrix
-        expected = self._shape if self._shape[0] > 1 else self._shape[1:]
-        if matrix.shape != expected or matrix.dtype != np.int64:
-            raise ValueError(
-                f"matrix must be int64 of shape {expected}, "
-                f"but got {matrix.dtype} of shape {matrix.shape}"
-            )
-        return matrix.reshape(self._shape)
-
     def _enter(self, frame: _Frame, stamp_ns: int) -> None:
         late = bool(self._stamps) and stamp_ns < self._stamps[-1] - _JUMP_NS
         self._behind = self._behind + 1 if late else 0
@@ -175,8 +166,16 @@ class _Frame:
     counts: NDArray[np.uint32] | NDArray[np.int64]
 
 
-def _smallest(counts: NDArray[np.int64]) -> NDArray[np.uint32] | NDArray[np.int64]:
-    """Halve the memory of a frame whose counts allow it: all but those of 2^32 equal pixels."""
-    if counts.size and (counts.min() < 0 or counts.max() > np.iinfo(np.uint32).max):
-        return counts
-    return counts.astype(np.uint32)
+def _sparse(matrices: NDArray[np.int64]) -> list[_Frame]:
+    """Return the non-zero cells of each of k frames, views of arrays that they share."""
+    flat = matrices.reshape(len(matrices), -1)
+    rows, cells = np.nonzero(flat)
+    counts: NDArray[np.int64] = flat[rows, cells]
+    # Half the memory for all frames but those of 2^32 equal pixels.
+    is_small = not counts.size or (counts.min() >= 0 and counts.max() <= _MAX_UINT32)
+    small, held = cells.astype(np.uint32), counts.astype(np.uint32) if is_small else counts
+    ends = np.searchsorted(rows, np.arange(len(flat)), side="right").tolist()
+    return [
+        _Frame(small[start:end], held[start:end])
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]

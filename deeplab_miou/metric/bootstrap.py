@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks, influence
+from deeplab_miou.metric.counts import as_stacks
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 from deeplab_miou.metric.scores import (
     check_absent_classes,
@@ -203,14 +204,8 @@ class BlockBootstrap:
         Raises:
             ValueError: the matrix has another shape or type, or there are not as many stamps.
         """
-        n, each = self._num_classes, (self._matrices, self._num_classes, self._num_classes + 1)
-        fits = matrix.shape[-3:] == each or (self._matrices == 1 and matrix.shape[-2:] == each[1:])
-        if not fits or matrix.ndim > len(each) + 1 or matrix.dtype != np.int64:
-            raise ValueError(
-                f"matrix must be int64 of shape {(n, n + 1)} or (k, {n}, {n + 1}), "
-                f"but got {matrix.dtype} of shape {matrix.shape}"
-            )
-        counts = class_counts(matrix.reshape(-1, *each))
+        n = self._num_classes
+        counts = class_counts(as_stacks(matrix, (self._matrices, n, n + 1)))
         stamps = [stamp_ns] if isinstance(stamp_ns, int) else stamp_ns
         labelled = np.asarray(counts[:, 0, 1].any(axis=1))
         frames = zip(counts, stamps, labelled, strict=True)

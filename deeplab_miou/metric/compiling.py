@@ -26,8 +26,21 @@ try:
 except ImportError:  # pragma: no cover - Windows: two processes may compile the same twice
     fcntl = None  # type: ignore[assignment]
 
+# A label map, which may be the view of a message.
+LABEL_MAP = numba.types.Array(numba.types.uint8, 2, "C", readonly=True)
+
 _lock = threading.Lock()
 _compiled: dict[tuple[str, tuple[Any, ...]], Callable[..., Any]] = {}
+
+
+def array_type(element: str, dimensions: int) -> Any:  # noqa: ANN401 - numba is untyped
+    """Return the Numba type of contiguous arrays that are written to.
+
+    Args:
+        element: name of a Numba type.
+        dimensions: how many.
+    """
+    return numba.types.Array(getattr(numba.types, element), dimensions, "C")
 
 
 def compiled(function: Callable[..., Any], signature: tuple[Any, ...]) -> Callable[..., Any]:

@@ -24,6 +24,7 @@ _WORD = 8
 _MAX_WORD_CLASSES = 254
 _MAX_BYTE = 255
 _ID_DTYPES = {np.dtype(name): name for name in _TYPES}
+_MAX_COUNT = 2**63 - 1
 # The kernels count in uint32: a pass must stay below 2^32 pixels.
 _MAX_PASS = 2**31
 
@@ -105,7 +106,7 @@ def to_cells(matrix: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.
         Row-major indices ``g * (n + 1) + p`` as ascending uint32, and their counts as uint64.
     """
     flat = matrix.reshape(-1)
-    cells = np.flatnonzero(flat)
+    (cells,) = flat.nonzero()
     return cells.astype(np.uint32), flat[cells].astype(np.uint64)
 
 
@@ -137,25 +138,28 @@ def from_cells(
         )
     shape = (*leading, num_classes, num_classes + 1)
     size = math.prod(shape)
-    outside = (index < 0) | (index >= size)
-    if outside.any():
-        raise ValueError(
-            f"cells must lie in 0..{size - 1} for {num_classes} classes, "
-            f"but got {index[outside][0]}"
-        )
-    limit = np.iinfo(np.int64).max
-    # Python integers cannot wrap, but are slow: only counts that could need them are so added.
-    if value.size and (
-        int(value.min()) < 0
-        or (int(value.max()) > limit // value.size and sum(map(int, value)) > limit)
-    ):
-        raise ValueError(
-            f"counts must be between 0 and {limit} and so must their sum, "
-            f"but got {int(value.min())} to {int(value.max())}"
-        )
     matrix = np.zeros(size, np.int64)
+    if not index.size:
+        return matrix.reshape(shape)
+    for cell in (_least(index), int(index.max())):
+        if not 0 <= cell < size:
+            raise ValueError(
+                f"cells must lie in 0..{size - 1} for {num_classes} classes, but got {cell}"
+            )
+    least, most = _least(value), int(value.max())
+    # Python integers cannot wrap, but are slow: only counts that could need them are so added.
+    if least < 0 or (most > _MAX_COUNT // value.size and sum(map(int, value)) > _MAX_COUNT):
+        raise ValueError(
+            f"counts must be between 0 and {_MAX_COUNT} and so must their sum, "
+            f"but got {least} to {most}"
+        )
     np.add.at(matrix, index.astype(np.intp), value.astype(np.int64))
     return matrix.reshape(shape)
+
+
+def _least(values: NDArray[Any]) -> int:
+    """Return the least of some integers, or 0 where they are not negative for certain."""
+    return 0 if values.dtype.kind == "u" else int(values.min())
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:

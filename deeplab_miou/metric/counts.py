@@ -168,3 +168,24 @@ class Axes(NamedTuple):
     def zero(self) -> Counts:
         """Return the counts of no frame."""
         return Counts.zero(len(self.classes), len(self.regions))
+
+
+def as_stacks(matrix: NDArray[np.int64], shape: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return the counts of one frame or of k frames as ``(k, 1 + r, n, n + 1)``.
+
+    Args:
+        matrix: int64 ``(n, n + 1)`` or ``(k, n, n + 1)``; with regions ``(1 + r, n, n + 1)`` or
+            ``(k, 1 + r, n, n + 1)``, each as `Counts.stack`.
+        shape: ``(1 + r, n, n + 1)``.
+
+    Raises:
+        ValueError: it has another shape or type.
+    """
+    has_regions = shape[0] > 1
+    fits = matrix.shape[-3:] == shape or (not has_regions and matrix.shape[-2:] == shape[1:])
+    if not fits or matrix.ndim > len(shape) + 1 or matrix.dtype != np.int64:
+        raise ValueError(
+            f"matrix must be int64 of shape {shape if has_regions else shape[1:]}, or several of "
+            f"these, but got {matrix.dtype} of shape {matrix.shape}"
+        )
+    return matrix.reshape(-1, *shape)

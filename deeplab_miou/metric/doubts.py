@@ -25,12 +25,15 @@ _SHOWN = 8
 _LEAST_KAPPA = 0.1
 
 
-def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
+def find_doubts(
+    class_names: Sequence[str], counts: Counts, region_names: Sequence[str] = ()
+) -> list[str]:
     """Return what makes a score doubtful, a line each.
 
     Args:
         class_names: n names.
         counts: what the score comes from; its matrix has no leading axis.
+        region_names: of the regions in the counts.
     """
     # Labels that were resized have had more pixels than were counted.
     pixels = max(counts.pixels + counts.ignored, counts.unmapped)
@@ -53,6 +56,7 @@ def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
             "label map does not know, and are not scored: is it the one that the labels were made "
             "with? List what should not be scored under its ignore"
         )
+    doubts += _region_doubts(counts, region_names)
     kappa = cohens_kappa(counts.matrix)
     if kappa < _LEAST_KAPPA:
         doubts.append(
@@ -61,6 +65,20 @@ def find_doubts(class_names: Sequence[str], counts: Counts) -> list[str]:
             "mean, std and input size as in training?"
         )
     return doubts
+
+
+def _region_doubts(counts: Counts, region_names: Sequence[str]) -> list[str]:
+    """Return which regions are empty, although the frames are not."""
+    empty = [
+        repr(name)
+        for name, matrix in zip(region_names, counts.regions, strict=True)
+        if not matrix.any()
+    ]
+    if not empty or not counts.pixels:
+        return []
+    shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
+    plural = "s" if len(empty) > 1 else ""
+    return [f"no labelled pixel of any frame lies in region{plural} {shown}: there is no score"]
 
 
 def _depth_doubts(counts: Counts) -> list[str]:

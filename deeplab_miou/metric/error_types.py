@@ -54,6 +54,7 @@ def count_error_types(
         `TYPES`.
     """
     # Numba takes half a second to import.
+    from deeplab_miou.metric import component_kernels as components  # noqa: PLC0415
     from deeplab_miou.metric import error_kernels as kernels  # noqa: PLC0415
 
     truth, predicted = (np.ascontiguousarray(each) for each in (ground_truth, prediction))
@@ -72,8 +73,8 @@ def count_error_types(
         (counts[0], predicted, truth, kernels.EXCESS_SEAM, kernels.EXCESS_BOUNDARY),
         (counts[1], truth, predicted, kernels.MISSED_SEAM, kernels.MISSED_BOUNDARY),
     ):
-        kernels.keep_boundaries()(own, other, marks, seam, boundary)
-        kernels.count_types()(own, other, marks, boundary, is_labelled, each)
+        components.keep_boundaries()(own, other, marks, seam, boundary)
+        components.count_types()(own, other, marks, boundary, is_labelled, each)
     counts[:, is_class == 0] = 0
     return counts.swapaxes(0, 1)[:num_classes].copy()
 

@@ -23,11 +23,14 @@ class Scored(NamedTuple):
         matrix: its counts, int64 ``(n, n + 1)``.
         prediction: predicted train ids, uint8 ``(h, w)``; None where nobody asked for them.
         counting_s: seconds spent on counting; 0 where the device counted while it predicted.
+        confidence: of the predicted class, uint8 ``(h, w)``, 255 for a probability of 1; None where
+            nobody asked for it, or it is not known.
     """
 
     matrix: NDArray[np.int64]
     prediction: NDArray[np.uint8] | None
     counting_s: float = 0.0
+    confidence: NDArray[np.uint8] | None = None
 
 
 class PendingScores(Protocol):

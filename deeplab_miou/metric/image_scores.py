@@ -17,7 +17,7 @@ of each, so that the worst mean is exact but for the last bin that it takes a pa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy as np
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
 from deeplab_miou.metric.drives import DriveSums
 from deeplab_miou.metric.resampling import Resampling, find_bounds
-from deeplab_miou.metric.scores import class_counts, divide, frame_miou
+from deeplab_miou.metric.scores import class_counts, divide, frame_mious
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,26 +170,28 @@ def _frames(
     bins: int,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
     """Yield what each frame with labels adds, as `BlockSums.add_cells` takes it."""
+    is_labelled = present.any(axis=1)
+    overlaps, present = overlaps[is_labelled], present[is_labelled]
+    means = frame_mious(overlaps, present)
+    # As in `frame_mious`, zero for classes that the ground truth has nothing of.
+    iou = overlaps[:, 0] / np.maximum(overlaps[:, 1], 1)
+    sums = np.rint(np.column_stack((means, iou)) * _UNIT)
+    one = np.ones(len(means))
+    counts = np.column_stack((sums, one, present, sums[:, 0], one)).astype(np.int64)
     width = _shape(present.shape[1], bins)[1]
     heads = np.arange(1 + present.shape[1])
-    heads = np.concatenate((heads, heads + width))
-    means = frame_miou(overlaps, present)
-    iou = np.where(present, np.nan_to_num(divide(overlaps[:, 0], overlaps[:, 1])), 0.0)
-    sums = np.rint(np.column_stack((means, iou)) * _UNIT)
-    frames = np.column_stack((np.ones(len(means)), present))
-    for mean, summed, counted, stamp_ns in zip(means, sums, frames, stamps_ns, strict=True):
-        if math.isnan(mean):
-            continue
-        in_bin = width - bins + min(int(mean * bins), bins - 1)
-        cells = np.append(heads, (in_bin, in_bin + width))
-        counts = np.concatenate((summed, counted, (summed[0], 1)))
-        yield cells, counts.astype(np.int64), stamp_ns
+    in_bin = width - bins + np.minimum((means * bins).astype(np.int64), bins - 1)
+    cells = np.empty(counts.shape, np.int64)
+    cells[:, :-2] = np.concatenate((heads, heads + width))
+    cells[:, -2], cells[:, -1] = in_bin, in_bin + width
+    yield from zip(cells, counts, np.asarray(stamps_ns)[is_labelled].tolist(), strict=True)
 
 
 def _scores(total: NDArray[np.int64], blocks: TimeBlocks, num_classes: int) -> ImageScores:
     """Return the means of all sums, and their intervals by those of blocks, of fewer bins."""
     statistics = _Means(num_classes)
     values = statistics.values(total.astype(np.float64)).tolist()
+    blocks = replace(blocks, counts=_of_low_bins(blocks.counts, num_classes))
     found = find_bounds(blocks, statistics, Resampling(), (0.0, 1.0))
     image, by_class, worst = (
         Estimate(value, lower, upper, found.reason)
@@ -197,13 +199,30 @@ def _scores(total: NDArray[np.int64], blocks: TimeBlocks, num_classes: int) -> I
     )
     frames = int(total[1, 0])
     if frames < _FEWEST_FOR_WORST and found.reason is None:
-        reason = f"an interval takes {_FEWEST_FOR_WORST} frames with labels, and there are {frames}"
+        reason = f"an interval needs {_FEWEST_FOR_WORST} frames with labels, but there are {frames}"
         worst = Estimate(worst.value, reason=reason)
     return ImageScores(image, by_class, worst)
 
 
+def _of_low_bins(counts: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Return (k, 2, 1 + n + bins) sums of blocks without the bins that hold none of the worst.
+
+    That is so however the blocks are drawn: what is left has the worst of each block.
+    """
+    frames = counts[:, 1, 1 + num_classes :]
+    is_enough = np.cumsum(frames, axis=1) >= WORST_SHARE * counts[:, 1, :1]
+    highest = int(is_enough.argmax(axis=1).max(initial=0))
+    bins = np.flatnonzero(frames[:, : highest + 1].any(axis=0))
+    kept = np.concatenate((np.arange(1 + num_classes), 1 + num_classes + bins))
+    low: NDArray[np.int64] = np.take(counts, kept, axis=-1)
+    return low
+
+
 class _Means:
-    """The three means of (2, 1 + n + bins) sums; implements `Statistics`."""
+    """The three means of (2, 1 + n + bins) sums, whose high bins may be missing.
+
+    Implements `Statistics`.
+    """
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
@@ -235,15 +254,16 @@ class _Means:
         self, counts: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean over frames, (...), and of each class, (..., n)."""
-        means = divide(counts[..., 0, :] / _UNIT, counts[..., 1, :])
-        return means[..., 0], means[..., 1 : 1 + self._num_classes]
+        heads = counts[..., : 1 + self._num_classes]
+        means = divide(heads[..., 0, :] / _UNIT, heads[..., 1, :])
+        return means[..., 0], means[..., 1:]
 
     def _worst(
         self, counts: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean of the worst frames and the greatest mean IoU among them, (...)."""
         sums, frames = np.moveaxis(counts[..., 1 + self._num_classes :], -2, 0)
-        wanted = np.maximum(np.floor(WORST_SHARE * frames.sum(axis=-1)), 1.0)
+        wanted = np.maximum(np.floor(WORST_SHARE * counts[..., 1, 0]), 1.0)
         earlier = np.cumsum(frames, axis=-1) - frames
         taken = np.clip(wanted[..., np.newaxis] - earlier, 0.0, frames)
         means = np.nan_to_num(divide(sums / _UNIT, frames))
@@ -262,5 +282,5 @@ class _Means:
         number = total[1, 0]
         share = max(math.floor(WORST_SHARE * number), 1) / number
         below = np.minimum(sums / _UNIT - greatest * frames, 0.0).sum(axis=-1)
-        terms = below / share + (greatest - worst) * frames.sum(axis=-1)
+        terms = below / share + (greatest - worst) * counts[:, 1, 0]
         return np.asarray(terms / number, np.float64)

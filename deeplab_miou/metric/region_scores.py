@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# What reports call all pixels next to regions, none of which may have this name.
+WHOLE_IMAGE = "whole image"
 _LIMITS = (-1.0, 1.0)
 
 

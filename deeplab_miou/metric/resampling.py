@@ -117,7 +117,7 @@ def find_bounds(
     width = len(statistics.values(held.counts.sum(axis=0).astype(np.float64)))
     nothing = np.full((width, 2), np.nan)
     if len(held) < MIN_BLOCKS:
-        reason = _too_few("an interval takes", MIN_BLOCKS, held)
+        reason = _too_few("an interval needs", MIN_BLOCKS, held)
         return Bounds(nothing, nothing, nothing, len(held), reason, reason)
     blocks = held
     if not held.are_drives:
@@ -161,7 +161,7 @@ def find_anytime(
     counts = longest.counts.astype(np.float64)
     estimate = statistics.values(counts.sum(axis=0))[:, np.newaxis]
     if len(longest) < anytime.MIN_BLOCKS:
-        reason = _too_few("bounds for every moment take", anytime.MIN_BLOCKS, longest)
+        reason = _too_few("anytime bounds need", anytime.MIN_BLOCKS, longest)
         return np.full((len(estimate), 2), np.nan), reason
     terms = statistics.terms(counts)
     radius = anytime.anytime_radius(terms, longest.observed_s, confidence)
@@ -172,7 +172,7 @@ def find_anytime(
 def _too_few(what: str, needed: int, blocks: TimeBlocks) -> str:
     return (
         f"{what} {needed} blocks of {blocks.block_ns / _NS:g} s with labelled frames, "
-        f"and there are {len(blocks)}"
+        f"but there are {len(blocks)}"
     )
 
 

@@ -93,9 +93,9 @@ class OffsetTally:
 def _hint(median_ns: float) -> str:
     side = "after" if median_ns > 0 else "before"
     return (
-        f"labels lie {format_span(abs(median_ns))} {side} their images in nearly every pair: is "
-        "one of the two clocks off, or does one stamp the end of what the other stamps the "
-        "beginning of?"
+        f"labels are stamped {format_span(abs(median_ns))} {side} their images in nearly every "
+        "pair: is one of the two clocks wrong, or are exposures stamped at the beginning by one "
+        "and at the end by the other?"
     )
 
 

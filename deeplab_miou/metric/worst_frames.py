@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from deeplab_miou.metric.scores import frame_mious
+from deeplab_miou.metric.scores import class_counts, frame_miou, frame_mious
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class WorstFrames(Generic[Evidence]):
             evidence: what to keep with it while it is among the worst.
             source: which evaluator scored it.
         """
-        miou = float(frame_mious(matrix))
+        miou = frame_miou(matrix)
         rank = (miou, stamp_ns, source)
         if not (miou < _PERFECT[0] and rank < self._limit):
             return
@@ -89,7 +89,7 @@ class WorstFrames(Generic[Evidence]):
         Args:
             matrices: (k, n, n + 1) int64, their counts.
         """
-        mious = frame_mious(matrices)
+        mious = frame_mious(class_counts(matrices), matrices.sum(axis=-1) > 0)
         is_candidate = (mious < _PERFECT[0]) & (mious <= self._limit[0])
         return [int(i) for i in np.flatnonzero(is_candidate)]
 

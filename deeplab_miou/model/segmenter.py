@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from deeplab_miou.accounting import Reason
-from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.memory import keep_freed_memory
+from deeplab_miou.model.backend_choice import Probe, choose_backend
 from deeplab_miou.model.gpu.accelerator import CudaAccelerator
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedBackend
 from deeplab_miou.model.inference.backends import (
     Backend,
     PlainBackend,
-    TorchBackend,
     candidates,
     check_backend,
 )
@@ -26,15 +23,14 @@ from deeplab_miou.model.inference.devices import (
     pick_precision,
     set_threads,
 )
-from deeplab_miou.model.inference.host_scorer import HostScorer, run
-from deeplab_miou.model.inference.normalise import Normalizer, check_images, make_probe
+from deeplab_miou.model.inference.host_scorer import HostScorer, readable
+from deeplab_miou.model.inference.normalise import check_images, make_probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from deeplab_miou.metric.frame_scores import PendingScores
     from deeplab_miou.model.checkpoints.load import Checkpoint
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
 
     Size = tuple[int, int]
 
-# What a faster way of computing has to reach to be taken.
-_AGREEMENT = 0.999
-_ROUNDING = 1e-3
 # Bytes that a CPU keeps between frames.
 _ACTIVATIONS = 1 << 30
 
@@ -75,6 +68,7 @@ class Segmenter:
         device: where it runs, ``cpu`` or ``cuda:N``.
         precision: what it computes in; `warm_up` may set it to ``fp32``, or to a program's own.
         backend: as given; `warm_up` replaces ``auto`` by what it stands for.
+        has_confidence: whether the network puts out more than ids.
 
     Raises:
         ConfigurationError: device, precision, backend or threads cannot be had.
@@ -95,6 +89,7 @@ class Segmenter:
         self.device = str(self._device)
         self.precision = pick_precision(precision, self._device)
         self.checkpoint = checkpoint
+        self.has_confidence = checkpoint.output != "label map"
         check_backend(backend)
         self.backend = backend
         self._rewrite = rewrite
@@ -136,6 +131,18 @@ class Segmenter:
             self.backend = "torch"
         _logger.info("network on %s by %s%s", self.device, self._scorer.backend.name, agreement)
 
+    def as_input(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image as it need not be copied when it is segmented; any thread may ask.
+
+        Args:
+            image: RGB ``(H, W, 3)``, any strides.
+
+        Returns:
+            The same, or on a CPU a copy where PyTorch could not read it as it lies. A GPU is given
+            whatever lies in memory.
+        """
+        return readable(image) if self._device.type == "cpu" else image
+
     def predict(
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
     ) -> list[NDArray[np.uint8]]:
@@ -163,6 +170,7 @@ class Segmenter:
         ignore_index: int = 255,
         *,
         keep_predictions: bool = False,
+        keep_confidences: bool = False,
     ) -> PendingScores:
         """Start to segment images and to count the result against ground truth.
 
@@ -174,6 +182,8 @@ class Segmenter:
             ground_truths: train ids ``(height, width)``, one map an image.
             ignore_index: ground truth id that counts nowhere.
             keep_predictions: whether the scores hold the label maps too.
+            keep_confidences: whether they hold the confidences of these labels too, see
+                `deeplab_miou.model.logits.confidences`; only with the label maps.
 
         Returns:
             A score for each image, when its result is asked for; that raises ValueError where
@@ -186,27 +196,12 @@ class Segmenter:
         _check(images, ground_truths)
         with torch.inference_mode():
             return self._scorer.score(
-                images, ground_truths, ignore_index, keep_predictions=keep_predictions
+                images,
+                ground_truths,
+                ignore_index,
+                keep_predictions=keep_predictions,
+                keep_confidences=keep_confidences and self.has_confidence,
             )
-
-    def count(
-        self,
-        images: Sequence[NDArray[np.uint8]],
-        ground_truths: Sequence[NDArray[np.uint8]],
-        ignore_index: int = 255,
-    ) -> list[NDArray[np.int64]]:
-        """Return the confusion matrices ``(n, n + 1)`` int64 of images, one each.
-
-        Args:
-            images: as for `predict`.
-            ground_truths: as for `score`.
-            ignore_index: as for `score`.
-
-        Raises:
-            FrameError: as `predict`.
-            ValueError: as `score`.
-        """
-        return [each.matrix for each in self.score(images, ground_truths, ignore_index).result()]
 
     def close(self) -> None:
         """Free the network and its device memory; no method may be called afterwards."""
@@ -231,7 +226,13 @@ class Segmenter:
 
     def _prepare(self, image: NDArray[np.uint8], size: Size) -> str:
         """Pick a backend and score the probe image once; say how well the backend agrees."""
-        agreement = self._pick_backend(image)
+        self.precision, agreement = choose_backend(
+            self._scorer,
+            self._candidates(),
+            Probe(self.checkpoint, self._device, image),
+            self.precision,
+            self._accelerator,
+        )
         if isinstance(self._scorer, DeviceScorer):
             if not isinstance(self._scorer.backend, PlainBackend):
                 # Only the copy that a backend made of it stays in the device's memory.
@@ -251,79 +252,6 @@ class Segmenter:
         self._scorer.close()
         self.backend, self.precision, self._accelerator = "eager", "fp32", None
         self._scorer = self._make_scorer(next(self._candidates()))
-
-    def _pick_backend(self, image: NDArray[np.uint8]) -> str:
-        """Take the first backend that agrees with the plain network; say how well."""
-        pixels = torch.from_numpy(image)[None].to(self._device)
-        batch = Normalizer(self.checkpoint.preprocessing, self._device)(pixels)
-        expected = self._run(PlainBackend(self.checkpoint.network, self._device), batch)
-        self._check_finite(expected)
-        text = ", as it was loaded"
-        for backend in self._candidates():
-            self._scorer.backend = backend
-            if isinstance(backend, PlainBackend):
-                self.precision = getattr(self.checkpoint.network, "precision", "fp32")
-                break
-            agreement = self._agreement(backend, batch, expected)
-            if agreement is not None:
-                text = f", which labels a probe image like the plain network ({agreement})"
-                break
-            self.precision = "fp32"
-        self._try_recording(batch, expected)
-        return text
-
-    def _check_finite(self, logits: Tensor) -> None:
-        """Refuse a network whose output is not finite.
-
-        Raises:
-            ConfigurationError: pixels of a probe image have NaN or infinity as their largest logit.
-        """
-        largest = logits.amax(1)
-        if bool(largest.isfinite().all()):
-            return
-        share = 100 * float((~largest.isfinite()).float().mean())
-        raise ConfigurationError(
-            f"checkpoint {self.checkpoint.path}: the network's output is not finite (NaN or "
-            f"infinite) at {share:.0f} % of the pixels of a test image: either its training "
-            "diverged, or mean and std are not the ones that it was trained with"
-        )
-
-    def _agreement(self, backend: Backend, batch: Tensor, expected: Tensor) -> str | None:
-        """Return how well a backend agrees with the plain network; None if not well enough."""
-        found = self._run(backend, batch)
-        equal = float((expected.argmax(1) == found.argmax(1)).float().mean())
-        error = float((expected - found).abs().max() / expected.abs().max().clamp(min=1e-6))
-        text = f"{100 * equal:.3f} % equal, largest relative error {error:.1e}"
-        if equal >= _AGREEMENT and (self.precision != "fp32" or error <= _ROUNDING):
-            return text
-        _logger.warning(
-            "%s is not used: it disagrees with the plain network (%s)", backend.name, text
-        )
-        return None
-
-    def _try_recording(self, batch: Tensor, expected: Tensor) -> None:
-        """Record the backend's work, if the device can do that and a replay agrees."""
-        backend = self._scorer.backend
-        if self._accelerator is None or not isinstance(backend, TorchBackend):
-            return
-        recorded = RecordedBackend(backend, self._accelerator)
-        images = batch.to(backend.dtype)
-        self._run(recorded, images)
-        if not recorded.recorded or self._agreement(recorded, images, expected) is not None:
-            self._scorer.backend = recorded
-
-    def _run(self, backend: Backend, batch: Tensor) -> Tensor:
-        try:
-            return run(backend, batch)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = batch.shape[-2:]
-            raise FrameError(
-                Reason.INFERENCE_FAILED,
-                f"{backend.name} does not fit into the memory of {self.device} with an image of "
-                f"{width}x{height} pixels: set a smaller input size",
-            ) from error
 
 
 def _check(images: Sequence[NDArray[np.uint8]], targets: Sequence[object]) -> None:

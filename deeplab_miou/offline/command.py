@@ -38,8 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="BAG",
         nargs="+",
         help="rosbag2 folder, .mcap file or .db3 file. Several bags, a folder of bags or a quoted "
-        "pattern such as 'drives/*' are scored one by one and together; with --output, an "
-        "interrupted run resumes where it stopped",
+        "pattern such as 'drives/*' are scored separately and together; with --output, an "
+        "interrupted run can be resumed",
     )
     predictions = parser.add_argument_group("predictions (one is required)")
     one = predictions.add_mutually_exclusive_group(required=True)
@@ -62,16 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="DIR",
         help="write report.json, report.html, report.md and the counts of each frame to this "
-        "folder; "
-        "with several bags, also those of each bag to DIR/bags/NAME",
+        "folder; with several bags, also write those of each bag to DIR/bags/NAME",
     )
     add(
         "--record",
         default="",
         metavar="DIR",
-        help="also write the scores as they come, the outcome of each frame and reduced overlays "
-        "to a new rosbag2, at the images' stamps and under the topics of the nodes: Foxglove and "
-        "`ros2 bag play` show the score under the drive",
+        help="also record the score over time, the outcome of each frame and small overlays to a "
+        "new rosbag2, at the images' stamps and on the topics of the nodes, to view or play "
+        "together with the drive",
     )
     add(
         "--format",
@@ -82,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--quiet",
         action="store_true",
-        help="show neither progress nor the table; --output still writes the report",
+        help="do not show progress and the table; --output still writes the report",
     )
     add_arguments(parser, CriteriaOptions)
     parser.add_argument_group("cluster").add_argument(
@@ -90,8 +89,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="evaluate on a Ray cluster, bags and parts of long bags side by side; without "
-        "ADDRESS: that of RAY_ADDRESS, that of this machine, or all GPUs or cores of this machine",
+        help="evaluate bags and parts of long bags in parallel on a Ray cluster; without ADDRESS: "
+        "the one at RAY_ADDRESS or on this machine, otherwise all GPUs or cores of this machine",
     )
     parser.set_defaults(run=run)
 

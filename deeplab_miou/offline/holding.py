@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
 
 # Labels that lie seconds behind their images stay in memory.
 _MEMORY_BYTES = 256 * 2**20

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.labels.legend import Legend
-    from deeplab_miou.offline.plan import Stamps
+    from deeplab_miou.offline.stamps import Stamps
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.options.scoring import EngineOptions
 

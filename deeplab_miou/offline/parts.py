@@ -19,20 +19,16 @@ from deeplab_miou.evaluation.run_state import RunPosition
 from deeplab_miou.images.messages import RawImage
 from deeplab_miou.metric.confusion import from_cells, to_cells
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.offline.evaluation import (
-    check_class_weights,
-    check_reader,
-    conclude,
-    provenance,
-)
+from deeplab_miou.offline.checks import check_evaluation
+from deeplab_miou.offline.evaluation import conclude
 from deeplab_miou.offline.label_info import read_legends
-from deeplab_miou.offline.losses import with_losses
-from deeplab_miou.offline.plan import plan, read_stamps
+from deeplab_miou.offline.plan import Links
+from deeplab_miou.offline.preparation import prepare
+from deeplab_miou.offline.provenance import provenance
 from deeplab_miou.offline.reading import read_bag
-from deeplab_miou.offline.run import PictureKey, Run
-from deeplab_miou.offline.sections import split
-from deeplab_miou.offline.tags import read_tags
-from deeplab_miou.regions.regions import check_depth
+from deeplab_miou.offline.run import Run
+from deeplab_miou.offline.sections import split_bag
+from deeplab_miou.offline.stamps import read_stamps
 from deeplab_miou.report.frame_table import FrameTableWriter
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ if TYPE_CHECKING:
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.offline.plan import Plan
     from deeplab_miou.offline.sections import Section
+    from deeplab_miou.offline.worst_pictures import PictureKey
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.tags.timeline import TagTimeline
 
@@ -81,19 +78,19 @@ class BareOutcome(NamedTuple):
         image_ns: stamp of the image, None if there is none in this outcome.
         label_ns: likewise of the label.
         reason: why it was not evaluated, None if it was.
-        message: one line for people; empty if evaluated.
+        explanation: one line for people; empty if evaluated.
         counted: None if not evaluated.
     """
 
     image_ns: int | None
     label_ns: int | None
     reason: Reason | None
-    message: str
+    explanation: str
     counted: Cells | None
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SectionResult:
     """What one section gave.
 
     Attributes:
@@ -116,7 +113,7 @@ class Division:
     """A bag that is going to be evaluated in parts.
 
     Attributes:
-        plan: what belongs together; without the partners, which the sections have.
+        plan: what belongs together; without the links, which the sections have.
         sections: what each part is about.
         started_s: when this began, seconds since the epoch.
         tags: of the bag; None for no tags.
@@ -142,23 +139,19 @@ def divide(options: OfflineOptions, engine: Engine, most_frames: int) -> Divisio
     """
     started_s = time.time()
     with BagReader(options.bag) as reader:
-        check_reader(options, reader)
-        check_depth(engine.regions, options.depth_topic)
-        check_class_weights(options, engine)
+        check_evaluation(options, engine, reader)
         stamps = read_stamps(reader, options.topics, depth_topics=options.depth_topics)
-        planned = with_losses(reader, stamps, plan(stamps, options), options)
-        tags = read_tags(options, reader, stamps)
-        named = read_legends(reader, stamps, options, engine)
-        planned = replace(planned, findings=[*planned.findings, *named.doubts])
+        prepared = prepare(reader, stamps, options, engine)
         # Which messages are missing from part of the time, an index does not tell.
         frames = most_frames if not reader.problems else len(stamps.topic) + 1
-    sections = split(stamps, planned.links, frames)
-    nothing = planned.partners[:0]
-    rest = replace(planned, partners=nothing, depths=nothing)
-    return Division(rest, sections, started_s, tags)
+    links = prepared.plan.links
+    sections = split_bag(stamps, links, frames)
+    nothing = links.partners[:0]
+    rest = replace(prepared.plan, links=Links(nothing, nothing))
+    return Division(rest, sections, started_s, prepared.tags)
 
 
-def score_section(options: OfflineOptions, engine: Engine, section: Section) -> Part:
+def score_section(options: OfflineOptions, engine: Engine, section: Section) -> SectionResult:
     """Score a section of a bag.
 
     Raises:
@@ -186,14 +179,14 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
         )
         run.finish()
     pictures = {key._replace(place=key.place - 1): each for key, each in run.pictures().items()}
-    return Part(outcomes, pictures, run.unknown_labels, problem, run.depth_problem)
+    return SectionResult(outcomes, pictures, run.unknown_labels, problem, run.depth_problem)
 
 
 def merge(
     options: OfflineOptions,
     engine: Engine,
     division: Division,
-    parts: Sequence[Part],
+    parts: Sequence[SectionResult],
     frame_table: Path | None,
 ) -> Evaluation:
     """Put the parts of a bag together.
@@ -249,7 +242,7 @@ def _bare(outcome: FrameOutcome) -> BareOutcome:
         None if image is None else image.stamp_ns,
         None if label is None else label.stamp_ns,
         outcome.reason,
-        outcome.message,
+        outcome.explanation,
         counted,
     )
 
@@ -264,4 +257,4 @@ def _restored(bare: BareOutcome, place: int, axes: Axes) -> FrameOutcome:
         None if stamp_ns is None else Arrival(stamp_ns, "", _NOTHING, 0.0, 0)
         for stamp_ns in (bare.image_ns, bare.label_ns)
     )
-    return FrameOutcome(image, label, bare.reason, bare.message, RunPosition(0, place), counts)
+    return FrameOutcome(image, label, bare.reason, bare.explanation, RunPosition(0, place), counts)

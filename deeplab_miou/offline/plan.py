@@ -6,30 +6,22 @@ be in reverse, minutes late, or all behind the last image.
 
 from __future__ import annotations
 
-from array import array
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deeplab_miou.accounting import Stream
-from deeplab_miou.bags.images import decode_image
-from deeplab_miou.errors import BagError, ConfigurationError, FrameError
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.evaluation.matching import match
 from deeplab_miou.evaluation.unpaired import find_lost
-from deeplab_miou.images.cdr import VIDEO_TYPES, read_packet
-from deeplab_miou.images.decoding import check_image
-from deeplab_miou.video.continuity import Continuity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.bags.reader import BagReader
-    from deeplab_miou.bags.records import BagMessage
-    from deeplab_miou.images.cdr import StampedImage
+    from deeplab_miou.accounting import Stream
+    from deeplab_miou.offline.stamps import Stamps
     from deeplab_miou.options.offline import OfflineOptions
 
 _NS = 1_000_000_000
@@ -37,23 +29,16 @@ _NS = 1_000_000_000
 NONE, REPEATED, UNREADABLE, OUTSIDE = -1, -2, -3, -4
 
 
-def read_image(message: BagMessage) -> StampedImage:
-    """Return the image that a message holds, if it can be one of its type at all.
-
-    Raises:
-        FrameError: its bytes or its fields are not valid.
-    """
-    stamped = decode_image(message)
-    check_image(stamped.image)
-    return stamped
-
-
 class Links(NamedTuple):
-    """Which messages belong together, by their numbers.
+    """Which messages belong together, by their numbers in the order that the reader gives them.
 
     Attributes:
-        partners: as in `Plan`.
-        depths: likewise.
+        partners: for each message the number of its partner, or `NONE`, `REPEATED` (its stamp was
+            there before), `UNREADABLE`, or `OUTSIDE` (not in the section, or of a topic that is not
+            used), int64 ``(messages,)``.
+        depths: for each label that has an image the number of the pair's depth image, and for each
+            such depth image the number of the label, `NONE` for all other messages, int64
+            ``(messages,)``.
     """
 
     partners: NDArray[np.int64]
@@ -65,115 +50,20 @@ class Plan:
     """What belongs together in a bag.
 
     Attributes:
-        partners: for each message, in the order that the reader gives them, the number of its
-            partner, or `NONE`, `REPEATED` (its stamp was there before), `UNREADABLE`, or `OUTSIDE`
-            (not in the section, or of a topic that is not used), int64 ``(messages,)``.
+        links: which messages belong together.
         findings: what else may be missing, a line each: what was lost while the bag was recorded,
             what the stamps of labels without an image suggest.
-        lost: how many messages were lost while the bag was recorded, see `with_losses`.
-        depths: for each label that has an image the number of the pair's depth image, and for each
-            such depth image the number of the label, `NONE` for all other messages, int64
-            ``(messages,)``.
+        lost: how many messages were lost while the bag was recorded, see `with_lost_messages`.
     """
 
-    partners: NDArray[np.int64]
+    links: Links
     findings: list[str]
     lost: Mapping[Stream, int] = field(default_factory=dict)
-    depths: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-
-    @property
-    def links(self) -> Links:
-        """Which messages belong together."""
-        return Links(self.partners, self.depths)
 
     @property
     def pairs(self) -> int:
         """How many images have a label."""
-        return int(np.count_nonzero(self.partners >= 0)) // 2
-
-
-@dataclass(frozen=True, eq=False)
-class Stamps:
-    """The messages of some topics, in the order that the reader gives them.
-
-    Attributes:
-        topics: their names.
-        topic: index of each message's topic, int64 ``(messages,)``.
-        stamps_ns: stamp of each; when it was recorded if it is not readable, int64.
-        recorded_ns: when each was recorded, int64.
-        is_readable: whether it can be an image of its type at all, bool; of depth images, whether
-            it has a stamp.
-        begins: for a packet of a video the number of the message with which decoding must begin to
-            have its picture, itself for other messages, int64; empty if no topic is a video.
-    """
-
-    topics: tuple[str, ...]
-    topic: NDArray[np.int64]
-    stamps_ns: NDArray[np.int64]
-    recorded_ns: NDArray[np.int64]
-    is_readable: NDArray[np.bool_]
-    begins: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-
-
-def read_stamps(
-    reader: BagReader, topics: Sequence[str], *, depth_topics: Sequence[str] = ()
-) -> Stamps:
-    """Read the stamps of all messages of some topics, and of some topics of depth images."""
-    names = tuple(dict.fromkeys((*topics, *depth_topics)))
-    number = {name: k for k, name in enumerate(names)}
-    videos: dict[str, _Video] = {}
-    topic, stamps, recorded, is_readable = array("q"), array("q"), array("q"), bytearray()
-    begins = array("q")
-    # What is damaged is told when the messages are read to be scored.
-    with suppress(BagError):
-        for message in reader.messages(names):
-            begin = len(stamps)
-            # The time of recording is the best there is of what is not readable.
-            stamp_ns, valid = message.timestamp_ns, False
-            with suppress(FrameError):
-                is_depth = message.topic in depth_topics
-                stamp_ns = (decode_image if is_depth else read_image)(message).stamp_ns
-                valid = True
-            if message.type in VIDEO_TYPES:
-                begin, valid = videos.setdefault(message.topic, _Video()).take(begin, message)
-            begins.append(begin)
-            is_readable.append(valid)
-            stamps.append(stamp_ns)
-            recorded.append(message.timestamp_ns)
-            topic.append(number[message.topic])
-    return Stamps(
-        names,
-        np.array(topic, np.int64),
-        np.array(stamps, np.int64),
-        np.array(recorded, np.int64),
-        np.frombuffer(bytes(is_readable), np.bool_),
-        np.array(begins if videos else (), np.int64),
-    )
-
-
-class _Video:
-    """Looks at the packets of a topic, in their order."""
-
-    def __init__(self) -> None:
-        self._continuity = Continuity()
-        self._numbers = array("q")
-
-    def take(self, number: int, message: BagMessage) -> tuple[int, bool]:
-        """Return where decoding must begin, and whether there may be a picture at all."""
-        try:
-            packet = read_packet(message.data, message.type)
-        except FrameError as error:
-            self._continuity.lose(str(error))
-            return self._begin(number), False
-        self._numbers.append(number)
-        try:
-            self._continuity.check(packet)
-        except FrameError:
-            return self._begin(number), False
-        return self._begin(number), True
-
-    def _begin(self, number: int) -> int:
-        return self._numbers[self._continuity.begin] if self._numbers else number
+        return int(np.count_nonzero(self.links.partners >= 0)) // 2
 
 
 def plan(read: Stamps, options: OfflineOptions) -> Plan:
@@ -214,21 +104,20 @@ def plan(read: Stamps, options: OfflineOptions) -> Plan:
     partners = np.full(len(read.topic), OUTSIDE, np.int64)
     partners[used] = np.where(partner >= 0, used[partner], partner)
     return Plan(
-        partners,
+        Links(partners, _find_depths(read, partners, options, tolerance_ns)),
         find_lost(
             stamps[images],
             stamps[inside[is_label[inside]]],
             stamps[labels[partner[labels] == NONE]],
             "--sync-tolerance",
         ),
-        depths=_find_depths(read, partners, options, tolerance_ns),
     )
 
 
 def _find_depths(
     read: Stamps, partners: NDArray[np.int64], options: OfflineOptions, tolerance_ns: int
 ) -> NDArray[np.int64]:
-    """Return the depth image of each pair, by its image's stamp, as `Plan.depths` has them."""
+    """Return the depth image of each pair, by its image's stamp, as `Links.depths` has them."""
     depths = np.full(partners.size, NONE, np.int64)
     if not options.depth_topic:
         return depths
@@ -298,8 +187,3 @@ def _cut(
     paired = np.flatnonzero(is_label & (partner >= 0))
     is_inside[paired] = is_inside[partner[paired]]
     partner[~is_inside] = OUTSIDE
-
-
-def stream_of(message: BagMessage, options: OfflineOptions) -> Stream:
-    """Return which of the two streams a message is of."""
-    return Stream.LABEL if message.topic == options.label_topic else Stream.IMAGE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deeplab_miou.report.table import format_interval, format_score
+from deeplab_miou.report.wording import format_interval, format_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,11 +59,13 @@ class Meter:
         after_s = time.monotonic()
         self._due_s = after_s + max(self._period_s, _COST * (after_s - now_s))
         frames = found.totals.counts.frames
-        if not frames or found.scores is None:
+        if not frames:
             return ""
-        bounds = (float("nan"),) * 2 if found.intervals is None else found.intervals.miou
         score = " ".join(
-            filter(None, ("mIoU", format_score(found.scores.miou), format_interval(*bounds)))
+            filter(
+                None,
+                ("mIoU", format_score(found.scores.miou), format_interval(*found.miou_interval)),
+            )
         )
         return f"{frames / max(after_s - self._begun_s, 1e-9):.1f} frames/s, {score}"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.ahead import reading_ahead
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import checked_image, deserialise_image
 from deeplab_miou.errors import BagError
 from deeplab_miou.offline.holding import HeldMessages
-from deeplab_miou.offline.plan import NONE, OUTSIDE, read_image
+from deeplab_miou.offline.plan import NONE, OUTSIDE
 from deeplab_miou.offline.video import with_pictures
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.bags.reader import BagReader
-    from deeplab_miou.bags.records import BagMessage
     from deeplab_miou.offline.plan import Links
     from deeplab_miou.offline.run import Run
 
@@ -118,15 +118,15 @@ class _Groups:
             if message is not None:
                 found[number] = message
         # Read once: it is the same ground truth for all runs.
-        truth = read_image(found[label]) if label in found else None
+        truth = checked_image(found[label]) if label in found else None
         for run, partners, depths in self._runs:
             image, depth = partners[label], depths[label]
             if image < 0:
                 continue
             if truth is not None and image in found:
                 # What is wrong with a depth image is told when it is decoded.
-                measured = decode_image(found[depth]) if depth in found else None
-                run.take(read_image(found[image]), truth, measured)
+                measured = deserialise_image(found[depth]) if depth in found else None
+                run.take(checked_image(found[image]), truth, measured)
                 continue
             for number in {image, label} & found.keys():
                 run.reject(found[number], NONE)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from deeplab_miou.pictures.outcomes import outcome_overlay
 from deeplab_miou.pictures.reduced import OVERLAY_SIDE, reduced_jpeg
 from deeplab_miou.recording.frame_bytes import encode_frame
-from deeplab_miou.recording.recording import MOST_FRAMES, MOST_OVERLAYS, MOST_SCORES, Thinning
+from deeplab_miou.recording.recording import (
+    MOST_FRAMES,
+    MOST_OVERLAYS,
+    MOST_SCORES,
+    Thinning,
+    scores_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,20 +69,24 @@ class OfflineRecorder:
         if leading is None:
             return
         stamp_ns = leading.stamp_ns
-        if self._frames.take():
+        data = b""
+        if self._frames.is_due:
             data = encode_frame(outcome, source=_SOURCE, run_id=_RUN_ID)
+        if self._frames.take(len(data)):
             self._recording.frame(_SOURCE, stamp_ns, data)
         if outcome.counts is None:
             return
-        if self._overlays.take():
+        jpeg = b""
+        if self._overlays.is_due:
             picture = outcome_overlay(outcome, self._label_map, is_camera=self._is_camera)
-            if picture is not None:
-                jpeg = reduced_jpeg(picture, OVERLAY_SIDE)
-                self._recording.overlay(_SOURCE, stamp_ns, leading.frame_id, jpeg)
+            jpeg = b"" if picture is None else reduced_jpeg(picture, OVERLAY_SIDE)
+        if self._overlays.take(len(jpeg)) and jpeg:
+            self._recording.overlay(_SOURCE, stamp_ns, leading.frame_id, jpeg)
         if self._scored_ns is None or abs(stamp_ns - self._scored_ns) >= _PERIOD_NS:
             self._scored_ns = stamp_ns
-            if self._scores.take():
-                self.scores(*scores())
+            computed = scores() if self._scores.is_due else ()
+            if self._scores.take(scores_size(*computed)):
+                self.scores(*computed)
 
     def scores(self, result: Result, window: Result) -> None:
         """Record the scores of all frames so far, and of the window."""

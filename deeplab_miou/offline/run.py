@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.aggregation.frames import FrameStatistics
 from deeplab_miou.aggregation.results import Scoring, Totals
+from deeplab_miou.bags.images import checked_image
 from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.naming import Legends
 from deeplab_miou.evaluation.pipeline import Pipeline
@@ -17,11 +17,11 @@ from deeplab_miou.evaluation.queueing import WorkQueue
 from deeplab_miou.evaluation.run_state import RunState
 from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.images.messages import Undecodable
-from deeplab_miou.offline.plan import NONE, REPEATED, UNREADABLE, read_image, stream_of
+from deeplab_miou.offline.plan import NONE, REPEATED, UNREADABLE
+from deeplab_miou.offline.worst_pictures import WorstPictures
 from deeplab_miou.options.scoring import WindowOptions
-from deeplab_miou.pictures.segmentation import comparison
-from deeplab_miou.report.course import seconds
 from deeplab_miou.report.report import Report
+from deeplab_miou.report.stamps import format_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,17 +30,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.aggregation.results import Result
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.images.cdr import StampedImage
     from deeplab_miou.offline.recorder import OfflineRecorder
+    from deeplab_miou.offline.worst_pictures import PictureKey
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.frame_table import FrameTableWriter
     from deeplab_miou.tags.timeline import TagTimeline
 
 # Pairs that are decoded while others are scored; a batch, if that is more.
 _MOST_AHEAD = 4
+# Frames whose counts are added up together: few, as they hold pictures until then.
+_MOST_PENDING = 8
 _DECODERS = 4
 _REPEATED = "an earlier message of its topic has the same stamp; are stamps set?"
 _REJECTED = {
@@ -49,18 +52,6 @@ _REJECTED = {
     (Stream.IMAGE, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
     (Stream.LABEL, REPEATED): (Reason.DUPLICATE_STAMP, _REPEATED),
 }
-
-
-class PictureKey(NamedTuple):
-    """Which picture of a worst frame it is.
-
-    Attributes:
-        of: the whole frame, 0, or what a region has of it, from 1 on.
-        place: of the frame in its run.
-    """
-
-    of: int
-    place: int
 
 
 class Run:
@@ -113,21 +104,17 @@ class Run:
             window_frames=window.window_frames or None,
             window_seconds=window.window_seconds or None,
             block_s=options.bootstrap_block_s,
-            # The outcomes hold pictures.
-            most_pending=1,
+            most_pending=_MOST_PENDING,
             tags=tags,
             tags_are_complete=True,
         )
-        self._predictor = engine.predictor
-        self._pictures: list[NDArray[np.uint8]] = []
+        self._worst = WorstPictures(engine, self._legends, has_images=not options.prediction_topic)
         # Whoever looks at frames gets each before the next is read.
         is_watched = on_frame is not None or recorder is not None
         is_ahead = engine.predictor.needs_worker and not is_watched
         batch_size = options.engine.batch_size
         self._most_ahead = max(_MOST_AHEAD, batch_size) if is_ahead else 0
         self._decoders = ThreadPoolExecutor(_DECODERS) if is_ahead else None
-        self._region_pictures: list[list[NDArray[np.uint8]]] = [[] for _ in engine.axes.regions]
-        self._regions = engine.regions
         self._state = RunState(engine.label_map.num_classes, regions=len(engine.axes.regions))
         self._pipeline = Pipeline(
             engine.predictor,
@@ -141,22 +128,24 @@ class Run:
             decoders=self._decoders,
             legends=self._legends,
             on_outcome=self._take,
-            # A few frames are predicted once more at the end: a device need not hand out them all.
+            # A GPU predicts a few frames once more at the end rather than hand out them all.
             wants_predictions=lambda: (
-                on_frame is not None or (recorder is not None and recorder.wants_prediction)
+                engine.device in ("none", "cpu")
+                or on_frame is not None
+                or (recorder is not None and recorder.wants_prediction)
             ),
         )
 
     def is_label(self, message: BagMessage) -> bool:
         """Return whether a message is of the label topic."""
-        return stream_of(message, self._options) is Stream.LABEL
+        return message.topic == self._options.label_topic
 
     def take(
         self, image: StampedImage, label: StampedImage, depth: StampedImage | None = None
     ) -> None:
         """Score an image with its label, perhaps not before some more have been taken."""
         self._pipeline.add_pair(image, label, depth)
-        while self._pipeline.queued > self._most_ahead:
+        while len(self._pipeline.queue) > self._most_ahead:
             self._pipeline.work(0.0)
 
     def reject(self, message: BagMessage, partner: int) -> None:
@@ -166,10 +155,10 @@ class Run:
             message: an image or a label.
             partner: why: a number below 0 of `plan`.
         """
-        stream = stream_of(message, self._options)
+        stream = Stream.LABEL if self.is_label(message) else Stream.IMAGE
         stamp_ns, frame_id = message.timestamp_ns, ""
         try:
-            stamp_ns, frame_id, image = read_image(message)
+            stamp_ns, frame_id, image = checked_image(message)
             if partner == UNREADABLE and isinstance(image, Undecodable):
                 error = FrameError(image.reason, image.text)
             else:
@@ -201,31 +190,15 @@ class Run:
 
     def pictures(self) -> dict[PictureKey, NDArray[np.uint8]]:
         """Return those of the worst frames, of the whole frames and of each region."""
-        drawn = (self._pictures, *self._region_pictures)
-        return {
-            key: picture
-            for keys, pictures in zip(self._picture_keys(), drawn, strict=True)
-            for key, picture in zip(keys, pictures, strict=False)
-        }
+        return self._worst.by_key(self._statistics.read())
 
     def finish_with(self, pictures: Mapping[PictureKey, NDArray[np.uint8]]) -> None:
         """Take pictures of the worst frames that other runs have drawn, by their places in this."""
-        self._pictures, *self._region_pictures = (
-            [pictures[key] for key in keys] if all(key in pictures for key in keys) else []
-            for keys in self._picture_keys()
-        )
-
-    def _picture_keys(self) -> list[list[PictureKey]]:
-        frames = self._statistics.read()
-        drawn = (frames.worst, *(worst[:1] for worst in frames.worst_of_regions))
-        return [
-            [PictureKey(of, frame.evidence.position.sequence) for frame in worst]
-            for of, worst in enumerate(drawn)
-        ]
+        self._worst.take(self._statistics.read(), pictures)
 
     def finish(self) -> None:
         """Score what is left, record the final scores and draw the worst frames."""
-        while self._pipeline.queued:
+        while len(self._pipeline.queue):
             self._pipeline.work(0.0)
         self._pipeline.finish()
         if self._decoders is not None:
@@ -234,12 +207,7 @@ class Run:
             self._recorder.scores(*self._scores())
         # A device that fails now costs the pictures, not the report.
         with suppress(FrameError):
-            frames = self._statistics.read()
-            self._pictures = [self._picture(frame.evidence) for frame in frames.worst]
-            self._region_pictures = [
-                [self._picture(frame.evidence, region) for frame in worst[:1]]
-                for region, worst in enumerate(frames.worst_of_regions)
-            ]
+            self._worst.draw(self._statistics.read())
 
     def result(self) -> Result:
         """Return the scores of all that was counted so far; resampling takes a while."""
@@ -257,18 +225,17 @@ class Run:
         if self.depth_problem:
             first = f"the first depth image that cannot be used is the one at {self.depth_problem}"
             findings = [*findings, first]
-        report = Report.of(
-            self.result(),
+        result = self.result()
+        return Report(
+            result,
             window=window,
             provenance=provenance,
-            pictures=self._pictures,
+            pictures=self._worst.whole,
+            region_pictures=dict(zip(result.regions, self._worst.regions, strict=True)),
             palette=self._label_map.palette,
             problems=[problem, *findings] if problem else findings,
             damaged=bool(problem),
         )
-        pictures = zip(report.regions.items(), self._region_pictures, strict=True)
-        regions = {name: replace(each, pictures=drawn) for (name, each), drawn in pictures}
-        return replace(report, regions=regions)
 
     def _window(self) -> Result:
         return self._statistics.read().window_result(self._totals(), self._scoring)
@@ -277,24 +244,7 @@ class Run:
         return self.result(), self._window()
 
     def _totals(self) -> Totals:
-        return Totals.of(self._axes, self._pipeline.snapshot())
-
-    def _picture(self, outcome: FrameOutcome, region: int | None = None) -> NDArray[np.uint8]:
-        """Draw a frame that was evaluated, or what a region has of it."""
-        assert outcome.image is not None  # noqa: S101  (evaluated)
-        assert outcome.ground_truth is not None  # noqa: S101
-        given = self._legends.prepared(self._predictor, outcome.image)
-        (scored,) = self._predictor.score(
-            [given], [outcome.ground_truth], keep_predictions=True
-        ).result()
-        assert scored.prediction is not None  # noqa: S101  (kept)
-        image = None if self._options.prediction_topic else given
-        truth = outcome.ground_truth
-        if region is not None:
-            ignored = self._label_map.ignore_index
-            truths = self._regions.ground_truths(truth, ignored, outcome.depth)
-            truth = list(truths)[region]
-        return comparison(image, truth, scored.prediction, self._label_map)
+        return Totals.of(self._axes, self._pipeline.run.snapshot())
 
     def _take(self, outcome: FrameOutcome) -> None:
         """Count an outcome of the pipeline, which still has its pictures."""
@@ -305,7 +255,7 @@ class Run:
             label_map = self._legends.label_map(outcome.label, self._label_map)
             self.unknown_labels = unknown_labels(outcome.label.image, label_map)
         if outcome.depth_problem and not self.depth_problem and outcome.image is not None:
-            self.depth_problem = f"{seconds(outcome.image.stamp_ns)}: {outcome.depth_problem}"
+            self.depth_problem = f"{format_stamp(outcome.image.stamp_ns)}: {outcome.depth_problem}"
         self._count(outcome)
         if self._recorder is not None:
             self._recorder.take(outcome, self._scores)
@@ -313,8 +263,8 @@ class Run:
     def _count(self, outcome: FrameOutcome) -> None:
         image = outcome.image or outcome.label
         if outcome.reason is not None:
-            stamp = f"stamp {seconds(image.stamp_ns)}: " if image is not None else ""
-            self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.message}")
+            stamp = f"stamp {format_stamp(image.stamp_ns)}: " if image is not None else ""
+            self.first_drops.setdefault(outcome.reason.value, f"{stamp}{outcome.explanation}")
         elif outcome.counts is not None and image is not None and outcome.label is not None:
             offset_ns = outcome.label.stamp_ns - image.stamp_ns
             self._statistics.add(outcome.counts, image.stamp_ns, outcome, offset_ns=offset_ns)

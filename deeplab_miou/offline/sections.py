@@ -13,7 +13,7 @@ from deeplab_miou.offline.video import packets_to_decode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from deeplab_miou.offline.plan import Stamps
+    from deeplab_miou.offline.stamps import Stamps
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,27 +23,20 @@ class Section:
     Attributes:
         span: from when to when the messages that it takes were recorded, nanoseconds, the end not
             included; None for a whole bag.
-        partners: as `Plan.partners`, for the messages of the span and numbered among these;
-            `OUTSIDE` for those of other sections.
-        depths: as `Plan.depths`, likewise.
+        links: which messages of the span belong together, numbered among these; `OUTSIDE` for
+            those of other sections.
         frames: pairs in it.
         needed: which of these messages are packets of a video that must be decoded, of
             `packets_to_decode`.
     """
 
     span: tuple[int, int] | None
-    partners: NDArray[np.int64]
-    depths: NDArray[np.int64]
+    links: Links
     frames: int
     needed: NDArray[np.bool_]
 
-    @property
-    def links(self) -> Links:
-        """Which messages belong together."""
-        return Links(self.partners, self.depths)
 
-
-def split(stamps: Stamps, links: Links, most_frames: int) -> list[Section]:
+def split_bag(stamps: Stamps, links: Links, most_frames: int) -> list[Section]:
     """Divide what a bag gives into sections, so that each outcome is in one of them.
 
     What belongs together stays together, on whichever side of a border the two messages lie.
@@ -71,7 +64,7 @@ def split(stamps: Stamps, links: Links, most_frames: int) -> list[Section]:
         count = 1
     if count == 1:
         needed = packets_to_decode(stamps, [partners])
-        return [Section(None, partners, depths, frames, needed)]
+        return [Section(None, links, frames, needed)]
     before: NDArray[np.int64] = np.cumsum(completes) - completes
     section_of = np.minimum(before * count // frames, count - 1)[completed_by]
     section_of[(partners == OUTSIDE) & (depths < 0)] = -1
@@ -107,8 +100,7 @@ def _section(
     needed = packets_to_decode(stamps, [own])
     return Section(
         (start_ns, stop_ns),
-        local(partners, OUTSIDE),
-        local(links.depths, NONE),
+        Links(local(partners, OUTSIDE), local(links.depths, NONE)),
         int(completes[members].sum()),
         needed[there] if needed.size else needed,
     )

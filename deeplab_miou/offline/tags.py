@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeplab_miou.bags.reader import BagReader
-    from deeplab_miou.offline.plan import Stamps
+    from deeplab_miou.offline.stamps import Stamps
     from deeplab_miou.options.offline import OfflineOptions
 
 
@@ -78,7 +78,7 @@ def _of_topic(
             timeline.add(key, name, time_ns)
     if differs:
         timeline.doubt(
-            "images are stamped by another clock than the recorder's: each tag holds from the "
+            "images are stamped by another clock than the recorder's, so each tag applies from the "
             "first image that was recorded after it"
         )
     if unreadable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.bags.images import encode_image
+from deeplab_miou.bags.images import serialise_image
 from deeplab_miou.errors import BagError, FrameError
 from deeplab_miou.images.cdr import VIDEO_TYPES, StampedImage, read_packet
 from deeplab_miou.images.messages import Undecodable
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.images.messages import ImageMessage, VideoPacket
-    from deeplab_miou.offline.plan import Stamps
+    from deeplab_miou.offline.stamps import Stamps
     from deeplab_miou.video.decoder import Decoded
 
 
@@ -154,6 +154,6 @@ def _put(pictures: list[Decoded[_Place]]) -> None:
 def _fill(place: _Place, image: ImageMessage) -> None:
     assert place.packet is not None  # noqa: S101  (of a video)
     stamped = StampedImage(place.packet.stamp_ns, place.packet.frame_id, image)
-    kind, data = encode_image(stamped)
+    kind, data = serialise_image(stamped)
     place.message = place.message._replace(type=kind, data=data)
     place.is_ready = True

@@ -74,6 +74,8 @@ def _add(group: argparse._ArgumentGroup, each: Option) -> None:
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

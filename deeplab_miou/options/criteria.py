@@ -12,8 +12,11 @@ class CriteriaOptions:
     """What the score must reach."""
 
     criteria: str = option(
-        "", "YAML file of what must be reached; exit with 5 if it is not", unset="none", form="FILE"
+        "", "YAML file of thresholds; exit with 5 if the scores miss one", unset="none", form="FILE"
     )
     junit: str = option(
-        "", "write what was reached as JUnit XML, which CI servers show", unset="none", form="FILE"
+        "",
+        "also write the outcome of each threshold as JUnit XML, for CI servers",
+        unset="none",
+        form="FILE",
     )

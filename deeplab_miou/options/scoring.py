@@ -25,7 +25,7 @@ class TopicOptions:
     )
     depth_topic: str = option(
         "",
-        "depth images of the camera's view, for regions by depth: sensor_msgs/Image or "
+        "depth images registered to the camera's view, for regions by depth: sensor_msgs/Image or "
         "CompressedImage",
         form="TOPIC",
         unset="none",
@@ -37,20 +37,20 @@ class CheckpointOptions:
     """Settings that a checkpoint may not contain."""
 
     output_stride: Literal[0, 8, 16] = option(
-        0, "output stride of the network", unset="what the file or its code base says"
+        0, "output stride of the network", unset="as in the file or its code base"
     )
     atrous_rates: tuple[int, int, int] | None = option(
         None,
         "dilations of the three atrous branches (ASPP)",
         minimum=1,
         maximum=1024,
-        unset="what the file or its code base says",
+        unset="as in the file or its code base",
         example=(6, 12, 18),
         form="R,R,R",
     )
     weights: str = option(
         "",
-        "which weights to use if the file holds several sets, such as model_ema",
+        "which set of weights to use if the file contains several, such as model_ema",
         unset="the first of the usual names; the log says which",
         form="NAME",
     )
@@ -59,28 +59,28 @@ class CheckpointOptions:
         "height and width to which images are resized for the network",
         minimum=1,
         maximum=32768,
-        unset="what the file says, otherwise the image's own size",
+        unset="as in the file, otherwise the size of the image",
         example=(512, 1024),
         form="HxW",
     )
     mean: tuple[float, float, float] | None = option(
         None,
         "mean of R, G, B in 0..1, subtracted from images",
-        unset="what the file says, otherwise ImageNet's",
+        unset="as in the file, otherwise ImageNet's",
         example=(0.485, 0.456, 0.406),
         form="R,G,B",
     )
     std: tuple[float, float, float] | None = option(
         None,
         "standard deviation of R, G, B in 0..1, by which images are divided",
-        unset="what the file says, otherwise ImageNet's",
+        unset="as in the file, otherwise ImageNet's",
         example=(0.229, 0.224, 0.225),
         form="R,G,B",
     )
     channel_order: Literal["auto", "rgb", "bgr"] = option(
         "auto",
         "order of the colour channels the network was trained on (mean and std are always in the "
-        "order R,G,B); auto: what the file says, otherwise rgb",
+        "order R,G,B); auto: as in the file, otherwise rgb",
     )
 
 
@@ -103,34 +103,34 @@ class EngineOptions(CheckpointOptions):
     )
     prediction_labels: str = option(
         "",
-        "label map of predictions that come from a topic: a name or a YAML file",
+        "label map of predictions from a topic: a name or a YAML file",
         unset="they are train ids",
         form="MAP",
     )
     label_info_topic: str = option(
         "",
-        "topic that says by name which id of the ground truth is which class: "
-        "vision_msgs/LabelInfo, or the JSON of Isaac Sim's semantic_labels (std_msgs/String); the "
-        "label map's own ids do not count then",
+        "topic that publishes the class name of each id in the ground truth: "
+        "vision_msgs/LabelInfo, or Isaac Sim's semantic_labels (JSON in std_msgs/String); replaces "
+        "the ids of the label map",
         form="TOPIC",
-        unset="the label map has the ids",
+        unset="the ids of the label map",
     )
     prediction_label_info_topic: str = option(
         "",
-        "the same for predictions that come from a topic",
+        "the same for predictions from a topic",
         form="TOPIC",
-        unset="they are as prediction_labels says",
+        unset="the ids of prediction_labels",
     )
     device: str = option(
         "auto", "device that runs the network: auto, cpu, cuda or cuda:N", form="DEVICE"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "precision of the network; auto: fp16 on a GPU if it agrees with fp32"
+        "auto", "precision of the network; auto: fp16 on a GPU if its labels agree with fp32"
     )
     backend: Literal["auto", "torch", "onnxruntime", "eager"] = option(
         "auto",
-        "what runs the network; eager: plain PyTorch calls, if a GPU causes trouble; auto: torch, "
-        "or eager where that does not work on the GPU",
+        "what runs the network; eager: plain PyTorch calls, for a GPU that causes trouble; auto: "
+        "torch, or eager if torch does not work on the GPU",
     )
     rewrite: bool = option(
         default=True,
@@ -139,21 +139,23 @@ class EngineOptions(CheckpointOptions):
     threads: int = option(
         0, "CPU threads for the network", minimum=0, maximum=1024, unset="PyTorch's choice"
     )
-    batch_size: int = option(1, "most pairs in one batch of the network", minimum=1, maximum=256)
+    batch_size: int = option(
+        1, "maximum number of pairs in a batch of the network", minimum=1, maximum=256
+    )
     score_at: Literal["label", "prediction"] = option(
         "label",
         "resolution to score at; prediction: labels are resized to it by nearest neighbour",
     )
     regions: str = option(
         "",
-        "YAML file of regions that are scored apart, or not at all",
+        "YAML file of regions that are scored separately, or not at all",
         form="FILE",
-        unset="the whole image counts",
+        unset="only the whole image",
     )
     error_types: bool = option(
         default=False,
         text="sort each class's mistakes into boundary, extent and segment errors, and compute "
-        "boundary IoU; takes CPU time for each frame",
+        "boundary IoU; costs CPU time for each frame",
     )
 
 
@@ -177,8 +179,8 @@ class ScoreOptions:
 
     absent_classes: Literal["exclude", "zero"] = option(
         "exclude",
-        "a class that occurs in neither the ground truth nor the prediction: exclude it from the "
-        "mean, or count it as zero",
+        "whether a class that occurs in neither the ground truth nor the prediction is excluded "
+        "from the mean or counts as zero",
         at_runtime=True,
     )
     class_weights: tuple[float, ...] = option(
@@ -201,7 +203,7 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class TagOptions:
-    """Tags of the drive, such as rain: frames with a tag are also scored apart."""
+    """Tags of the drive, such as rain: frames with a tag are also scored separately."""
 
     tags: str = option(
         "",
@@ -211,8 +213,8 @@ class TagOptions:
     )
     tags_topic: str = option(
         "",
-        "topic of tags, std_msgs/String or diagnostic_msgs/KeyValue; each holds until the next one "
-        "of its key",
+        "topic of tags, std_msgs/String or diagnostic_msgs/KeyValue; each applies until the next "
+        "one with the same key",
         unset="no topic",
         form="TOPIC",
     )
@@ -235,7 +237,7 @@ class WindowOptions:
     """The window."""
 
     window_frames: int = option(
-        100, "most frames in the window; 0: no limit", minimum=0, maximum=100_000
+        100, "maximum number of frames in the window; 0: no limit", minimum=0, maximum=100_000
     )
     window_seconds: float = option(
         0.0,

@@ -66,7 +66,7 @@ class Tally(NamedTuple):
         evaluated: frames that it has scored since its last reset, before the replay included.
         resets: times that it was reset meanwhile.
         restarts: times that another run took its place: what that one had counted is gone.
-        surplus: messages that it received from somebody else.
+        foreign: messages that it received from somebody else.
     """
 
     images: StreamCounts
@@ -74,7 +74,7 @@ class Tally(NamedTuple):
     evaluated: int
     resets: int
     restarts: int
-    surplus: int
+    foreign: int
 
 
 class Done(NamedTuple):

@@ -30,9 +30,9 @@ def describe_losses(tallies: Mapping[str, Tally]) -> list[str]:
                 f"{name} dropped {crowded_out} frames because its queue was full: was it unpaced "
                 "for a while?"
             )
-        if tally.surplus:
+        if tally.foreign:
             losses.append(
-                f"{name} received {tally.surplus} messages that other publishers sent, which its "
+                f"{name} received {tally.foreign} messages that other publishers sent, which its "
                 "score contains: stop them, and replay again"
             )
     return losses
@@ -59,8 +59,8 @@ def summarise(
             f"{name}: {tally.images.evaluated} frames evaluated{note}, dropped "
             f"{_dropped('image', tally.images)}, {_dropped('label', tally.labels)}"
         )
-        if tally.surplus:
-            parts.append(f"{tally.surplus} messages that it received came from other publishers")
+        if tally.foreign:
+            parts.append(f"{tally.foreign} messages that it received came from other publishers")
     return "; ".join(parts)
 
 

@@ -25,9 +25,9 @@ class Transit:
         account: its newest account.
         sent: messages sent, by topic.
         origin: the account that this replay begins after; None if it begins with the counts.
-        base: messages received that were not ours.
-        unsure: by how much that may be too little.
-        surplus: messages that certainly came from somebody else.
+        not_ours: messages received that were not ours.
+        not_ours_missing: by how much `not_ours` may be too little.
+        foreign: messages that certainly came from somebody else.
         resets: resets in the course of the replay.
         restarts: other runs that took the place of one in the course of the replay.
         past_runs: those that another has taken the place of: their last accounts may come late.
@@ -40,9 +40,9 @@ class Transit:
     account: EvaluatorAccount
     sent: Counter[str] = field(default_factory=Counter)
     origin: EvaluatorAccount | None = field(init=False)
-    base: int = field(init=False)
-    unsure: int = 0
-    surplus: int = 0
+    not_ours: int = field(init=False)
+    not_ours_missing: int = 0
+    foreign: int = 0
     resets: int = 0
     restarts: int = 0
     past_runs: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
@@ -50,12 +50,12 @@ class Transit:
 
     def __post_init__(self) -> None:
         self.origin = self.account
-        self.base = self.account.received
+        self.not_ours = self.account.received
 
     @property
     def outstanding(self) -> int:
         """Messages sent that have not arrived."""
-        return self.sent.total() - (self.account.received - self.base)
+        return self.sent.total() - (self.account.received - self.not_ours)
 
     @property
     def admits(self) -> bool:
@@ -71,16 +71,16 @@ class Transit:
         self.account = account
         excess = -self.outstanding
         if excess > 0:
-            self.base += excess
-            self.surplus += max(0, excess - self.unsure)
-            self.unsure = max(0, self.unsure - excess)
+            self.not_ours += excess
+            self.foreign += max(0, excess - self.not_ours_missing)
+            self.not_ours_missing = max(0, self.not_ours_missing - excess)
         return True
 
     def _begin_anew(self, account: EvaluatorAccount) -> None:
         """Find out what of counts that began anew belongs to this replay."""
         # What is on its way cannot be told from what arrived: call it arrived, `update` corrects.
-        self.unsure = self.outstanding
-        self.base = account.received - self.sent.total()
+        self.not_ours_missing = self.outstanding
+        self.not_ours = account.received - self.sent.total()
         self.origin = None
         if self.account.run_id == account.run_id:
             self.resets += 1
@@ -106,4 +106,4 @@ class Transit:
         if self.origin is not None:
             images = images.since(self.origin.images)
             labels = labels.since(self.origin.labels)
-        return Tally(images, labels, evaluated, self.resets, self.restarts, self.surplus)
+        return Tally(images, labels, evaluated, self.resets, self.restarts, self.foreign)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.images.decoding import decode_color
-from deeplab_miou.pictures.segmentation import overlay
+from deeplab_miou.pictures.segmentation import mistakes, overlay
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,15 +40,30 @@ def outcome_ground_truth(
     return _painted(outcome, outcome.ground_truth, label_map, is_camera=is_camera)
 
 
+def outcome_mistakes(
+    outcome: FrameOutcome, label_map: LabelMap, *, is_camera: bool
+) -> NDArray[np.uint8] | None:
+    """Return a darkened frame with its mistakes in red; otherwise as `outcome_overlay`."""
+    truth, prediction = outcome.ground_truth, outcome.prediction
+    if truth is None or prediction is None:
+        return None
+    base = _base(outcome, label_map, is_camera=is_camera)
+    return None if base is None else mistakes(base, truth, prediction, label_map)
+
+
 def _painted(
     outcome: FrameOutcome, ids: NDArray[np.uint8], label_map: LabelMap, *, is_camera: bool
 ) -> NDArray[np.uint8] | None:
+    base = _base(outcome, label_map, is_camera=is_camera)
+    return None if base is None else overlay(base, ids, label_map)
+
+
+def _base(
+    outcome: FrameOutcome, label_map: LabelMap, *, is_camera: bool
+) -> NDArray[np.uint8] | None:
+    """Return what is painted over, ``(H, W, 3)`` uint8 RGB."""
     if outcome.image is None:
         return None
     if is_camera:
-        base = decode_color(outcome.image.image)
-    elif outcome.ground_truth is not None:
-        base = label_map.colorize(outcome.ground_truth)
-    else:
-        return None
-    return overlay(base, ids, label_map)
+        return decode_color(outcome.image.image)
+    return None if outcome.ground_truth is None else label_map.colorize(outcome.ground_truth)

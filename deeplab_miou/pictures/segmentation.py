@@ -42,6 +42,28 @@ def overlay(
     return np.asarray(cv2.addWeighted(base, 1 - _OPACITY, colors, _OPACITY, 0), np.uint8)
 
 
+def mistakes(
+    image: NDArray[np.uint8],
+    ground_truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    label_map: LabelMap,
+) -> NDArray[np.uint8]:
+    """Return a darkened image with mistakes in red; ground truth that is not scored is black.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        ground_truth: ``(h, w)`` uint8 train ids.
+        prediction: ``(h, w)`` uint8 train ids.
+        label_map: says which id is not scored.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    scored = ground_truth != label_map.ignore_index
+    wrong = scored & (prediction != ground_truth)
+    return _mark(np.ascontiguousarray(image), scored, {_RED: wrong})
+
+
 def comparison(
     image: NDArray[np.uint8] | None,
     ground_truth: NDArray[np.uint8],
@@ -64,12 +86,10 @@ def comparison(
     Returns:
         uint8 RGB picture of twice the panel's size.
     """
-    wrong = (ground_truth != label_map.ignore_index) & (prediction != ground_truth)
     size = _panel_size(ground_truth.shape, width)
     panel = _view(image, ground_truth.shape, size)
     labels = [_colors(ids, size, label_map) for ids in (ground_truth, prediction)]
-    mistakes = _mark(panel, ground_truth != label_map.ignore_index, {_RED: wrong})
-    return _four(panel, labels[0], labels[1], mistakes)
+    return _four(panel, *labels, mistakes(panel, ground_truth, prediction, label_map))
 
 
 def two_predictions(

@@ -32,27 +32,24 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         result: scores and counts; NaN before the first state.
     """
     totals, scores, intervals = result.totals, result.scores, result.intervals
-    bounds = (math.nan, math.nan) if intervals is None else intervals.miou
+    lower, upper = result.miou_interval
     anytime = (math.nan, math.nan) if intervals is None else intervals.miou_anytime
     if intervals is not None:
         note = intervals.reason or ""
     else:
-        note = "nothing counted yet" if scores is None else "only ~/result has intervals"
+        note = "only ~/result has intervals" if totals.class_names else "nothing counted yet"
     offsets = result.offsets or Offsets()
     images = ImageScores() if result.image_scores is None else result.image_scores
-    present = 0 if scores is None else int(np.count_nonzero(~np.isnan(scores.iou)))
     return {
-        **{
-            name: math.nan if scores is None else float(getattr(scores, name)) for name in HEADLINES
-        },
-        "miou_lower": float(bounds[0]),
-        "miou_upper": float(bounds[1]),
+        **{name: float(getattr(scores, name)) for name in HEADLINES},
+        "miou_lower": lower,
+        "miou_upper": upper,
         "frames": totals.counts.frames,
         "missing_frames": totals.missing_frames,
         "labelled_pixels": totals.counts.pixels,
         "ignored_pixels": totals.counts.ignored,
         "unmapped_pixels": totals.counts.unmapped,
-        "present_classes": present,
+        "present_classes": int(np.count_nonzero(~np.isnan(scores.iou))),
         "sources": list(totals.sources),
         "interval_note": note,
         "miou_anytime_lower": float(anytime[0]),
@@ -101,19 +98,16 @@ def slice_fields(tag: Tag, result: Result) -> dict[str, Any]:
 
 def class_fields(result: Result) -> list[dict[str, Any]]:
     """Return the fields of ``ClassIoU`` for each class; none before the first state."""
-    scores, intervals = result.scores, result.intervals
-    if scores is None:
-        return []
-    unknown = np.full((len(result.totals.class_names), 2), math.nan)
-    bounds = unknown if intervals is None else intervals.iou
+    scores = result.scores
+    bounds = [result.iou_interval(i) for i in range(len(result.totals.class_names))]
     mistakes = mistake_shares(result.totals.counts)
     return [
         {
             "id": i,
             "name": name,
             "iou": float(scores.iou[i]),
-            "iou_lower": float(bounds[i][0]),
-            "iou_upper": float(bounds[i][1]),
+            "iou_lower": bounds[i][0],
+            "iou_upper": bounds[i][1],
             "precision": float(scores.precision[i]),
             "recall": float(scores.recall[i]),
             "f1": float(scores.f1[i]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeplab_miou.metric.confusion import to_cells
-from deeplab_miou.metric.scores import frame_mious
+from deeplab_miou.metric.scores import frame_miou
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _LITTLE_ENDIAN = b"\0\1\0\0"
 _STAMP = struct.Struct("<iI")
+_LITTLE_UINT32, _LITTLE_UINT64 = np.dtype("<u4"), np.dtype("<u8")
 _UINT32 = struct.Struct("<I")
 _UINT64 = struct.Struct("<Q")
 _FLOAT64 = struct.Struct("<d")
@@ -28,6 +30,7 @@ _NS = 1_000_000_000
 _MAX_NS = (2**31 - 1) * _NS + _NS - 1
 _MIN_NS = -(2**31) * _NS
 _PADDING = tuple(bytes(n) for n in range(8))
+_NO_CELLS = to_cells(np.zeros(0, np.int64))
 
 
 def split_stamp(nanoseconds: int) -> tuple[int, int]:
@@ -50,7 +53,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     stream = "pair" if outcome.image and outcome.label else "image" if outcome.image else "label"
     miou = math.nan
     height = width = labelled = ignored = unmapped = invalid = 0
-    cells = regions = to_cells(np.zeros(0, np.int64))
+    cells = regions = _NO_CELLS
     if outcome.ground_truth is not None:
         height, width = outcome.ground_truth.shape
     if outcome.counts is not None:
@@ -59,9 +62,11 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
             outcome.counts.ignored,
             outcome.counts.unmapped,
         )
-        cells, regions = to_cells(matrix), to_cells(outcome.counts.regions)
+        cells = to_cells(matrix)
+        if outcome.counts.regions.size:
+            regions = to_cells(outcome.counts.regions)
         labelled, invalid = int(cells[1].sum()), int(matrix[:, -1].sum())
-        miou = float(frame_mious(matrix))
+        miou = frame_miou(matrix)
     out = bytearray()
     out += _STAMP.pack(*split_stamp(leading.stamp_ns))
     _text(out, leading.frame_id)
@@ -75,7 +80,7 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
     out += _UINT64.pack(outcome.position.sequence)
     _text(out, stream)
     _text(out, "evaluated" if outcome.reason is None else outcome.reason.value)
-    _text(out, outcome.message)
+    _text(out, outcome.explanation)
     _pad(out, 4)
     out += _SIZE.pack(height, width)
     _pad(out, 8)
@@ -92,12 +97,13 @@ def encode_frame(outcome: FrameOutcome, *, source: str, run_id: str) -> bytes:
 
 
 def _cells(out: bytearray, cells: NDArray[np.uint32], counts: NDArray[np.uint64]) -> None:
-    out += _UINT32.pack(len(cells))
-    out += cells.astype("<u4").tobytes()
-    out += _UINT32.pack(len(counts))
+    size = _UINT32.pack(len(cells))
+    out += size
+    out += cells.astype(_LITTLE_UINT32, copy=False).tobytes()
+    out += size
     if len(counts):
         _pad(out, 8)
-        out += counts.astype("<u8").tobytes()
+        out += counts.astype(_LITTLE_UINT64, copy=False).tobytes()
 
 
 def _pad(out: bytearray, alignment: int) -> None:
@@ -106,8 +112,11 @@ def _pad(out: bytearray, alignment: int) -> None:
 
 
 def _text(out: bytearray, text: str) -> None:
-    data = text.encode(errors="replace")
     _pad(out, 4)
-    out += _UINT32.pack(len(data) + 1)
-    out += data
-    out += b"\0"
+    out += _encoded(text)
+
+
+@functools.lru_cache(maxsize=64)  # names of nodes, frames and reasons
+def _encoded(text: str) -> bytes:
+    data = text.encode(errors="replace")
+    return _UINT32.pack(len(data) + 1) + data + b"\0"

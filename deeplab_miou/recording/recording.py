@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MOST_SCORES = 2_000
 MOST_FRAMES = 50_000
 MOST_OVERLAYS = 2_000
+# Of one kind, before compression: with regions and many classes, messages are large.
+MOST_BYTES = 2**27
+_BYTES_OF_A_CLASS = 200
 _LATEST_NS = 2**63 - 1
 # As the nodes offer them: whoever asks for the latched score gets it from a player, too.
 _LATCHED = Qos(
@@ -58,27 +61,46 @@ class Thinning:
     Args:
         most: how many to let through before the step doubles.
         expected: how many will come; 0 if nobody knows. The step begins with what fits.
+        most_bytes: how many of them to let through before the step doubles.
     """
 
-    def __init__(self, most: int, expected: int = 0) -> None:
+    def __init__(self, most: int, expected: int = 0, most_bytes: int = MOST_BYTES) -> None:
         self._most = most
+        self._most_bytes = most_bytes
         self._step = max(-(-expected // most), 1)
         self._seen = 0
         self._passed = 0
+        self._bytes = 0
 
     @property
     def is_due(self) -> bool:
         """Whether the next message is let through."""
         return self._seen % self._step == 0
 
-    def take(self) -> bool:
-        """Return whether a message is let through."""
+    def take(self, size: int) -> bool:
+        """Return whether a message is let through.
+
+        Args:
+            size: about how many bytes it has; read only if it is due.
+        """
         is_due = self.is_due
         self._seen += 1
-        self._passed += is_due
-        if self._passed == self._most:
-            self._passed, self._step = 0, 2 * self._step
+        if is_due:
+            self._passed += 1
+            self._bytes += size
+        if self._passed >= self._most or self._bytes >= self._most_bytes:
+            self._passed, self._bytes, self._step = 0, 0, 2 * self._step
         return is_due
+
+
+def scores_size(*results: Result) -> int:
+    """Return about how many bytes messages of results have: nearly all are those of classes."""
+    return sum(
+        _BYTES_OF_A_CLASS
+        * len(result.totals.class_names)
+        * (1 + len(result.regions) + len(result.slices))
+        for result in results
+    )
 
 
 class Recording:

@@ -5,6 +5,7 @@ regions:
   - {name: lane, polygon: [[0.4, 0.5], [0.6, 0.5], [1.0, 1.0], [0.0, 1.0]]}
   - {name: border, border: 3}
   - {name: interior, interior: 3}
+  - {name: contours, void: 3}
   - {name: small objects, objects: small}
   - {name: bonnet, mask: bonnet.png, ignore: true}
   - {name: beyond 30 m, depth: [30, .inf]}
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from typing import TYPE_CHECKING
 
 from deeplab_miou import strict_yaml
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.region_scores import WHOLE_IMAGE
 from deeplab_miou.paths import user_path
 from deeplab_miou.regions.contents import ObjectSize
-from deeplab_miou.regions.regions import Border, DepthBand, Region, Regions, Where
+from deeplab_miou.regions.regions import Border, DepthBand, Region, Regions, VoidBand, Where
 from deeplab_miou.regions.shapes import Polygon, Rows, Shape, read_mask
 from deeplab_miou.strict_yaml import Checker
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from deeplab_miou.strict_yaml import KeyPath
 
 _WHAT = "regions file"
-_KINDS = ("mask", "rows", "polygon", "border", "interior", "objects", "depth")
+_KINDS = ("mask", "rows", "polygon", "border", "interior", "void", "objects", "depth")
 _KEYS = ("name", *_KINDS, "ignore")
 _MOST_REGIONS = 32
 _LONGEST_NAME = 60
@@ -78,14 +81,16 @@ class _Checker(Checker):
             path: KeyPath = ("regions", i)
             entry = self.mapping(item, path, _KEYS)
             region = self._region(entry, path, folder)
-            if seen.setdefault(region.name, i) != i:
-                self.fail((*path, "name"), f"is {region.name!r}, like regions[{seen[region.name]}]")
+            # Pages and terminals show runs of spaces, and composed letters, alike.
+            shown = " ".join(unicodedata.normalize("NFC", region.name).split())
+            if seen.setdefault(shown, i) != i:
+                self.fail((*path, "name"), f"is {region.name!r}, like regions[{seen[shown]}]")
             if not self._is_ignored(entry, path):
                 scored.append(region)
             elif isinstance(region.where, Shape):
                 ignored.append(region.where)
             else:
-                self.fail((*path, "ignore"), "fits a mask, rows or a polygon only")
+                self.fail((*path, "ignore"), "is for a mask, rows or a polygon only")
         return Regions(tuple(scored), tuple(ignored), self._digest(data, scored, ignored))
 
     def _region(self, entry: Mapping[str, object], path: KeyPath, folder: Path) -> Region:
@@ -94,6 +99,10 @@ class _Checker(Checker):
             self.fail(path, "has no name")
         if len(name) > _LONGEST_NAME:
             self.fail((*path, "name"), f"has {len(name)} letters, expected at most {_LONGEST_NAME}")
+        if name == WHOLE_IMAGE:
+            self.fail(
+                (*path, "name"), f"is {name!r}, which reports use for all of it: choose another"
+            )
         kinds = [key for key in entry if key in _KINDS]
         if len(kinds) != 1:
             has = " and ".join(kinds) or "nothing that says where it is"
@@ -102,9 +111,13 @@ class _Checker(Checker):
 
     def _where(self, entry: Mapping[str, object], kind: str, path: KeyPath, folder: Path) -> Where:
         value, at = entry[kind], (*path, kind)
-        if kind in {"border", "interior"}:
+        if kind in {"border", "interior", "void"}:
             distance = self.number(value, at, 1, _MOST_DISTANCE)
-            return Border(distance, interior=kind == "interior")
+            return (
+                VoidBand(distance)
+                if kind == "void"
+                else Border(distance, interior=kind == "interior")
+            )
         if kind == "objects":
             size = self.text(value, at)
             known = [each.value for each in ObjectSize]
@@ -134,7 +147,7 @@ class _Checker(Checker):
         first, past_last = (self.number(edge, (*path, i), 0, most) for i, edge in enumerate(edges))
         if first >= past_last:
             self.fail(path, f"goes from {first:g} to {past_last:g}, which is no row")
-        return Rows(first, past_last, fractions)
+        return Rows(first, past_last, fractions=fractions)
 
     def _depth(self, value: object, path: KeyPath) -> DepthBand:
         bounds = self.items(value, path)
@@ -161,7 +174,7 @@ class _Checker(Checker):
                 self.fail((*path, i), f"has {len(corner)} numbers, expected x and y")
             x, y = (self.number(each, (*path, i, k), 0, most) for k, each in enumerate(corner))
             points.append((x, y))
-        return Polygon(tuple(points), fractions)
+        return Polygon(tuple(points), fractions=fractions)
 
     def _are_fractions(self, numbers: list[object]) -> bool:
         """Tell 0.5 and 1.0 from 1: whole numbers are pixels."""

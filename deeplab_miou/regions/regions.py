@@ -10,7 +10,7 @@ import numpy as np
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.metric.counts import DEPTH
-from deeplab_miou.regions.contents import ObjectSize, border, object_sizes
+from deeplab_miou.regions.contents import ObjectSize, border, near_void, object_sizes
 from deeplab_miou.regions.shapes import Shape
 
 if TYPE_CHECKING:
@@ -33,6 +33,17 @@ class Border:
 
 
 @dataclass(frozen=True)
+class VoidBand:
+    """Labelled pixels near ignored ones.
+
+    Attributes:
+        distance: how near, pixels.
+    """
+
+    distance: float
+
+
+@dataclass(frozen=True)
 class DepthBand:
     """Pixels of which a depth was measured that lies in a band.
 
@@ -50,7 +61,7 @@ class DepthBand:
         return inside
 
 
-Where = Shape | Border | ObjectSize | DepthBand
+Where = Shape | Border | VoidBand | ObjectSize | DepthBand
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,11 @@ class Regions:
     def by_depth(self) -> tuple[str, ...]:
         """Names of those of them that a depth image defines."""
         return tuple(each.name for each in self.scored if isinstance(each.where, DepthBand))
+
+    def warm_up(self) -> None:
+        """Compile, or load from the cache, what counting takes."""
+        if any(isinstance(region.where, ObjectSize) for region in self.scored):
+            object_sizes(np.zeros((2, 2), np.uint8), 255)
 
     def without_ignored(
         self, ground_truth: NDArray[np.uint8], ignore_index: int
@@ -189,6 +205,8 @@ class Regions:
                     yield np.full_like(ground_truth, ignore_index)
                     continue
                 inside = where.inside(depth)
+            elif isinstance(where, VoidBand):
+                inside = near_void(ground_truth, ignore_index, where.distance)
             else:
                 kind = where.distance if isinstance(where, Border) else ObjectSize
                 if kind not in found:
@@ -206,13 +224,13 @@ def check_depth(regions: Regions, depth_topic: str) -> None:
     if regions.by_depth and not depth_topic:
         names = ", ".join(map(repr, regions.by_depth))
         raise ConfigurationError(
-            f"regions {names} are bands of depth, but no topic of depth images is named: set "
+            f"regions {names} are by depth, but there is no topic of depth images: set "
             "depth_topic (--depth-topic)"
         )
     if depth_topic and not regions.by_depth:
         raise ConfigurationError(
-            f"depth_topic is {depth_topic!r}, but no region is a band of depth: declare some in "
-            "the file that regions (--regions) names, such as {name: near, depth: [0, 10]}"
+            f"depth_topic is {depth_topic!r}, but no region is by depth: declare one in the file "
+            "that regions (--regions) names, such as {name: near, depth: [0, 10]}"
         )
 
 

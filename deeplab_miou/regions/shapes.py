@@ -61,8 +61,13 @@ class Mask(Shape):
 
 @dataclass(frozen=True)
 class Drawn(Shape):
-    """A shape that is drawn for the size of the image, and again when that changes."""
+    """A shape that is drawn for the size of the image, and again when that changes.
 
+    Attributes:
+        fractions: whether its numbers are fractions of height and width, not pixels.
+    """
+
+    fractions: bool = field(kw_only=True)
     _drawn: dict[tuple[int, int], NDArray[np.bool_]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -73,6 +78,12 @@ class Drawn(Shape):
         drawn = self._drawn.get(size)
         if drawn is None:
             drawn = self._draw(height, width)
+            if not self.fractions and not drawn.any():
+                raise FrameError(
+                    Reason.SIZE_MISMATCH,
+                    f"the region of {self} has no pixel of the ground truth that is scored, "
+                    f"{width}x{height}: use coordinates of that size, or fractions",
+                )
             # One size is held, as a stream has one; what another thread returns is its own.
             self._drawn.clear()
             self._drawn[size] = drawn
@@ -90,12 +101,13 @@ class Rows(Drawn):
     Attributes:
         first: the first row, or where it is as a fraction of the height.
         past_last: the first row that is outside again, or where.
-        fractions: whether the two are fractions.
     """
 
     first: float
     past_last: float
-    fractions: bool
+
+    def __str__(self) -> str:
+        return f"rows {self.first:g} to {self.past_last:g}"
 
     def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
         """Bands that meet share no row and leave none out."""
@@ -114,11 +126,13 @@ class Polygon(Drawn):
 
     Attributes:
         points: its corners ``(x, y)``: columns and rows, or fractions of width and height.
-        fractions: whether they are fractions.
     """
 
     points: tuple[tuple[float, float], ...]
-    fractions: bool
+
+    def __str__(self) -> str:
+        x, y = self.points[0]
+        return f"the polygon that begins at ({x:g}, {y:g})"
 
     def _draw(self, height: int, width: int) -> NDArray[np.bool_]:
         """Count, for each pixel, the edges that a ray to its right crosses."""
@@ -151,7 +165,7 @@ def read_mask(path: Path) -> Mask:
         ) from error
     header = read_png_header(data)
     if header is None:
-        raise ConfigurationError(f"mask {path} is no PNG: save it as one, without losses")
+        raise ConfigurationError(f"mask {path} is not a PNG: save it as one")
     try:
         check_size(header.height, header.width)
         picture = decode_file(data, header).array
@@ -159,12 +173,16 @@ def read_mask(path: Path) -> Mask:
         raise ConfigurationError(f"mask {path}: {error}") from None
     pixels = picture.reshape(header.height, header.width, -1)
     inside: NDArray[np.bool_] = np.any(pixels, axis=2)
+    if not inside.any():
+        raise ConfigurationError(
+            f"mask {path} is 0 everywhere, expected another value inside the region"
+        )
     values = np.unique(pixels[inside], axis=0)
     if len(values) > 1:
         shown = ", ".join("/".join(map(str, value)) for value in values[:_SHOWN].tolist())
         more = ", ..." if len(values) > _SHOWN else ""
         raise ConfigurationError(
-            f"mask {path} has {len(values)} values beside 0 ({shown}{more}), expected one: 0 is "
+            f"mask {path} has {len(values)} values besides 0 ({shown}{more}), expected one: 0 is "
             "outside, any other value inside"
         )
     return Mask(inside, str(path))

@@ -1,4 +1,4 @@
-"""What a score must reach, read from a YAML file and checked against a report.
+"""What a score must reach, read from a YAML file.
 
 criteria:
   - {score: miou_lower, at_least: 0.70}
@@ -11,22 +11,19 @@ criteria:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou import strict_yaml
-from deeplab_miou.accounting import Account, Reason
+from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.paths import user_path
 from deeplab_miou.strict_yaml import Checker
-from deeplab_miou.tags.timeline import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deeplab_miou.accounting import StreamCounts
     from deeplab_miou.metric.counts import Axes
     from deeplab_miou.strict_yaml import KeyPath
 
@@ -36,28 +33,28 @@ _MOST = 1e18
 _MOST_CRITERIA = 1000
 
 
-class _Kind(NamedTuple):
-    """Where a score comes from, and its range."""
+class _Score(NamedTuple):
+    """Where a score is read from, and its range."""
 
-    of: str  # what it is read from: report, class, account, difference, live
+    read_from: str  # report, class, account, difference or latency
     least: float
     largest: float
 
 
-_SHARE = _Kind("report", 0, 1)
-_CLASS = _Kind("class", 0, 1)
-_COUNT = _Kind("account", 0, _MOST)
+_SHARE = _Score("report", 0, 1)
+_CLASS = _Score("class", 0, 1)
+_COUNT = _Score("account", 0, _MOST)
 SCORES = {
     **dict.fromkeys((*HEADLINES, "miou_lower"), _SHARE),
     **dict.fromkeys(("iou", "iou_lower", "precision", "recall", "f1"), _CLASS),
-    **dict.fromkeys(("images_evaluated", "labels_evaluated"), _Kind("account", 0, 1)),
+    **dict.fromkeys(("images_evaluated", "labels_evaluated"), _Score("account", 0, 1)),
     **dict.fromkeys(("images_dropped", "labels_dropped"), _COUNT),
-    **dict.fromkeys(("frames", "doubts"), _Kind("report", 0, _MOST)),
-    **dict.fromkeys(("difference", "difference_lower"), _Kind("difference", -1, 1)),
-    "latency_p95": _Kind("live", 0, 3600),
+    **dict.fromkeys(("frames", "doubts"), _Score("report", 0, _MOST)),
+    **dict.fromkeys(("difference", "difference_lower"), _Score("difference", -1, 1)),
+    "latency_p95": _Score("latency", 0, 3600),
 }
-# Who checks what not everybody can.
-_ELSEWHERE = {"difference": "`deeplab-miou compare`", "live": "miou_publisher"}
+# Who judges what not everybody can.
+ELSEWHERE = {"difference": "`deeplab-miou compare`", "latency": "miou_publisher"}
 
 
 @dataclass(frozen=True)
@@ -96,55 +93,15 @@ class Criterion:
         return f"{what} {' and '.join(f'{n} {v:.12g}' for n, v in limits if v is not None)}"
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The outcome of a criterion.
-
-    Attributes:
-        criterion: which.
-        value: what was found, NaN if there is none.
-        passed: None if this command does not know the score.
-        reason: why there is no value, empty if there is one.
-    """
-
-    criterion: Criterion
-    value: float
-    passed: bool | None
-    reason: str = ""
-
-    @property
-    def line(self) -> str:
-        """What was asked for and what was found, in words."""
-        return f"{self.criterion.title}: {self.found}"
-
-    @property
-    def found(self) -> str:
-        """The value, or why there is none."""
-        return self.reason if math.isnan(self.value) else f"{self.value:.6g}"
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain types for JSON."""
-        asked = self.criterion
-        return {
-            "score": asked.score,
-            "class": asked.class_name or None,
-            "region": asked.region or None,
-            "slice": asked.slice_name or None,
-            "reason": asked.reason or None,
-            "at_least": asked.at_least,
-            "at_most": asked.at_most,
-            "value": self.value,
-            "passed": self.passed,
-        }
-
-
-def read_criteria(file: str, *, differences: bool, live: bool = False) -> tuple[Criterion, ...]:
+def read_criteria(
+    file: str, *, differences: bool, latencies: bool = False
+) -> tuple[Criterion, ...]:
     """Read a criteria file; no file has no criteria.
 
     Args:
         file: its path, empty for none.
         differences: whether there will be two networks to tell apart.
-        live: whether frames will be scored as they arrive.
+        latencies: whether they will be known, because frames are scored as they arrive.
 
     Raises:
         ConfigurationError: it is unreadable or malformed, or has nothing that can be checked; the
@@ -157,11 +114,11 @@ def read_criteria(file: str, *, differences: bool, live: bool = False) -> tuple[
     found = _Checker(_WHAT, str(path), lines).criteria(data)
     elsewhere = {
         each: where
-        for each, where in _ELSEWHERE.items()
-        if not (differences if each == "difference" else live)
+        for each, where in ELSEWHERE.items()
+        if not (differences if each == "difference" else latencies)
     }
-    if all(SCORES[each.score].of in elsewhere for each in found):
-        places = dict.fromkeys(elsewhere[SCORES[each.score].of] for each in found)
+    if all(SCORES[each.score].read_from in elsewhere for each in found):
+        places = dict.fromkeys(elsewhere[SCORES[each.score].read_from] for each in found)
         raise ConfigurationError(
             f"{_WHAT} {path} asks only for what is checked by {' and '.join(places)}"
         )
@@ -188,121 +145,6 @@ def check_names(criteria: Sequence[Criterion], axes: Axes) -> None:
             )
 
 
-def judge(
-    criteria: Sequence[Criterion],
-    report: Mapping[str, Any],
-    comparison: Mapping[str, Any] | None = None,
-    latency_s: float | None = None,
-) -> list[Judgement]:
-    """Check criteria; what is undefined has not been reached.
-
-    Args:
-        criteria: what is asked for.
-        report: as `Report.to_dict` returns it.
-        comparison: as `Comparison.to_dict` returns it, if two networks were compared.
-        latency_s: 95th percentile of the frames' latency, seconds, NaN if there is none yet; None
-            if frames are not scored as they arrive.
-    """
-    return [_judge(each, report, comparison, latency_s) for each in criteria]
-
-
-def are_met(judgements: Sequence[Judgement]) -> bool:
-    """Return whether none was missed."""
-    return all(each.passed is not False for each in judgements)
-
-
-def _judge(
-    asked: Criterion,
-    report: Mapping[str, Any],
-    comparison: Mapping[str, Any] | None,
-    latency_s: float | None,
-) -> Judgement:
-    of = SCORES[asked.score].of
-    if (of == "difference" and comparison is None) or (of == "live" and latency_s is None):
-        return Judgement(asked, math.nan, None, f"checked by {_ELSEWHERE[of]} only")
-    value = latency_s if of == "live" else _value(asked, report, comparison or {})
-    if value is None or math.isnan(value):
-        return Judgement(asked, math.nan, passed=False, reason=_why_undefined(asked, report))
-    low = asked.at_least is not None and value < asked.at_least
-    high = asked.at_most is not None and value > asked.at_most
-    return Judgement(asked, float(value), not (low or high))
-
-
-def _value(
-    asked: Criterion, report: Mapping[str, Any], comparison: Mapping[str, Any]
-) -> float | None:
-    score, of = asked.score, SCORES[asked.score].of
-    if asked.region:
-        report = _of_region(report, asked.region)
-    if asked.slice_name:
-        report = _of_slice(report, asked.slice_name)
-    if of == "difference":
-        entry = comparison
-        if asked.class_name:
-            entry = _of_class(comparison, asked.class_name)
-        key = "lower" if score == "difference_lower" else "difference"
-        found: float | None = entry.get(key)
-        return found
-    if of == "class":
-        of_class: float | None = _of_class(report, asked.class_name).get(score)
-        return of_class
-    if of == "account":
-        stream, _, what = score.partition("_")
-        return _of_account(
-            Account.from_dict(report["accounting"]).streams[stream], what, asked.reason
-        )
-    value = report.get(score)
-    return len(value or ()) if score == "doubts" else value
-
-
-def _of_region(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what is reported of a region, nothing if there is no such region."""
-    nothing: dict[str, Any] = {"classes": []}
-    return next((each for each in report["regions"] if each["name"] == name), nothing)
-
-
-def _of_slice(report: Mapping[str, Any], label: str) -> Mapping[str, Any]:
-    """Return what is reported of a slice, nothing if there is no such slice."""
-    nothing: dict[str, Any] = {"classes": []}
-    slices = ((Tag(each["key"], each["name"]), each) for each in report.get("slices", ()))
-    return next((each for tag, each in slices if tag.label == label), nothing)
-
-
-def _of_class(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return what is reported of a class, nothing if there is no such class."""
-    return next((each for each in report["classes"] if each["name"] == name), {})
-
-
-def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
-    if what == "dropped":
-        return float(counts.dropped.get(reason, 0) if reason else sum(counts.dropped.values()))
-    return counts.evaluated / counts.received if counts.received else None
-
-
-def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
-    if asked.region:
-        frames = report["frames"]
-        report = _of_region(report, asked.region)
-        if "name" not in report:
-            return "there is no such region"
-        report = {**report, "frames": frames}
-    if asked.slice_name:
-        report = _of_slice(report, asked.slice_name)
-        if "name" not in report:
-            return "no frame has that tag"
-    if asked.class_name and not _of_class(report, asked.class_name):
-        return "there is no such class"
-    if asked.score.endswith("_lower"):
-        return "there is no interval"
-    if SCORES[asked.score].of == "account":
-        return "nothing was received"
-    return (
-        "the class does not occur"
-        if asked.class_name
-        else f"undefined in {report['frames']} frames"
-    )
-
-
 class _Checker(Checker):
     """Checks one criteria file."""
 
@@ -327,11 +169,11 @@ class _Checker(Checker):
         if score not in SCORES:
             self.fail((*path, "score"), f"is {score!r}, expected one of: {', '.join(SCORES)}")
         kind = SCORES[score]
-        if kind.of == "class" and "class" not in item:
-            self.fail(path, f"has no class, of which the {score} is meant")
-        self._only_for(item, path, "class", fits=kind.of in {"class", "difference"})
-        self._only_for(item, path, "region", fits=kind.of == "class" or kind is _SHARE)
-        fits_slice = kind.of == "class" or kind is _SHARE or score == "frames"
+        if kind.read_from == "class" and "class" not in item:
+            self.fail(path, f"has no class, which {score} needs")
+        self._only_for(item, path, "class", fits=kind.read_from in {"class", "difference"})
+        self._only_for(item, path, "region", fits=kind.read_from == "class" or kind is _SHARE)
+        fits_slice = kind.read_from == "class" or kind is _SHARE or score == "frames"
         self._only_for(item, path, "slice", fits=fits_slice)
         self._only_for(item, path, "reason", fits=kind is _COUNT)
         least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
@@ -351,14 +193,16 @@ class _Checker(Checker):
         if "slice" in item and not label:
             self.fail((*path, "slice"), "is empty")
         if label and region:
-            self.fail((*path, "slice"), "is given with a region: slices are of the whole image")
+            self.fail(
+                (*path, "slice"), "cannot be combined with a region: slices are of the whole image"
+            )
         return Criterion(score, name, reason, least, most, self.place(path), region, label)
 
     def _only_for(self, item: Mapping[str, object], path: KeyPath, key: str, *, fits: bool) -> None:
         if key in item and not fits:
-            self.fail((*path, key), f"is given, but {item['score']} has none")
+            self.fail((*path, key), f"cannot be used with {item['score']}")
 
-    def _limit(self, item: Mapping[str, object], path: KeyPath, kind: _Kind) -> float | None:
+    def _limit(self, item: Mapping[str, object], path: KeyPath, kind: _Score) -> float | None:
         if path[-1] not in item:
             return None
         return self.number(item[str(path[-1])], path, kind.least, kind.largest)

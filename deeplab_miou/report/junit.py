@@ -12,7 +12,7 @@ from deeplab_miou.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deeplab_miou.report.criteria import Judgement
+    from deeplab_miou.report.judging import Judgement
     from deeplab_miou.report.report import BagResult
 
 

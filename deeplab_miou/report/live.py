@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeplab_miou.report.criteria import judge
 from deeplab_miou.report.files import write_report
+from deeplab_miou.report.judging import judge
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report
 
@@ -71,7 +71,7 @@ def make_report(result: Result, window: Result, run: LiveRun) -> Report:
     Raises:
         DeeplabMiouError: nothing has been counted yet.
     """
-    report = Report.of(
+    report = Report(
         result,
         window=window,
         provenance=_provenance(run),

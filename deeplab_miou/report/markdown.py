@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeplab_miou.report.page import subject
 from deeplab_miou.report.region_table import (
     region_rows,
     region_sentences,
     slice_rows,
     slice_sentences,
 )
-from deeplab_miou.report.table import (
+from deeplab_miou.report.wording import (
     OTHER_SCORES,
     accounting_lines,
     format_interval,
     format_score,
     image_lines,
+    interval_notes,
     resampled,
+    subject,
 )
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from deeplab_miou.report.criteria import Judgement
+    from deeplab_miou.aggregation.results import Result
+    from deeplab_miou.report.judging import Judgement
     from deeplab_miou.report.report import Report
 
 # GitHub takes 65,536 characters in a comment.
@@ -52,18 +54,19 @@ def to_markdown(report: Report, digest: str = "") -> str:
         report: what to show.
         digest: SHA-256 of the JSON file that it belongs to; empty if there is none.
     """
-    intervals = report.intervals
-    present = int(np.isfinite(report.scores.iou).sum())
-    bounds = format_interval(*report.miou_interval)
-    headline = f"**mIoU {format_score(report.scores.miou)}**"
+    result, intervals = report.result, report.result.intervals
+    present = int(np.isfinite(result.scores.iou).sum())
+    bounds = format_interval(*result.miou_interval)
+    headline = f"**mIoU {format_score(result.scores.miou)}**"
     headline += f", 95 % interval {bounds}" if bounds else ""
-    headline += f", {present} of {len(report.class_names)} classes, {report.counts.frames} frames"
+    totals = result.totals
+    headline += f", {present} of {len(totals.class_names)} classes, {totals.counts.frames} frames"
     if intervals is not None and intervals.reason:
         headline += f" (no interval: {escape(intervals.reason)})"
     elif intervals is not None and report.bags:
         headline += f" (by {resampled(intervals)})"
     rest = [
-        f"{title} {format_score(getattr(report.scores, key))}"
+        f"{title} {format_score(getattr(result.scores, key))}"
         for key, title in OTHER_SCORES.items()
     ]
     blocks = [
@@ -73,12 +76,16 @@ def to_markdown(report: Report, digest: str = "") -> str:
         *quoted("Doubtful", report.doubts),
         bullets(criteria(report.criteria)),
         _bags(report),
-        _classes(report),
-        _regions(report),
-        bullets(escape(line) for line in region_sentences(report)),
-        _slices(report),
-        bullets(escape(line) for line in slice_sentences(report)),
-        ", ".join([*rest, *map(escape, image_lines(report))]),
+        _classes(result),
+        _regions(result),
+        bullets(map(escape, interval_notes(result.regions.items()))),
+        bullets(escape(line) for line in region_sentences(result)),
+        _slices(result),
+        bullets(
+            map(escape, interval_notes((tag.label, each) for tag, each in result.slices.items()))
+        ),
+        bullets(escape(line) for line in slice_sentences(result)),
+        ", ".join([*rest, *map(escape, image_lines(result))]),
         bullets(escape(line) for line in accounting_lines(report)),
         f"<!-- sha256 of report.json: {digest} -->" if digest else "",
     ]
@@ -137,40 +144,40 @@ def _shorter(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[:longest] + "…"
 
 
-def _classes(report: Report) -> str:
-    scores = report.scores
-    ids = list(range(len(report.class_names)))
+def _classes(result: Result) -> str:
+    scores = result.scores
+    ids = list(range(len(result.totals.class_names)))
     text = ""
     if len(ids) > MOST_CLASSES:
         # NaN sorts last: classes that do not occur are left out first.
         ids = sorted(np.argsort(scores.iou, kind="stable")[:MOST_CLASSES].tolist())
-        text = f"The {MOST_CLASSES} weakest of {len(report.class_names):,} classes:\n\n"
+        text = f"The {MOST_CLASSES} weakest of {len(result.totals.class_names):,} classes:\n\n"
     rows = (
         (
-            name(report.class_names[k]),
+            name(result.totals.class_names[k]),
             format_score(float(scores.iou[k])),
-            format_interval(*report.iou_interval(k)),
+            format_interval(*result.iou_interval(k)),
             format_score(float(scores.precision[k])),
             format_score(float(scores.recall[k])),
-            f"{int(report.counts.matrix[k].sum()):,}",
+            f"{int(result.totals.counts.matrix[k].sum()):,}",
         )
         for k in ids
     )
     return text + table(("class", "IoU", "95 %", "precision", "recall", "pixels"), rows)
 
 
-def _regions(report: Report) -> str:
-    rows = ((name(each.name), each.miou, each.interval, each.share) for each in region_rows(report))
+def _regions(result: Result) -> str:
+    rows = ((name(each.name), each.miou, each.interval, each.share) for each in region_rows(result))
     columns = ("region", "mIoU", "95 %", "of the labelled pixels")
-    return table(columns, rows) if report.regions else ""
+    return table(columns, rows) if result.regions else ""
 
 
-def _slices(report: Report) -> str:
+def _slices(result: Result) -> str:
     rows = (
         (name(each.name), each.miou, each.interval, f"{each.frames:,}")
-        for each in slice_rows(report)
+        for each in slice_rows(result)
     )
-    return table(("slice", "mIoU", "95 %", "frames"), rows) if report.slices else ""
+    return table(("slice", "mIoU", "95 %", "frames"), rows) if result.slices else ""
 
 
 def _bags(report: Report) -> str:

@@ -7,8 +7,13 @@ import platform
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deeplab_miou import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def environment(device: str) -> dict[str, object]:
@@ -26,6 +31,12 @@ def environment(device: str) -> dict[str, object]:
         "cpu_count": os.cpu_count(),
         "gpu": _gpu_name(device),
     }
+
+
+def scored_name(provenance: Mapping[str, object]) -> str:
+    """Return what was scored, in a word: checkpoint or topic; empty if neither is known."""
+    known = provenance.get("checkpoint") or provenance.get("input_topic")
+    return Path(str(known)).name if known else ""
 
 
 def utc(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Regions and slices of a report: a row each, and in words what differs beyond chance."""
+"""Regions and slices of a result: a row each, and in words what differs beyond chance."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deeplab_miou.report.table import format_interval, format_score
+from deeplab_miou.metric.region_scores import WHOLE_IMAGE
+from deeplab_miou.report.wording import format_interval, format_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from deeplab_miou.aggregation.results import Result
     from deeplab_miou.metric.region_scores import Contrast
-    from deeplab_miou.report.report import Report
 
 _MOST_SENTENCES = 4
 _MOST_SLICE_SENTENCES = 24
@@ -50,29 +51,29 @@ class RegionRow(NamedTuple):
     cells: list[RegionCell]
 
 
-def region_rows(report: Report) -> list[RegionRow]:
+def region_rows(result: Result) -> list[RegionRow]:
     """Return the whole image and each region; nothing without regions."""
-    if not report.regions:
+    if not result.regions:
         return []
-    whole = max(report.counts.pixels, 1)
+    whole = max(result.totals.counts.pixels, 1)
     return [
         RegionRow(
             name,
             format_score(each.scores.miou),
             format_interval(*each.miou_interval),
-            f"{each.counts.pixels / whole:.1%}",
+            f"{each.totals.counts.pixels / whole:.1%}",
             _region_cells(each),
         )
-        for name, each in (("whole image", report), *report.regions.items())
+        for name, each in ((WHOLE_IMAGE, result), *result.regions.items())
     ]
 
 
-def region_sentences(report: Report) -> list[str]:
+def region_sentences(result: Result) -> list[str]:
     """Return what is better or worse in a region than in the rest of the frames, beyond chance."""
     return [
         sentence
-        for name, found in report.contrasts.items()
-        for sentence in _sentences(f"in {name} than elsewhere", found, report.class_names)
+        for name, found in result.contrasts().items()
+        for sentence in _sentences(f"in {name} than elsewhere", found, result.totals.class_names)
     ]
 
 
@@ -87,7 +88,6 @@ class SliceRow(NamedTuple):
         percent: mIoU in per cent; None where it is undefined.
         lower: likewise of the interval.
         upper: likewise.
-        reason: why there is no interval; empty where there is one.
         cells: one for each class.
     """
 
@@ -98,38 +98,36 @@ class SliceRow(NamedTuple):
     percent: float | None
     lower: float | None
     upper: float | None
-    reason: str
     cells: list[RegionCell]
 
 
-def slice_rows(report: Report) -> list[SliceRow]:
-    """Return the slices of a report, the lowest mIoU first, and all frames after them."""
-    if not report.slices:
+def slice_rows(result: Result) -> list[SliceRow]:
+    """Return the slices of a result, the lowest mIoU first, and all frames after them."""
+    if not result.slices:
         return []
-    named = [*((tag.label, each) for tag, each in report.slices.items()), ("all frames", report)]
+    named = [*((tag.label, each) for tag, each in result.slices.items()), ("all frames", result)]
     return [
         SliceRow(
             name,
             format_score(each.scores.miou),
             format_interval(*each.miou_interval),
-            each.counts.frames,
+            each.totals.counts.frames,
             _percent(each.scores.miou),
             _percent(each.miou_interval[0]),
             _percent(each.miou_interval[1]),
-            (each.intervals.reason or "") if each.intervals is not None else "",
             _region_cells(each),
         )
         for name, each in named
     ]
 
 
-def slice_sentences(report: Report) -> list[str]:
+def slice_sentences(result: Result) -> list[str]:
     """Return where the frames of a tag are better or worse than all others, beyond chance."""
     sentences = [
         sentence
-        for tag, found in report.slice_contrasts.items()
+        for tag, found in result.slice_contrasts().items()
         for sentence in _sentences(
-            f"with {tag.label} than in the other frames", found, report.class_names
+            f"with {tag.label} than in the other frames", found, result.totals.class_names
         )
     ]
     return sentences[:_MOST_SLICE_SENTENCES]
@@ -139,7 +137,7 @@ def _percent(value: float) -> float | None:
     return round(100 * value, 2) if np.isfinite(value) else None
 
 
-def _region_cells(each: Report) -> list[RegionCell]:
+def _region_cells(each: Result) -> list[RegionCell]:
     return [
         RegionCell(
             format_score(float(iou)),

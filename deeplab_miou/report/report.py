@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from deeplab_miou.errors import DeeplabMiouError
 from deeplab_miou.metric.counts import DEPTH
-from deeplab_miou.metric.doubts import find_doubts
 from deeplab_miou.metric.error_types import TYPES, mistake_shares
 
 if TYPE_CHECKING:
@@ -18,17 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from deeplab_miou.accounting import Account
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.metric.bootstrap import Intervals, Timeline
-    from deeplab_miou.metric.counts import Counts
-    from deeplab_miou.metric.image_scores import ImageScores
     from deeplab_miou.metric.region_scores import Contrast
-    from deeplab_miou.metric.scores import Scores
-    from deeplab_miou.metric.stamp_offsets import Offsets
     from deeplab_miou.metric.worst_frames import WorstFrame
-    from deeplab_miou.report.criteria import Judgement
-    from deeplab_miou.tags.timeline import Change, Tag
+    from deeplab_miou.report.judging import Judgement
 
 SCHEMA_VERSION = 1
 
@@ -68,152 +61,92 @@ class BagResult:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Scores, the counts that they come from, and what happened to every message.
+    """The result of an evaluation, and what else a reader of it should know.
 
     Attributes:
-        class_names: n names in id order.
-        counts: pixels and frames.
-        scores: of the counts.
-        account: what became of every message.
+        result: all that was counted, and its scores.
         provenance: what was evaluated, with what, where and when; JSON types.
-        intervals: error bars, where they were computed.
         window: the newest frames, where a window is kept.
         problems: what could not be read or is otherwise missing from the score, a line each.
-        timeline: mIoU over time.
-        worst_frames: the worst frames, worst first.
         pictures: for each worst frame uint8 RGB ``(h, w, 3)``, for the page; empty where there are
             none.
+        region_pictures: likewise for the worst frames of each region by its name.
         palette: (n, 3) uint8 RGB of the classes, for the page; None if it is not known.
-        offsets: of the stamps of labels from those of their images, where they are known.
         damaged: a bag could not be read to its end.
         bags: what became of each of many bags; empty for a single one.
         other_doubts: what else makes the score doubtful, a line each.
         criteria: what was asked of the score, and what became of it.
-        regions: scores of the regions by name: of the same frames, in which ground truth outside
-            the region is ignored.
-        contrasts: by how much regions differ from the rest of the frames.
-        image_scores: means over frames, where frames are known.
-        slices: scores of the frames that have a tag in common, the lowest mIoU first.
-        slice_contrasts: by how much the frames of slices differ from the others.
-        tag_changes: from when on which tags were in force.
+
+    Raises:
+        DeeplabMiouError: nothing has been counted yet.
     """
 
-    class_names: tuple[str, ...]
-    counts: Counts
-    scores: Scores
-    account: Account
+    result: Result
     provenance: Mapping[str, object] = field(default_factory=dict)
-    intervals: Intervals | None = None
     window: Result | None = None
     problems: Sequence[str] = ()
-    timeline: Timeline | None = None
-    worst_frames: Sequence[WorstFrame[object]] = ()
     pictures: Sequence[NDArray[np.uint8]] = ()
+    region_pictures: Mapping[str, Sequence[NDArray[np.uint8]]] = field(default_factory=dict)
     palette: NDArray[np.uint8] | None = None
-    offsets: Offsets | None = None
     damaged: bool = False
     bags: Sequence[BagResult] = ()
     other_doubts: Sequence[str] = ()
     criteria: Sequence[Judgement] = ()
-    regions: Mapping[str, Report] = field(default_factory=dict)
-    contrasts: Mapping[str, Contrast] = field(default_factory=dict)
-    image_scores: ImageScores | None = None
-    slices: Mapping[Tag, Report] = field(default_factory=dict)
-    slice_contrasts: Mapping[Tag, Contrast] = field(default_factory=dict)
-    tag_changes: Sequence[Change] = ()
 
-    @classmethod
-    def of(cls, result: Result, **others: Any) -> Report:  # noqa: ANN401  (each its own)
-        """Return the report of a result.
-
-        Args:
-            result: the scores of all that was counted.
-            others: what else is reported.
-
-        Raises:
-            DeeplabMiouError: nothing has been counted yet.
-        """
-        if result.scores is None:
+    def __post_init__(self) -> None:
+        if not self.result.totals.class_names:
             raise DeeplabMiouError("no report: nothing has been counted yet")
-        return cls(
-            class_names=result.totals.class_names,
-            counts=result.totals.counts,
-            scores=result.scores,
-            account=result.totals.account,
-            intervals=result.intervals,
-            timeline=result.timeline,
-            worst_frames=result.worst,
-            offsets=result.offsets,
-            regions={name: cls.of(each) for name, each in result.regions.items()},
-            contrasts=result.contrasts(),
-            image_scores=result.image_scores,
-            slices={tag: cls.of(each) for tag, each in result.slices.items()},
-            slice_contrasts=result.slice_contrasts(),
-            tag_changes=result.tag_changes,
-            **{**others, "other_doubts": [*result.tag_doubts, *others.get("other_doubts", ())]},
-        )
 
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the network, a line each."""
-        doubts = find_doubts(self.class_names, self.counts)
-        if self.offsets is not None and self.offsets.hint:
-            doubts.append(self.offsets.hint)
-        return [*doubts, *self.other_doubts]
-
-    @property
-    def miou_interval(self) -> tuple[float, float]:
-        """Bounds of mIoU; NaN where there are none."""
-        if self.intervals is None:
-            return math.nan, math.nan
-        lower, upper = self.intervals.miou
-        return float(lower), float(upper)
-
-    def iou_interval(self, class_id: int) -> tuple[float, float]:
-        """Return the bounds of one class's IoU; NaN where there are none."""
-        if self.intervals is None:
-            return math.nan, math.nan
-        lower, upper = self.intervals.iou[class_id]
-        return float(lower), float(upper)
-
-    def prediction_name(self, class_id: int) -> str:
-        """Return the name of a predicted id; n stands for an invalid prediction."""
-        return (*self.class_names, "invalid prediction")[class_id]
+        offsets = self.result.offsets
+        return [
+            *self.result.totals.doubts,
+            *([offsets.hint] if offsets is not None and offsets.hint else ()),
+            *self.result.tag_doubts,
+            *self.other_doubts,
+        ]
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as plain JSON types; what is undefined (NaN) is None."""
+        result = self.result
+        counts, contrasts = result.totals.counts, result.contrasts()
+        slice_contrasts = result.slice_contrasts()
         return plain(
             {
                 "schema_version": SCHEMA_VERSION,
-                **_scored_dict(self),
-                "ignored_pixels": self.counts.ignored,
-                "unmapped_pixels": self.counts.unmapped,
-                "accounting": self.account.to_dict(),
-                "stamp_offsets": None if self.offsets is None else self.offsets.to_dict(),
+                **_scored_dict(result),
+                "ignored_pixels": counts.ignored,
+                "unmapped_pixels": counts.unmapped,
+                "accounting": result.totals.account.to_dict(),
+                "stamp_offsets": None if result.offsets is None else result.offsets.to_dict(),
                 "damaged": self.damaged,
                 "problems": self.problems,
                 "doubts": self.doubts,
-                "window": _window_dict(self.window),
-                "mistakes": self.counts.mistakes.tolist(),
-                "depth": dict(zip(DEPTH, self.counts.depth.tolist(), strict=False)) or None,
-                "image_scores": None if self.image_scores is None else asdict(self.image_scores),
+                "window": None if self.window is None else _window_dict(self.window),
+                "mistakes": counts.mistakes.tolist(),
+                "depth": dict(zip(DEPTH, counts.depth.tolist(), strict=False)) or None,
+                "image_scores": None
+                if result.image_scores is None
+                else asdict(result.image_scores),
                 "regions": [
                     {
                         "name": name,
                         **_scored_dict(each),
-                        "contrast": _contrast_dict(self.contrasts.get(name)),
+                        "contrast": _contrast_dict(contrasts.get(name)),
                     }
-                    for name, each in self.regions.items()
+                    for name, each in result.regions.items()
                 ],
                 "slices": [
                     {
                         **tag._asdict(),
                         **_scored_dict(each),
-                        "contrast": _contrast_dict(self.slice_contrasts.get(tag)),
+                        "contrast": _contrast_dict(slice_contrasts.get(tag)),
                     }
-                    for tag, each in self.slices.items()
+                    for tag, each in result.slices.items()
                 ],
-                "tags": [each._asdict() for each in self.tag_changes],
+                "tags": [each._asdict() for each in result.tag_changes],
                 "criteria": [each.to_dict() for each in self.criteria],
                 "bags": [asdict(each) for each in self.bags],
                 "provenance": self.provenance,
@@ -221,21 +154,22 @@ class Report:
         )
 
 
-def _scored_dict(report: Report) -> dict[str, object]:
+def _scored_dict(result: Result) -> dict[str, object]:
     """Return what the whole frames and each region have alike."""
-    lower, upper = report.miou_interval
-    scores = report.scores.to_dict(report.class_names)
+    lower, upper = result.miou_interval
+    class_names, counts = result.totals.class_names, result.totals.counts
+    scores = result.scores.to_dict(class_names)
     classes = scores.pop("classes")
     return {
         **scores,
         "miou_lower": lower,
         "miou_upper": upper,
-        "frames": report.counts.frames,
-        "classes": _with_intervals(classes, report),
-        "confusion": report.counts.matrix.tolist(),
-        "intervals": _intervals_dict(report.intervals),
-        "worst_frames": [_worst_dict(frame, report) for frame in report.worst_frames],
-        "timeline": _timeline_dict(report.timeline),
+        "frames": counts.frames,
+        "classes": _with_intervals(classes, result),
+        "confusion": counts.matrix.tolist(),
+        "intervals": _intervals_dict(result.intervals),
+        "worst_frames": [_worst_dict(frame, class_names) for frame in result.worst],
+        "timeline": _timeline_dict(result.timeline),
     }
 
 
@@ -251,33 +185,34 @@ def _contrast_dict(contrast: Contrast | None) -> dict[str, object] | None:
     }
 
 
-def _worst_dict(frame: WorstFrame[object], report: Report) -> dict[str, object]:
+def _worst_dict(frame: WorstFrame[object], class_names: Sequence[str]) -> dict[str, object]:
     truth, prediction, pixels = frame.confusion
     return {
         "stamp_ns": frame.stamp_ns,
         "source": frame.source,
         "miou": frame.miou,
         "wrong": frame.wrong,
-        "ground_truth": report.class_names[truth],
-        "prediction": report.prediction_name(prediction),
+        "ground_truth": class_names[truth],
+        "prediction": (*class_names, "invalid prediction")[prediction],
         "pixels": pixels,
     }
 
 
-def _with_intervals(classes: object, report: Report) -> list[dict[str, object]]:
+def _with_intervals(classes: object, result: Result) -> list[dict[str, object]]:
     if not isinstance(classes, list):
         raise TypeError(f"expected a list of classes, got {type(classes).__name__}")
-    result: list[dict[str, object]] = []
-    mistakes = mistake_shares(report.counts) if len(report.counts.mistakes) else {}
+    rows: list[dict[str, object]] = []
+    counts = result.totals.counts
+    mistakes = mistake_shares(counts) if len(counts.mistakes) else {}
     for entry in classes:
-        lower, upper = report.iou_interval(entry["id"])
+        lower, upper = result.iou_interval(entry["id"])
         head = {key: entry[key] for key in ("id", "name", "iou")}
         shares = {
             f"{name}_errors" if name in TYPES else name: float(values[entry["id"]])
             for name, values in mistakes.items()
         }
-        result.append({**head, "iou_lower": lower, "iou_upper": upper, **entry, **shares})
-    return result
+        rows.append({**head, "iou_lower": lower, "iou_upper": upper, **entry, **shares})
+    return rows
 
 
 def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
@@ -294,9 +229,7 @@ def _intervals_dict(intervals: Intervals | None) -> dict[str, object] | None:
     }
 
 
-def _window_dict(window: Result | None) -> dict[str, object] | None:
-    if window is None or window.scores is None:
-        return None
+def _window_dict(window: Result) -> dict[str, object]:
     totals = window.totals
     return {
         **window.scores.to_dict(totals.class_names),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deeplab_miou.accounting import Account
-from deeplab_miou.aggregation.results import Result, Scoring, Totals, score
+from deeplab_miou.aggregation.results import Deferred, Result, Scoring, Totals, score
 from deeplab_miou.metric.bootstrap import Intervals, IouStatistics, find_intervals
 from deeplab_miou.metric.drives import MIN_DRIVES, DriveSums, whole_drives
 from deeplab_miou.metric.image_scores import DriveImages
@@ -19,11 +20,12 @@ from deeplab_miou.report.report import BagResult, Report, Status
 from deeplab_miou.report.slice_total import SliceTotal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from deeplab_miou.metric.counts import Axes
+    from deeplab_miou.metric.region_scores import Contrast
     from deeplab_miou.options.scoring import ScoreOptions
     from deeplab_miou.report.stored import StoredReport
 
@@ -117,20 +119,16 @@ class Total:
             )
             for index, name in enumerate(self._axes.regions)
         }
-        return Report.of(
+        return Report(
             Result(
                 totals,
                 score(self._counts.matrix, scoring),
                 find_intervals(self._sums.read(), statistics, Resampling()),
                 worst=tuple(worst[:_MOST_WORST]),
                 regions=regions,
-                contrasts=lambda: {
-                    name: contrast(whole_drives(self._drives), index)
-                    for index, (name, each) in enumerate(regions.items())
-                    if each.intervals is not None and each.intervals.reason is None
-                },
+                contrasts=Deferred(partial(self._contrasts, regions)),
                 slices=self._slices.results(self._axes.classes, scoring),
-                slice_contrasts=self._slices.contrasts,
+                slice_contrasts=Deferred(self._slices.contrasts),
                 tag_doubts=tuple(self._slices.doubts),
                 image_scores=self._images.scores(),
             ),
@@ -142,6 +140,13 @@ class Total:
             other_doubts=_doubts(self._doubtful, len(self._results)),
         )
 
+    def _contrasts(self, regions: Mapping[str, Result]) -> dict[str, Contrast]:
+        return {
+            name: contrast(whole_drives(self._drives), index)
+            for index, (name, each) in enumerate(regions.items())
+            if each.intervals is not None and each.intervals.reason is None
+        }
+
     def _region_intervals(self, region: int, statistics: IouStatistics) -> Intervals:
         """Resample drives, not blocks of time: the frames' tables have no regions."""
         drives = [each[1 + region] for each in self._drives if each[1 + region, 1].any()]
@@ -150,8 +155,8 @@ class Total:
         return Intervals.none(
             len(self._axes.classes),
             len(drives),
-            f"an interval of a region of many bags takes {MIN_DRIVES} bags with labelled pixels in "
-            f"it, and there are {len(drives)}",
+            f"an interval of a region of several bags needs {MIN_DRIVES} bags with labelled pixels "
+            f"in it, but there are {len(drives)}",
             "drives",
         )
 

@@ -88,7 +88,7 @@ class TagFile:
         rows = [row for row in self.rows if not row.bag or row.bag in bag_names]
         if self.rows and not rows:
             named = ", ".join(dict.fromkeys(repr(row.bag) for row in self.rows[:20]))
-            timeline.doubt(f"no row of {_WHAT} {self.name} is about this bag, they are of {named}")
+            timeline.doubt(f"no row of {_WHAT} {self.name} is for this bag; they are for {named}")
         spans, instants = [], 0
         for row in rows:
             start_ns = row.start.since(first_ns)
@@ -170,7 +170,7 @@ def _order(start: Moment, end: Moment | None) -> str:
     if end is None or end is _NO_END:
         return ""
     if start.is_relative != end.is_relative:
-        return "is counted from elsewhere than its start: use + with both or with neither"
+        return "has another origin than its start: use + with both or with neither"
     return "is before its start" if end.ns < start.ns else ""
 
 

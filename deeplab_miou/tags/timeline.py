@@ -96,13 +96,13 @@ class TagTimeline:
         if self._other:
             some = ", ".join(repr(tag.label[:40]) for tag in list(self._other)[:3])
             doubts.append(
-                f"there are more than {MOST_TAGS} tags: frames of the others ({some} and the like) "
+                f"there are more than {MOST_TAGS} tags: frames with the others ({some} and so on) "
                 f"are counted together as {OTHER_TAGS!r}"
             )
         if self._lost:
             doubts.append(
-                f"{self._lost} changes of tags were too many or of too many keys and had no "
-                f"effect: at most {_MOST_CHANGES:,} changes of {_MOST_KEYS} keys are kept"
+                f"{self._lost} changes of tags had no effect: at most {_MOST_CHANGES:,} changes of "
+                f"{_MOST_KEYS} keys are kept"
             )
         return doubts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.video.bits import Bits
-from deeplab_miou.video.look import Look
+from deeplab_miou.video.packet_info import PacketInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,12 @@ class _Sequence(NamedTuple):
 
 
 class Av1:
-    """Reads the headers of AV1, see `deeplab_miou.video.look.Headers`."""
+    """Reads the headers of AV1, see `deeplab_miou.video.packet_info.Headers`."""
 
     def __init__(self) -> None:
         self._sequence: _Sequence | None = None
 
-    def look(self, data: bytes) -> Look:
+    def read(self, data: bytes) -> PacketInfo:
         """Return what the headers of a packet tell: of the frame that is shown, the last one.
 
         Raises:
@@ -63,7 +63,7 @@ class Av1:
         number = None
         if sequence is not None and shown is not None and not sequence.is_still:
             number = _read_order(Bits(shown), sequence)
-        return Look(
+        return PacketInfo(
             pictures=min(frames, 1),
             parts=frames,
             is_key=is_key,

@@ -15,7 +15,7 @@ from deeplab_miou.video.vp9 import Vp9
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deeplab_miou.video.look import Headers
+    from deeplab_miou.video.packet_info import Headers
 
 
 class Codec(NamedTuple):

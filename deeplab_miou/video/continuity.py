@@ -16,7 +16,7 @@ from deeplab_miou.video.codecs import codec_of
 if TYPE_CHECKING:
     from deeplab_miou.images.messages import VideoPacket
     from deeplab_miou.video.codecs import Codec
-    from deeplab_miou.video.look import Headers, Look
+    from deeplab_miou.video.packet_info import Headers, PacketInfo
 
 # 8K. Decoders hold up to 17 pictures, so that less is allowed than of a single image.
 MAX_PIXELS = 7680 * 4352
@@ -93,26 +93,26 @@ class Continuity:
                 self._start_anew()
                 self.begin = place
             data = bytes(packet.data)
-            look = _look(self._headers, codec, data)
+            info = _read_info(self._headers, codec, data)
         except FrameError as error:
             self.lose(f"the packet at {packet.stamp_ns} ns could not be read: {error}")
             raise
-        if look.has_parameters:
+        if info.has_parameters:
             self._parameters = place
-        if not look.pictures:
+        if not info.pictures:
             raise NoPictureError(codec, data)
-        if look.is_key:
+        if info.is_key:
             self._begin_with(place, codec)
-        begin = self._find_begin(look, codec)
-        self._compare(packet, look, codec)
+        begin = self._find_begin(info, codec)
+        self._compare(packet, info, codec)
         if self._lost:
             raise FrameError(Reason.LOST_REFERENCE, self._lost)
         self.begin = begin
-        return Seen(codec, data, begin, look.is_key)
+        return Seen(codec, data, begin, info.is_key)
 
     def lose(self, text: str) -> None:
         """Take note that a packet is missing, and why, a line for people."""
-        self._lost = self._lost or f"{text}; pictures count again from the next key frame on"
+        self._lost = self._lost or f"{text}; pictures are scored again from the next key frame on"
 
     def _start_anew(self) -> None:
         self._parameters = self._key = self._earlier_key = None
@@ -130,8 +130,8 @@ class Continuity:
         if self._parameters is None:
             raise FrameError(
                 Reason.NO_KEY_FRAME,
-                f"a key frame of {codec.name} came without parameter sets, which belong before "
-                "each (as ffmpeg's dump_extra filter puts them)",
+                f"a key frame of {codec.name} came without parameter sets, which must precede "
+                "each key frame (ffmpeg's dump_extra filter inserts them)",
             )
         self._earlier_key = None if self._lost else self._key
         # Whoever begins here needs the parameter sets too.
@@ -140,25 +140,25 @@ class Continuity:
         self._lost = ""
         self._forget_counts()
 
-    def _find_begin(self, look: Look, codec: Codec) -> int:
-        key = self._earlier_key if look.is_leading else self._key
+    def _find_begin(self, info: PacketInfo, codec: Codec) -> int:
+        key = self._earlier_key if info.is_leading else self._key
         if key is None:
             raise FrameError(
                 Reason.NO_KEY_FRAME,
-                f"no key frame of {codec.name} came before it, on which it could build",
+                f"no key frame of {codec.name} has arrived yet",
             )
         return key
 
-    def _compare(self, packet: VideoPacket, look: Look, codec: Codec) -> None:
+    def _compare(self, packet: VideoPacket, info: PacketInfo, codec: Codec) -> None:
         """Compare what counts with what it should be after the packets before."""
-        self._compare_numbers(look, codec)
+        self._compare_numbers(info, codec)
         if packet.number is not None:
             self._compare_counter(packet.number)
-        if look.modulus:
-            self._compare_stamps(packet.stamp_ns, look.modulus)
+        if info.modulus:
+            self._compare_stamps(packet.stamp_ns, info.modulus)
 
-    def _compare_numbers(self, look: Look, codec: Codec) -> None:
-        number = self._expected if look.number is None else look.number
+    def _compare_numbers(self, info: PacketInfo, codec: Codec) -> None:
+        number = self._expected if info.number is None else info.number
         if number is None:
             return
         if self._expected is not None and number != self._expected:
@@ -166,7 +166,7 @@ class Continuity:
                 f"packets were lost: picture {number} of {codec.name} follows, "
                 f"{self._expected} was expected"
             )
-        self._expected = (number + look.counts) % look.modulus if look.modulus else None
+        self._expected = (number + info.counts) % info.modulus if info.modulus else None
 
     def _compare_counter(self, number: int) -> None:
         """Compare with the counter of the messages, where it has counted one by one."""
@@ -188,28 +188,28 @@ class Continuity:
         self._stamp_ns = stamp_ns
 
 
-def _look(headers: Headers, codec: Codec, data: bytes) -> Look:
+def _read_info(headers: Headers, codec: Codec, data: bytes) -> PacketInfo:
     """Return what the headers tell, if a decoder may see the packet."""
     if len(data) > _MOST_BYTES:
         raise FrameError(
             Reason.BAD_SIZE, f"packet has {len(data)} bytes, expected at most {_MOST_BYTES}"
         )
     try:
-        look = headers.look(data)
+        info = headers.read(data)
     except (ValueError, IndexError) as error:
         raise FrameError(
             Reason.TRUNCATED_DATA,
             f"{codec.name} packet of {len(data)} bytes cannot be read: {error}",
         ) from None
-    if look.size is not None:
-        _check_size(*look.size)
-    if look.pictures > 1 or look.parts > _MOST_PARTS:
+    if info.size is not None:
+        _check_size(*info.size)
+    if info.pictures > 1 or info.parts > _MOST_PARTS:
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"{codec.name} packet holds {look.pictures} pictures in {look.parts} parts, expected "
+            f"{codec.name} packet holds {info.pictures} pictures in {info.parts} parts, expected "
             f"one of at most {_MOST_PARTS} parts in each message",
         )
-    return look
+    return info
 
 
 def _check_size(height: int, width: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -22,10 +23,11 @@ T = TypeVar("T")
 # Pictures that H.264 and H.265 show later than some that follow them, at most.
 _MOST_DELAYED = 16
 _CHANNELS = 3
-_MISSING = "a picture that it builds on is missing"
+_MISSING = "a picture that it refers to is missing"
 
 
-class Decoded(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Decoded(Generic[T]):
     """What became of one packet.
 
     Attributes:
@@ -142,8 +144,8 @@ class Decoder(Generic[T]):
 
     def _spoil(self, text: str) -> None:
         self._spoiled = (
-            f"a packet before it was damaged or lost ({text}); pictures count again from the next "
-            "key frame on"
+            f"a packet before it was damaged or lost ({text}); pictures are scored again from the "
+            "next key frame on"
         )
         self._context.flush_buffers()
 

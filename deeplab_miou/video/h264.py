@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 from deeplab_miou.video.bits import Bits
-from deeplab_miou.video.look import Look
 from deeplab_miou.video.nal_units import nal_units, payload
+from deeplab_miou.video.packet_info import PacketInfo
 
 _SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
 _SLICE_BYTES = 32
@@ -39,7 +39,7 @@ class _Slice(NamedTuple):
 
 
 class H264:
-    """Reads the headers of H.264, see `deeplab_miou.video.look.Headers`."""
+    """Reads the headers of H.264, see `deeplab_miou.video.packet_info.Headers`."""
 
     def __init__(self) -> None:
         self._sequences: dict[int, _Parameters] = {}
@@ -47,7 +47,7 @@ class H264:
         # The key frame may be followed by pictures that are shown before it.
         self._may_lead = False
 
-    def look(self, data: bytes) -> Look:
+    def read(self, data: bytes) -> PacketInfo:
         """Return what the headers of a packet tell.
 
         Raises:
@@ -70,14 +70,14 @@ class H264:
                 is_idr |= kind == _IDR
                 counts |= bool(unit[0] >> 5 & 3)
         if not slices:
-            return Look(0, 0, is_key=False, has_parameters=has_sequence)
+            return PacketInfo(0, 0, is_key=False, has_parameters=has_sequence)
         parameters, number = slices[0].parameters, slices[0].number
         # The two fields of a frame may be apart; they have the same number.
         begins = [each.number for each in slices if each.begins]
         is_key = is_idr or (recovers and not any(each.is_b for each in slices))
         is_leading = self._may_lead and any(each.is_b for each in slices)
         self._may_lead = not is_idr if is_key else is_leading
-        return Look(
+        return PacketInfo(
             pictures=max(len(set(begins)), 1),
             parts=len(slices),
             is_key=is_key,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deeplab_miou.video.bits import Bits
-from deeplab_miou.video.look import Look
 from deeplab_miou.video.nal_units import nal_units, payload
+from deeplab_miou.video.packet_info import PacketInfo
 
 _FIRST_IRAP, _LAST_IRAP = 16, 21
 _LAST_SLICE = 31
@@ -13,12 +13,12 @@ _SPS = 33
 
 
 class H265:
-    """Reads the headers of H.265, see `deeplab_miou.video.look.Headers`.
+    """Reads the headers of H.265, see `deeplab_miou.video.packet_info.Headers`.
 
     Its pictures name those that they refer to, so the decoder notices what is missing.
     """
 
-    def look(self, data: bytes) -> Look:
+    def read(self, data: bytes) -> PacketInfo:
         """Return what the headers of a packet tell.
 
         Raises:
@@ -37,7 +37,7 @@ class H265:
             elif kind <= _LAST_SLICE:
                 kinds.append(kind)
                 pictures += bool(unit[2:3].ljust(1, b"\0")[0] & 128)
-        return Look(
+        return PacketInfo(
             pictures=max(pictures, 1) if kinds else 0,
             parts=len(kinds),
             is_key=bool(kinds) and _FIRST_IRAP <= kinds[0] <= _LAST_IRAP,

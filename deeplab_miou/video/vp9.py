@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeplab_miou.video.bits import Bits
-from deeplab_miou.video.look import Look
+from deeplab_miou.video.packet_info import PacketInfo
 
 _HEADER_BYTES = 32
 _MARKER = 2
@@ -12,12 +12,12 @@ _RGB = 7
 
 
 class Vp9:
-    """Reads the headers of VP9, see `deeplab_miou.video.look.Headers`.
+    """Reads the headers of VP9, see `deeplab_miou.video.packet_info.Headers`.
 
     It does not count its pictures.
     """
 
-    def look(self, data: bytes) -> Look:
+    def read(self, data: bytes) -> PacketInfo:
         """Return what the header of a packet's first frame tells.
 
         Raises:
@@ -30,13 +30,13 @@ class Vp9:
         if profile == 3:  # noqa: PLR2004
             bits.take(1)
         if bits.flag() or bits.flag():  # shows a frame again; or builds on others
-            return Look(1, 1, is_key=False, has_parameters=False)
+            return PacketInfo(1, 1, is_key=False, has_parameters=False)
         bits.take(2)
         if bits.take(24) != _SYNC:
             raise ValueError("a key frame of VP9 lacks its mark")
         _skip_colors(bits, profile)
         width = bits.take(16) + 1
-        return Look(1, 1, is_key=True, has_parameters=True, size=(bits.take(16) + 1, width))
+        return PacketInfo(1, 1, is_key=True, has_parameters=True, size=(bits.take(16) + 1, width))
 
 
 def _skip_colors(bits: Bits, profile: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import LifecycleOptions
+from deeplab_miou.options.lifecycle import LifecycleOptions
 
 if TYPE_CHECKING:
     import argparse

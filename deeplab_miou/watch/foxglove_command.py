@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from deeplab_miou.options.command_line import add_arguments
-from deeplab_miou.options.nodes import FoxgloveOptions
+from deeplab_miou.options.foxglove import FoxgloveOptions
 from deeplab_miou.watch.become_node import LEFT_OUT, become_node
 
 if TYPE_CHECKING:

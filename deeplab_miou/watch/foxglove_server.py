@@ -21,7 +21,7 @@ class Watcher(NamedTuple):
 
     Attributes:
         channel: number of the channel.
-        client: number of the viewer, which `Channel.send` takes.
+        client: number of the viewer, which `ServedTopic.send` takes.
     """
 
     channel: int
@@ -37,8 +37,8 @@ class Watchers:
         self._watchers: set[Watcher] = set()
         self._newcomers: set[Watcher] = set()
 
-    def look(self) -> tuple[frozenset[Watcher], frozenset[Watcher]]:
-        """Return who watches now, and those of them who have subscribed since the last look.
+    def read(self) -> tuple[frozenset[Watcher], frozenset[Watcher]]:
+        """Return who watches now, and those of them who have subscribed since the last call.
 
         Also a viewer that has unsubscribed and subscribed again meanwhile is new.
         """
@@ -64,7 +64,7 @@ class Watchers:
         self._on_change()
 
 
-class Channel:
+class ServedTopic:
     """One topic as viewers see it."""
 
     def __init__(self, channel: Any) -> None:  # noqa: ANN401
@@ -138,7 +138,7 @@ class FoxgloveServer:
         shown = f"[{host}]" if ":" in host else host
         return f"ws://{shown}:{self._server.port}"
 
-    def add(self, topic: str, type_name: str, definition: str) -> Channel:
+    def add(self, topic: str, type_name: str, definition: str) -> ServedTopic:
         """Offer a topic.
 
         Args:
@@ -149,7 +149,7 @@ class FoxgloveServer:
         schema = self._foxglove.Schema(
             name=type_name, encoding="ros2msg", data=definition.encode(errors="replace")
         )
-        return Channel(
+        return ServedTopic(
             self._foxglove.Channel(
                 topic, message_encoding="cdr", schema=schema, context=self._context
             )

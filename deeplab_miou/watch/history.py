@@ -9,7 +9,7 @@ from typing import NamedTuple
 _CAPACITY = 1200
 
 
-class Point(NamedTuple):
+class ScorePoint(NamedTuple):
     """Scores at one moment; None where undefined.
 
     Attributes:
@@ -36,10 +36,10 @@ class History:
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._lock = threading.Lock()
         self._capacity = capacity
-        self._points: list[Point] = []
+        self._points: list[ScorePoint] = []
         self._gap_s = 0.0
 
-    def add(self, point: Point) -> None:
+    def add(self, point: ScorePoint) -> None:
         """Take a point that is newer than all before it."""
         with self._lock:
             if self._supersedes(point):
@@ -51,12 +51,12 @@ class History:
                 # From the end, so that the newest stays.
                 self._points = self._points[::-2][::-1]
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[ScorePoint]:
         """Return all points, oldest first."""
         with self._lock:
             return list(self._points)
 
-    def _supersedes(self, point: Point) -> bool:
+    def _supersedes(self, point: ScorePoint) -> bool:
         """Tell whether a point takes the place of the last one, which is too near its own last."""
         if len(self._points) < 2:  # noqa: PLR2004
             return False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from deeplab_miou.watch.board import Board
     from deeplab_miou.watch.history import History
-    from deeplab_miou.watch.overlay import Overlay
+    from deeplab_miou.watch.picture import Picture
     from deeplab_miou.watch.worst import WorstMoments
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,7 +49,7 @@ class Server:
     Args:
         board: what is shown.
         histories: scores over time by name, sent to a watcher once, when it comes.
-        overlay: the picture.
+        pictures: of the newest frame, by name: each is served as its name and ``.jpg``.
         worst: the pictures of the worst moments.
         period_s: least time between two events to one watcher, seconds.
         stall_s: how long a watcher may take nothing, seconds.
@@ -59,7 +59,7 @@ class Server:
         self,
         board: Board,
         histories: dict[str, History],
-        overlay: Overlay,
+        pictures: dict[str, Picture],
         worst: WorstMoments,
         *,
         period_s: float = _PERIOD_S,
@@ -67,7 +67,7 @@ class Server:
     ) -> None:
         self._board = board
         self._histories = histories
-        self._overlay = overlay
+        self._pictures = pictures
         self._worst = worst
         self._period_s = period_s
         self._stall_s = stall_s
@@ -126,7 +126,8 @@ class Server:
         app = web.Application()
         app.router.add_get("/", self._guarded(self._send_page))
         app.router.add_get("/events", self._guarded(self._send_events))
-        app.router.add_get("/overlay.jpg", self._guarded(self._send_overlay))
+        for name, picture in self._pictures.items():
+            app.router.add_get(f"/{name}.jpg", self._guarded(self._sending(picture)))
         app.router.add_get(r"/worst/{stamp:-?\d{1,20}}.jpg", self._guarded(self._send_worst))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_LIMIT_S)
         await self._runner.setup()
@@ -166,8 +167,11 @@ class Server:
             body=self._page.html, content_type="text/html", charset="utf-8", headers=headers
         )
 
-    async def _send_overlay(self, _request: web.Request) -> web.Response:
-        return self._picture(self._overlay.ask())
+    def _sending(self, picture: Picture) -> Handler:
+        async def send(_request: web.Request) -> web.Response:
+            return self._picture(picture.ask())
+
+        return send
 
     async def _send_worst(self, request: web.Request) -> web.Response:
         return self._picture(self._worst.picture(int(request.match_info["stamp"])))

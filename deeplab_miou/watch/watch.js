@@ -42,12 +42,12 @@ function showHeadline() {
       result.sources.length === 1 ? result.sources[0] : `${result.sources.length} evaluators`]
     : ["nothing has been counted yet"];
   if (result.frames && result.interval_note) parts.push(`no interval: ${result.interval_note}`);
-  if (result.missing_frames) parts.push(`${count(result.missing_frames)} frames missing in window and interval`);
+  if (result.missing_frames) parts.push(`${count(result.missing_frames)} frames missing from window and interval`);
   get("scope").textContent = parts.join(", ");
   const window_ = state.window;
   const tiles = [
     ["Window" + (window_ ? `, ${count(window_.frames)} frames` : ""), score(window_ && window_.miou)],
-    ["95 % at all moments together", range(result.miou_anytime_lower, result.miou_anytime_upper) || "–"],
+    ["95 % at all moments at once", range(result.miou_anytime_lower, result.miou_anytime_upper) || "–"],
     ...Object.entries(SCORES).map(([name, words]) => [words, score(result[name])]),
     ["Pixels scored", count(result.labelled_pixels)],
   ];
@@ -270,17 +270,28 @@ function showClasses() {
   }));
 }
 
+// Why some of a table's rows have no interval, a line for each reason.
+function notes(items, name) {
+  const reasons = new Map();
+  for (const each of items) {
+    if (each.interval_note) reasons.set(each.interval_note, [...reasons.get(each.interval_note) || [], each[name]]);
+  }
+  return [...reasons].map(([why, names]) =>
+    element("p", { class: "faint" }, `No interval for ${names.join(", ")}: ${why}.`));
+}
+
 // ---- Slices ---------------------------------------------------------------------------------
 
 function showSlices() {
   const slices = state.result.slices || [];
   get("slices-section").hidden = !slices.length;
+  get("slices-notes").replaceChildren(...notes(slices, "label"));
   get("slices").replaceChildren(...slices.map((each) =>
     element("tr", each.miou === null ? { class: "absent" } : {},
       element("td", { class: "text name", title: each.label }, each.label),
       element("td", { class: "text" },
         bar({ iou: each.miou, iou_lower: each.miou_lower, iou_upper: each.miou_upper }, false)),
-      ...[score(each.miou), range(each.miou_lower, each.miou_upper), count(each.frames)]
+      ...[score(each.miou), range(each.miou_lower, each.miou_upper) || "none", count(each.frames)]
         .map((text) => element("td", {}, text)))));
 }
 
@@ -308,6 +319,8 @@ function showMistakes() {
 function showRegions() {
   const regions = worstFirst(state.result.regions, "miou");
   get("regions-section").hidden = !regions.length;
+  get("regions-notes").replaceChildren(...notes(regions, "name"),
+    ...state.result.depth ? [element("p", { class: "faint" }, `${state.result.depth}.`)] : []);
   get("regions").replaceChildren(...regions.map((each) => {
     const [worst] = worstFirst(each.classes, "iou");
     const isKnown = worst && worst.iou !== null;
@@ -315,7 +328,7 @@ function showRegions() {
     return element("tr", each.miou === null ? { class: "absent" } : {},
       element("td", { class: "text name", title: each.name }, each.name),
       element("td", { class: "text" }, bar(shown, false)), element("td", {}, score(each.miou)),
-      element("td", { title: each.interval_note }, range(each.miou_lower, each.miou_upper)),
+      element("td", {}, range(each.miou_lower, each.miou_upper) || "none"),
       element("td", { class: "text name", title: isKnown ? worst.name : "" },
         isKnown ? `${worst.name} ${score(worst.iou)}` : ""),
       element("td", { class: "rare" }, count(each.labelled_pixels)));
@@ -476,25 +489,39 @@ function showWorst() {
   }));
 }
 
-const LEVELS = ["fine", "warning", "error", "silent"];
+const LEVELS = ["fine", "warning", "error", "stale"];
+const isReplay = (node) => "played (s)" in node.values && "to play (s)" in node.values;
+// A replay ends by itself; of all others silence is bad news.
+const isBad = (node) => node.level >= 2 || (node.is_silent && !isReplay(node));
+const saying = (node) => (node.is_silent ? `silent since ${clock(node.t)}, before that: ` : "")
+  + `${LEVELS[node.level] || "?"}: ${node.message}`;
+
+function newNode(name) {
+  const made = element("details", { class: "node" }, element("summary"),
+    element("div", { class: "scroll" }, element("table")));
+  made.dataset.name = name;
+  return made;
+}
 
 function showNodes() {
-  const open = new Set([...document.querySelectorAll(".node[open]")].map((each) => each.dataset.name));
-  get("nodes").replaceChildren(...state.nodes.map((node) => {
-    const summary = element("summary", {}, element("b", {}, node.name), " ",
-      element("span", node.level ? { class: "warn" } : {}, `${LEVELS[node.level] || "?"}: ${node.message}`));
-    const table = element("table", {}, ...Object.entries(node.values).map(([key, value]) =>
+  const box = get("nodes");
+  const known = new Map([...box.querySelectorAll(".node")].map((each) => [each.dataset.name, each]));
+  const shown = state.nodes.map((node) => {
+    const made = known.get(node.name) || newNode(node.name);
+    made.querySelector("summary").replaceChildren(element("b", {}, node.name), " ",
+      element("span", node.level || isBad(node) ? { class: "warn" } : {}, saying(node)));
+    made.querySelector("table").replaceChildren(...Object.entries(node.values).map(([key, value]) =>
       element("tr", {}, element("th", { class: "text" }, key), element("td", { class: "text value" }, value))));
-    const made = element("details", { class: "node" }, summary, element("div", { class: "scroll" }, table));
-    made.dataset.name = node.name;
-    made.open = open.has(node.name);
     return made;
-  }));
+  });
+  // What is taken out of the page loses the keyboard's focus.
+  const isSame = shown.length === box.children.length && shown.every((each, index) => each === box.children[index]);
+  if (!isSame) box.replaceChildren(...shown);
   showReplay();
 }
 
 function showReplay() {
-  const node = state.nodes.find((each) => "played (s)" in each.values && "to play (s)" in each.values);
+  const node = state.nodes.find(isReplay);
   get("replay").hidden = !node;
   if (!node) return;
   const [played, all] = [Number(node.values["played (s)"]), Number(node.values["to play (s)"])];
@@ -504,7 +531,7 @@ function showReplay() {
 
 function showWarnings() {
   const doubts = state.confusion ? state.confusion.doubts.map((doubt) => `Doubtful: ${doubt}`) : [];
-  const nodes = state.nodes.filter((node) => node.level >= 2).map((node) => `${node.name}: ${node.message}`);
+  const nodes = state.nodes.filter(isBad).map((node) => `${node.name}: ${node.is_silent ? saying(node) : node.message}`);
   get("warnings").replaceChildren(...[...doubts, ...nodes].map((text) => element("p", { class: "warn" }, text)));
 }
 
@@ -577,6 +604,13 @@ function joined(before, news) {
   return [...before.filter((point) => point[0] < news[0][0]), ...news];
 }
 
+// A browser keeps six connections to a server: streams of tabs that nobody looks at would block the
+// seventh. What was missed meanwhile is in the history.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) connect();
+  else if (source) source.close();
+});
+
 let source = null;
 
 function showLink(text, isLost) {
@@ -603,29 +637,30 @@ function connect() {
 // The browser tries again after most failures, but not after all, and does not notice silence.
 setInterval(() => {
   const silent_s = (Date.now() - state.heard) / 1000;
-  if (silent_s > 3 * (state.beat_s || 5) || source.readyState === EventSource.CLOSED) connect();
+  if (document.hidden) return;
+  if (silent_s > 3 * (state.beat_s || 5) || !source || source.readyState === EventSource.CLOSED) connect();
 }, 2000);
 
+async function lookAt(name) {
+  const response = await fetch(`${name}.jpg`);
+  const picture = get(name);
+  const note = picture.parentElement.querySelector("span");
+  note.hidden = response.status === 200;
+  if (response.status !== 200) return;
+  const reader = new FileReader();
+  reader.addEventListener("load", () => { picture.src = reader.result; picture.hidden = false; });
+  reader.readAsDataURL(await response.blob());
+}
+
+const PICTURES = ["overlay", "mistakes", "ground_truth"];
+
 setInterval(() => {
-  if (!get("look").checked || document.hidden) return;
-  fetch("overlay.jpg").then(async (response) => {
-    const note = get("overlay-note");
-    if (response.status !== 200) {
-      note.textContent = "no picture yet";
-      return;
-    }
-    const picture = get("overlay");
-    const bytes = await response.blob();
-    const reader = new FileReader();
-    reader.addEventListener("load", () => { picture.src = reader.result; picture.hidden = false; });
-    reader.readAsDataURL(bytes);
-    note.textContent = "";
-  }).catch(() => {});
+  if (get("look").checked && !document.hidden) PICTURES.forEach((name) => lookAt(name).catch(() => {}));
 }, 1000);
 
-get("look").addEventListener("change", () => { if (!get("look").checked) get("overlay").hidden = true; });
+get("look").addEventListener("change", () => { get("pictures").hidden = !get("look").checked; });
 window.addEventListener("resize", () => ask("course", "confusion"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => ask("confusion"));
 listenToCourse();
 listenToConfusion();
-connect();
+if (!document.hidden) connect();

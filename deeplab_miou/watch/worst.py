@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.metric.worst_frames import WorstFrames
 from deeplab_miou.pictures.reduced import OVERLAY_SIDE, reduced_jpeg
-from deeplab_miou.report.course import moment
+from deeplab_miou.report.stamps import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class WorstMoments:
             return [
                 {
                     "id": str(each.stamp_ns),
-                    "moment": moment(each.stamp_ns),
+                    "moment": format_time(each.stamp_ns),
                     "source": each.source,
                     "miou": each.miou,
                     "wrong": each.wrong,

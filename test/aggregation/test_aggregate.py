@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_miou.accounting import Account, StreamCounts
-from deeplab_miou.aggregation import aggregate, runs
+from deeplab_miou.aggregation import admission, runs
 from deeplab_miou.aggregation.aggregate import Aggregate, News
 from deeplab_miou.aggregation.messages import (
     EvaluatorState,
@@ -159,8 +160,9 @@ def test_worked_example():
 
 def test_before_the_first_state_there_are_no_scores():
     sums = Aggregate()
-    assert sums.result(0.0).scores is None
-    assert sums.window(0.0).scores is None
+    for result in (sums.result(0.0), sums.window(0.0)):
+        assert math.isnan(result.scores.miou)
+        assert result.scores.iou.shape == (0,)
     assert sums.totals(0.0).class_names == ()
 
 
@@ -332,7 +334,7 @@ def test_many_restarts_are_folded_and_their_late_messages_ignored(monkeypatch):
 def test_folded_ids_and_sources_are_bounded(monkeypatch):
     monkeypatch.setattr(runs, "_MAX_FINISHED_RUNS", 2)
     monkeypatch.setattr(runs, "_MAX_CLOSED_RUNS", 5)
-    monkeypatch.setattr(aggregate, "_MAX_SOURCES", 2)
+    monkeypatch.setattr(admission, "_MAX_SOURCES", 2)
     sums = Aggregate()
     for i in range(30):
         sums.add_state(state(run=str(i)), 0.0)
@@ -420,7 +422,7 @@ def test_frames_ahead_of_the_first_state_are_held_for_it():
     sums = Aggregate()
     assert not sums.add_frame(frame(7))
     sums.add_frame(frame(8))
-    assert sums.window(0.0).scores is None
+    assert math.isnan(sums.window(0.0).scores.miou)
     sums.add_state(state(frame_sequence=8), 0.0)
     assert sums.window(0.0).totals.counts.frames == 2
     assert sums.totals(9.0).missing_frames == 0
@@ -517,7 +519,7 @@ def test_the_worst_frames_and_the_course_of_all_evaluators():
 
 
 def test_sources_that_count_nothing_give_way_but_are_not_forgotten(monkeypatch):
-    monkeypatch.setattr(aggregate, "_MAX_SOURCES", 3)
+    monkeypatch.setattr(admission, "_MAX_SOURCES", 3)
     sums = Aggregate()
     for i, name in enumerate(("/a", "/b", "/c")):
         sums.add_state(state(name, frames=10), float(i))

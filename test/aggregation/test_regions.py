@@ -82,8 +82,8 @@ def matrices():
 def test_a_region_is_scored_as_a_stream_of_its_own(matrices, region):
     together = feed((Counts.of_stack(np.array(each), 1) for each in matrices), REGIONS)
     alone = feed(Counts(each[1 + region], 1) for each in matrices)
-    expected = Report.of(alone.result(0.0)).to_dict()
-    found = Report.of(together.result(0.0)).to_dict()["regions"][region]
+    expected = Report(alone.result(0.0)).to_dict()
+    found = Report(together.result(0.0)).to_dict()["regions"][region]
     assert found.pop("name") == REGIONS[region]
     assert expected["intervals"]["miou_anytime"][0] is not None
     assert len(expected["worst_frames"]) == 6
@@ -101,7 +101,7 @@ def test_a_region_is_scored_as_a_stream_of_its_own(matrices, region):
 def test_the_whole_frames_do_not_change_by_having_regions(matrices):
     together = feed((Counts.of_stack(np.array(each), 1) for each in matrices), REGIONS)
     alone = feed(Counts(each[0], 1) for each in matrices)
-    found, expected = (Report.of(each.result(0.0)).to_dict() for each in (together, alone))
+    found, expected = (Report(each.result(0.0)).to_dict() for each in (together, alone))
     assert len(found.pop("regions")) == 2
     assert expected.pop("regions") == []
     assert found == expected

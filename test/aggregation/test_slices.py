@@ -63,7 +63,7 @@ def test_tags_and_frames_in_any_interleaving(names, times, data):
             statistics.read()
     summary = statistics.read()
     same(summary, complete(tags, stamps))
-    assert not any("before the tag came" in doubt for doubt in summary.doubts)
+    assert not any("before the tag of their time" in doubt for doubt in summary.doubts)
 
 
 def test_a_tag_in_time_is_the_same_beyond_what_is_held(monkeypatch):
@@ -94,7 +94,7 @@ def test_a_tag_that_comes_too_late_is_told(monkeypatch):
     statistics.changed("", 10 * S)
     summary = statistics.read()
     assert summary.slices[Tag("", "rain")].frames == 5
-    assert summary.doubts[0].startswith("5 frames were counted before the tag came")
+    assert summary.doubts[0].startswith("5 frames were counted before the tag of their time")
 
 
 def test_the_worst_comes_first_and_the_undefined_last():
@@ -106,7 +106,7 @@ def test_the_worst_comes_first_and_the_undefined_last():
         statistics.add(np.array([each], np.int64), [k * S])
     found = slice_results(statistics.read().slices, NAMES, Scoring())
     assert [tag.name for tag in found] == ["bad", "good", "empty"]
-    assert "takes 8 blocks of 1 s" in found[Tag("", "bad")].intervals.reason
+    assert "needs 8 blocks of 1 s" in found[Tag("", "bad")].intervals.reason
 
 
 def test_no_tag_at_all_is_one_slice_with_a_doubt():
@@ -114,7 +114,7 @@ def test_no_tag_at_all_is_one_slice_with_a_doubt():
     statistics.add(matrix(0)[None], [S])
     summary = statistics.read()
     assert list(summary.slices) == [Tag("", NO_TAG)]
-    assert summary.doubts == ("there is no tag at all: all frames are in one slice",)
+    assert summary.doubts == ("there are no tags: all frames are in one slice",)
 
 
 @pytest.mark.parametrize("at", [0, 10**18])
@@ -123,7 +123,7 @@ def test_tags_of_another_clock_are_doubted(at):
     timeline.add("", "rain", at)
     statistics = SliceStatistics(2, timeline, block_s=1.0, is_complete=True)
     statistics.add(matrix(0)[None], [5 * 10**17])
-    assert "are both of the same clock?" in statistics.read().doubts[0]
+    assert "do both use the same clock?" in statistics.read().doubts[0]
 
 
 def test_forgetting_frames_keeps_tags():

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.images.cdr import RAW_TYPE
 
@@ -26,7 +26,7 @@ def read_cut(folder, kept, read_all):
     path.write_bytes(whole[: int(len(whole) * kept)])
     with BagReader(folder) as reader:
         messages, problem = read_all(reader)
-        return [decode_image(each) for each in messages if each.type == RAW_TYPE], problem
+        return [deserialise_image(each) for each in messages if each.type == RAW_TYPE], problem
 
 
 @pytest.mark.parametrize("compression", ["none", "chunk"])

@@ -6,7 +6,7 @@ import pytest
 
 from deeplab_miou import cli
 from deeplab_miou.bags.file_pairs import find_files, in_natural_order
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.errors import ConfigurationError
 
@@ -71,7 +71,9 @@ def test_a_data_set_is_packed_whole(tmp_path, name, capsys):
     assert cli.main(["pack", str(folder), str(folder), str(bag), *patterns]) == 0
     assert "packed 11 images, 11 of them with a label" in capsys.readouterr().out
     with BagReader(str(bag)) as reader:
-        last = [decode_image(message).image.data[-1] for message in reader.messages(reader.topics)]
+        last = [
+            deserialise_image(message).image.data[-1] for message in reader.messages(reader.topics)
+        ]
     images = [number for number in last if number < 100]
     labels = [number - 100 for number in last if number > 100]
     assert images == labels == list(range(1, 12))
@@ -98,7 +100,7 @@ def test_two_files_of_one_key_are_refused(tmp_path):
     save(tmp_path / "b" / "1.png", 1)
     save(tmp_path / "b" / "1.PNG", 1)
     assert len(find_files(tmp_path, "*/*.png")) == 2
-    with pytest.raises(ConfigurationError, match="have the same name by pattern"):
+    with pytest.raises(ConfigurationError, match="with the same text"):
         find_files(tmp_path, "")
 
 

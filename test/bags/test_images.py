@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.contents import BagMessage
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.bags.records import BagMessage
 from deeplab_miou.errors import ConfigurationError, FrameError
 
 
@@ -14,7 +14,7 @@ def test_decoding_does_not_copy_the_payload(tmp_path, write_bag):
     write_bag(count=1)
     with BagReader(tmp_path / "bag") as reader:
         message = next(reader.messages(["/camera/image"]))
-        data = decode_image(message).image.data
+        data = deserialise_image(message).image.data
     whole = np.frombuffer(message.data, np.uint8)
     assert np.shares_memory(whole, np.frombuffer(data, np.uint8))
 
@@ -25,7 +25,7 @@ def test_a_message_that_is_none_is_a_frame_error(tmp_path, length, write_bag):
     with BagReader(tmp_path / "bag") as reader:
         message = next(reader.messages(["/camera/image"]))
         with pytest.raises(FrameError) as caught:
-            decode_image(message._replace(data=message.data[:length]))
+            deserialise_image(message._replace(data=message.data[:length]))
         assert caught.value.reason is Reason.TRUNCATED_DATA
         with pytest.raises(ConfigurationError, match="expected sensor_msgs/msg/Image"):
-            decode_image(BagMessage("/t", "std_msgs/msg/String", 0, b""))
+            deserialise_image(BagMessage("/t", "std_msgs/msg/String", 0, b""))

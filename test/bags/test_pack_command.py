@@ -50,8 +50,8 @@ def test_folders_become_a_bag_that_is_scored(folders, capsys):
     ("more", "message"),
     [
         ((), "same name|no label is named like an image"),
-        (("--image-suffix", "_image.png"), "at the end into --image-suffix and"),
-        (("--image-suffix", ".bmp"), "holds no file that is named like '**.bmp' and ends in .png"),
+        (("--image-suffix", "_image.png"), "at the end with --image-suffix and"),
+        (("--image-suffix", ".bmp"), "contains no file that matches '**.bmp' and ends in .png"),
     ],
 )
 def test_what_does_not_belong_together_is_one_line(folders, capsys, more, message):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import yaml
 
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
@@ -91,8 +92,57 @@ def test_what_is_no_bag_is_refused(tmp_path, name, content, expected):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"holds no \.mcap or \.db3"), BagReader(tmp_path):
+    with (
+        pytest.raises(ConfigurationError, match=r"contains no \.mcap or \.db3"),
+        BagReader(tmp_path),
+    ):
         pass
+
+
+def rewrite_metadata(folder, **entries):
+    """Change what a bag's metadata says, as another recorder would have written it."""
+    file = folder / "metadata.yaml"
+    metadata = yaml.safe_load(file.read_text())
+    metadata["rosbag2_bagfile_information"].update(entries)
+    file.write_text(yaml.safe_dump(metadata))
+
+
+def test_bags_of_other_storage_plugins_are_refused_by_name(write_bag):
+    folder = write_bag(count=1)
+    (folder / "bag.mcap").rename(folder / "bag.parquet")
+    files = ["bag.parquet"]
+    rewrite_metadata(folder, storage_identifier="parquet", relative_file_paths=files)
+    with (
+        pytest.raises(ConfigurationError, match=r"plugin 'parquet', expected mcap.*bag convert"),
+        BagReader(folder),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("FILE", ".lz4"), ("MESSAGE", "")])
+def test_bags_of_other_compressions_are_refused_by_name(write_bag, mode, ending):
+    folder = write_bag(count=1)
+    (folder / "bag.mcap").rename(folder / f"bag.mcap{ending}")
+    rewrite_metadata(
+        folder,
+        compression_format="lz4",
+        compression_mode=mode,
+        relative_file_paths=[f"bag.mcap{ending}"],
+    )
+    with (
+        pytest.raises(ConfigurationError, match=r"compression 'lz4', expected zstd.*bag convert"),
+        BagReader(folder),
+    ):
+        pass
+
+
+def test_the_files_tell_more_than_the_plugin_that_metadata_names(write_bag, read_all):
+    folder = write_bag(count=3)
+    rewrite_metadata(folder, storage_identifier="my_mcap", compression_mode="NONE")
+    with BagReader(folder) as reader:
+        messages, problem = read_all(reader)
+    assert len(messages) == 6
+    assert problem is None
 
 
 def test_a_wrong_topic_names_those_that_could_be_meant(tmp_path, write_bag):

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 from rosbags.rosbag2 import Reader
+from ruamel.yaml import YAML
 
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.contents import BagMessage
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
-from deeplab_miou.bags.records import BagMessage
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
@@ -36,7 +37,7 @@ def test_what_was_written_is_read(tmp_path, storage, compression, picture, write
         assert [each.timestamp_ns for each in messages] == [
             100 * SECOND + index * SECOND // 10 for index in range(COUNT)
         ]
-        stamped = decode_image(messages[7])
+        stamped = deserialise_image(messages[7])
         assert stamped.stamp_ns == 100 * SECOND + 7 * SECOND // 10
         assert stamped.frame_id == "camera"
         assert isinstance(stamped.image, RawImage)
@@ -44,7 +45,7 @@ def test_what_was_written_is_read(tmp_path, storage, compression, picture, write
         assert (stamped.image.height, stamped.image.width) == (HEIGHT, WIDTH)
         assert stamped.image.step == WIDTH * 3
         assert bytes(stamped.image.data) == picture(7).data
-        label = decode_image(next(reader.messages(["/camera/labels"]))).image
+        label = deserialise_image(next(reader.messages(["/camera/labels"]))).image
         assert isinstance(label, CompressedImage)
         assert bytes(label.data).startswith(b"\x89PNG")
         assert reader.problems == []
@@ -68,6 +69,35 @@ def test_message_definitions_are_recorded(tmp_path, storage, write_bag):
     assert "uint8[] data" in definitions[RAW_TYPE]
     assert "MSG: std_msgs/Header" in definitions[RAW_TYPE]
     assert all(each.startswith("RIHS01_") for each in hashes)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_humble_can_read_what_publishers_offered(tmp_path, storage, write_bag):
+    """As its convert<TopicMetadata> and convert<Rosbag2QoS> do: profiles are text, with numbers."""
+    write_bag(storage, "none")
+    yaml = YAML(typ="safe")
+    metadata = yaml.load(tmp_path / "bag" / "metadata.yaml")["rosbag2_bagfile_information"]
+    assert {each["path"] for each in metadata["files"]} == set(metadata["relative_file_paths"])
+    texts = [
+        each["topic_metadata"]["offered_qos_profiles"]
+        for each in metadata["topics_with_message_count"]
+    ]
+    assert len(texts) == 2
+    for text in texts:
+        assert isinstance(text, str)
+        (profile,) = yaml.load(text)
+        assert [profile[name] for name in ("history", "depth", "reliability", "durability")] == [
+            *(1, 10),  # RMW_QOS_POLICY_HISTORY_KEEP_LAST
+            1,  # RMW_QOS_POLICY_RELIABILITY_RELIABLE
+            2,  # RMW_QOS_POLICY_DURABILITY_VOLATILE
+        ]
+        assert profile["liveliness"] == 0
+        assert profile["deadline"] == {"sec": 0, "nsec": 0}
+        assert profile["avoid_ros_namespace_conventions"] is False
+    # It takes them from the file.
+    (file,) = set((tmp_path / "bag").iterdir()) - {tmp_path / "bag" / "metadata.yaml"}
+    assert b"history: 1" in file.read_bytes()
+    assert b"keep_last" not in file.read_bytes()
 
 
 def test_a_writer_does_not_overwrite(tmp_path):

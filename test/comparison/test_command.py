@@ -113,7 +113,9 @@ def test_gates_give_exit_codes(drive, capsys):
     old, new = folder / "old", folder / "new"
     assert compare(old, new, "--fail-if-worse") == exit_codes.OK
     assert compare(new, old, "--fail-if-worse") == exit_codes.NOT_GOOD_ENOUGH == 5
-    assert "B is worse than A on 80 common frames." in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "B is worse than A on 80 common frames." in shown.out
+    assert "not good enough: B is shown to be worse than A by more than 0" in shown.err
     assert compare(new, old, "--fail-if-worse", "0.5") == exit_codes.OK
     assert compare(old, old, "--fail-unless-not-worse", "0.001") == exit_codes.OK
     assert compare(new, old, "--fail-unless-not-worse", "0.001") == exit_codes.NOT_GOOD_ENOUGH
@@ -127,7 +129,7 @@ def test_too_short_a_drive_passes_no_strict_gate(drive, tmp_path, capsys):
     assert compare(*arguments, "--fail-unless-not-worse", "0.1") == exit_codes.NOT_GOOD_ENOUGH
     assert compare(*arguments, "--fail-if-worse") == exit_codes.OK
     shown = capsys.readouterr().out
-    assert "no interval: an interval takes 8 blocks" in shown
+    assert "no interval: an interval needs 8 blocks" in shown
     assert "No evidence of a difference" in shown
 
 
@@ -139,6 +141,31 @@ def test_frames_that_one_lacks_are_left_out_and_said(drive, tmp_path, capsys):
     assert found["frames"] == 40
     assert found["miou_a"] == pytest.approx(iou_of(maps["truth"][:40], maps["old"][:40]).mean())
     assert found["cautions"] == ["40 frames were scored by A only and are left out"]
+    # A candidate that fails on hard frames must not pass for it, one that scores more may.
+    strict = ("--fail-unless-not-worse", "0.5")
+    assert compare(folder / "old", tmp_path / "new", *strict) == exit_codes.NOT_GOOD_ENOUGH
+    assert "B has no score for some frames that A scored" in capsys.readouterr().err
+    assert compare(tmp_path / "new", folder / "new", *strict) == exit_codes.OK
+
+
+def test_a_report_that_counts_absent_classes_otherwise_is_a_caution(drive, tmp_path, capsys):
+    folder, maps = drive
+    classes = (folder / "map.yaml").read_text() + "  - {name: bus, ids: [3]}\n"
+    (tmp_path / "map.yaml").write_text(classes)
+    (tmp_path / "bag").symlink_to(folder / "bag")
+    for name in ("old", "new"):
+        options = ("--absent-classes", "zero")
+        assert evaluate(tmp_path, name, tmp_path / name, *options) == exit_codes.OK
+    miou = iou_of(maps["truth"], maps["old"]).mean()
+    for options, expected, cautions in (
+        ((), miou, ["A's own report", "B's own report"]),
+        (("--absent-classes", "zero"), miou * 3 / 4, []),
+    ):
+        arguments = (tmp_path / "old", tmp_path / "new", "--format", "json", *options)
+        assert compare(*arguments) == exit_codes.OK
+        found = json.loads(capsys.readouterr().out)
+        assert found["miou_a"] == pytest.approx(expected)
+        assert [each.partition(" has ")[0] for each in found["cautions"]] == cautions
 
 
 def test_page_and_markdown_show_names_as_they_are(drive, tmp_path):
@@ -167,8 +194,10 @@ def test_mistakes_are_lines(drive, tmp_path, capsys):
     broken.mkdir()
     (broken / "report.json").write_text("[" * 100_000)
     (broken / "frames.csv.gz").write_bytes((folder / "old" / "frames.csv.gz").read_bytes())
-    assert compare(folder / "old", broken) == exit_codes.WRONG
+    output = tmp_path / "output"
+    assert compare(folder / "old", broken, "--output", output) == exit_codes.WRONG
     assert "is no report of an evaluation" in capsys.readouterr().err
+    assert not output.exists()
     with pytest.raises(SystemExit) as error:
         compare(folder / "old", folder / "new", "--margin", "nan")
     assert error.value.code == exit_codes.USAGE

@@ -96,7 +96,7 @@ def test_too_few_blocks_are_no_evidence_and_pass_no_gate():
     found = compare(*tables(7, 0.05, seconds=7), margin=0.005)
     assert found.verdict() == "no evidence"
     assert found.bounds.reason == (
-        "an interval takes 8 blocks of 1 s with labelled frames, and there are 7"
+        "an interval needs 8 blocks of 1 s with labelled frames, but there are 7"
     )
     assert not found.not_worse_by(1)
     assert not found.worse_by(0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deeplab_miou.bags.images import decode_image
+from deeplab_miou.bags.images import deserialise_image
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.demo.bag import IMAGE_TOPIC, LABEL_TOPIC, labelled, write_demo_bag
 from deeplab_miou.demo.scenes import SceneRenderer
@@ -23,7 +23,7 @@ def bag(request, tmp_path_factory):
     with BagReader(path) as reader:
         found = {IMAGE_TOPIC: {}, LABEL_TOPIC: {}}
         for message in reader.messages():
-            stamped = decode_image(message)
+            stamped = deserialise_image(message)
             found[message.topic][stamped.stamp_ns] = stamped
             assert message.timestamp_ns == stamped.stamp_ns
     return found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab_miou.demo.ground import CROSSING_M
-from deeplab_miou.demo.moment import Moment
+from deeplab_miou.demo.situation import Situation
 from deeplab_miou.demo.world import World
 
 SEEDS = range(40)
@@ -57,10 +57,10 @@ def test_people_walk_no_faster_than_people_do():
 
 
 def test_the_road_begins_under_the_camera_and_keeps_its_length():
-    moment = Moment(World(3), 12.0)
-    assert moment.at(moment.s, 0.0) == pytest.approx([0, 0, 0])
-    assert moment.at(moment.s, 2.0) == pytest.approx([2, 0, 0])
-    steps = np.hypot(np.diff(moment.x), np.diff(moment.z))
+    situation = Situation(World(3), 12.0)
+    assert situation.at(situation.s, 0.0) == pytest.approx([0, 0, 0])
+    assert situation.at(situation.s, 2.0) == pytest.approx([2, 0, 0])
+    steps = np.hypot(np.diff(situation.x), np.diff(situation.z))
     assert steps == pytest.approx(np.ones_like(steps))
 
 

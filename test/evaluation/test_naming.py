@@ -29,9 +29,9 @@ def add(pipeline, count):
 
 
 def work_off(pipeline):
-    while pipeline.queued:
+    while len(pipeline.queue):
         pipeline.work(0.0)
-    return pipeline.snapshot()
+    return pipeline.run.snapshot()
 
 
 def test_what_waited_for_names_goes_on_as_there_is_room():
@@ -40,7 +40,7 @@ def test_what_waited_for_names_goes_on_as_there_is_room():
     add(pipeline, 40)  # the queue holds 8
     assert work_off(pipeline).counts.frames == 0
     legend.add(LabelNames(NAMES, 0), 0)
-    pipeline.names_came()
+    pipeline.release_named()
     state = work_off(pipeline)
     assert (state.counts.frames, state.account.images.waiting) == (40, 0)
     assert state.counts.matrix.tolist() == [[40, 0, 0], [0, 40, 0]]
@@ -70,7 +70,7 @@ def test_a_frame_waits_for_the_names_that_come_with_it():
     add(pipeline, 2)
     assert work_off(pipeline).counts.frames == 1
     legend.add(LabelNames(((5, ("road",)), (6, ("car",))), 2 * SECOND, is_of_frame=True), 0)
-    pipeline.names_came()
+    pipeline.release_named()
     assert work_off(pipeline).counts.matrix.tolist() == [[1, 1, 0], [1, 1, 0]]
 
 
@@ -80,7 +80,7 @@ def test_a_reset_forgets_what_waits():
     add(pipeline, 5)
     pipeline.reset()
     legend.add(LabelNames(NAMES, 0), 0)
-    pipeline.names_came()
+    pipeline.release_named()
     state = work_off(pipeline)
     assert (state.counts.frames, state.account.images.received) == (0, 0)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.evaluation.matching import match
-from deeplab_miou.evaluation.pairing import REMEMBERED_STAMPS, Pairer
+from deeplab_miou.evaluation.pairing import Pairer
+from deeplab_miou.evaluation.stream_buffer import REMEMBERED_STAMPS
 
 IMAGE, LABEL = Stream.IMAGE, Stream.LABEL
 S = 1_000_000_000

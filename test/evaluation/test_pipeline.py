@@ -56,13 +56,13 @@ class Run:
         return Counter(outcome.reason for outcome in self.outcomes)
 
     def check(self):
-        account = self.pipeline.account
+        account = self.pipeline.run.account
         for counts in (account.images, account.labels):
             dropped = sum(counts.dropped.values())
             assert counts.received == counts.evaluated + counts.waiting + dropped
         held = self.pipeline.held
-        assert account.images.waiting == held[IMAGE] + self.pipeline.queued
-        assert account.labels.waiting == held[LABEL] + self.pipeline.queued
+        assert account.images.waiting == held[IMAGE] + len(self.pipeline.queue)
+        assert account.labels.waiting == held[LABEL] + len(self.pipeline.queue)
 
 
 def test_worked_example():
@@ -70,7 +70,7 @@ def test_worked_example():
     run.pair(1, [[0, 1, 2, 0, 1]], [[0, 1, 1, 0, 2]])
     run.work()
     expected = [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0]]
-    assert run.pipeline.snapshot().counts.matrix.tolist() == expected
+    assert run.pipeline.run.snapshot().counts.matrix.tolist() == expected
     (outcome,) = run.outcomes
     assert outcome.reason is None
     assert outcome.counts.matrix.tolist() == expected
@@ -85,7 +85,7 @@ def test_ignored_unmapped_and_invalid_pixels_are_counted_apart():
     (outcome,) = run.outcomes
     assert outcome.counts.matrix.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
     assert (outcome.counts.ignored, outcome.counts.unmapped) == (2, 1)
-    snapshot = run.pipeline.snapshot()
+    snapshot = run.pipeline.run.snapshot()
     assert (snapshot.counts.ignored, snapshot.counts.unmapped, snapshot.counts.frames) == (2, 1, 1)
 
 
@@ -95,7 +95,7 @@ def test_unknown_label_under_error_costs_the_frame_only():
     run.pair(2, [[0, 1]], [[0, 1]])
     run.work()
     assert run.reasons() == {Reason.UNKNOWN_LABEL: 1, None: 1}
-    assert "77" in run.outcomes[0].message
+    assert "77" in run.outcomes[0].explanation
     run.check()
 
 
@@ -118,7 +118,7 @@ def test_garbage_is_counted_at_arrival_and_its_partner_stays_unmatched(stream, r
     run.pipeline.flush()
     unmatched = Reason.UNMATCHED_LABEL if stream is IMAGE else Reason.UNMATCHED_IMAGE
     assert run.reasons() == {reason: 1, unmatched: 1}
-    assert run.pipeline.account.images.waiting == run.pipeline.account.labels.waiting == 0
+    assert run.pipeline.run.account.images.waiting == run.pipeline.run.account.labels.waiting == 0
 
 
 def test_predictions_of_a_topic_must_have_the_labels_size():
@@ -126,7 +126,7 @@ def test_predictions_of_a_topic_must_have_the_labels_size():
     run.pair(1, np.zeros((2, 4)), np.zeros((4, 8)))
     run.work()
     assert run.reasons() == {Reason.SIZE_MISMATCH: 1}
-    assert "score_at" in run.outcomes[0].message
+    assert "score_at" in run.outcomes[0].explanation
 
 
 def test_labels_are_resized_by_nearest_neighbour_when_scored_at_the_prediction():
@@ -175,14 +175,14 @@ def test_reset_discards_what_waits_and_what_is_in_work():
     run.add(LABEL, 2, mono8([[0]]))
     release.set()
     worker.join(10)
-    snapshot = run.pipeline.snapshot()
+    snapshot = run.pipeline.run.snapshot()
     assert snapshot.counts.frames == 0
     assert snapshot.reset_count == 1
     assert run.outcomes == []
     run.check()
     run.pair(3, [[1]], [[1]])
     run.work()
-    assert run.pipeline.snapshot().counts.matrix[1, 1] == 1
+    assert run.pipeline.run.snapshot().counts.matrix[1, 1] == 1
     assert run.outcomes[0].position == (1, 1)
 
 
@@ -193,7 +193,7 @@ def test_looping_stream(policy, frames):
         for k in range(30):
             run.pair(k * S // 10, [[k % 3]], [[k % 3]])
         run.work()
-    snapshot = run.pipeline.snapshot()
+    snapshot = run.pipeline.run.snapshot()
     assert snapshot.counts.frames == frames
     assert snapshot.counts.matrix.trace() == frames
     assert snapshot.account.images.received == frames
@@ -209,30 +209,35 @@ def test_clock_that_jumps_back_lets_the_stamps_follow():
     run.add(LABEL, 2 * S, mono8([[0]]))
     run.add(LABEL, 3 * S, mono8([[0]]))
     run.work()
-    assert run.pipeline.snapshot().counts.frames == 1
+    assert run.pipeline.run.snapshot().counts.frames == 1
 
 
 def test_a_jump_starts_the_new_run_before_it_tells_of_the_old_one():
     run = Run(on_clock_jump=ClockJump.RESET)
     run.add(IMAGE, 100 * S, mono8([[0]]))
     run.pipeline.clock_jumped(S)
-    assert run.pipeline.snapshot().reset_count == 0
+    assert run.pipeline.run.snapshot().reset_count == 0
     for count, stamp in ((1, 20), (1, 100), (2, 2)):
         run.add(IMAGE, stamp * S, mono8([[0]]))
         assert run.outcomes == []
-        assert run.pipeline.snapshot().reset_count == count
-    assert run.pipeline.account.images.received == 1
+        assert run.pipeline.run.snapshot().reset_count == count
+    assert run.pipeline.run.account.images.received == 1
 
 
 class Fussy:
     """A segmenter whose device takes no batch above a size and dislikes some frames."""
+
+    has_confidence = True
 
     def __init__(self, most, bad=()):
         self.most = most
         self.bad = bad
         self.batches = []
 
-    def score(self, images, ground_truths, ignore_index, keep_predictions):
+    def as_input(self, image):
+        return image
+
+    def score(self, images, ground_truths, ignore_index, keep_predictions, **_):
         self.batches.append(len(images))
         if len(images) > self.most or any(image[0, 0, 0] in self.bad for image in images):
             raise FrameError(Reason.INFERENCE_FAILED, "out of memory")
@@ -263,11 +268,11 @@ def test_only_the_frame_that_fails_is_lost():
 
 
 def test_a_dead_device_is_loud_and_its_frames_are_counted():
-    class Dead:
+    class Dead(Fussy):
         def score(self, images, *others, **options):  # noqa: ARG002
             raise RuntimeError("device lost")
 
-    run = Run(predictor=network_predictor(Dead(), label_map()), batch_size=2)
+    run = Run(predictor=network_predictor(Dead(most=0), label_map()), batch_size=2)
     run.pair(1, [[0]], [[0]])
     run.pair(2, [[0]], [[0]])
     with pytest.raises(RuntimeError, match="device lost"):
@@ -280,7 +285,7 @@ def test_messages_that_cannot_be_read_are_counted():
     run = Run()
     run.pipeline.reject(LABEL, 5, "camera", FrameError(Reason.TRUNCATED_DATA, "cut short"))
     assert run.reasons() == {Reason.TRUNCATED_DATA: 1}
-    assert run.pipeline.account.labels.received == 1
+    assert run.pipeline.run.account.labels.received == 1
 
 
 def test_many_threads_lose_nothing():
@@ -290,7 +295,7 @@ def test_many_threads_lose_nothing():
     def feed(stream):
         for k in range(total):
             run.add(stream, k, mono8([[k % 3]]))
-            run.pipeline.wait_for_room()
+            run.pipeline.queue.wait_for_room()
 
     feeders = [threading.Thread(target=feed, args=(stream,)) for stream in Stream]
     for feeder in feeders:
@@ -299,7 +304,7 @@ def test_many_threads_lose_nothing():
         pass
     for feeder in feeders:
         feeder.join(10)
-    assert run.pipeline.snapshot().counts.matrix.trace() == total
+    assert run.pipeline.run.snapshot().counts.matrix.trace() == total
     assert sorted(outcome.position.sequence for outcome in run.outcomes) == [*range(1, total + 1)]
     run.check()
 
@@ -315,7 +320,7 @@ class Device:
             self.at_once.prepare, self.score, any_size=True, needs_worker=True
         )
 
-    def score(self, images, ground_truths, *, keep_predictions):
+    def score(self, images, ground_truths, *, keep_predictions, **_):
         batch = [int(image[0, 0]) for image in images]
         self.events.append(("start", *batch))
         scores = self.at_once.score(images, ground_truths, keep_predictions=keep_predictions)
@@ -344,12 +349,12 @@ def test_the_next_batch_is_started_before_the_last_is_waited_for():
         run.pair(stamp, [[stamp]], [[stamp]])
     assert run.pipeline.work(0) == 1
     assert run.outcomes == []
-    assert run.pipeline.account.images.waiting == 3
+    assert run.pipeline.run.account.images.waiting == 3
     run.work()
     order = " ".join(name for name, _ in device.events)
     assert order == "start start result start result result"
     assert [outcome.image.stamp_ns for outcome in run.outcomes] == [0, 1, 2]
-    assert run.pipeline.snapshot().counts.matrix.trace() == 3
+    assert run.pipeline.run.snapshot().counts.matrix.trace() == 3
     run.check()
 
 
@@ -393,7 +398,7 @@ def test_a_device_that_dies_late_is_loud_and_all_frames_in_hand_are_counted():
     with pytest.raises(RuntimeError, match="device lost"):
         run.pipeline.work(0)
     assert run.reasons() == {None: 1, Reason.INFERENCE_FAILED: 2}
-    assert run.pipeline.queued == 1
+    assert len(run.pipeline.queue) == 1
     run.check()
 
 

@@ -39,12 +39,14 @@ def test_labels_of_images_that_are_missing():
 
 def test_stamps_that_were_never_set():
     (line,) = lost([0] * 30)
-    assert line.startswith("30 of 30 labels have the stamp 0: whoever publishes them")
+    assert line.startswith("30 of 30 labels have the stamp 0: the publisher must set")
 
 
 def test_labels_whose_image_another_one_took():
     (line,) = lost([IMAGES[0], IMAGES[0]], [IMAGES[0]])
-    assert line == ("1 of 2 labels found no image, as another label has the same stamp and took it")
+    assert line == (
+        "1 of 2 labels found no image, because another label with the same stamp was paired with it"
+    )
 
 
 def test_a_clock_that_is_hours_off():

@@ -21,7 +21,7 @@ COUNT = 20
 LABELS = load_label_map("cityscapes_train_ids")
 
 
-def score(images, truths, *, keep_predictions):
+def score(images, truths, *, keep_predictions, **_):
     """Predict the class that the red of a picture has."""
     predicted = [image[..., 0] % 19 for image in images]
     return score_labels(truths, predicted, 19, 255, keep_predictions=keep_predictions)
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def images(self):
-        return self.pipeline.account.images
+        return self.pipeline.run.account.images
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_what_arrives_too_fast_is_dropped_up_to_the_next_key_frame(messages, sta
 
 def test_a_source_that_can_wait_loses_nothing(messages, start):
     run = start(most_packets=2)
-    run.pipeline.pace(on=True)
+    run.pipeline.queue.pace(on=True)
     run.may_go_on.clear()
     source = threading.Thread(
         target=lambda: [run.video.put(FOXGLOVE, data) for data in messages], daemon=True
@@ -143,4 +143,4 @@ def test_pictures_are_scored_with_their_labels(messages, start):
         run.wait_for(k + 1)
         run.pipeline.work(0.0)
     assert run.images.evaluated == COUNT
-    assert run.pipeline.snapshot().counts.matrix.sum() == COUNT * truth.size
+    assert run.pipeline.run.snapshot().counts.matrix.sum() == COUNT * truth.size

@@ -117,14 +117,14 @@ def test_live_offline_and_scikit_learn_agree_to_the_last_count(
     truth, guess = np.concatenate(truth), np.concatenate(guess)
     expected = reference_matrix(truth, guess, labels=range(CLASSES))
 
-    assert live["frames"] == report.counts.frames == FRAMES
-    assert report.counts.matrix[:, :CLASSES].tolist() == expected.tolist()
-    assert report.counts.matrix[:, CLASSES].sum() == 0
-    assert live["confusion"] == report.counts.matrix.tolist()
+    assert live["frames"] == report.result.totals.counts.frames == FRAMES
+    assert report.result.totals.counts.matrix[:, :CLASSES].tolist() == expected.tolist()
+    assert report.result.totals.counts.matrix[:, CLASSES].sum() == 0
+    assert live["confusion"] == report.result.totals.counts.matrix.tolist()
     iou = jaccard_score(truth, guess, labels=range(CLASSES), average=None, zero_division=0)
     present = expected.sum(0) + expected.sum(1) > 0
-    np.testing.assert_allclose(report.scores.iou[present], iou[present], rtol=1e-12)
+    np.testing.assert_allclose(report.result.scores.iou[present], iou[present], rtol=1e-12)
     assert live["miou"] == pytest.approx(iou[present].mean(), rel=1e-12)
     ignored = sum(int((label == IGNORED).sum()) for _, label in frames)
-    assert live["ignored_pixels"] == report.counts.ignored == ignored
+    assert live["ignored_pixels"] == report.result.totals.counts.ignored == ignored
     assert live["accounting"]["images"]["evaluated"] == FRAMES

@@ -49,6 +49,7 @@ def parameters(tmp_path):
     [
         ("32FC1", {}),
         ("32FC1; compressedDepth png", {"lag_ns": 350_000_000}),
+        ("16UC1; compressedDepth rvl", {}),
         ("16UC1", {"lag_ns": -250_000_000, "offset_ns": 5_000_000}),
         ("32FC1", {"depth": False}),
     ],

@@ -298,6 +298,25 @@ def test_a_topic_that_nobody_publishes_is_told_with_what_is_there(start, graph):
     assert status.status[0].level == b"\x01"
 
 
+def test_the_end_of_a_recording_is_told_once_and_stays_in_diagnostics(start, graph):
+    images = graph.node.create_publisher(Image, IMAGE, LIVE)
+    labels = graph.node.create_publisher(Image, LABEL, LIVE)
+    node = start(startup_timeout=0.5)
+    node.wait_for_output(f"subscribed to {IMAGE}")
+    node.wait_for_output(f"subscribed to {LABEL}")
+    graph.node.destroy_publisher(images)
+    graph.node.destroy_publisher(labels)
+    ended = f"topic {IMAGE}: nobody has published images there for"
+    node.wait_for_output(ended)
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    status = None
+    # Longer than it takes until a warning that goes on is logged again.
+    for _ in range(7):
+        status = diagnostics.wait(lambda m: m.status[0].message.startswith(ended), after=status)
+        assert status.status[0].level == b"\x01"
+    assert len(node.lines(ended)) == 1
+
+
 def test_compressed_images_are_found_by_their_type(start, graph):
     cv2 = pytest.importorskip("cv2")
     start()
@@ -362,10 +381,11 @@ def test_pictures_are_published_while_watched(start, camera, graph):
     predictions = graph.subscribe(Image, f"{EVALUATOR}/prediction")
     overlays = graph.subscribe(Image, f"{EVALUATOR}/overlay")
     truths = graph.subscribe(Image, f"{EVALUATOR}/ground_truth")
+    mistakes = graph.subscribe(Image, f"{EVALUATOR}/mistakes")
     stamps = itertools.count(1)
     graph.repeat_until(
-        lambda: camera.send(next(stamps), [[0, 1, 2]], [[0, 1, 1]]),
-        lambda: predictions.messages and overlays.messages and truths.messages,
+        lambda: camera.send(next(stamps), [[0, 1, 2]], [[0, 255, 1]]),
+        lambda: all(each.messages for each in (predictions, overlays, truths, mistakes)),
     )
     prediction, overlay = predictions.wait(), overlays.wait()
     assert (prediction.encoding, list(prediction.data)) == ("mono8", [0, 1, 2])
@@ -374,8 +394,13 @@ def test_pictures_are_published_while_watched(start, camera, graph):
     truth = truths.wait()
     assert (truth.encoding, truth.height, truth.width) == ("rgb8", 1, 3)
     # Both over the same picture: they differ where the prediction is wrong.
-    assert list(truth.data[:6]) == list(overlay.data[:6])
+    assert list(truth.data[:3]) == list(overlay.data[:3])
     assert list(truth.data[6:]) != list(overlay.data[6:])
+    wrong = np.reshape(mistakes.wait().data, (3, 3)).tolist()
+    # Right is dark and grey, not scored is black, wrong is red.
+    assert len(set(wrong[0])) == 1
+    assert wrong[1] == [0, 0, 0]
+    assert wrong[2] == [235, 60, 50]
 
 
 def test_pause_receives_nothing_and_goes_on(start, live_camera, graph):

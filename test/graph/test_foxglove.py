@@ -47,7 +47,11 @@ def address_of(process):
 
 
 class Viewer:
-    """Speaks the protocol as Foxglove does, and decodes messages by what is advertised alone."""
+    """Speaks the protocol as Foxglove does, and decodes messages by what is advertised alone.
+
+    It listens all the time, as Foxglove does: a test that waits for something else must not keep it
+    from hearing that a subscription was refused.
+    """
 
     def __init__(self, socket_):
         self._socket = socket_
@@ -56,26 +60,41 @@ class Viewer:
         self._stores = {}
         self._subscribed = {}
         self._wanted = set()
-        self.seen = Counter()
+        self.seen, self.offers = Counter(), Counter()
+        self._heard = asyncio.Queue()
+
+    async def listen(self):
+        """Take what the server sends, until the socket closes or something is wrong with it."""
+        try:
+            while True:
+                self._heard.put_nowait(await self._take(await self._socket.receive()))
+        except Exception as error:  # noqa: BLE001 - raised where the test reads
+            self._heard.put_nowait(error)
 
     async def read(self):
-        """Take one thing that the server sends; return topic and message if it is one."""
-        frame = await self._socket.receive()
+        """Return the next thing that was heard: topic and message if it is one, else None."""
+        heard = await self._heard.get()
+        if isinstance(heard, Exception):
+            raise heard
+        return heard
+
+    async def _take(self, frame):
         assert frame.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), frame
         if frame.type is aiohttp.WSMsgType.TEXT:
             content = json.loads(frame.data)
             if content["op"] == "advertise":
                 self.channels |= {each["topic"]: each for each in content["channels"]}
+                self.offers.update(each["topic"] for each in content["channels"])
                 # A topic that comes back has a new channel.
                 for topic in self._wanted & {each["topic"] for each in content["channels"]}:
-                    await self.subscribe(topic)
+                    await self._ask(topic)
             elif content["op"] == "unadvertise":
                 self.gone += content["channelIds"]
             elif unknown := re.match(r"Unknown channel ID: (\d+)", content.get("message", "")):
                 # foxglove-sdk 0.30 offers a channel a moment before it can be subscribed to.
                 for topic in self._wanted:
                     if self.channels[topic]["id"] == int(unknown[1]):
-                        await self.subscribe(topic)
+                        await self._ask(topic)
             return None
         op, number, _time_ns = struct.unpack_from("<BIQ", frame.data)
         assert op == 1
@@ -98,13 +117,17 @@ class Viewer:
         return self.channels[topic]
 
     async def subscribe(self, topic):
-        channel = await self.find(topic)
+        await self.find(topic)
+        self._wanted.add(topic)
+        await self._ask(topic)
+
+    async def _ask(self, topic):
         # foxglove-sdk offers a channel a moment before it accepts subscriptions to it, and nothing
         # tells when it does.
         await asyncio.sleep(0.1)
+        channel = self.channels[topic]
         number = 100 + channel["id"]
         self._subscribed[number] = channel
-        self._wanted.add(topic)
         subscriptions = [{"id": number, "channelId": channel["id"]}]
         await self._socket.send_json({"op": "subscribe", "subscriptions": subscriptions})
 
@@ -127,7 +150,12 @@ async def viewing(address):
         aiohttp.ClientSession() as client,
         client.ws_connect(address, protocols=["foxglove.sdk.v1"], max_msg_size=0) as socket_,
     ):
-        yield Viewer(socket_)
+        viewer = Viewer(socket_)
+        listening = asyncio.create_task(viewer.listen())
+        try:
+            yield viewer
+        finally:
+            listening.cancel()
 
 
 def visit(address, steps, limit_s=LIMIT_S):
@@ -212,6 +240,34 @@ def test_a_topic_is_subscribed_only_while_somebody_watches_it(graph, server):
     visit(address, steps)
 
 
+def test_who_was_refused_is_offered_the_topic_again(graph, server):
+    """As foxglove-sdk refuses who subscribes too soon; viewers subscribe once to each offer."""
+    _, address = server()
+
+    async def steps(viewer):
+        publisher = graph.node.create_publisher(String, "/talk", 10)
+        graph.node.create_publisher(String, "/other", 10)
+        first = (await viewer.find("/talk"))["id"]
+        while viewer.channels["/talk"]["id"] == first:
+            await viewer.read()
+        assert first in viewer.gone
+        await viewer.subscribe("/talk")
+        await until(lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data="hello"))
+        assert (await viewer.wait("/talk")).data == "hello"
+        # What nobody wants is offered three times in all.
+        while viewer.offers["/other"] < 3:
+            await viewer.read()
+        current = viewer.channels["/talk"]["id"]
+        graph.node.create_publisher(String, "/later", 10)
+        while viewer.offers["/later"] < 3:
+            await viewer.read()
+        assert viewer.offers["/other"] == 3
+        assert current not in viewer.gone
+
+    visit(address, steps)
+
+
 def test_every_viewer_gets_what_is_latched_once(graph, server):
     results = graph.publisher(MeanIoU, RESULT, LATCHED, subscribers=0)
     results.publish(MeanIoU(frames=7))
@@ -256,8 +312,8 @@ def test_a_publisher_that_comes_back_is_seen_by_who_watched_it(graph, server):
 
     async def steps(viewer):
         await viewer.subscribe(RESULT)
-        number = viewer.channels[RESULT]["id"]
         assert (await viewer.wait(RESULT)).frames == 3
+        number = viewer.channels[RESULT]["id"]
         graph.node.destroy_publisher(results)
         await until(lambda: graph.node.count_publishers(RESULT) == 0)
         # Time for the server to notice: what nobody watches goes.
@@ -288,15 +344,15 @@ def test_a_viewer_that_stalls_costs_nobody_anything_and_loses_the_oldest(graph, 
         asked = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         asked += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         stalled.sendall(f"{asked}Sec-WebSocket-Protocol: foxglove.sdk.v1\r\n\r\n".encode())
-        told = b""
-        # It knows a channel once it has been offered.
-        while b'"/large"' not in told:
-            told += await asyncio.to_thread(stalled.recv, 4096)
+        told = await asyncio.to_thread(stalled.recv, 4096)
         assert b"101 Switching" in told
-        number = viewer.channels["/large"]["id"]
-        wish = {"op": "subscribe", "subscriptions": [{"id": 1, "channelId": number}]}
-        stalled.sendall(masked(json.dumps(wish).encode()))
-        await until(lambda: publisher.get_subscription_count() == 1)
+        # What it asks for is known once it has been offered, to the other viewer, too.
+        while not publisher.get_subscription_count():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(viewer.read(), 0.5)
+            number = viewer.channels["/large"]["id"]
+            wish = {"op": "subscribe", "subscriptions": [{"id": number, "channelId": number}]}
+            stalled.sendall(masked(json.dumps(wish).encode()))
         before = memory(process.pid)
         for index in range(400):
             publisher.publish(load)

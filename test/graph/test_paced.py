@@ -146,7 +146,7 @@ def test_a_paced_replay_scores_every_pair(ros_process, tmp_path, name, is_slow):
         "median_s": offset_s,
         "largest_s": offset_s,
     }
-    assert any("is one of the two clocks off" in each for each in live["doubts"]) == bool(
+    assert any("is one of the two clocks wrong" in each for each in live["doubts"]) == bool(
         drive.offset_ns
     )
 
@@ -255,7 +255,9 @@ def test_offsets_are_in_the_result(ros_process, graph):
     camera.state(lambda state: state.images.received == state.labels.received == 40)
     assert camera.call("flush").success
     told = results.wait(lambda result: result.offset_note)
-    assert told.offset_note.startswith("labels lie 5 ms after their images in nearly every pair")
+    assert told.offset_note.startswith(
+        "labels are stamped 5 ms after their images in nearly every pair"
+    )
 
 
 def test_labels_too_late_for_what_is_held_are_told(ros_process, tmp_path):

@@ -332,9 +332,14 @@ def test_confusion_image_is_drawn_for_whoever_watches(start, graph, result, eval
 def test_report_is_saved_on_request(start, graph, result, evaluator, tmp_path):
     folder = tmp_path / "reports"
     start(report_directory=str(folder))
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    diagnostics.wait()
     answer = trigger(graph, "save_report")
     assert not answer.success
     assert "nothing has been counted" in answer.message
+    # That is the answer to who asked, no fault of the node.
+    told = diagnostics.wait(after=diagnostics.wait(after=diagnostics.messages[-1]))
+    assert told.status[0].level != DiagnosticStatus.ERROR
     evaluator().publish(confusion(times=2))
     result.wait(frames(2))
     answer = trigger(graph, "save_report")

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from deeplab_miou_msgs.msg import MeanIoU
+from deeplab_miou_msgs.msg import ConfusionMatrix, MeanIoU
 from graph_support import LATCHED, PUBLISHER, Camera
 
 FRAMES, SHAPE, CLASSES, IGNORE = 12, (24, 40), 19, 255
@@ -16,7 +16,7 @@ REGIONS = """
 regions:
   - {name: far, rows: [0.0, 0.5]}
   - {name: border, border: 2}
-  - {name: last row, rows: [23, 24], ignore: true}
+  - {name: last row, rows: [0.96, 1.0], ignore: true}
 """
 
 
@@ -96,3 +96,40 @@ def test_result_has_what_numpy_counts(ros_process, graph, tmp_path):
         lost = told_class.boundary_errors + told_class.extent_errors + told_class.segment_errors
         assert told_class.iou + lost == pytest.approx(1)
     assert told.classes[3].boundary_iou > 0
+
+
+def test_evaluators_whose_regions_have_other_names_are_told_apart(ros_process, graph, tmp_path):
+    """The second is refused with a line that names both; the first goes on."""
+    names = {"front": "far <b>a/b</b>", "rear": "Far"}
+    for side, name in names.items():
+        (tmp_path / f"{side}.yaml").write_text(f'regions: [{{name: "{name}", rows: [0.0, 0.5]}}]')
+    evaluators = {side: f"/evaluator_{side}" for side in names}
+    confusions = [f"{each}/confusion" for each in evaluators.values()]
+    publisher = ros_process(
+        "deeplab_miou.nodes.publisher", parameters={"confusion_topics": confusions}
+    )
+    results = graph.subscribe(MeanIoU, f"{PUBLISHER}/result", LATCHED)
+    for side, evaluator in evaluators.items():
+        topics = {"image_topic": f"/{side}/image", "label_topic": f"/{side}/labels"}
+        ros_process(
+            "deeplab_miou.nodes.evaluator",
+            name=evaluator.strip("/"),
+            parameters={
+                "source": "topic",
+                "labels": "cityscapes_train_ids",
+                "regions": str(tmp_path / f"{side}.yaml"),
+                **topics,
+            },
+        )
+        truth, prediction = scene(1)
+        Camera(graph, topics=tuple(topics.values())).connect().send(1, prediction, truth)
+        states = graph.subscribe(ConfusionMatrix, f"{evaluator}/confusion", LATCHED)
+        states.wait(lambda state: state.frames == 1)
+        if side == "front":
+            results.wait(lambda result: result.frames == 1)
+    line = publisher.wait_for_output("its regions are")
+    assert "1 (Far)" in line
+    assert f"1 ({names['front']})" in line
+    told = results.messages[-1]
+    assert [region.name for region in told.regions] == [names["front"]]
+    assert (told.frames, told.sources) == (1, [evaluators["front"]])

@@ -57,6 +57,8 @@ def connected(graph):
         ({"tags": STRINGS}, 0.0),
         ({"tags": VALUES, "plugin": StoragePlugin.SQLITE3}, 0.0),
         ({"tags": LATER, "clock_ns": DAY}, 0.0),
+        # Tags that are recorded between an image and its label.
+        ({"tags": LATER, "clock_ns": DAY, "lag_ns": 700_000_000}, 0.0),
         ({"tags": STRINGS}, 10.0),
     ],
 )
@@ -106,7 +108,7 @@ def test_tags_that_are_heard(ros_process, graph):
     assert found["rain"].frames == 1
     assert found["rain"].miou == pytest.approx(0.5)
     assert found["rain"].labelled_pixels == 3
-    assert found["rain"].interval_note.startswith("an interval takes 8 blocks")
+    assert found["rain"].interval_note.startswith("an interval needs 8 blocks")
     assert [each.iou for each in found["rain"].classes[:2]] == pytest.approx([1.0, 0.5])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,18 @@ def test_a_running_simulator_is_scored_to_the_last_pixel(ros_process, graph, sim
     final = results.wait(lambda message: message.frames == FRAMES)
     assert final.miou == pytest.approx(iou.mean())
     assert all(score.outcome == "evaluated" for score in scores.messages)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly(graph, number):
+    command = [sys.executable, str(EXAMPLES / "vizdoom_live.py")]
+    labels = graph.subscribe(Image, "/vizdoom/labels", LIVE)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            labels.wait(lambda message: message.height == 240)
+            process.send_signal(number)
+            errors = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in errors

@@ -251,6 +251,7 @@ def test_150_classes_and_names_with_markup_arrive_as_they_are(graph, watch):
     regions[0].classes = scores(2, names).classes
     result = scores(2, names, regions=regions)
     result.classes[3].boundary_errors = 0.125
+    result.frames_without_depth, result.pixels_missing_depth = 3, 12_345
     graph.publisher(MeanIoU, f"{PUBLISHER}/result", LATCHED).publish(result)
     counts = np.arange(150 * 151)
     state = ConfusionMatrix(
@@ -278,8 +279,25 @@ def test_150_classes_and_names_with_markup_arrive_as_they_are(graph, watch):
         "labelled_pixels": 0,
         "interval_note": "why",
     }
+    assert shown["result"]["depth"].startswith("depth: of 2 frames 3 have no depth image and 0 one")
+    assert "12,345 labelled pixels have no depth" in shown["result"]["depth"]
     assert shown["confusion"]["names"] == names
     assert shown["confusion"]["counts"] == counts.reshape(150, 151).tolist()
+
+
+def test_a_node_that_stops_reporting_is_silent_until_it_reports_again(graph, watch):
+    _, address = watch()
+    diagnostics = graph.publisher(DiagnosticArray, "/diagnostics", 10)
+    browser = Browser(address)
+
+    def is_silent():
+        (node,) = browser.shown.get("nodes") or [{}]
+        return node.get("is_silent")
+
+    for _ in range(2):
+        diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(name=f"{PUBLISHER}: scores")]))
+        browser.read(lambda _: is_silent() is False)
+        browser.read(lambda _: is_silent())
 
 
 def test_what_nobody_real_sends_is_not_shown_and_ends_nothing(graph, watch):
@@ -365,6 +383,7 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
     def pictured():
         # While somebody looks, frames that get worse and worse.
         asyncio.run(ask_for("overlay.jpg"))
+        truths.append(asyncio.run(ask_for("ground_truth.jpg")))
         second = next(numbers)
         guess = truth.copy()
         guess[: (second - 99) % 30] = 1
@@ -372,8 +391,13 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
         browser.read(lambda shown: "confusion" in shown and "worst" in shown)
         return [each for each in browser.shown["worst"] if each["pictured"]]
 
-    found = []
-    graph.repeat_until(lambda: found.append(pictured()), lambda: any(found), 40.0, 0.2)
+    found, truths = [], []
+    graph.repeat_until(
+        lambda: found.append(pictured()),
+        lambda: any(found) and truths[-1][0] == 200,
+        40.0,
+        0.2,
+    )
     worst = next(filter(None, found))[0]
     second = int(worst["id"]) // 10**9
     rows = (second - 99) % 30
@@ -386,5 +410,8 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
     assert picture.shape == (30, 40, 3)
     # Painted over by the prediction: the upper rows differ from the lower ones.
     assert np.abs(picture[0].astype(int) - picture[-1].astype(int)).mean() > 20
+    # The ground truth is of one class.
+    truth = cv2.imdecode(np.frombuffer(truths[-1][1], np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(truth[0].astype(int) - truth[-1].astype(int)).mean() < 3
     assert asyncio.run(ask_for("worst/1.jpg"))[0] == 204
     assert asyncio.run(ask_for("worst/x.jpg"))[0] == 404

@@ -8,8 +8,9 @@ import pytest
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.decoding import check_image, decode_color, decode_labels
+from deeplab_miou.images.decoding import decode_color, decode_labels
 from deeplab_miou.images.messages import CompressedImage, RawImage
+from deeplab_miou.images.pixels import check_image
 from deeplab_miou.labels.label_map import LabelMap
 
 ANY_MAP = LabelMap.from_dict({"name": "m", "classes": [{"name": "a"}]}, "m")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_miou.accounting import Reason
-from deeplab_miou.bags.images import encode_image, typestore
+from deeplab_miou.bags.images import serialise_image, typestore
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE, StampedImage, read_image, read_stamp
 from deeplab_miou.images.messages import CompressedImage, RawImage
@@ -19,7 +19,7 @@ FILE = StampedImage(7, "", CompressedImage("rgb8; png compressed ", b"\x89PNG an
 
 def wire(stamped, *, big=False):
     """Serialise by rosbags, in either byte order."""
-    name, little = encode_image(stamped)
+    name, little = serialise_image(stamped)
     if not big:
         return bytes(little)
     message = typestore().deserialize_cdr(little, name)
@@ -89,7 +89,7 @@ def test_garbage_is_read_or_refused_and_nothing_else(data, name):
     ("change", "expected"),
     [
         (lambda data: b"\0\x03" + data[2:], "encapsulation 3 is none of"),
-        (lambda data: data + bytes(4), "4 bytes follow the data of 18"),
+        (lambda data: data + bytes(4), "4 bytes follow the 18 bytes of data"),
         (lambda data: data[:12] + b"\xff\xff\xff\x7f" + data[16:], "a text of 2147483647 bytes"),
         (lambda data: data[:-22] + b"\xff\xff\xff\xff" + data[-18:], "data of 4294967295 bytes"),
     ],

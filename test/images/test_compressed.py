@@ -14,9 +14,10 @@ from image_files import make_png, png_chunk
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.images import compressed
-from deeplab_miou.images.decoding import check_image, decode_color, decode_ids
+from deeplab_miou.images.decoding import decode_color, decode_ids
 from deeplab_miou.images.jpeg import MAX_SCANS
 from deeplab_miou.images.messages import CompressedImage
+from deeplab_miou.images.pixels import check_image
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (16, 24, 3), np.uint8)
 

@@ -18,15 +18,10 @@ from deeplab_miou.errors import FrameError
 from deeplab_miou.images import compressed
 from deeplab_miou.images.camera_encodings import CAMERA_ENCODINGS
 from deeplab_miou.images.compressed import MAX_PIXELS, MAX_SIDE
-from deeplab_miou.images.decoding import (
-    byte_size,
-    check_image,
-    decode_color,
-    decode_ids,
-    decode_labels,
-)
+from deeplab_miou.images.decoding import decode_color, decode_ids, decode_labels
 from deeplab_miou.images.messages import CompressedImage, RawImage
-from deeplab_miou.images.raw_pixels import LAYOUTS
+from deeplab_miou.images.pixels import check_image
+from deeplab_miou.images.raw_pixels import LAYOUTS, byte_count
 from deeplab_miou.labels.label_map import LabelMap, load_label_map
 
 HEIGHT, WIDTH = 3, 5
@@ -113,7 +108,7 @@ def test_color_is_read_in_place_whatever_its_order_padding_and_buffer(encoding, 
     np.testing.assert_array_equal(image, expected)
     assert np.shares_memory(image, np.frombuffer(message.data, np.uint8))
     assert not image.flags.writeable
-    assert byte_size(message) == HEIGHT * message.step
+    assert byte_count(message.data) == HEIGHT * message.step
 
 
 @pytest.mark.parametrize("padding", [0, 4])
@@ -197,7 +192,7 @@ def test_a_step_that_splits_a_pixel_is_refused(encoding, step):
 
 @pytest.mark.parametrize("encoding", ["16UC1", "16SC1", "8SC1", "32SC1"])
 def test_depth_and_ids_are_no_camera_image(encoding):
-    with pytest.raises(FrameError, match=r"holds depth or ids.*rgb8") as caught:
+    with pytest.raises(FrameError, match=r"for depth or ids.*rgb8") as caught:
         decode_color(ids_message(encoding)[0])
     assert caught.value.reason == Reason.BAD_ENCODING
 
@@ -226,7 +221,7 @@ def test_png_labels_are_ids(name):
     labels = decode_labels(message, IDENTITY)
     assert labels.ids.tolist() == [[0, 7, 29], [1, 255, 255]]
     assert labels.unmapped == 1  # 200; 255 is the ignore index
-    assert byte_size(message) == len(png)
+    assert byte_count(message.data) == len(png)
 
 
 def test_png_labels_of_16_bits_are_not_scaled():
@@ -364,7 +359,7 @@ def test_a_plain_picture_is_no_bomb_but_an_impossibly_small_file_is(ext, monkeyp
 def test_other_compressed_data_is_refused(name, data):
     message = CompressedImage(name, data)
     assert reason_of(message) == Reason.BAD_ENCODING
-    assert byte_size(message) == len(data)
+    assert byte_count(message.data) == len(data)
 
 
 def shape_or_refusal(message, decode):
@@ -398,7 +393,7 @@ def test_any_raw_image_is_read_or_refused(message):
     for decode in (decode_color, decode_ids, lambda m: decode_labels(m, IDENTITY)):
         shape = shape_or_refusal(message, decode)
         assert shape in {None, (message.height, message.width)}
-    assert byte_size(message) == len(message.data)
+    assert byte_count(message.data) == len(message.data)
 
 
 FILES = [

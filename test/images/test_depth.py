@@ -72,7 +72,11 @@ def test_compressed_floats_are_inverse_depths():
         (RawImage(2, 2, "32FC1", False, 8, b"\0" * 8), Reason.TRUNCATED_DATA, "8 bytes"),  # noqa: FBT003
         (RawImage(2, 2, "32FC1", False, 4, b"\0" * 16), Reason.BAD_SIZE, "step"),  # noqa: FBT003
         (RawImage(0, 0, "16UC1", False, 0, b""), Reason.BAD_SIZE, "0x0"),  # noqa: FBT003
-        (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 40), Reason.BAD_ENCODING, "png"),
+        (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 40), Reason.BAD_SIZE, "0x0"),
+        (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 12), Reason.TRUNCATED_DATA, "rvl"),
+        (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 9), Reason.TRUNCATED_DATA, "header"),
+        (CompressedImage("16UC1; rvl", b"\0" * 40), Reason.BAD_ENCODING, "png"),
+        (CompressedImage("rgb8; compressedDepth rvl", b"\0" * 40), Reason.BAD_ENCODING, "rgb8"),
         (CompressedImage("16UC1; compressedDepth png", b"\0" * 5), Reason.TRUNCATED_DATA, "header"),
         (CompressedImage("16UC1; compressedDepth png", b"\0" * 40), Reason.BAD_ENCODING, "png"),
         (CompressedImage("jpeg", b"\xff\xd8\xff"), Reason.BAD_ENCODING, "jpeg"),

@@ -16,8 +16,9 @@ from rosbags.typesys import Stores, get_typestore
 from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.images.decoding import check_image, decode_ids
+from deeplab_miou.images.decoding import decode_ids
 from deeplab_miou.images.messages import RawImage
+from deeplab_miou.images.pixels import check_image
 
 SECOND = 1_000_000_000
 

@@ -1,21 +1,18 @@
 """Messages of videos as rosbags serialises them."""
 
+from pathlib import Path
+
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 FOXGLOVE = "foxglove_msgs/msg/CompressedVideo"
 FFMPEG = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
 # Without their comments as upstream has them, foxglove-sdk and ffmpeg_image_transport_msgs.
-DEFINITIONS = {
-    FOXGLOVE: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n",
-    FFMPEG: (
-        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\n"
-        "uint8 flags\nbool is_bigendian\nuint8[] data\n"
-    ),
-}
+DEFINITIONS = Path(__file__).parents[1] / "messages"
 STORE = get_typestore(Stores.ROS2_JAZZY)
-for _name, _text in DEFINITIONS.items():
-    STORE.register(get_types_from_msg(_text, _name))
+for _name in (FOXGLOVE, FFMPEG):
+    _file = DEFINITIONS / f"{_name.replace('/msg/', '/')}.msg"
+    STORE.register(get_types_from_msg(_file.read_text(), _name))
 
 
 def serialise(kind, stamp_ns, encoding, data, number=0, *, frame_id="camera", little_endian=True):

@@ -101,6 +101,9 @@ def test_one_process_gets_the_parameters_of_all_its_nodes():
         label_topic="/{camera}/labels",
         labels="1",
         predict_unlabelled="true",
+        regions="/etc/{camera}.yaml",
+        depth_topic="/depth",
+        error_types="true",
         report_directory="scores",
     )
     assert both.node_executable == "miou_single_process"
@@ -116,6 +119,9 @@ def test_one_process_gets_the_parameters_of_all_its_nodes():
                 "label_topic": f"/{camera}/labels",
                 "labels": "1",
                 "predict_unlabelled": True,
+                "regions": f"/etc/{camera}.yaml",
+                "depth_topic": "/depth",
+                "error_types": True,
             }
         }
         for camera in ("front", "rear")

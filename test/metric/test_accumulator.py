@@ -154,6 +154,17 @@ def test_window_of_a_stopped_clock_is_bounded(monkeypatch):
     assert accumulator.snapshot().counts.frames == 200
 
 
+@settings(max_examples=60, deadline=None)
+@given(streams.filter(bool), st.none() | st.integers(1, 5))
+def test_several_frames_are_added_as_one_by_one(stream, frames):
+    single, bulk = (Accumulator(2, window_frames=frames, window_seconds=2.0) for _ in range(2))
+    for matrix, stamp in stream:
+        single.update(matrix, stamp)
+    bulk.update(np.stack([matrix for matrix, _ in stream]), [stamp for _, stamp in stream])
+    same(single.snapshot(), bulk.snapshot())
+    np.testing.assert_array_equal(single.snapshot().window.matrix, bulk.snapshot().window.matrix)
+
+
 def test_window_holds_sparse_frames():
     accumulator = Accumulator(150, window_frames=300)
     matrix = np.zeros((150, 151), np.int64)
@@ -199,8 +210,12 @@ def test_arguments_are_checked(arguments, words):
 
 def test_matrices_are_checked():
     accumulator = Accumulator(3)
-    with pytest.raises(ValueError, match=r"int64 of shape \(3, 4\), but got int64 of shape \(2, 3"):
+    with pytest.raises(
+        ValueError, match=r"\(3, 4\), or several of these, but got int64 of shape \(2"
+    ):
         accumulator.update(one(), 1)
     with pytest.raises(ValueError, match=r"but got float64 of shape \(3, 4\)"):
         accumulator.update(np.zeros((3, 4)), 1)
+    with pytest.raises(ValueError, match="2 frames must have as many stamps, not 1"):
+        accumulator.update(np.zeros((2, 3, 4), np.int64), 1)
     assert accumulator.snapshot().counts.frames == 0

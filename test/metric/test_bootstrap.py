@@ -98,7 +98,7 @@ def test_too_few_blocks_say_so(blocks):
     assert np.isnan(bounds_of(found)).all()
     assert found.blocks == blocks
     assert found.reason == (
-        f"an interval takes 8 blocks of 2 s with labelled frames, and there are {blocks}"
+        f"an interval needs 8 blocks of 2 s with labelled frames, but there are {blocks}"
     )
 
 
@@ -211,7 +211,7 @@ def test_bounds_for_every_moment_wait_for_sixteen_blocks():
     assert found.reason is None
     assert np.isnan(found.miou_anytime).all()
     assert np.isnan(found.iou_anytime).all()
-    assert found.anytime_reason.startswith("bounds for every moment take 16 blocks")
+    assert found.anytime_reason.startswith("anytime bounds need 16 blocks")
 
 
 def test_interval_widens_with_confidence():

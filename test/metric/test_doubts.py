@@ -36,6 +36,17 @@ def test_a_sound_score_leaves_no_doubt():
     assert find_doubts(NAMES, Counts(GOOD, 100, 300, 100)) == []
 
 
+@pytest.mark.parametrize(
+    ("empty", "said"), [((1,), "in region 'far': "), ((0, 1), "in regions 'near', 'far': ")]
+)
+def test_regions_that_are_always_empty_are_told(empty, said):
+    regions = np.stack((GOOD, GOOD))
+    assert find_doubts(NAMES, Counts(GOOD, 100, regions=regions), ("near", "far")) == []
+    regions[list(empty)] = 0
+    (doubt,) = find_doubts(NAMES, Counts(GOOD, 100, regions=regions), ("near", "far"))
+    assert said in doubt
+
+
 def test_labels_that_the_map_does_not_know_are_told_with_their_share():
     (doubt,) = find_doubts(NAMES, Counts(GOOD, 100, 1795, 898))
     assert doubt.startswith("25% of the labels' pixels have ids or colours that the label map")

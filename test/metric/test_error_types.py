@@ -114,14 +114,17 @@ def inner_seam(mask, reach):
     return mask & ~ndimage.binary_erosion(mask, SQUARE, iterations=reach, border_value=0)
 
 
+@pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_boundaries_are_those_of_the_authors_code(seed):
-    truth, prediction, n = maps(seed, ignored=False)
+def test_boundaries_are_those_of_the_authors_code(seed, ignored):
+    truth, prediction, n = maps(seed, ignored=ignored)
+    labelled = truth != IGNORE
     reach = max(round(0.02 * np.hypot(*truth.shape)), 1)
     for train_id, (intersection, union) in enumerate(
         count_boundaries(truth, prediction, n, IGNORE)
     ):
-        a, b = (inner_seam(ids == train_id, reach) for ids in (truth, prediction))
+        masks = ((ids == train_id) & labelled for ids in (truth, prediction))
+        a, b = (inner_seam(mask, reach) for mask in masks)
         assert (intersection, union) == ((a & b).sum(), (a | b).sum())
 
 

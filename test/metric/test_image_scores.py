@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.metric.image_scores import ImageStatistics
+from deeplab_miou.metric.image_scores import ImageStatistics, _Means, _of_low_bins
 
 SECOND = 1_000_000_000
 
@@ -64,6 +64,31 @@ def test_order_of_frames_does_not_matter():
     for k in order:
         shuffled.update(matrices[[k]], [stamps[k]])
     assert forwards.scores() == shuffled.scores()
+
+
+def test_bins_above_the_worst_frames_say_nothing_of_any_replicate():
+    """A block with all bad frames may be drawn never: then the worst are those of the others."""
+    random = np.random.default_rng(5)
+    n, blocks = 3, 9
+    counts = np.zeros((blocks, 2, 1 + n + 64), np.int64)
+    for k in range(blocks):
+        places = np.clip(random.normal(10 if k == 4 else 25 + 3 * k, 3, 40), 0, 63).astype(int)
+        frames = np.bincount(places, minlength=64)
+        counts[k, 1, 1 + n :] = frames
+        counts[k, 0, 1 + n :] = frames * (np.arange(64) + 0.5) / 64 * 2**32
+        counts[k, :, 0] = counts[k, :, 1 + n :].sum(axis=1)
+        counts[k, :, 1 : 1 + n] = counts[k, :, :1]
+    low = _of_low_bins(counts, n)
+    assert low.shape[-1] < 50
+    times = random.multinomial(blocks, np.full(blocks, 1 / blocks), 500).astype(np.float64)
+    assert (times[:, 4] == 0).sum() > 100
+    whole, trimmed = (
+        _Means(n).values(np.einsum("rb,bis->ris", times, each.astype(np.float64)))
+        for each in (counts, low)
+    )
+    np.testing.assert_allclose(trimmed, whole, rtol=1e-12)
+    terms = [_Means(n).terms(each.astype(np.float64)) for each in (counts, low)]
+    np.testing.assert_allclose(terms[0], terms[1], atol=1e-12)
 
 
 def test_intervals_cover_the_means():

@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_miou.metric.confusion import confusion_matrix
-from deeplab_miou.metric.scores import class_counts, compute_scores
+from deeplab_miou.metric.scores import class_counts, compute_scores, frame_miou, frame_mious
 
 matrices = st.integers(1, 6).flatmap(
     lambda n: hypothesis_numpy.arrays(np.int64, (n, n + 1), elements=st.integers(0, 10**6))
@@ -246,3 +246,20 @@ def test_class_counts_are_intersection_and_union(found):
         rows, n = matrix.tolist(), len(matrix)
         assert intersection == [rows[c][c] for c in range(n)]
         assert union == [sum(rows[c]) + sum(r[c] for r in rows) - rows[c][c] for c in range(n)]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(matrices, min_size=1, max_size=4))
+def test_frame_miou_is_the_mean_over_the_classes_in_the_ground_truth(found):
+    for matrix in found:
+        rows, n = matrix.tolist(), len(matrix)
+        iou = [
+            rows[c][c] / (sum(rows[c]) + sum(r[c] for r in rows) - rows[c][c])
+            for c in range(n)
+            if any(rows[c])
+        ]
+        expected = sum(iou) / len(iou) if iou else math.nan
+        assert frame_miou(matrix) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        # To the last bit: which frames are the worst must not depend on how many come at once.
+        many = frame_mious(class_counts(matrix[np.newaxis]), matrix[np.newaxis].any(axis=-1))
+        np.testing.assert_array_equal(many, [frame_miou(matrix)])

@@ -38,7 +38,7 @@ def test_median_and_largest_are_numpys(values_ns):
 @pytest.mark.parametrize(("offset", "words"), [(33, "33 ms after"), (-5, "5 ms before")])
 def test_a_constant_offset_suggests_a_clock(offset, words):
     jitter = np.tile([-MS // 5, 0, 0, 0, MS // 5], 8)
-    assert f"labels lie {words} their images" in offsets(offset * MS + jitter).hint
+    assert f"labels are stamped {words} their images" in offsets(offset * MS + jitter).hint
     assert offsets(jitter).hint == ""
     assert offsets(np.array([offset * MS] * 7)).hint == ""
 

@@ -71,6 +71,18 @@ def test_labels_do_not_depend_on_the_batch_or_on_strides():
         assert np.array_equal(alone, labels)
 
 
+def test_an_image_is_copied_only_where_torch_cannot_read_it():
+    segmenter = Segmenter(make_checkpoint(), device="cpu")
+    image = make_image(48, 64, 0)
+    assert segmenter.as_input(image) is image
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    for each in (image[..., ::-1], np.broadcast_to(image[..., :1], image.shape), read_only):
+        copied = segmenter.as_input(each)
+        assert np.array_equal(copied, each)
+        assert segmenter.as_input(copied) is copied
+
+
 class FakeBackend:
     """Logits of a constant class."""
 
@@ -129,8 +141,9 @@ def test_a_device_gives_the_same_labels_and_counts(late, caplog, resize):
         assert one.dtype == np.uint8
         assert one.shape == other.shape
         assert (one != other).mean() < 1e-3
-    for matrix, truth, predicted in zip(device.count(images, truths), truths, labels, strict=True):
-        np.testing.assert_array_equal(matrix, confusion_matrix(truth, predicted, 5))
+    counted = device.score(images, truths).result()
+    for scored, truth, predicted in zip(counted, truths, labels, strict=True):
+        np.testing.assert_array_equal(scored.matrix, confusion_matrix(truth, predicted, 5))
     scoring = device.score(images, truths)
     device.close()
     assert scoring.done(), "what is under way is waited for"

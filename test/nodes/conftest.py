@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from deeplab_miou.options.declaration import option
-from deeplab_miou.options.nodes import LifecycleOptions
+from deeplab_miou.options.lifecycle import LifecycleOptions
 
 # What rclpy imports with the first message uses a deprecated module: not our warning.
 with warnings.catch_warnings(), contextlib.suppress(ImportError):

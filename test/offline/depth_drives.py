@@ -57,26 +57,54 @@ def messages(number, encoding):
         for value, share in ((np.nan, 0.1), (np.inf, 0.05), (-np.inf, 0.02), (-1.0, 0.01)):
             depth[odd < share] = value
         return ("32FC1", 4, depth), np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
-    if encoding == "32FC1; compressedDepth png":
-        return compressed_floats(depth)
+    packed = rvl if encoding.endswith("rvl") else png
+    if encoding.startswith("32FC1; "):
+        return compressed_floats(encoding, depth, packed)
     stored = np.rint(1000 * depth.astype(np.float64)).astype(np.uint16)
     found = np.where(stored > 0, stored / 1000, np.nan)
     if encoding in {"16UC1", "mono16"}:
         return (encoding, 2, stored), found
-    file = cv2.imencode(".png", stored)[1].tobytes()
     header = struct.pack("<iff", 0, 0.0, 0.0) if "compressedDepth" in encoding else b""
-    return (encoding, header + file), found
+    return (encoding, header + packed(stored)), found
 
 
-def compressed_floats(depth, *, quantization=100.0, most=200.0):
+def png(values):
+    """Encode 16 bits without losses."""
+    return cv2.imencode(".png", values)[1].tobytes()
+
+
+def rvl(values):
+    """Encode as Wilson's paper (ISS 2017) describes it, number by number."""
+    pixels = [int(value) for value in values.ravel()]
+    numbers, at, previous = [], 0, 0
+    while at < len(pixels):
+        zeros = next((k for k, each in enumerate(pixels[at:]) if each), len(pixels) - at)
+        run = pixels[at + zeros :]
+        run = run[: run.index(0)] if 0 in run else run
+        numbers += [zeros, len(run)]
+        for value in run:
+            difference, previous = value - previous, value
+            numbers.append(2 * difference if difference >= 0 else -2 * difference - 1)
+        at += zeros + len(run)
+    nibbles = []
+    for number in numbers:
+        digits = [int(digit) for digit in reversed(f"{number:o}")]
+        nibbles += [digit + 8 for digit in digits[:-1]] + digits[-1:]
+    nibbles += [0] * (-len(nibbles) % 8)
+    hexadecimal = "".join(f"{nibble:x}" for nibble in nibbles)
+    words = [int(hexadecimal[k : k + 8], 16) for k in range(0, len(hexadecimal), 8)]
+    height, width = values.shape
+    return struct.pack(f"<{2 + len(words)}I", width, height, *words)
+
+
+def compressed_floats(encoding, depth, packed, *, quantization=100.0, most=200.0):
     """Encode as compressed_depth_image_transport does, pixel by pixel."""
     a = np.float32(quantization * (quantization + 1))
     b = np.float32(1 - a / np.float32(most))
     with np.errstate(divide="ignore"):
         inverse = np.where((depth < most) & (depth > 0), a / depth + b, 0).astype(np.uint16)
     found = np.where(inverse > 0, a / (inverse.astype(np.float64) - b), np.nan)
-    file = cv2.imencode(".png", inverse)[1].tobytes()
-    return ("32FC1; compressedDepth png", struct.pack("<iff", 0, a, b) + file), found
+    return (encoding, struct.pack("<iff", 0, a, b) + packed(inverse)), found
 
 
 def usable(number, encoding):
@@ -94,8 +122,15 @@ def count(truth, prediction):
     return matrix
 
 
-def expected(encoding):
-    """Return the matrix of the whole frames, that of each band, and what no band contains."""
+def expected(encoding, step=1):
+    """Return the matrix of the whole frames, that of each band, and what no band contains.
+
+    Args:
+        encoding: of the depth images.
+        step: by how much predictions are coarser, whose size is scored then.
+    """
+    # Of two pixels the nearest to the middle of both is, as OpenCV has it, the second.
+    coarse = np.s_[step - 1 :: step, step - 1 :: step]
     whole = np.zeros((CLASSES, CLASSES + 1), np.int64)
     bands = {name: whole.copy() for name in BANDS}
     rest = dict.fromkeys(
@@ -107,6 +142,7 @@ def expected(encoding):
     )
     for number in range(FRAMES):
         truth, prediction = scene(number)
+        truth, prediction = truth[coarse], prediction[::step, ::step]
         whole += count(truth, prediction)
         depth = usable(number, encoding)
         labelled = truth != IGNORE
@@ -115,7 +151,8 @@ def expected(encoding):
             rest[name] += 1
             rest["pixels_without_depth"] += int(labelled.sum())
             continue
-        inside = np.zeros(SHAPE, bool)
+        depth = depth[coarse]
+        inside = np.zeros(truth.shape, bool)
         for name, (near, far) in BANDS.items():
             where = (depth >= near) & (depth < far)
             inside |= where
@@ -126,7 +163,7 @@ def expected(encoding):
     return whole, bands, rest
 
 
-def write(path, encoding="32FC1", *, lag_ns=60_000_000, offset_ns=0, depth=True):
+def write(path, encoding="32FC1", *, lag_ns=60_000_000, offset_ns=0, depth=True, step=1):
     """Write a bag with rosbags: depth images are recorded some time after label and image.
 
     Args:
@@ -135,6 +172,7 @@ def write(path, encoding="32FC1", *, lag_ns=60_000_000, offset_ns=0, depth=True)
         lag_ns: by how much they are recorded later.
         offset_ns: by how much they are stamped later.
         depth: whether there are any.
+        step: by how much predictions are coarser.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
@@ -146,8 +184,8 @@ def write(path, encoding="32FC1", *, lag_ns=60_000_000, offset_ns=0, depth=True)
         stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 10**9))
         header = types["std_msgs/msg/Header"](stamp, "camera")
         truth, prediction = scene(number)
-        for topic, ids in ((PREDICTION, prediction), (LABEL, truth)):
-            message = raw(header, *SHAPE, "mono8", 0, SHAPE[1], ids.ravel())
+        for topic, ids in ((PREDICTION, prediction[::step, ::step]), (LABEL, truth)):
+            message = raw(header, *ids.shape, "mono8", 0, ids.shape[1], ids.ravel())
             found.append((stamp_ns, topic, message))
         if number % 2 or not depth:
             continue

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 # The definitions of ros-perception/vision_msgs, without their comments.
-VISION_CLASS = "uint16 class_id\nstring class_name\n"
-LABEL_INFO = "std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold\n"
+DEFINITIONS = Path(__file__).parents[1] / "messages" / "vision_msgs"
 SECOND = 1_000_000_000
 
 
 def typestore():
     store = get_typestore(Stores.ROS2_JAZZY)
-    store.register(get_types_from_msg(VISION_CLASS, "vision_msgs/msg/VisionClass"))
-    store.register(get_types_from_msg(LABEL_INFO, "vision_msgs/msg/LabelInfo"))
+    for name in ("VisionClass", "LabelInfo"):
+        text = (DEFINITIONS / f"{name}.msg").read_text()
+        store.register(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
     return store
 
 

@@ -52,15 +52,19 @@ def random(seed, **changes):
 
 
 def alive(network, head):
-    """Give each norm statistics, and each class pixels of the drive; `head` is the last layer."""
+    """Give each norm the drive's statistics, and each class pixels; `head` is the last layer."""
+    images = torch.cat([normalised(picture(index)) for index in range(FRAMES)])
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.3, 0.3)
-                module.running_var.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.3, 0.3)
-        logits = torch.cat([network(normalised(picture(index))) for index in range(FRAMES)])
+                module.momentum = 1.0  # what comes now is all that counts
+        network.train()
+        network(images)
+        logits = network.eval()(images)
         mean, std = logits.mean((0, 2, 3)), logits.std((0, 2, 3))
+        # Without it a network is a constant, of which the rounding is enlarged.
+        assert (logits.std(0).mean((1, 2)) > 0.05 * std).all(), "it does not see the pictures"
         head.weight /= std.view(-1, 1, 1, 1)
         head.bias.copy_((head.bias - mean) / std)
     return network

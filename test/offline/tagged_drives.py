@@ -43,10 +43,11 @@ def miou(matrix):
     return np.mean(right[union > 0] / union[union > 0])
 
 
-def write_bag(path, tags, *, clock_ns=0, plugin=StoragePlugin.MCAP, topics=TOPICS):
+def write_bag(path, tags, *, clock_ns=0, plugin=StoragePlugin.MCAP, topics=TOPICS, lag_ns=0):
     """Write a bag with rosbags: frames, and tags as (type, recorded time, fields).
 
-    Of a frame come prediction, labels, and the labels as a prediction without mistakes.
+    Of a frame come prediction, labels, and the labels as a prediction without mistakes. Labels are
+    recorded later by `lag_ns`.
     """
     image = STORE.types["sensor_msgs/msg/Image"]
     header, time = STORE.types["std_msgs/msg/Header"], STORE.types["builtin_interfaces/msg/Time"]
@@ -64,7 +65,7 @@ def write_bag(path, tags, *, clock_ns=0, plugin=StoragePlugin.MCAP, topics=TOPIC
                 step=pixels.shape[1],
                 data=pixels.reshape(-1),
             )
-            recorded = stamp_of(index) + clock_ns
+            recorded = stamp_of(index) + clock_ns + (lag_ns if topic == topics[1] else 0)
             records.append((recorded, topic, "sensor_msgs/msg/Image", message))
     records += [(at, "/tag", kind, STORE.types[kind](**fields)) for kind, at, fields in tags]
     with Writer(path, version=9, storage_plugin=plugin) as writer:

@@ -107,12 +107,12 @@ MEAN, STD = [0.3, 0.4, 0.5], [0.2, 0.25, 0.3]
 )
 def test_files_of_hugging_face_next_to_the_weights(tmp_path, processor, mean, std):
     network = random(8, **HUGGING_FACE)
+    seen = alive(Normalised(network, mean, std), network.decoder.classify)
     save_file(named(network, "segmentation_head.conv_aspp."), tmp_path / "model.safetensors")
     config = {"model_type": "mobilenet_v2", "output_stride": 16, "layer_norm_eps": 0.01}
     (tmp_path / "config.json").write_text(json.dumps(config))
     if processor:
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
-    seen = Normalised(network, mean, std)
     report = check(tmp_path, "model.safetensors", write_drive(tmp_path, seen))
     assert report["provenance"]["family"] == "Hugging Face MobileNetV2"
 

@@ -17,6 +17,7 @@ from deeplab_miou.options.scoring import EngineOptions
 ENCODINGS = (
     *("32FC1", "16UC1", "mono16"),
     *("16UC1; compressedDepth png", "16UC1; compressedDepth", "32FC1; compressedDepth png"),
+    *("16UC1; compressedDepth rvl", "32FC1; compressedDepth rvl"),
     "16UC1; png compressed ",
 )
 
@@ -36,14 +37,14 @@ def command(bags, folder, *extra):
     return status, json.loads(file.read_text()) if file.exists() else None
 
 
-def check(report, encoding, times=1):
+def check(report, encoding, times=1, step=1):
     """Compare a report with what NumPy counts, and see that no pixel is lost."""
-    whole, bands, rest = expected(encoding)
+    whole, bands, rest = expected(encoding, step)
     assert report["confusion"] == (times * whole).tolist()
     regions = {each["name"]: each for each in report["regions"]}
     assert list(regions) == ["near", "middle", "upper half", "far"]
     for name, matrix in bands.items():
-        assert matrix.sum() > 100
+        assert matrix.sum() > (100 if step == 1 else 10)
         assert regions[name]["confusion"] == (times * matrix).tolist(), name
     assert report["depth"] == {name: times * value for name, value in rest.items()}
     assert rest["frames_without_depth"] == FRAMES // 2
@@ -65,6 +66,14 @@ def test_each_band_is_counted_as_numpy_counts_it(tmp_path, capsys, encoding):
         assert "of 24 frames 12 have no depth image and 2 one that cannot be used" in text
     assert any("size_mismatch: depth image is 24x24" in each for each in report["problems"])
     assert any("14 of 24 frames have no depth image" in each for each in report["doubts"])
+
+
+def test_bands_are_at_the_resolution_that_is_scored(tmp_path):
+    bag = write(tmp_path / "bag", step=2)
+    extra = ("--depth-topic", DEPTH, "--score-at", "prediction")
+    status, report = command([bag], tmp_path, *extra)
+    assert status == 0
+    check(report, "32FC1", step=2)
 
 
 def test_many_bags_add_up(tmp_path):
@@ -96,10 +105,11 @@ def test_parts_of_a_bag_make_the_report_of_the_whole(tmp_path, lag_s):
         parts, merged = in_parts(options, engine, most, None)
         assert parts == -(-FRAMES // most)
         assert told(merged, b"") == told(whole, b"")
-        for name, region in whole.report.regions.items():
-            np.testing.assert_array_equal(merged.report.regions[name].pictures, region.pictures)
+        assert list(merged.report.region_pictures) == list(whole.report.region_pictures)
+        for name, pictures in whole.report.region_pictures.items():
+            np.testing.assert_array_equal(merged.report.region_pictures[name], pictures)
     section = replace(options, start=1.0, duration=0.5)
-    assert evaluate(section, engine=engine).report.counts.depth[:2].tolist() == [2, 1]
+    assert evaluate(section, engine=engine).report.result.totals.counts.depth[:2].tolist() == [2, 1]
 
 
 def test_a_bag_without_depth_images_is_scored_and_says_so(tmp_path):

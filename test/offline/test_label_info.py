@@ -107,8 +107,8 @@ def test_a_latched_label_info_holds_for_all_labels(evaluate, storage, recorded_s
     ignored = sum(int((truth > 2).sum()) for truth, _ in frames)
     assert (report["unmapped_pixels"], report["ignored_pixels"]) == (unmapped, ignored)
     (problem,) = report["problems"]
-    assert "names that are no class of label map labels" in problem
-    assert problem.endswith("tree (other names of a class are its aliases)")
+    assert "names that match no class of label map labels" in problem
+    assert problem.endswith("tree (add other names of a class as aliases)")
 
 
 def test_isaac_sim_gives_other_ids_while_it_runs(evaluate):
@@ -208,4 +208,4 @@ def test_classes_that_cannot_be_told_apart_are_refused(evaluate):
     messages.insert(0, ("/names", 99 * SECOND, label_info(NAMES)))
     code, _, said = evaluate(messages, labels="classes: [{name: bus}, {name: car, aliases: [BUS]}]")
     assert code == 1
-    assert "'BUS' of class 'car' is also what class 'bus' is called" in said
+    assert "'BUS' of class 'car' is also a name of class 'bus'" in said

@@ -12,7 +12,7 @@ from image_files import mono8
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from deeplab_miou import cli, exit_codes
-from deeplab_miou.bags.lost_messages import read_losses
+from deeplab_miou.bags.lost_messages import read_lost_messages
 from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.evaluation.engine import build_engine
@@ -196,7 +196,7 @@ def test_what_is_no_event_is_ignored_and_told(evaluate, tmp_path, bad):
     assert lost_of(report) == [0, 6]
     counted, told = report["problems"]
     assert counted.endswith("4 in transport, 2 in the recorder")
-    assert told.startswith(f"2 of the recorders' messages on topic '{TOPIC}' ignored, lost")
+    assert told.startswith(f"2 reports of lost messages on topic '{TOPIC}' ignored, so")
     assert len(told) < 400
 
 
@@ -211,7 +211,7 @@ def test_cut_and_changed_bytes_never_raise(tmp_path):
         changed.append(bytes(data))
     write_bag(tmp_path / "bag", [(k / 1000, data) for k, data in enumerate(changed)])
     with BagReader(tmp_path / "bag") as reader:
-        losses = read_losses(reader, ["/labels", "/prediction"])
+        losses = read_lost_messages(reader, ["/labels", "/prediction"])
     assert all(0 < each.total < 10**9 * len(changed) * 2 for each in losses.of_topics.values())
     assert len(losses.problems) == 1
 
@@ -251,7 +251,7 @@ def test_an_event_that_cannot_be_decompressed_damages_no_image(evaluate, tmp_pat
         assert changed.rowcount == 1
     report, _ = evaluate()
     assert (report["frames"], report["damaged"], lost_of(report)) == (5, False, [0, 3])
-    assert "not all that recorders say they lost can be read" in report["problems"][1]
+    assert "not all reports of lost messages can be read" in report["problems"][1]
 
 
 def test_bags_add_up(evaluate, tmp_path):

@@ -92,7 +92,7 @@ def test_means_over_frames_are_those_of_one_run_over_all_frames(evaluate, tmp_pa
         assert found[key]["lower"] < found[key]["value"] < found[key]["upper"]
         assert found[key]["reason"] is None
     assert found["worst"]["lower"] is None
-    assert found["worst"]["reason"].startswith("an interval takes 200 frames")
+    assert found["worst"]["reason"].startswith("an interval needs 200 frames")
     assert total["mistakes"] == whole["mistakes"]
     for key in ("boundary_iou", "boundary_errors", "extent_errors", "segment_errors"):
         assert [each[key] for each in total["classes"]] == [each[key] for each in whole["classes"]]

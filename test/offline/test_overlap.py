@@ -7,21 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from image_files import mono8
 
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 
 FRAMES = 12
 DEADLINE_S = 20.0
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 @pytest.fixture
@@ -55,7 +50,7 @@ def test_the_next_frames_are_decoded_while_one_is_scored(options):
         decoded[image[0, 0]].set()
         return image
 
-    def score(images, ground_truths, *, keep_predictions):
+    def score(images, ground_truths, *, keep_predictions, **_):
         number = int(images[0][0, 0])
         scored.append(number)
         # Whoever decodes a frame only when the one before it is done would wait here in vain.
@@ -66,7 +61,7 @@ def test_the_next_frames_are_decoded_while_one_is_scored(options):
 
     predictor = replace(engine.predictor, prepare=prepare, score=score, needs_worker=True)
     found = evaluate(options, engine=replace(engine, predictor=predictor))
-    assert found.report.counts.frames == FRAMES
+    assert found.report.result.totals.counts.frames == FRAMES
     # Once more at the end: the pictures of the worst.
     assert scored[:FRAMES] == list(range(FRAMES))
     assert len(decoders - {threading.current_thread().name}) > 1
@@ -78,8 +73,10 @@ def test_the_counts_are_those_without_threads(options, tmp_path):
     plain = evaluate(options, engine=engine, frame_table=tables[0])
     predictor = replace(engine.predictor, needs_worker=True)
     other = evaluate(options, engine=replace(engine, predictor=predictor), frame_table=tables[1])
-    np.testing.assert_array_equal(other.report.counts.matrix, plain.report.counts.matrix)
-    assert other.report.account == plain.report.account
+    np.testing.assert_array_equal(
+        other.report.result.totals.counts.matrix, plain.report.result.totals.counts.matrix
+    )
+    assert other.report.result.totals.account == plain.report.result.totals.account
     assert not [each for each in threading.enumerate() if "ThreadPool" in each.name]
 
 
@@ -94,5 +91,5 @@ def test_an_error_while_decoding_is_the_frames_own(options):
     engine = build_engine(options.engine)
     engine = replace(engine, predictor=replace(engine.predictor, needs_worker=True))
     report = evaluate(replace(options, bag=options.bag + "2"), engine=engine).report
-    assert report.counts.frames == FRAMES - 1
-    assert report.account.images.dropped == {"size_mismatch": 1}
+    assert report.result.totals.counts.frames == FRAMES - 1
+    assert report.result.totals.account.images.dropped == {"size_mismatch": 1}

@@ -113,7 +113,7 @@ def same_weights(kind, network):
         (InPair, "logits"),
         (LabelsFirst, "logits"),
         (ChannelsLast, "logits"),
-        (Softmax, "logits"),
+        (Softmax, "probabilities"),
         (MaxOfAll, "label map"),
         (Argmax, "label map"),
         (ArgmaxAsFloat, "label map"),
@@ -197,7 +197,7 @@ def test_a_program_of_one_size_needs_it_said(tmp_path, capsys):
     network = balanced(Fixed())
     trace(network, tmp_path / "net.pt")
     counts = write_drive(tmp_path, network)
-    assert "name that with --input-size" in refused(tmp_path, "net.pt", capsys)
+    assert "state it with --input-size" in refused(tmp_path, "net.pt", capsys)
     check(tmp_path, "net.pt", counts, "--input-size", f"{SIZE[0]}x{SIZE[1]}")
     export(network, tmp_path / "net.pt2")
     check(tmp_path, "net.pt2", counts)

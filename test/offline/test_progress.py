@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,11 @@ from image_files import mono8
 from rich.console import Console
 
 from deeplab_miou import cli
+from deeplab_miou.aggregation.results import Result, Totals
 from deeplab_miou.bags.writer import BagWriter
+from deeplab_miou.metric.bootstrap import Intervals
+from deeplab_miou.metric.counts import Counts
+from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.offline import progress
 from deeplab_miou.offline.progress import Meter
 
@@ -83,7 +88,7 @@ def test_lines_of_several_bags_name_the_bag(bag, tmp_path, monkeypatch, capsys):
     path, truth, guess = bag
     for name in ("a", "b"):
         shutil.copytree(path, tmp_path / "drives" / name)
-    monkeypatch.setattr("deeplab_miou.offline.watching.LINE_PERIOD_S", 0.0)
+    monkeypatch.setattr("deeplab_miou.offline.bags_progress.LINE_PERIOD_S", 0.0)
     monkeypatch.setattr(progress, "_COST", 0)
     assert cli.main(command(tmp_path / "drives", "--output", tmp_path / "out")) == 0
     shown = capsys.readouterr().err
@@ -140,6 +145,13 @@ def test_forced_colours_put_no_bar_into_a_log(bag):
     assert b"\x1b[2K" not in done.stderr
 
 
+def half_right():
+    """Return the result of 50 frames with an mIoU of 0.5 and its interval."""
+    matrix = np.array([[2, 1, 0], [1, 2, 0]])
+    intervals = replace(Intervals.none(2, 0, "", "blocks of time"), miou=(0.4, 0.6))
+    return Result(Totals(("a", "b"), Counts(matrix, 50)), compute_scores(matrix), intervals)
+
+
 class Clock:
     def __init__(self):
         self.now_s = 100.0
@@ -156,11 +168,7 @@ def test_scores_are_computed_once_in_a_while_and_seldom_if_they_are_slow(monkeyp
     def result(takes_s=0.0):
         asked.append(clock.now_s)
         clock.now_s += takes_s
-        return SimpleNamespace(
-            totals=SimpleNamespace(counts=SimpleNamespace(frames=50)),
-            scores=SimpleNamespace(miou=0.5),
-            intervals=SimpleNamespace(miou=(0.4, 0.6)),
-        )
+        return half_right()
 
     meter = Meter(1.0)
     for _ in range(1000):
@@ -187,11 +195,7 @@ def test_the_bar_has_the_score_next_to_it(monkeypatch):
     bar.begin("messages")
 
     def result():
-        return SimpleNamespace(
-            totals=SimpleNamespace(counts=SimpleNamespace(frames=50)),
-            scores=SimpleNamespace(miou=0.5),
-            intervals=SimpleNamespace(miou=(0.4, 0.6)),
-        )
+        return half_right()
 
     bar.move(1, 200, result)
     clock.now_s += 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
@@ -190,6 +191,28 @@ def test_a_long_drive_is_recorded_in_part(tmp_path, monkeypatch):
     assert 5 <= len(topics["/miou_publisher/result"]) <= 13
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert topics["/miou_publisher/result"][-1][1].miou == report["miou"]
+
+
+@pytest.mark.usefixtures("drive")
+def test_regions_make_a_recording_thinner_and_no_larger(tmp_path, monkeypatch):
+    most = 16_384
+    monkeypatch.setattr(recorder, "Thinning", partial(recording.Thinning, most_bytes=most))
+    rows = "".join(f"  - {{name: r{k}, rows: [{k}, {k + 3}]}}\n" for k in range(20))
+    (tmp_path / "regions.yaml").write_text(f"regions:\n{rows}")
+    regions = ["--regions", str(tmp_path / "regions.yaml")]
+    assert evaluate(tmp_path, "--quiet", *regions) == exit_codes.OK
+    with AnyReader([tmp_path / "rec"]) as reader:
+        sizes = {}
+        for connection, _, data in reader.messages():
+            sizes.setdefault(connection.topic, []).append(len(data))
+    # As many bytes, and one message more, of each step; 80 frames are at most seven steps.
+    for topic, each in sizes.items():
+        assert sum(each) < 7 * (most + max(each)), topic
+    assert 2 < len(sizes["/deeplab_evaluator/frame"]) < 40
+    last = read(tmp_path / "rec")["/miou_publisher/result"][-1][1]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert last.miou == report["miou"]
+    assert [each.miou for each in last.regions] == [each["miou"] for each in report["regions"]]
 
 
 @pytest.mark.usefixtures("drive")

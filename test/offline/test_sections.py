@@ -16,8 +16,9 @@ from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.evaluation.engine import build_engine
 from deeplab_miou.offline.evaluation import evaluate
 from deeplab_miou.offline.parts import divide, merge, score_section
-from deeplab_miou.offline.plan import NONE, OUTSIDE, Links, Stamps
-from deeplab_miou.offline.sections import split
+from deeplab_miou.offline.plan import NONE, OUTSIDE, Links
+from deeplab_miou.offline.sections import split_bag
+from deeplab_miou.offline.stamps import Stamps
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 
@@ -40,7 +41,7 @@ def test_every_outcome_is_in_one_section_and_in_order(seed, most):
     partners[broken[partners[partners[broken]] != broken]] = NONE
     stamps = Stamps(("/a", "/b"), np.zeros(size, np.int64), recorded, recorded, recorded >= 0)
 
-    sections = split(stamps, Links(partners, np.full(size, NONE)), most)
+    sections = split_bag(stamps, Links(partners, np.full(size, NONE)), most)
 
     def outcomes(partners, names):
         """Yield what one reading finds out, in its order."""
@@ -54,9 +55,9 @@ def test_every_outcome_is_in_one_section_and_in_order(seed, most):
     for section in sections:
         first, end = section.span or (-1, 1000)
         there = np.flatnonzero((recorded >= first) & (recorded < end))
-        assert len(there) == len(section.partners)
+        assert len(there) == len(section.links.partners)
         assert section.frames <= most
-        found += outcomes(section.partners, there)
+        found += outcomes(section.links.partners, there)
     assert found == list(outcomes(partners, np.arange(size)))
     pairs = sum(len(each) == 2 for each in found)
     assert sum(section.frames for section in sections) == pairs
@@ -67,9 +68,9 @@ def test_a_bag_out_of_the_order_of_time_is_one_section():
     partners = np.array([1, 0, 3, 2], np.int64)
     times = np.array([0, 5, 4, 6], np.int64)
     stamps = Stamps(("/a", "/b"), np.zeros(4, np.int64), times, times, times >= 0)
-    (section,) = split(stamps, Links(partners, np.full(4, NONE)), 1)
+    (section,) = split_bag(stamps, Links(partners, np.full(4, NONE)), 1)
     assert section.span is None
-    np.testing.assert_array_equal(section.partners, partners)
+    np.testing.assert_array_equal(section.links.partners, partners)
 
 
 def write_drive(path, frames=40, *, storage="mcap"):
@@ -137,7 +138,7 @@ def test_parts_make_the_report_of_the_whole(options, tmp_path, storage, most):
     engine = build_engine(options.engine)
     tables = [tmp_path / "whole.csv.gz", tmp_path / "parts.csv.gz"]
     whole = evaluate(options, frame_table=tables[0], engine=engine)
-    assert whole.report.counts.frames == 32
+    assert whole.report.result.totals.counts.frames == 32
     count, merged = in_parts(options, engine, most, tables[1])
     assert count == -(-33 // most)  # pairs, one of them of two sizes
     rows = [gzip.decompress(table.read_bytes()) for table in tables]
@@ -161,12 +162,13 @@ def test_parts_carry_regions_and_kinds_of_mistakes(options, tmp_path, most):
     whole = evaluate(options, engine=engine)
     _, merged = in_parts(options, engine, most, None)
     assert told(merged, b"") == told(whole, b"")
-    assert list(merged.report.regions) == ["top", "edges"]
-    assert merged.report.counts.mistakes.any()
-    for name, region in whole.report.regions.items():
-        assert region.counts.matrix.any()
-        assert len(region.pictures) > 0
-        np.testing.assert_array_equal(merged.report.regions[name].pictures, region.pictures)
+    assert list(merged.report.result.regions) == ["top", "edges"]
+    assert merged.report.result.totals.counts.mistakes.any()
+    for name, region in whole.report.result.regions.items():
+        assert region.totals.counts.matrix.any()
+        pictures = whole.report.region_pictures[name]
+        assert len(pictures) > 0
+        np.testing.assert_array_equal(merged.report.region_pictures[name], pictures)
 
 
 def test_parts_know_the_tags_of_the_whole(options, tmp_path):
@@ -177,7 +179,7 @@ def test_parts_know_the_tags_of_the_whole(options, tmp_path):
     whole = evaluate(options, engine=engine)
     _, merged = in_parts(options, engine, 4, None)
     assert told(merged, b"") == told(whole, b"")
-    assert {tag.name for tag in whole.report.slices} == {"rain", "night", "no tag"}
+    assert {tag.name for tag in whole.report.result.slices} == {"rain", "night", "no tag"}
 
 
 def test_a_damaged_bag_is_one_part_that_says_so(options, tmp_path):

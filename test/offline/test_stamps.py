@@ -55,8 +55,11 @@ def test_a_constant_offset_pairs_each_label_with_its_own_image(evaluate, offset_
     expected = {"pairs": 30, "median_s": offset_ms / 1000, "largest_s": offset_ms / 1000}
     assert report["stamp_offsets"] == pytest.approx(expected)
     side = "after" if offset_ms > 0 else "before"
-    assert f"labels lie {abs(offset_ms)} ms {side} their images in nearly" in report["doubts"][-1]
-    assert f"labels lie {abs(offset_ms)} ms {side} their images in the median" in shown
+    assert (
+        f"labels are stamped {abs(offset_ms)} ms {side} their images in nearly"
+        in report["doubts"][-1]
+    )
+    assert f"labels are {abs(offset_ms)} ms {side} their images in the median" in shown
 
 
 def test_labels_without_an_image_are_a_problem_that_names_the_tolerance(evaluate):

@@ -195,7 +195,7 @@ def test_accounts_that_were_overtaken_are_ignored(flow):
 def test_messages_of_somebody_else_are_noticed(flow):
     flow.acquire(IMAGE)
     flow.account(NAME, state(3, 0))
-    assert flow.tallies()[NAME].surplus == 2
+    assert flow.tallies()[NAME].foreign == 2
     flow.acquire(LABEL)
     assert flow._transits[NAME].outstanding == 1
 

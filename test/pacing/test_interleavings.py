@@ -50,16 +50,16 @@ class Evaluator:
         self._accounts = accounts
         self._settled = None
         self.paced = paced
-        self.pipeline.pace(on=paced)
+        self.pipeline.queue.pace(on=paced)
 
     def notice(self):
         """Find the replay in the graph."""
-        self.pipeline.pace(on=True)
+        self.pipeline.queue.pace(on=True)
         self.paced = True
 
     def receive(self, stream):
         self.pipeline.add(stream, self._transport[stream].popleft(), "camera", PIXEL)
-        kept = sum(self.pipeline.held.values()) + 2 * self.pipeline.queued
+        kept = sum(self.pipeline.held.values()) + 2 * len(self.pipeline.queue)
         self.most_kept = max(self.most_kept, kept)
         self._tell()
 
@@ -74,7 +74,7 @@ class Evaluator:
 
     @property
     def _account(self):
-        now = self.pipeline.snapshot()
+        now = self.pipeline.run.snapshot()
         return EvaluatorAccount(
             self.run_id, now.reset_count, now.account.images, now.account.labels, self.paced
         )
@@ -109,9 +109,9 @@ class World:
         if self.sent < len(self.bag) and self.transit.admits:
             actions["send"] = self._send
         for stream in Stream:
-            if self.transport[stream] and not pipeline.crowded:
+            if self.transport[stream] and not pipeline.queue.crowded:
                 actions[f"receive {stream.value}"] = lambda s=stream: self.evaluator.receive(s)
-        if pipeline.queued:
+        if len(pipeline.queue):
             actions["work"] = lambda: pipeline.work(0.0)
         if self.accounts:
             actions["hear the oldest"] = lambda: self.transit.update(self.accounts.pop(0))
@@ -214,7 +214,7 @@ def check_account(world):
     reasons = {outcome.reason for outcome in outcomes} - {None}
     assert reasons <= {Reason.UNMATCHED_IMAGE, Reason.UNMATCHED_LABEL}
     assert world.evaluator.most_kept <= 2 * (HELD + QUEUE)
-    assert (world.transit.surplus, world.transit.restarts, world.transit.resets) == (0, 0, 0)
+    assert (world.transit.foreign, world.transit.restarts, world.transit.resets) == (0, 0, 0)
 
 
 @given(bags(), TOLERANCES, CHOICES)
@@ -244,7 +244,7 @@ def test_messages_of_others_cost_no_frame(bag, choices, numbers):
     assert evaluated(world.evaluator.outcomes) == expected_pairs(bag, 0)
     while world.accounts:
         world.transit.update(world.accounts.pop())
-    assert world.transit.surplus == len(strangers)
+    assert world.transit.foreign == len(strangers)
 
 
 @given(bags(), TOLERANCES, CHOICES, CHOICES)

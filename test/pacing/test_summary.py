@@ -5,11 +5,11 @@ from deeplab_miou.pacing.accounts import Tally
 from deeplab_miou.pacing.summary import describe_losses, summarise
 
 
-def tally(evaluated=5, resets=0, restarts=0, surplus=0, **dropped):
+def tally(evaluated=5, resets=0, restarts=0, foreign=0, **dropped):
     received = evaluated + sum(dropped.values())
     images = StreamCounts(received, evaluated, 0, dropped)
     labels = StreamCounts(evaluated, evaluated)
-    return Tally(images, labels, evaluated, resets, restarts, surplus)
+    return Tally(images, labels, evaluated, resets, restarts, foreign)
 
 
 def test_a_replay_without_loss_has_nothing_to_tell():
@@ -17,7 +17,7 @@ def test_a_replay_without_loss_has_nothing_to_tell():
 
 
 def test_each_loss_is_a_line():
-    lines = describe_losses({"/a": tally(queue_full=3), "/b": tally(restarts=1, surplus=2)})
+    lines = describe_losses({"/a": tally(queue_full=3), "/b": tally(restarts=1, foreign=2)})
     assert len(lines) == 3
     assert lines[0].startswith("/a dropped 3 frames because its queue was full")
     assert lines[1] == "/b was restarted: the frames that it held are lost"
@@ -27,7 +27,7 @@ def test_each_loss_is_a_line():
 def test_summary_names_topics_evaluators_and_reasons():
     line = summarise(
         {"/labels": 5, "/image": 8},
-        {"/e": tally(resets=2, surplus=4, unmatched_image=2, bad_size=1)},
+        {"/e": tally(resets=2, foreign=4, unmatched_image=2, bad_size=1)},
         played_s=4.0,
         took_s=2.0,
     )

@@ -14,9 +14,9 @@ from deeplab_miou.aggregation.frames import FrameStatistics
 from deeplab_miou.aggregation.results import Result, Scoring, Totals
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.counts import Axes, Counts
-from deeplab_miou.metric.scores import compute_scores
+from deeplab_miou.metric.scores import Scores, compute_scores
 from deeplab_miou.recording.messages import MEAN_IOU, encode_result, typestore
-from deeplab_miou.recording.recording import Recording, Thinning
+from deeplab_miou.recording.recording import Recording, Thinning, scores_size
 from deeplab_miou.tags.timeline import TagTimeline
 
 SECOND = 1_000_000_000
@@ -44,7 +44,7 @@ def test_messages_are_the_same_as_those_of_ros():
     messages = pytest.importorskip("deeplab_miou_msgs.msg")
     outputs = pytest.importorskip("deeplab_miou.nodes.publisher.outputs")
 
-    for result in (result_at(7 * SECOND + 5), Result(Totals.zero(Axes()), None)):
+    for result in (result_at(7 * SECOND + 5), Result(Totals.zero(Axes()), Scores.none())):
         found = serialization.deserialize_message(encode_result(result), messages.MeanIoU)
         known = outputs.mean_iou_message(result)
         for field in known.get_fields_and_field_types():
@@ -133,7 +133,7 @@ def test_a_disk_that_is_full_at_the_end_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("expected", [0, 10_000, 100_000])
 def test_a_long_stream_becomes_thin(expected):
     thinning = Thinning(100, expected)
-    passed = [k for k in range(100_000) if thinning.take()]
+    passed = [k for k in range(100_000) if thinning.take(1)]
     assert passed[0] == 0
     # 100 of each doubling, of which there are ten.
     assert 90 <= len(passed) <= 1100
@@ -143,7 +143,31 @@ def test_a_long_stream_becomes_thin(expected):
 
 def test_a_short_stream_is_whole():
     thinning = Thinning(100, 100)
-    assert [thinning.take() for _ in range(100)] == [True] * 100
+    assert [thinning.take(1) for _ in range(100)] == [True] * 100
+
+
+def test_a_stream_of_large_messages_becomes_thin_sooner():
+    thinning = Thinning(1000, most_bytes=10_000)
+    passed = [k for k in range(640) if thinning.take(1000)]
+    # Ten of each step.
+    assert passed[:10] == list(range(10))
+    assert np.diff(passed[10:20]).tolist() == [2] * 9
+    assert len(passed) <= 70
+
+
+@pytest.mark.parametrize("classes", [8, 150])
+def test_the_size_of_a_result_is_known_well_enough(classes):
+    axes, timeline = Axes(tuple(f"class {k}" for k in range(classes))), TagTimeline()
+    timeline.add("weather", "rain", 5 * SECOND)
+    statistics = FrameStatistics(axes, tags=timeline)
+    totals = axes.zero()
+    matrix = np.ones((classes, classes + 1), np.int64)
+    for k in range(10):
+        statistics.add(Counts(matrix, 1), k * SECOND, None)
+        totals += Counts(matrix, 1)
+    result = statistics.read().result(Totals(axes.classes, totals), Scoring())
+    assert len(result.slices) == 2
+    assert 0.6 < scores_size(result) / len(encode_result(result)) < 1.7
 
 
 def test_a_result_is_recorded_with_its_slices():

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from deeplab_miou.regions.contents import ObjectSize, border, component_areas, object_sizes
+from deeplab_miou.regions.contents import (
+    ObjectSize,
+    border,
+    component_areas,
+    near_void,
+    object_sizes,
+)
 
 IGNORE = 255
 
@@ -35,6 +41,22 @@ def near_another_class(ids, distance):
 def test_border_is_what_is_near_another_class(seed, distance):
     ids = random_map(seed)
     np.testing.assert_array_equal(border(ids, IGNORE, distance), near_another_class(ids, distance))
+
+
+@pytest.mark.parametrize("distance", [1, 1.5, 3, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_near_void_is_what_is_near_an_ignored_pixel(seed, distance):
+    ids = random_map(seed)
+    rows, columns = np.indices(ids.shape)
+    void = ids == IGNORE
+    squared = (rows[void] - rows[..., None]) ** 2 + (columns[void] - columns[..., None]) ** 2
+    expected = (squared <= distance**2).any(axis=-1) & ~void
+    assert expected.any()
+    np.testing.assert_array_equal(near_void(ids, IGNORE, distance), expected)
+
+
+def test_the_edge_of_the_image_is_not_void():
+    assert not near_void(np.zeros((5, 5), np.uint8), IGNORE, 3).any()
 
 
 def test_ignored_pixels_and_the_edge_of_the_image_are_no_border():

@@ -18,6 +18,7 @@ regions:
   - {name: border, border: 1}
   - {name: interior, interior: 1}
   - {name: small, objects: small}
+  - {name: contours, void: 1}
 """
 
 
@@ -53,6 +54,7 @@ def test_every_kind(folder):
         "border",
         "interior",
         "small",
+        "contours",
     )
     truth = np.zeros((4, 6), np.uint8)
     truth[:, 3:] = 1
@@ -72,6 +74,7 @@ def test_every_kind(folder):
         "border": [[0, 0, 1, 1, 0, 0]] * 3 + [none],
         "interior": [[1, 1, 0, 0, 1, 1]] * 3 + [none],
         "small": [every] * 3 + [none],
+        "contours": [none, none, every, none],
     }
 
 
@@ -124,8 +127,8 @@ def test_digest_is_of_the_file_and_its_masks(folder):
         ("regions: [{name: a, depth: [-1, 10]}]", "is -1, expected a number from 0 to 1e"),
         ("regions: [{name: a, depth: [0, .nan]}]", "is .nan, expected a number from 0 to 1e"),
         ("regions: [{name: a, depth: [0, far]}]", "is 'far', expected a number from 0 to 1e"),
-        ("regions: [{name: a, depth: [0, 9], ignore: true}]", "fits a mask, rows or a polygon"),
-        ("regions: [{name: a, border: 3, ignore: true}]", "fits a mask, rows or a polygon only"),
+        ("regions: [{name: a, depth: [0, 9], ignore: true}]", "is for a mask, rows or a polygon"),
+        ("regions: [{name: a, border: 3, ignore: true}]", "is for a mask, rows or a polygon only"),
         ("regions: [{name: a, rows: [0, 1], ignore: 1}]", "is 1, expected true or false"),
         ("regions: [{name: a, mask: none.png}]", r"line 1: mask .*none\.png cannot be read"),
         ("regions: [{name: a, mask: ''}]", r"line 1: regions\[0\]\.mask is empty, expected a PNG"),
@@ -136,8 +139,26 @@ def test_digest_is_of_the_file_and_its_masks(folder):
             "regions:\n- {name: a, border: 2}\n- {name: a, border: 3}",
             r"line 3: regions\[1\]\.name is 'a', like regions\[0\]",
         ),
+        (
+            "regions:\n- {name: the  pole, border: 2}\n- {name: the pole, border: 3}",
+            r"line 3: regions\[1\]\.name is 'the pole', like regions\[0\]",
+        ),
+        (
+            "regions:\n- {name: Caf\u00e9, border: 2}\n- {name: Cafe\u0301, border: 3}",
+            r"line 3: regions\[1\]\.name is .*, like regions\[0\]",
+        ),
+        (
+            "regions: [{name: whole image, border: 2}]",
+            "is 'whole image', which reports use for all of it: choose another",
+        ),
+        ('regions: [{name: "a\\tb", border: 2}]', "expected printable text on one line"),
     ],
 )
 def test_mistake_is_named(tmp_path, text, message):
     with pytest.raises(ConfigurationError, match=message):
         read(tmp_path, text)
+
+
+def test_names_that_differ_in_case_are_two_regions(tmp_path):
+    regions = read(tmp_path, "regions:\n- {name: Far, border: 2}\n- {name: far, border: 3}")
+    assert regions.names == ("Far", "far")

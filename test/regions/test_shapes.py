@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
 from deeplab_miou.regions.shapes import Mask, Polygon, Rows, read_mask
 
@@ -66,6 +67,34 @@ def test_shape_follows_the_size_of_the_image(half):
     assert half.inside(4, 8) is half.inside(4, 8)
 
 
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        (Rows(600, 720, fractions=False), "rows 600 to 720 has no pixel .* scored, 60x40"),
+        (
+            Polygon(((800, 2), (900, 2), (900, 9)), fractions=False),
+            r"polygon that begins at \(800, 2\) has no pixel .* 60x40",
+        ),
+    ],
+)
+def test_shape_for_images_of_another_size_is_an_error(shape, text):
+    for _ in range(2):
+        with pytest.raises(FrameError, match=text) as told:
+            shape.inside(40, 60)
+        assert told.value.reason is Reason.SIZE_MISMATCH
+    assert shape.inside(2000, 2000).any()
+
+
+def test_shape_that_is_partly_outside_is_what_is_left_of_it():
+    assert np.argwhere(Rows(38, 90, fractions=False).inside(40, 2))[:, 0].tolist() == [
+        *(38, 38, 39, 39),
+    ]
+    square = Polygon(((50, 30), (90, 30), (90, 70), (50, 70)), fractions=False)
+    expected = np.zeros((40, 60), bool)
+    expected[30:, 50:] = True
+    np.testing.assert_array_equal(square.inside(40, 60), expected)
+
+
 @pytest.mark.parametrize("value", [1, 7, 255])
 def test_mask_is_what_is_not_zero(tmp_path, value):
     picture = np.zeros((6, 9), np.uint8)
@@ -89,18 +118,24 @@ def test_mask_of_another_size_names_both():
         mask.inside(8, 12)
 
 
+def test_mask_of_nothing_is_no_mask(tmp_path):
+    cv2.imwrite(str(tmp_path / "m.png"), np.zeros((6, 9), np.uint8))
+    with pytest.raises(ConfigurationError, match=r"m\.png is 0 everywhere"):
+        read_mask(tmp_path / "m.png")
+
+
 def test_label_image_is_no_mask(tmp_path):
     cv2.imwrite(str(tmp_path / "labels.png"), np.arange(54, dtype=np.uint8).reshape(6, 9))
-    with pytest.raises(ConfigurationError, match=r"labels\.png has 53 values beside 0 \(1, 2, 3"):
+    with pytest.raises(ConfigurationError, match=r"labels\.png has 53 values besides 0 \(1, 2, 3"):
         read_mask(tmp_path / "labels.png")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.png", b"", "is no PNG"),
-        ("m.jpg", b"\xff\xd8\xff\xe0", "is no PNG"),
-        ("m.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 60, "is no PNG"),
+        ("m.png", b"", "is not a PNG"),
+        ("m.jpg", b"\xff\xd8\xff\xe0", "is not a PNG"),
+        ("m.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 60, "is not a PNG"),
     ],
 )
 def test_file_that_is_no_mask(tmp_path, name, content, message):

@@ -2,7 +2,8 @@ import pytest
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.metric.counts import Axes
-from deeplab_miou.report.criteria import are_met, check_names, judge, read_criteria
+from deeplab_miou.report.criteria import check_names, read_criteria
+from deeplab_miou.report.judging import are_met, judge
 
 REPORT = {
     "miou": 0.7,
@@ -30,10 +31,10 @@ COMPARISON = {
 }
 
 
-def criteria(tmp_path, *lines, differences=True, live=False):
+def criteria(tmp_path, *lines, differences=True, latencies=False):
     path = tmp_path / "criteria.yaml"
     path.write_text("criteria:\n" + "".join(f"  - {{{line}}}\n" for line in lines))
-    return read_criteria(str(path), differences=differences, live=live)
+    return read_criteria(str(path), differences=differences, latencies=latencies)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_latency_is_left_to_the_node_and_said(tmp_path):
     assert [each.passed for each in live] == [True, False, False]
     with pytest.raises(ConfigurationError, match="only for what is checked by miou_publisher"):
         criteria(tmp_path, lines[0], differences=True)
-    assert len(criteria(tmp_path, lines[0], differences=False, live=True)) == 1
+    assert len(criteria(tmp_path, lines[0], differences=False, latencies=True)) == 1
 
 
 def test_a_class_that_is_not_there_is_not_met(tmp_path):
@@ -129,8 +130,8 @@ def test_a_class_that_is_not_there_is_not_met(tmp_path):
         ("at_least: 0.5", r"has no score"),
         ("score: 5, at_least: 0.5", r"score is 5, expected text"),
         ("score: iou, at_least: 0.5", r"has no class"),
-        ("score: miou, class: road, at_least: 0.5", r"class is given, but miou has none"),
-        ("score: miou, reason: bad_size, at_least: 0.5", r"reason is given, but miou has none"),
+        ("score: miou, class: road, at_least: 0.5", r"class cannot be used with miou"),
+        ("score: miou, reason: bad_size, at_least: 0.5", r"reason cannot be used with miou"),
         ("score: images_dropped, reason: lost, at_most: 5", r"reason is 'lost', expected one of"),
         ("score: images_dropped, at_most: -1", r"at_most is -1, expected a number from 0"),
         ("score: &a miou, at_least: *a", r"aliases"),

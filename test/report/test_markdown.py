@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from image_files import mono8
 from markdown_it import MarkdownIt
+from reports import report_of
 
 from deeplab_miou import cli
 from deeplab_miou.accounting import Account, StreamCounts
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.report.markdown import escape, table, to_markdown
-from deeplab_miou.report.report import BagResult, Report
+from deeplab_miou.report.report import BagResult
 
 SECOND = 1_000_000_000
 # Each would be taken for markup somewhere: the table, HTML, links, formulas, mentions, emoji.
@@ -79,17 +78,16 @@ def shown(name):
     return "".join(each if each.isprintable() else "\ufffd" for each in line).strip()
 
 
-def report_of(size=3, **changes):
+def small_report(size=3, **changes):
     matrix = np.zeros((size, size + 1), np.int64)
     matrix[np.arange(size), np.arange(size)] = np.arange(1, size + 1)
     matrix[0, 1] = 7
     values = {
         "class_names": tuple(f"c{k}" for k in range(size)),
         "counts": Counts(matrix, frames=5),
-        "scores": compute_scores(matrix),
         "account": Account(*[StreamCounts(6, 5, 0, {"queue_full": 1})] * 2),
     }
-    return Report(**(values | changes))
+    return report_of(**(values | changes))
 
 
 def test_the_whole_way_from_a_bag_to_cells_counted_by_numpy(tmp_path):
@@ -130,7 +128,9 @@ def test_the_whole_way_from_a_bag_to_cells_counted_by_numpy(tmp_path):
 
 
 def test_doubts_and_problems_stand_under_the_headline():
-    report = report_of(problems=["the bag <i>ends</i> early"], other_doubts=["labels | look odd"])
+    report = small_report(
+        problems=["the bag <i>ends</i> early"], other_doubts=["labels | look odd"]
+    )
     page = render(to_markdown(report))
     assert "Incomplete: the bag <i>ends</i> early" in page.text
     assert "Doubtful: labels | look odd" in page.text
@@ -139,8 +139,8 @@ def test_doubts_and_problems_stand_under_the_headline():
 
 
 def test_no_interval_says_why():
-    assert "95 % interval" not in to_markdown(report_of())
-    assert not re.search(r"\bnan\b", to_markdown(report_of()), re.IGNORECASE)
+    assert "95 % interval" not in to_markdown(small_report())
+    assert not re.search(r"\bnan\b", to_markdown(small_report()), re.IGNORECASE)
 
 
 def test_bags_are_listed_the_worst_first():
@@ -149,7 +149,7 @@ def test_bags_are_listed_the_worst_first():
         BagResult("a|b", "/b", "evaluated", 10, 0.3),
         BagResult("gone", "/x", "failed", problem="no such folder"),
     ]
-    page = render(to_markdown(report_of(bags=bags)))
+    page = render(to_markdown(small_report(bags=bags)))
     assert [row[:3] for row in page.rows[1:4]] == [
         ["gone", "-", ""],
         ["a|b", "0.3000", ""],
@@ -161,7 +161,7 @@ def test_bags_are_listed_the_worst_first():
 def test_it_fits_a_comment_whatever_is_in_the_report():
     long = "x|" * 10_000
     bags = [BagResult(f"bag {k} |", "/b", "evaluated", 10, 0.5) for k in range(3000)]
-    report = report_of(800, problems=[long] * 500, other_doubts=[long] * 500, bags=bags)
+    report = small_report(800, problems=[long] * 500, other_doubts=[long] * 500, bags=bags)
     text = to_markdown(report)
     assert len(text) < 65_536
     page = render(text)
@@ -172,13 +172,13 @@ def test_it_fits_a_comment_whatever_is_in_the_report():
 
 
 def test_absent_classes_have_dashes():
-    report = report_of()
-    matrix = report.counts.matrix.copy()
+    report = small_report()
+    matrix = report.result.totals.counts.matrix.copy()
     matrix[2, 2] = 0
-    report = replace(report, counts=Counts(matrix, frames=5), scores=compute_scores(matrix))
+    report = small_report(counts=Counts(matrix, frames=5))
     page = render(to_markdown(report))
     assert page.rows[3] == ["c2", "-", "", "-", "-", "0"]
-    assert math.isnan(report.scores.iou[2])
+    assert math.isnan(report.result.scores.iou[2])
 
 
 @pytest.mark.parametrize("text", ["- a", "+ a", "# a", "> a", "1. a", "12) a", "===", "---", "* a"])

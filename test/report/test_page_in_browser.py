@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from browser import CHROMIUM, visit
+from reports import report_of
 
-from deeplab_miou.accounting import Account
 from deeplab_miou.metric.bootstrap import Timeline
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.metric.scores import compute_scores
 from deeplab_miou.metric.worst_frames import WorstFrame
 from deeplab_miou.report.page import render_page
-from deeplab_miou.report.report import Report
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
@@ -29,13 +25,11 @@ READ = (
 @pytest.fixture
 def page(tmp_path):
     matrix = np.array([[60, 20, 0], [10, 30, 1]])
-    report = Report(
-        class_names=("road", "<b>car</b>"),
-        counts=Counts(matrix, 4),
-        scores=compute_scores(matrix),
-        account=Account(),
+    report = report_of(
+        ("road", "<b>car</b>"),
+        Counts(matrix, 4),
         timeline=Timeline(SECOND, np.arange(4) * SECOND, np.array(MIOU)),
-        worst_frames=(WorstFrame(2 * SECOND + 5 * 10**8, "", 0.25, 0.5, (0, 1, 20), None),),
+        worst=(WorstFrame(2 * SECOND + 5 * 10**8, "", 0.25, 0.5, (0, 1, 20), None),),
         pictures=(np.zeros((20, 30, 3), np.uint8),),
     )
     (tmp_path / "report.html").write_text(render_page(report))
@@ -116,8 +110,8 @@ def test_print_is_dark_on_white_even_from_a_dark_screen(page, tmp_path):
 def test_the_names_of_regions_stay_in_sight(tmp_path):
     matrix = np.full((19, 20), 5)
     names = tuple(f"class {k}" for k in range(19))
-    whole = Report(names, Counts(matrix, 4), compute_scores(matrix), Account())
-    report = replace(whole, regions={"a region of many words": whole})
+    whole = report_of(names, Counts(matrix, 4)).result
+    report = report_of(names, Counts(matrix, 4), regions={"a region of many words": whole})
     (tmp_path / "report.html").write_text(render_page(report))
     cell = "[...document.querySelectorAll('table.regions td.text')].pop().getBoundingClientRect()"
 

@@ -6,10 +6,12 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from reports import report_of
 from rich.console import Console
 
 from deeplab_miou.accounting import Account, Reason, RunningAccount, Stream, StreamCounts
@@ -23,8 +25,7 @@ from deeplab_miou.report import files
 from deeplab_miou.report.files import check_directory, to_json, write_report, write_together
 from deeplab_miou.report.page import render_page
 from deeplab_miou.report.provenance import environment, utc
-from deeplab_miou.report.report import Report
-from deeplab_miou.report.table import print_table
+from deeplab_miou.report.terminal import print_report
 
 # Class 2 is absent; one pixel of class 1 has an invalid prediction.
 MATRIX = np.array([[6, 2, 0, 0], [1, 3, 0, 1], [0, 0, 0, 0]], np.int64)
@@ -54,17 +55,16 @@ def make_report(names=("road", "car", "pole"), **changes):
     values = {
         "class_names": names,
         "counts": Counts(MATRIX, frames=1, ignored=4, unmapped=2),
-        "scores": compute_scores(MATRIX),
         "account": account(),
         "provenance": {"checkpoint": "net.safetensors", "nested": {"a": [1, math.nan]}},
         "intervals": intervals,
     }
-    return Report(**(values | changes))
+    return report_of(**(values | changes))
 
 
 def table_text(report, **kwargs):
     stream = io.StringIO()
-    print_table(report, Console(file=stream, width=120, **kwargs))
+    print_report(report, Console(file=stream, width=120, **kwargs))
     return stream.getvalue()
 
 
@@ -110,7 +110,7 @@ def test_json_holds_what_the_agreement_names():
 
 def test_nan_becomes_null_everywhere():
     empty = np.zeros((3, 4), np.int64)
-    report = make_report(counts=Counts(empty), scores=compute_scores(empty))
+    report = make_report(counts=Counts(empty))
     text = to_json(report)
     content = json.loads(text)
     assert "NaN" not in text
@@ -225,9 +225,7 @@ def test_the_table_shows_scores_and_every_message():
 
 def test_doubts_are_shown_everywhere():
     shuffled = MATRIX[[1, 0, 2]].copy()
-    report = make_report(
-        counts=Counts(shuffled, frames=10, ignored=4), scores=compute_scores(shuffled)
-    )
+    report = make_report(counts=Counts(shuffled, frames=10, ignored=4))
     assert "doubtful: predictions and labels agree hardly more" in table_text(report)
     assert "Doubtful: predictions and labels agree" in " ".join(parse(render_page(report)).text)
     (doubt,) = json.loads(to_json(report))["doubts"]
@@ -291,7 +289,7 @@ def pictured(source="/e"):
     frame = WorstFrame(1_700_000_012_100_000_000, source, 0.25, 0.5, (1, 3, 1234), None)
     timeline = Timeline(10**9, np.arange(5) * 10**9, np.array([0.9, 0.8, 0.3, 0.8, 0.9]))
     return make_report(
-        worst_frames=[frame],
+        worst=[frame],
         pictures=[np.full((6, 8, 3), 90, np.uint8)],
         timeline=timeline,
         palette=np.array([[128, 64, 128], [0, 0, 142], [1, 2, 3]], np.uint8),
@@ -309,9 +307,9 @@ def test_the_page_shows_where_the_network_failed():
 
 
 def test_worst_frames_without_pictures_are_a_table():
-    page = render_page(Report(**({**vars(pictured())} | {"pictures": ()})))
+    page = render_page(replace(pictured(), pictures=()))
     assert "data:image/jpeg" not in page
-    assert "The live report knows no images" in " ".join(parse(page).text)
+    assert "The live report has no images" in " ".join(parse(page).text)
 
 
 def test_the_json_has_the_worst_frames_and_the_course():
@@ -336,9 +334,7 @@ def test_the_summary_names_the_weakest_classes_and_what_they_are_taken_for():
         [[90, 5, 0, 0, 0], [30, 20, 0, 0, 0], [0, 0, 9, 1, 0], [0, 0, 8, 2, 0]], np.int64
     )
     names = ("road", "pole", "car", "bus")
-    report = make_report(
-        names, counts=Counts(matrix), scores=compute_scores(matrix), intervals=None
-    )
+    report = make_report(names, counts=Counts(matrix), intervals=None)
     text = " ".join(" ".join(parse(render_page(report)).text).split())
     assert "Weakest: bus 0.1818 (taken for car), pole 0.3636 (taken for road)." in text
     assert "Strongest: road 0.7200 ." in text
@@ -347,15 +343,14 @@ def test_the_summary_names_the_weakest_classes_and_what_they_are_taken_for():
 @pytest.mark.parametrize("place", ["name", "provenance", "problem", "reason", "key", "source"])
 def test_the_page_escapes_what_comes_from_outside(place):
     changes = {
-        "name": {"class_names": (EVIL, "b", "c")},
+        "name": {"names": (EVIL, "b", "c")},
         "provenance": {"provenance": {"bag": EVIL, "list": [EVIL]}},
         "problem": {"problems": [EVIL]},
         "reason": {"account": Account(StreamCounts(1, dropped={EVIL: 1}))},
         "key": {"provenance": {EVIL: 1}},
-        "source": {"worst_frames": pictured(EVIL).worst_frames, "pictures": ()},
+        "source": {"worst": pictured(EVIL).result.worst, "pictures": ()},
     }[place]
-    report = make_report()
-    page = render_page(Report(**({**vars(report)} | changes)))
+    page = render_page(make_report(**changes))
     assert "<script" not in page
     assert "\x1b" not in page
     assert "script" not in parse(page).tags
@@ -367,7 +362,6 @@ def test_the_page_needs_nothing_else(classes):
     report = make_report(
         names=tuple(f"class {index}" for index in range(classes)),
         counts=Counts(matrix, frames=1),
-        scores=compute_scores(matrix),
         intervals=None,
     )
     page = render_page(report)

@@ -66,7 +66,7 @@ def test_keys_bags_and_metadata(tmp_path):
     assert tags.timeline({"a"}).tags(5 * S) == [Tag("weather", "rain")]
     other = tags.timeline({"c"})
     assert other.tags(5 * S) == []
-    assert "is about this bag, they are of 'a', 'b'" in other.doubts[0]
+    assert "is for this bag; they are for 'a', 'b'" in other.doubts[0]
     file = written(tmp_path, 'start,end,metadata\n0,9,"{""weather"": ""rain"", ""lane"": 2}"\n')
     tags = read_tag_file(file)
     assert not tags.needs_bag
@@ -82,7 +82,7 @@ def test_keys_bags_and_metadata(tmp_path):
         ("1,2,x\n", "line 1: has the columns '1', '2', 'x'"),
         ("start,start,end,tag\n1,1,2,x\n", "names the column 'start' twice"),
         ("start,end,tag\n1,2,x\n5,4,y\n", "line 3: has an end, '4', that is before its start"),
-        ("start,end,tag\n+1,2,x\n", "line 2: has an end, '2', that is counted from elsewhere"),
+        ("start,end,tag\n+1,2,x\n", "line 2: has an end, '2', that has another origin"),
         ("start,end,tag\n,2,x\n", "line 2: has the start ''"),
         (
             "sep=;\nstart;end;tag\n1;morning;x\n",

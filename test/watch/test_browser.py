@@ -6,14 +6,14 @@ import asyncio
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, visit
+from browser import CHROMIUM, LIMIT_S, visit
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.text import capitalized
 from deeplab_miou.watch.board import Board
-from deeplab_miou.watch.history import History, Point
-from deeplab_miou.watch.overlay import Overlay
+from deeplab_miou.watch.history import History, ScorePoint
+from deeplab_miou.watch.picture import Picture
 from deeplab_miou.watch.server import Server
 from deeplab_miou.watch.worst import WorstMoments
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"
 
 
 BOUNDS = ("miou_lower", "miou_upper")
+CELLS = "[...document.querySelectorAll('#{} tr')].map(r => [...r.cells].map(c => c.textContent))"
 
 
 def scores(time_s, frames, miou, names):
@@ -46,6 +47,7 @@ def scores(time_s, frames, miou, names):
         "present_classes": len(names),
         "interval_note": "",
         "sources": ["/deeplab_evaluator"],
+        "depth": f"depth: of {frames} frames 3 have no depth image",
         "classes": [
             {"id": index, "name": name, "iou": (7 * index % len(names)) / 200, **one, **counts}
             # Of a class that is absent, nothing is known.
@@ -53,8 +55,10 @@ def scores(time_s, frames, miou, names):
             for index, name in enumerate(names)
         ],
         "slices": [
-            {"label": MARKUP, "frames": 1234, "miou": 0.25, "miou_lower": 0.2, "miou_upper": 0.5},
-            {"label": "no tag", "frames": 1, **dict.fromkeys(("miou", *BOUNDS))},
+            {"label": MARKUP, "frames": 1234, "miou": 0.25, "miou_lower": 0.2, "miou_upper": 0.5}
+            | {"interval_note": ""},
+            {"label": "no tag", "frames": 1, **dict.fromkeys(("miou", *BOUNDS))}
+            | {"interval_note": "too few frames"},
         ],
         "regions": [
             region(
@@ -105,9 +109,21 @@ def difference(names):
     }
 
 
+def status(name, values, **fields):
+    return {
+        "t": 1,
+        "name": name,
+        "level": 0,
+        "message": MARKUP,
+        "is_silent": False,
+        "values": values,
+        **fields,
+    }
+
+
 def serve(port, names, time_s, frames, miou):
     board, history = Board(), History()
-    history.add(Point(time_s - 1, frames - 1, (0.4, 0.3, 0.5, None, None)))
+    history.add(ScorePoint(time_s - 1, frames - 1, (0.4, 0.3, 0.5, None, None)))
     worst = WorstMoments()
     matrix = np.diag(np.full(len(names) + 1, 9, np.int64))[:-1]
     for k in range(8):
@@ -115,7 +131,9 @@ def serve(port, names, time_s, frames, miou):
         worst.add(matrix, k * 10**9, MARKUP, "run")
     worst.show(MARKUP, 7 * 10**9, np.zeros((30, 40, 3), np.uint8))
     histories = {"result": history, "window": History()}
-    server = Server(board, histories, Overlay(), worst, period_s=0.05)
+    pictures = {name: Picture() for name in ("overlay", "mistakes", "ground_truth")}
+    pictures["overlay"].show(np.zeros((20, 60, 3), np.uint8))
+    server = Server(board, histories, pictures, worst, period_s=0.05)
     board.put("worst", worst.content(names))
     address = server.start("127.0.0.1", port)
     board.put("result", scores(time_s, frames, miou, names))
@@ -128,7 +146,7 @@ def serve(port, names, time_s, frames, miou):
     board.put("account", {"images": images, "labels": labels})
     board.put("comparison", difference(names))
     values = {"played (s)": "12.0", "to play (s)": "48.0", MARKUP: MARKUP}
-    board.put("nodes", [{"t": 1, "name": MARKUP, "level": 2, "message": MARKUP, "values": values}])
+    board.put("nodes", [status(MARKUP, values, level=2)])
     return server, address
 
 
@@ -157,6 +175,24 @@ def test_the_worst_moments_have_their_pictures(tmp_path):
         server.stop()
 
 
+async def check_parts(tab):
+    """See what it shows of slices and regions."""
+    assert await tab.value(CELLS.format("slices")) == [
+        [MARKUP, "", "0.2500", "[0.2000, 0.5000]", "1,234"],
+        ["no tag", "absent", "\u2013", "none", "1"],
+    ]
+    assert await tab.text("slices-notes") == "No interval for no tag: too few frames."
+    assert (await tab.text("regions-notes")).split("\n\n") == [
+        "No interval for border, near: too few blocks.",
+        "depth: of 1000 frames 3 have no depth image.",
+    ]
+    assert await tab.value(CELLS.format("regions")) == [
+        ["border", "", "0.2500", "none", "sky 0.2500", "4,321"],
+        [f"{MARKUP} far", "", "0.7500", "[0.5000, 1.0000]", f"{MARKUP} 0.5000", "4,321"],
+        ["near", "absent", "\u2013", "none", "", "4,321"],
+    ]
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("classes", [8, 150])
 def test_what_it_shows(width, classes, tmp_path):
@@ -177,21 +213,8 @@ def test_what_it_shows(width, classes, tmp_path):
         ious = [(7 * index % classes) / 200 for index in range(classes)]
         order = sorted(range(classes), key=lambda index: (ious[index], index))
         assert shown == [[names[index], f"{ious[index]:.4f}", "1,234"] for index in order]
-        slices = "document.querySelectorAll('#slices tr')"
-        assert await tab.value(f"[...{slices}].map(r => [...r.cells].map(c => c.textContent))") == [
-            [MARKUP, "", "0.2500", "[0.2000, 0.5000]", "1,234"],
-            ["no tag", "absent", "\u2013", "", "1"],
-        ]
-        cells = (
-            "[...document.querySelectorAll('#{} tr')].map(r => "
-            "[...r.cells].map(c => c.textContent))"
-        )
-        assert await tab.value(cells.format("regions")) == [
-            ["border", "", "0.2500", "", "sky 0.2500", "4,321"],
-            [f"{MARKUP} far", "", "0.7500", "[0.5000, 1.0000]", f"{MARKUP} 0.5000", "4,321"],
-            ["near", "absent", "\u2013", "", "", "4,321"],
-        ]
-        assert await tab.value(cells.format("mistakes")) == [
+        await check_parts(tab)
+        assert await tab.value(CELLS.format("mistakes")) == [
             [names[index], "", "0.5000", "0.1250", "0.0625", "0.7500"] for index in (0, classes - 1)
         ]
         widths = (
@@ -241,6 +264,96 @@ def test_what_it_shows(width, classes, tmp_path):
         assert await tab.value("document.querySelectorAll('table img, #nodes img').length") == 0
         assert await tab.value("typeof window.pwned") == "undefined"
         assert await tab.value("document.documentElement.scrollWidth") <= width
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_a_node_that_has_gone_silent_is_said_and_focus_stays(tmp_path):
+    server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
+
+    def put(**fields):
+        replay = status("/replay: r", {"played (s)": "1", "to play (s)": "1"}, is_silent=True)
+        others = [status("/evaluator: e", {"frames": "7"}, **fields), replay]
+        server._board.put("nodes", others)
+
+    async def steps(tab):
+        await tab.open(address)
+        put()
+        await tab.until("document.querySelectorAll('.node').length === 2 && !asked.size")
+        # A replay that is over is no reason to worry.
+        assert "silent" not in await tab.text("warnings")
+        await tab.value("document.querySelector('.node summary').focus()")
+        await tab.value("document.activeElement.click()")
+        put(is_silent=True, t=1000.0)
+        await tab.until("get('warnings').textContent.includes('/evaluator: e: silent since')")
+        summary = await tab.value("document.activeElement.innerText")
+        assert summary.startswith("/evaluator: e silent since ")
+        assert summary.endswith(f"before that: fine: {MARKUP}")
+        assert await tab.value("document.activeElement.parentElement.open")
+        put()
+        await tab.until("!get('warnings').textContent.includes('silent') && !asked.size")
+        assert (
+            await tab.value("document.activeElement.innerText") == f"/evaluator: e fine: {MARKUP}"
+        )
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_a_tab_that_nobody_looks_at_keeps_no_connection(tmp_path):
+    server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
+    turn = (
+        "Object.defineProperty(document, 'hidden', {{configurable: true, get: () => {}}});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+
+    async def watchers(number):
+        for _ in range(int(LIMIT_S / 0.02)):
+            if server.watchers == number:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{server.watchers} watchers, expected {number}")
+
+    async def steps(tab):
+        await tab.open(address)
+        await tab.until("get('miou').textContent === '0.7500'")
+        await watchers(1)
+        await tab.value(turn.format("true"))
+        server._board.put("result", scores(1001.0, 11, 0.25, ["road", "car"]))
+        await watchers(0)
+        assert await tab.text("miou") == "0.7500"
+        await tab.value(turn.format("false"))
+        await tab.until("get('miou').textContent === '0.2500'")
+        assert server.watchers == 1
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_pictures_appear_when_they_are_asked_for(tmp_path):
+    server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
+
+    async def steps(tab):
+        await tab.open(address)
+        captions = "[...document.querySelectorAll('#pictures figcaption')].map(c => c.innerText)"
+        assert await tab.value("get('pictures').offsetHeight") == 0
+        await tab.value("get('look').click()")
+        await tab.until("get('overlay').naturalWidth === 60 && !get('overlay').hidden")
+        # Each says when there is none.
+        assert await tab.value(captions) == [
+            "Prediction",
+            "Mistakes, in red no picture yet",
+            "Ground truth no picture yet",
+        ]
+        await tab.value("get('look').click()")
+        assert await tab.value("get('pictures').offsetHeight") == 0
 
     try:
         visit(steps, tmp_path)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import itertools
 
-from deeplab_miou.watch.history import History, Point
+from deeplab_miou.watch.history import History, ScorePoint
 
 
 def point(time_s, frames=None):
-    return Point(float(time_s), int(time_s) if frames is None else frames, (0.5,))
+    return ScorePoint(float(time_s), int(time_s) if frames is None else frames, (0.5,))
 
 
 def test_few_points_are_kept_as_they_are():

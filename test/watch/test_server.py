@@ -12,9 +12,9 @@ import pytest
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.watch.board import Board
-from deeplab_miou.watch.history import History, Point
-from deeplab_miou.watch.overlay import Overlay
+from deeplab_miou.watch.history import History, ScorePoint
 from deeplab_miou.watch.page import load_page
+from deeplab_miou.watch.picture import Picture
 from deeplab_miou.watch.server import Server
 from deeplab_miou.watch.worst import WorstMoments
 
@@ -25,11 +25,12 @@ class Shown:
     """A server with what it shows."""
 
     def __init__(self, **options):
-        self.board, self.history, self.overlay = Board(), History(), Overlay()
+        self.board, self.history = Board(), History()
+        self.pictures = {"overlay": Picture(), "ground_truth": Picture()}
         self.worst = WorstMoments()
         histories = {"result": self.history}
         options = {"period_s": 0.01, **options}
-        self.server = Server(self.board, histories, self.overlay, self.worst, **options)
+        self.server = Server(self.board, histories, self.pictures, self.worst, **options)
         self.address = self.server.start("127.0.0.1", 0)
 
 
@@ -119,7 +120,7 @@ def test_the_page_is_one_file_that_asks_for_nothing_elsewhere(shown):
 
 def test_a_watcher_is_sent_what_there_is_and_then_what_changes(shown):
     show = shown()
-    show.history.add(Point(1.0, 5, (0.25, float("nan"))))
+    show.history.add(ScorePoint(1.0, 5, (0.25, float("nan"))))
     show.board.put("result", {"miou": 0.5, "miou_lower": float("nan"), "name": "<b>ö\u2028"})
 
     async def visit(client):
@@ -239,9 +240,9 @@ def test_a_port_that_is_taken_is_an_error_that_says_what_to_do(shown):
     address = shown().address
     port = int(address.rsplit(":", 1)[1].rstrip("/"))
     with pytest.raises(ConfigurationError, match=rf"port {port}: .*in use.*; set host"):
-        Server(Board(), {}, Overlay(), WorstMoments()).start("127.0.0.1", port)
+        Server(Board(), {}, {}, WorstMoments()).start("127.0.0.1", port)
     with pytest.raises(ConfigurationError, match=r"'192\.0\.2\.1', port 0"):
-        Server(Board(), {}, Overlay(), WorstMoments()).start("192.0.2.1", 0)
+        Server(Board(), {}, {}, WorstMoments()).start("192.0.2.1", 0)
 
 
 def test_stopping_ends_streams_and_gives_the_port_back(shown):
@@ -258,22 +259,24 @@ def test_stopping_ends_streams_and_gives_the_port_back(shown):
             return time.monotonic() - began_s
 
     assert browse(visit) < 5
-    again = Server(Board(), {}, Overlay(), WorstMoments())
+    again = Server(Board(), {}, {}, WorstMoments())
     assert again.start("127.0.0.1", port) == show.address
     again.stop()
-    show.server = Server(Board(), {}, Overlay(), WorstMoments())  # for the fixture to stop
+    show.server = Server(Board(), {}, {}, WorstMoments())  # for the fixture to stop
     show.server.start("127.0.0.1", 0)
 
 
-def test_the_overlay_is_wanted_while_somebody_asks_for_it(shown):
+def test_a_picture_is_wanted_while_somebody_asks_for_it(shown):
     show = shown()
-    assert not show.overlay.is_wanted
+    overlay, truth = show.pictures.values()
+    assert not overlay.is_wanted
 
     async def visit(client):
         async with client.get(show.address + "overlay.jpg") as none:
             assert none.status == 204
-        assert show.overlay.is_wanted
-        show.overlay.show(np.full((300, 2000, 3), (200, 10, 30), np.uint8))
+        assert overlay.is_wanted
+        assert not truth.is_wanted
+        overlay.show(np.full((300, 2000, 3), (200, 10, 30), np.uint8))
         async with client.get(show.address + "overlay.jpg") as some:
             return some.headers["Content-Type"], await some.read()
 
@@ -284,4 +287,4 @@ def test_the_overlay_is_wanted_while_somebody_asks_for_it(shown):
     assert kind == "image/jpeg"
     assert picture.shape == (144, 960, 3)
     assert np.abs(picture.mean(axis=(0, 1)) - (30, 10, 200)).max() < 3
-    assert not show.overlay.is_due
+    assert not overlay.is_due

@@ -31,7 +31,7 @@ from deeplab_miou.metric.scores import Scores, compute_scores
 from deeplab_miou.model.checkpoints import load as checkpoints
 from deeplab_miou.model.checkpoints.load import Preprocessing
 from deeplab_miou.model.network.architecture import Architecture
-from deeplab_miou.model.network.deeplab import DeepLabV3Plus, count_parameters
+from deeplab_miou.model.network.deeplab import DeepLabV3Plus
 from deeplab_miou.model.segmenter import Segmenter
 from demo_network.drives import (
     FRAMES_PER_DRIVE,
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "wall_minutes": round((time.monotonic() - begin) / 60, 2),
         "cpu_minutes": round((time.process_time() - begin_cpu) / 60, 2),
         "renderer_cpu_minutes": round((children.ru_utime + children.ru_stime) / 60, 2),
-        "parameters": count_parameters(outcome.network),
+        "parameters": sum(each.numel() for each in outcome.network.parameters()),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

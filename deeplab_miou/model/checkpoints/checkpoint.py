@@ -117,8 +117,9 @@ class Checkpoint:
         provenance: free facts on the training, as written into the file.
         path: the file.
         digest: sha256 of the file, hexadecimal; with the files next to it that hold its weights.
-        output: what the network puts out. One channel, a ``one logit`` or a ``one probability``,
-            is made into the logits of two classes before anybody sees it; a ``label map``
+        output: what the network puts out. ``probabilities`` of several classes are treated as
+            logits, but for confidences. One channel, a ``one logit`` or a ``one probability``, is
+            made into the logits of two classes before anybody sees it; a ``label map``
             ``(N, 1, H, W)`` uint8 is taken as it is, and `num_classes` is then 0 until a label map
             says it.
         weights: which of the file's sets of weights was taken; empty for its top.

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if not isinstance(checkpoint.network, DeepLabV3Plus):
         raise ConfigurationError(
-            f"checkpoint {arguments.file} is a {checkpoint.family} program: it runs as it is and "
+            f"checkpoint {arguments.file} is a {checkpoint.family} program: it runs unchanged and "
             "holds no weights to convert"
         )
     origin = {

@@ -87,7 +87,7 @@ def rebuild(
     own = network.state_dict()
     names = _foreign_names(list(own), family.layout(architecture))
     tensors = _folded(tensors, names)
-    check_weights(
+    check_names_and_shapes(
         {names[key]: tuple(value.shape) for key, value in own.items() if key in names},
         {
             key: tuple(value.shape)
@@ -113,7 +113,7 @@ def override(
     return Architecture.from_dict(architecture.to_dict() | dict(overrides), origin)
 
 
-def check_weights(
+def check_names_and_shapes(
     expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], origin: str
 ) -> None:
     """Compare the names and shapes of weights.

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             "file": str(arguments.file),
             "sha256": digest,
             "family": kind,
-            "note": "a program, which was not run: with --run it is, to learn what it puts out",
+            "note": "a program, which was not run; add --run to find out what it returns",
         }
     else:
         facts = _facts(checkpoints.load(arguments.file))

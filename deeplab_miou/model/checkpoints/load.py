@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.checkpoints import families, native, programs, sets
+from deeplab_miou.model.checkpoints import families, native, program_files, programs, sets
 from deeplab_miou.model.checkpoints import weights as files
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
 from deeplab_miou.model.checkpoints.native import save
@@ -31,9 +31,10 @@ __all__ = ["Checkpoint", "Preprocessing", "describe", "file_digest", "load", "lo
 _CHUNK = 1 << 20
 _WHAT = {
     "logits": "{} classes",
+    "probabilities": "{} classes, as probabilities",
     "one logit": "2 classes by one logit, the second where it is above 0",
     "one probability": "2 classes by one probability, the second where it is above 0.5",
-    "label map": "label maps, since the argmax is inside",
+    "label map": "label maps (the argmax is part of the program)",
 }
 
 _logger = logging.getLogger(__name__)
@@ -110,8 +111,8 @@ def load(
             checkpoint = _rebuild(path, found, weights, overrides)
         elif weights:
             raise ConfigurationError(
-                f"checkpoint {path}: weights is {weights!r}, but the file holds one network only; "
-                "leave it empty"
+                f"checkpoint {path}: weights is {weights!r}, but the file has only one set; leave "
+                "it empty"
             )
         else:
             checkpoint = found
@@ -164,7 +165,7 @@ def _check_numbers(checkpoint: Checkpoint) -> None:
 
 def is_program(kind: str) -> bool:
     """Return whether files of a kind (`weights.sniff`) say what is computed: code that runs."""
-    return kind in programs.READERS
+    return kind in program_files.READERS
 
 
 def atrous_rates(checkpoint: Checkpoint) -> list[int] | None:

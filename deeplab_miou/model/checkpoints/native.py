@@ -14,7 +14,7 @@ import safetensors.torch
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.labels.label_map import LabelMap
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing, check_label_map
-from deeplab_miou.model.checkpoints.families import check_weights, override
+from deeplab_miou.model.checkpoints.families import check_names_and_shapes, override
 from deeplab_miou.model.network.architecture import Architecture
 from deeplab_miou.model.network.deeplab import DeepLabV3Plus, fill, skeleton
 
@@ -103,7 +103,7 @@ def read(path: Path, overrides: Mapping[str, object]) -> Checkpoint | dict[str, 
     architecture = override(stored, overrides, str(path))
     network = skeleton(architecture)
     own = {key: value for key, value in network.state_dict().items() if _kept(key)}
-    check_weights(_shapes(own), _shapes(tensors), str(path))
+    check_names_and_shapes(_shapes(own), _shapes(tensors), str(path))
     fill(network, {key: tensors[key] for key in own})
     label_map = None
     if facts.get("label_map") is not None:
@@ -132,8 +132,8 @@ def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, object]:
         ) from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise ConfigurationError(
-            f"checkpoint {path}: its format is not {_FORMAT}, the one that this package reads; "
-            "update the package"
+            f"checkpoint {path}: its format is not {_FORMAT}, the only one that this version "
+            "reads; update the package"
         )
     return facts
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Size = tuple[int, int]
 
-OutputKind = Literal["logits", "one logit", "one probability", "label map"]
+OutputKind = Literal["logits", "probabilities", "one logit", "one probability", "label map"]
 
 # Names that programs give their main output; auxiliary ones have others.
 _MAIN = ("out", "logits")
@@ -36,9 +36,9 @@ class Output:
 
     Attributes:
         name: of the tensor, as `tensors` names it.
-        kind: ``logits``; ``one logit`` or ``one probability`` of class 1 against class 0; or
-            ``label map``.
-        channels: of the logits; 1 for a label map.
+        kind: ``logits``; ``probabilities``, where softmax or sigmoid is inside; ``one logit`` or
+            ``one probability`` of class 1 against class 0; or ``label map``.
+        channels: of the logits or probabilities; 1 for a label map.
         others: names of tensors that were left aside and could have been meant.
     """
 
@@ -50,7 +50,8 @@ class Output:
     def __call__(self, returned: object, image_size: Size) -> Tensor:
         """Return logits ``(1, n, h, w)`` float32, or a label map ``(1, 1, h, w)`` uint8.
 
-        Labels that are no id from 0 to 254 become 255, which is no class.
+        Several probabilities are as good as logits: the largest wins. Labels that are no id from 0
+        to 254 become 255, which is no class.
 
         Raises:
             RuntimeError: the output is not what it was on the probe.
@@ -60,13 +61,13 @@ class Output:
             raise RuntimeError(f"output {self.name or 'of the program'} has changed its shape")
         if self.kind == "label map":
             if found.is_floating_point() and not _is_integral(found):
-                raise RuntimeError("the output is not a label map any more: it has fractions")
+                raise RuntimeError("the output is no longer a label map: it has fractions")
             outside = (found < 0) | (found > _NO_CLASS)
             return found.masked_fill(outside, _NO_CLASS).byte()
         found = found.float()
         if self.kind == "one probability":
             if not _is_probability(found):
-                raise RuntimeError("the output is not a probability any more: it leaves 0..1")
+                raise RuntimeError("the output is no longer a probability: it is outside 0..1")
             return found - 0.5
         return found
 
@@ -150,7 +151,7 @@ def _rank(name: str, found: Tensor) -> tuple[int, bool]:
 
 def _kind(found: Tensor) -> OutputKind:
     if found.shape[1] > 1:
-        return "logits"
+        return "probabilities" if _is_probability(found) else "logits"
     if not found.is_floating_point() or _is_integral(found):
         return "label map"
     return "one probability" if _is_probability(found) else "one logit"

@@ -5,79 +5,30 @@ Such a file decides what is computed: load only files that you trust.
 
 from __future__ import annotations
 
-import functools
 import logging
-import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.export.passes import move_to_device_pass
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.model.checkpoints.checkpoint import Checkpoint, Preprocessing
-from deeplab_miou.model.checkpoints.export_file import load_export
-from deeplab_miou.model.checkpoints.onnx_file import OnnxSession
+from deeplab_miou.model.checkpoints.program_files import CHANNELS, READERS
 from deeplab_miou.model.checkpoints.program_outputs import find_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from deeplab_miou.model.checkpoints.program_files import ProgramFile
     from deeplab_miou.model.checkpoints.program_outputs import Output
-
-    Forward = Callable[[Tensor], Any]
 
 _CPU = torch.device("cpu")
 _PROBE = (256, 256)
 _BLOCK = 16
-_CHANNELS = 3
 _LEVELS = 255
 _PRECISIONS = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_DIMENSIONS = 4
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ProgramFile:
-    """A program's file, opened.
-
-    Attributes:
-        open_on: returns what maps images to whatever the program puts out, on a device.
-        dtypes: of the images that it may want, the likeliest first; uint8 for pixels as they are.
-        shape: of the images that it takes; None for what is free or not known.
-    """
-
-    open_on: Callable[[torch.device], Forward]
-    dtypes: tuple[torch.dtype, ...] = (torch.float32,)
-    shape: tuple[int | None, ...] = (None, None, None, None)
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether it takes ``(N, H, W, 3)``."""
-        return self.shape[3] == _CHANNELS and self.shape[1] != _CHANNELS
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(H, W) that it is bound to; None for any."""
-        height, width = self.shape[1:3] if self.channels_last else self.shape[2:]
-        return (height, width) if height is not None and width is not None else None
-
-    def check(self) -> None:
-        """Check that it takes one image of three channels.
-
-        Raises:
-            ConfigurationError: it does not.
-        """
-        planar = len(self.shape) == _DIMENSIONS and self.shape[0] in (None, 1)
-        if not planar or self.shape[3 if self.channels_last else 1] not in (None, _CHANNELS):
-            raise ConfigurationError(
-                f"it takes images of shape {self.shape}, expected (1, 3, height, width); export "
-                "it for one RGB image"
-            )
 
 
 class Program(nn.Module):
@@ -160,7 +111,7 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
 
     Args:
         path: the file.
-        kind: a key of `READERS`.
+        kind: a key of `deeplab_miou.model.checkpoints.program_files.READERS`.
         preprocessing: what its images need; its size is set to the program's own where that is
             fixed.
         normalises: whether mean or std are the user's own.
@@ -177,7 +128,7 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
         # Each format's reader has errors of its own, some of them without a class.
         reason = str(error).strip().partition("\n")[0]
         raise ConfigurationError(
-            f"checkpoint {path}: damaged {kind} file, or of a version that is not known ({reason})"
+            f"checkpoint {path}: damaged {kind} file, or one of an unknown version ({reason})"
         ) from error
     try:
         file.check()
@@ -236,7 +187,7 @@ def _probe(file: ProgramFile, preprocessing: Preprocessing) -> Program:
     """
     height, width = size = preprocessing.size or _PROBE
     generator = torch.Generator().manual_seed(0)
-    blocks = (1, _CHANNELS, -(-height // _BLOCK), -(-width // _BLOCK))
+    blocks = (1, CHANNELS, -(-height // _BLOCK), -(-width // _BLOCK))
     # A quarter each of black and of white, where outputs go to their extremes.
     pixels = (2 * torch.rand(blocks, generator=generator) - 0.5).clamp(0, 1)
     pixels = pixels.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)
@@ -256,62 +207,8 @@ def _probe(file: ProgramFile, preprocessing: Preprocessing) -> Program:
             continue
         program.output = find_output(returned, size)
         return program
-    hint = "; if it takes images of one size only, name that with --input-size (input_size)"
+    hint = "; if it takes images of one size only, state it with --input-size (input_size)"
     raise ConfigurationError(
         f"the network fails on a (1, 3, {height}, {width}) image: {failures[0]}"
         + ("" if file.size else hint)
     )
-
-
-def _read_torchscript(path: Path) -> ProgramFile:
-    module = _open_torchscript(path, _CPU)
-    floats = [p.dtype for p in module.parameters() if p.is_floating_point()]
-    # A frozen program has no parameters left that would tell.
-    likely = dict.fromkeys([*floats[:1], *_DTYPES])
-    return ProgramFile(functools.partial(_open_torchscript, path), tuple(likely))
-
-
-def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
-    with warnings.catch_warnings():
-        # Deprecated for new exports; the files that exist still have to be read.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-    # A trace has the device that it was made on in its code, which loading leaves as it is.
-    for part in module.modules():
-        for node in part.graph.findAllNodes("prim::Constant", recurse=True):
-            if node.output().type().kind() == "DeviceObjType" and node.hasAttribute("value"):
-                node.s_("value", str(device))
-    opened: nn.Module = module.eval()
-    return opened
-
-
-def _read_export(path: Path) -> ProgramFile:
-    exported = load_export(path)
-    names = exported.graph_signature.user_inputs
-    if len(names) != 1:
-        raise ConfigurationError(
-            f"checkpoint {path}: the program has {len(names)} inputs, expected one, the image"
-        )
-    images = next(
-        node.meta["val"]
-        for node in exported.graph.nodes
-        if node.op == "placeholder" and node.name == names[0]
-    )
-    shape = tuple(side if isinstance(side, int) else None for side in images.shape)
-
-    def open_on(device: torch.device) -> nn.Module:
-        return move_to_device_pass(exported, device).module()
-
-    return ProgramFile(open_on, (images.dtype,), shape)
-
-
-def _read_onnx(path: Path) -> ProgramFile:
-    session = OnnxSession(path)
-    return ProgramFile(lambda _device: session, (session.dtype,), session.shape)
-
-
-READERS: dict[str, Callable[[Path], ProgramFile]] = {
-    "TorchScript": _read_torchscript,
-    "torch.export": _read_export,
-    "ONNX": _read_onnx,
-}

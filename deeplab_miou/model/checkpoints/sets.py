@@ -83,8 +83,8 @@ def choose(content: object, wanted: str, origin: str) -> WeightSet:
     first = min(found, key=_rank)
     if len(found) > 1:
         _logger.warning(
-            "checkpoint %s: holds %d sets of weights (%s), whose scores differ; using %r, choose "
-            "another with weights (--weights)",
+            "checkpoint %s: holds %d sets of weights (%s), whose scores differ; using %r (choose "
+            "another with weights, or --weights)",
             origin,
             len(found),
             names,

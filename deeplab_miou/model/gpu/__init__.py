@@ -1,1 +1,1 @@
-"""A GPU's path: staging, recorded steps, counts on the device."""
+"""A GPU's path: staging, captured steps, counts on the device."""

@@ -1,4 +1,4 @@
-"""Device operations other than computing: copies, events in its queue, recordings of work.
+"""Device operations other than computing: copies, events in its queue, captures of work.
 
 All that only CUDA has is in `CudaAccelerator`. `CpuAccelerator` does the same steps at once, so
 that whatever uses them runs on a CPU too. Calls come from one thread at a time, with one current
@@ -27,8 +27,8 @@ class Mark(Protocol):
         """Wait until the work before it is done."""
 
 
-class Recording(Protocol):
-    """Recorded work that a device can repeat without step-by-step launches.
+class Capture(Protocol):
+    """Captured work that a device can repeat without step-by-step launches.
 
     Attributes:
         output: what the function returned; every `replay` writes it anew.
@@ -45,11 +45,11 @@ class Accelerator(Protocol):
 
     Attributes:
         device: which.
-        recording: what a recording is called in logs; empty where there is no use in one.
+        capture_name: what a capture is called in logs; empty where there is no use in one.
     """
 
     device: torch.device
-    recording: str
+    capture_name: str
 
     def host_memory(self, size: int) -> Tensor:
         """Return ``(size,)`` uint8 on the host that copies can use while the device works."""
@@ -69,16 +69,16 @@ class Accelerator(Protocol):
     def mark(self) -> Mark:
         """Return a mark behind all that was queued so far."""
 
-    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:
-        """Record what a function queues; nothing is computed.
+    def capture(self, run: Callable[[], Tensor], sharing: Capture | None) -> Capture:
+        """Capture what a function queues; nothing is computed.
 
         Args:
             run: has run before on tensors of the same shapes; its inputs stay where they are.
-            sharing: an earlier recording, whose memory may be shared: the two take turns, and
+            sharing: an earlier capture, whose memory may be shared: the two take turns, and
                 the output of one is used before the other is replayed.
 
         Raises:
-            Exception: it cannot be recorded. After an error of CUDA no other function can be.
+            Exception: it cannot be captured. After an error of CUDA no other function can be.
         """
 
     def release(self) -> None:
@@ -109,7 +109,7 @@ class CpuAccelerator:
     """Every step is done when it is asked for."""
 
     device = torch.device("cpu")
-    recording = "a repeated call"
+    capture_name = "a repeated call"
 
     def host_memory(self, size: int) -> Tensor:
         """Return memory."""
@@ -128,7 +128,7 @@ class CpuAccelerator:
         """Return a mark that is reached."""
         return Reached()
 
-    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:  # noqa: ARG002
+    def capture(self, run: Callable[[], Tensor], sharing: Capture | None) -> Capture:  # noqa: ARG002
         """Keep the function, to be called again."""
         return _Repeated(run)
 
@@ -150,7 +150,7 @@ class CudaAccelerator:
         device: ``cuda:N``.
     """
 
-    recording = "a CUDA graph"
+    capture_name = "a CUDA graph"
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -186,11 +186,11 @@ class CudaAccelerator:
         event.record(torch.cuda.current_stream(self.device))
         return event
 
-    def record(self, run: Callable[[], Tensor], sharing: Recording | None) -> Recording:
+    def capture(self, run: Callable[[], Tensor], sharing: Capture | None) -> Capture:
         """Capture a CUDA graph."""
         if self._broken:
             raise RuntimeError("an earlier capture failed")
-        recording = _Graph(torch.cuda.CUDAGraph())
+        captured = _Graph(torch.cuda.CUDAGraph())
         pool = sharing.graph.pool() if isinstance(sharing, _Graph) else None
         own = torch.cuda.current_stream(self.device)
         try:
@@ -199,20 +199,20 @@ class CudaAccelerator:
             with (
                 torch.cuda.stream(own),
                 torch.cuda.graph(
-                    recording.graph,
+                    captured.graph,
                     pool=pool,
                     stream=self._captures,
                     capture_error_mode="thread_local",
                 ),
             ):
-                recording.output = run()
+                captured.output = run()
         except Exception:
             # Its memory goes back, but PyTorch's allocator keeps a pointer to a graph whose capture
             # CUDA broke off.
-            recording.graph.reset()
-            self._broken.append(recording)
+            captured.graph.reset()
+            self._broken.append(captured)
             raise
-        return recording
+        return captured
 
     def release(self) -> None:
         """Empty PyTorch's cache."""

@@ -7,10 +7,8 @@ while one is computed; small ones are run together.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,16 +16,17 @@ import torch
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.metric.frame_scores import Scored
-from deeplab_miou.model.gpu.recorded import RecordedBackend
+from deeplab_miou.model.gpu.captured import CapturedBackend
+from deeplab_miou.model.gpu.jobs import Job, split_batch
 from deeplab_miou.model.gpu.slots import Slot
 from deeplab_miou.model.inference.devices import is_out_of_memory
 from deeplab_miou.model.inference.host_scorer import run
-from deeplab_miou.model.inference.normalise import Normalizer, Stored, as_stored
+from deeplab_miou.model.inference.normalise import Normalizer, as_stored
 from deeplab_miou.model.logits.counting import count_in_bands, pick_method, to_matrix
-from deeplab_miou.model.logits.outputs import to_tables
+from deeplab_miou.model.logits.outputs import to_confidences, to_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -41,47 +40,11 @@ if TYPE_CHECKING:
     Size = tuple[int, int]
     Ids = NDArray[np.uint8]
 
-# Pixels of input that keep a GPU busy: more frames at a time would gain nothing.
-_PLENTY = 1 << 21
 # Batches that are under way at a time: one is computed, one is on its way.
 _SLOTS = 2
 _NOWHERE = 255
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Frames of one size, to be run together.
-
-    Attributes:
-        images: as they lie in memory.
-        ground_truths: of one size; None where only labels are wanted.
-        size: (height, width) of the labels.
-        ignore_index: ground truth id that counts nowhere.
-        keep_predictions: whether labels are wanted.
-    """
-
-    images: Sequence[Stored]
-    ground_truths: Sequence[Ids] | None
-    size: Size
-    ignore_index: int
-    keep_predictions: bool
-
-    @property
-    def image_size(self) -> Size:
-        """(height, width) of the images."""
-        height, width, _ = self.images[0].pixels.shape
-        return height, width
-
-    def part(self, start: int, stop: int) -> _Job:
-        """Return the same of fewer frames."""
-        truths = self.ground_truths
-        return replace(
-            self,
-            images=self.images[start:stop],
-            ground_truths=None if truths is None else truths[start:stop],
-        )
 
 
 class DeviceScorer:
@@ -118,11 +81,17 @@ class DeviceScorer:
         ignore_index: int,
         *,
         keep_predictions: bool,
+        keep_confidences: bool = False,
     ) -> PendingScores:
         """See `deeplab_miou.model.segmenter.Segmenter.score`."""
         sizes = [(ids.shape[0], ids.shape[1]) for ids in ground_truths]
         return self._begin(
-            images, ground_truths, sizes, ignore_index, keep_predictions=keep_predictions
+            images,
+            ground_truths,
+            sizes,
+            ignore_index,
+            keep_predictions=keep_predictions,
+            keep_confidences=keep_confidences,
         )
 
     def check_counting(self, image: Ids, size: Size) -> None:
@@ -155,15 +124,16 @@ class DeviceScorer:
         ignore_index: int,
         *,
         keep_predictions: bool,
+        keep_confidences: bool = False,
     ) -> _ScoresOnDevice:
         """Start a batch, split into jobs; without ground truth, for the labels alone."""
         stored = [as_stored(image) for image in images]
-        batch = _Job(stored, ground_truths, (0, 0), ignore_index, keep_predictions)
+        batch = Job(stored, ground_truths, (0, 0), ignore_index, keep_predictions, keep_confidences)
         with torch.inference_mode():
-            started = [part for job in _split(batch, sizes) for part in self._start(job)]
+            started = [part for job in split_batch(batch, sizes) for part in self._start(job)]
         return _ScoresOnDevice(started, self._checkpoint.num_classes, ignore_index)
 
-    def _start(self, job: _Job) -> list[Results]:
+    def _start(self, job: Job) -> list[Results]:
         """Start a job; where memory does not suffice, by halves.
 
         Raises:
@@ -185,7 +155,7 @@ class DeviceScorer:
             raise FrameError(Reason.INFERENCE_FAILED, self._does_not_fit(job.image_size))
         return self._start(job.part(0, half)) + self._start(job.part(half, len(job.images)))
 
-    def _launch(self, job: _Job) -> Results:
+    def _launch(self, job: Job) -> Results:
         """Queue all that a job takes; nothing is waited for but a free slot."""
         device = self._accelerator.device
         slot = self._slots[0]
@@ -200,9 +170,10 @@ class DeviceScorer:
         # ONNX files run on the CPU whatever the device.
         logits = run(self.backend, batch).to(device)
         labels = torch.empty_like(truths) if job.keep_predictions else None
+        size = (batch.shape[2], batch.shape[3])
         tables = to_tables(
             logits,
-            (batch.shape[2], batch.shape[3]),
+            size,
             truths,
             self._architecture,
             num_classes=self._checkpoint.num_classes,
@@ -212,7 +183,11 @@ class DeviceScorer:
         )
         # Whether each frame has numbers: a flag that is looked at with the result, without waiting.
         spoiled = logits.isnan().flatten(1).any(1)
-        results = slot.download([tables, *([] if labels is None else [labels]), spoiled.byte()])
+        maps = [] if labels is None else [labels]
+        if labels is not None and job.keep_confidences:
+            kind = self._checkpoint.output
+            maps.append(to_confidences(logits, size, labels, self._architecture, kind))
+        results = slot.download([tables, *maps, spoiled.byte()])
         self._slots.append(self._slots.pop(0))
         return results
 
@@ -222,7 +197,7 @@ class DeviceScorer:
         for slot in self._slots:
             spared |= slot.busy
             slot.finish()
-        if isinstance(self.backend, RecordedBackend) and self.backend.recorded:
+        if isinstance(self.backend, CapturedBackend) and self.backend.has_captures:
             self.backend.stop("the device is out of memory")
             spared = True
         self._accelerator.release()
@@ -241,34 +216,12 @@ class DeviceScorer:
         )
 
 
-def _split(batch: _Job, sizes: Sequence[Size]) -> Iterator[_Job]:
-    """Split a batch into what is run together: neighbours of one kind, by powers of two.
-
-    These are few different shapes, each of which takes a recording of its own.
-
-    Args:
-        batch: images of any sizes.
-        sizes: (height, width) of the labels, one an image.
-    """
-    kinds = [
-        (each.pixels.shape, each.is_bgr, size)
-        for each, size in zip(batch.images, sizes, strict=True)
-    ]
-    start = 0
-    for (shape, _, size), group in itertools.groupby(kinds):
-        stop = start + len(list(group))
-        most = max(_PLENTY // (shape[0] * shape[1]), 1)
-        while start < stop:
-            count = 1 << (min(stop - start, most).bit_length() - 1)
-            yield replace(batch.part(start, start + count), size=size)
-            start += count
-
-
 class _ScoresOnDevice:
     """Scores on their way from a device.
 
     Args:
-        results: of the jobs, in their order: tables, and labels where they are kept.
+        results: of the jobs, in their order: tables, labels and confidences where they are kept,
+            and whether a frame's logits are NaN.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
     """
@@ -291,13 +244,13 @@ class _ScoresOnDevice:
         """
         scored = []
         for results in self._results:
-            tables, *labels, spoiled = results.take()
+            tables, *maps, spoiled = results.take()
             if spoiled.any():
                 raise FrameError(
                     Reason.INFERENCE_FAILED, "the network's output is not finite (NaN)"
                 )
-            predictions = labels[0] if labels else [None] * len(tables)
-            for table, prediction in zip(tables, predictions, strict=True):
+            for frame, table in enumerate(tables):
                 matrix = to_matrix(table, self._num_classes, self._ignore_index)
-                scored.append(Scored(matrix, prediction))
+                prediction, confidence, *_ = *(each[frame] for each in maps), None, None
+                scored.append(Scored(matrix, prediction, confidence=confidence))
         return scored

@@ -9,10 +9,10 @@ import torch
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
-from deeplab_miou.metric.frame_scores import score_labels
+from deeplab_miou.metric.frame_scores import FinishedScores, score_labels
 from deeplab_miou.model.inference.devices import is_out_of_memory
 from deeplab_miou.model.inference.normalise import Normalizer
-from deeplab_miou.model.logits.outputs import to_labels
+from deeplab_miou.model.logits.outputs import to_confidences, to_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,10 @@ class HostScorer:
         self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]
     ) -> list[NDArray[np.uint8]]:
         """See `deeplab_miou.model.segmenter.Segmenter.predict`."""
-        return [self._predict(image, size) for image, size in zip(images, sizes, strict=True)]
+        return [
+            to_labels(*self._logits(image), size, self._architecture)
+            for image, size in zip(images, sizes, strict=True)
+        ]
 
     def score(
         self,
@@ -59,28 +62,60 @@ class HostScorer:
         ignore_index: int,
         *,
         keep_predictions: bool,
+        keep_confidences: bool = False,
     ) -> PendingScores:
         """See `deeplab_miou.model.segmenter.Segmenter.score`."""
-        predictions = self.predict(images, [(i.shape[0], i.shape[1]) for i in ground_truths])
-        n = self._checkpoint.num_classes
-        return score_labels(
-            ground_truths, predictions, n, ignore_index, keep_predictions=keep_predictions
+        predictions, confidences = [], []
+        for image, truth in zip(images, ground_truths, strict=True):
+            logits, seen = self._logits(image)
+            labels = to_labels(logits, seen, (truth.shape[0], truth.shape[1]), self._architecture)
+            predictions.append(labels)
+            confidences.append(self._confidence(logits, seen, labels) if keep_confidences else None)
+        scores = score_labels(
+            ground_truths,
+            predictions,
+            self._checkpoint.num_classes,
+            ignore_index,
+            keep_predictions=keep_predictions,
+        ).result()
+        return FinishedScores(
+            [s._replace(confidence=c) for s, c in zip(scores, confidences, strict=True)]
         )
 
     def close(self) -> None:
         """Do nothing: it holds no memory of a device."""
 
-    def _predict(self, image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-        # Copied: a message's bytes are read-only, BGR seen as RGB has a negative stride, and torch
-        # takes neither.
-        pixels = torch.from_numpy(np.array(image, order="C"))[None].to(self._device)
+    def _logits(self, image: NDArray[np.uint8]) -> tuple[Tensor, Size]:
+        """Return the coarse logits ``(n, h, w)`` of an image, and (H, W) that the network saw."""
+        pixels = torch.from_numpy(readable(image))[None].to(self._device)
         seen = self._checkpoint.preprocessing.size or (image.shape[0], image.shape[1])
         logits = run(self.backend, self._normalize(pixels)).cpu()
         if not bool(logits.amax(1).isfinite().all()):
             raise FrameError(
                 Reason.INFERENCE_FAILED, "the network's output is not finite (NaN or infinity)"
             )
-        return to_labels(logits[0], seen, size, self._architecture)
+        return logits[0], seen
+
+    def _confidence(
+        self, logits: Tensor, seen: Size, labels: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        found = to_confidences(
+            logits[None],
+            seen,
+            torch.from_numpy(labels)[None],
+            self._architecture,
+            self._checkpoint.output,
+        )
+        confidence: NDArray[np.uint8] = found[0].numpy()
+        return confidence
+
+
+def readable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an array as torch takes it, a copy if need be.
+
+    A message's bytes are read-only and BGR seen as RGB has a negative stride: torch takes neither.
+    """
+    return np.require(image, requirements=("C", "W"))
 
 
 def run(backend: Backend, batch: Tensor) -> Tensor:

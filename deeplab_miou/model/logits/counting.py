@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from deeplab_miou.model.logits.interpolation import make_interpolation
+from deeplab_miou.model.logits.interpolation import in_bands, make_interpolation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,27 +140,12 @@ def count_in_bands(
 ) -> None:
     """Do what `deeplab_miou.model.logits.fused.count_fused` does, with PyTorch alone."""
     n = num_classes
-    channels, height, width = logits.shape[1:]
-    rows, columns = ground_truth.shape[1:]
-    band = max(_BAND // max(channels * columns, 1), 1)
-    lefts = interpolation.lefts.long()
-    rights = (lefts + 1).clamp_(max=width - 1)
-    right, down = interpolation.column_shares, interpolation.row_shares[:, None]
-    tops = interpolation.tops
-    bottoms = (tops + 1).clamp_(max=height - 1)
     for image, table in enumerate(tables):
-        for start in range(0, rows, band):
-            part = slice(start, min(start + band, rows))
-            lowest = int(interpolation.host_tops[start])
-            coarse = logits[
-                image, :, lowest : int(interpolation.host_tops[part.stop - 1]) + 2
-            ].float()
-            wide = (1 - right) * coarse[..., lefts] + right * coarse[..., rights]
-            above, below = wide[:, tops[part] - lowest], wide[:, bottoms[part] - lowest]
-            winner = ((1 - down[part]) * above + down[part] * below).argmax(0)
+        for rows, values in in_bands(logits[image], interpolation, _BAND):
+            winner = values.argmax(0)
             if labels is not None:
-                labels[image, part] = winner
-            truth = ground_truth[image, part].long()
+                labels[image, rows] = winner
+            truth = ground_truth[image, rows].long()
             cell = truth * (n + 1) + winner.clamp_(max=n)
             cell = torch.where(truth < n, cell, n * (n + 1)).flatten()
             # Adding zero for what is ignored keeps the shapes independent of the data: no waiting.

@@ -12,6 +12,8 @@ import torch
 from deeplab_miou.model.logits.upsampling import make_axis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -81,6 +83,34 @@ def make_interpolation(
         blocks=_upload(_blocks(rows.starts, block_rows), device),
         block_rows=block_rows,
     )
+
+
+def in_bands(
+    logits: Tensor, interpolation: Interpolation, most: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield interpolated logits in bands of rows, without waiting for the device.
+
+    Args:
+        logits: of one image, ``(channels, h, w)``, any float type.
+        interpolation: from ``(h, w)`` to ``(H, W)``.
+        most: values that a band has at most, but that it has a row at least.
+
+    Yields:
+        Which rows, and their logits ``(channels, rows, W)`` float32.
+    """
+    channels, height, width = logits.shape
+    tops, lefts = interpolation.tops, interpolation.lefts.long()
+    band = max(most // max(channels * len(lefts), 1), 1)
+    rights = (lefts + 1).clamp_(max=width - 1)
+    right, down = interpolation.column_shares, interpolation.row_shares[:, None]
+    bottoms = (tops + 1).clamp_(max=height - 1)
+    for start in range(0, len(tops), band):
+        rows = slice(start, min(start + band, len(tops)))
+        lowest = int(interpolation.host_tops[start])
+        coarse = logits[:, lowest : int(interpolation.host_tops[rows.stop - 1]) + 2].float()
+        wide = (1 - right) * coarse[..., lefts] + right * coarse[..., rights]
+        above, below = wide[:, tops[rows] - lowest], wide[:, bottoms[rows] - lowest]
+        yield rows, (1 - down[rows]) * above + down[rows] * below
 
 
 def _upload(table: NDArray[Any], device: torch.device) -> Tensor:

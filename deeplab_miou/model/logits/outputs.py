@@ -1,4 +1,4 @@
-"""Turns coarse logits into label maps on the CPU, or into counts where the logits are."""
+"""Turns coarse logits into label maps on the CPU, or into counts and confidences where they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import torch
 
+from deeplab_miou.model.logits.confidences import confidences
 from deeplab_miou.model.logits.counting import add_counts, cells
+from deeplab_miou.model.logits.interpolation import make_interpolation
 from deeplab_miou.model.logits.upsampling import label_map, make_axis
 from deeplab_miou.model.network.deeplab import LOGIT_STRIDE, resize_logits
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from deeplab_miou.model.checkpoints.program_outputs import OutputKind
     from deeplab_miou.model.logits.counting import Method
     from deeplab_miou.model.network.architecture import Architecture
 
@@ -46,7 +49,7 @@ def to_labels(
         full = resize_logits(logits[None], image_size, size, architecture)
         labels: NDArray[np.uint8] = full.argmax(1)[0].to(torch.uint8).numpy()
         return labels
-    align = architecture is not None and architecture.align_corners
+    align = _aligns_corners(architecture)
     axes = []
     for inputs, outputs in zip(logits.shape[1:], size, strict=True):
         stretched = LOGIT_STRIDE * inputs if cropped else outputs
@@ -80,14 +83,8 @@ def to_tables(
     Returns:
         ``(N, cells(n))`` int64 on the device, see `deeplab_miou.model.logits.counting.to_matrix`.
     """
-    stretched_size = None
     size = (ground_truths.shape[1], ground_truths.shape[2])
-    if architecture is not None and _is_cropped(architecture):
-        if size == image_size:
-            stretched_size = (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
-        else:
-            # Cut to the image first, then stretched: two steps, which no single resampling does.
-            logits = resize_logits(logits.float(), image_size, size, architecture)
+    logits, stretched_size = _in_one_step(logits, image_size, size, architecture)
     tables = torch.zeros(len(logits), cells(num_classes), dtype=torch.int64, device=logits.device)
     add_counts(
         logits,
@@ -95,12 +92,55 @@ def to_tables(
         tables,
         num_classes=num_classes,
         ignore_index=ignore_index,
-        align_corners=architecture is not None and architecture.align_corners,
+        align_corners=_aligns_corners(architecture),
         stretched_size=stretched_size,
         labels=labels,
         method=method,
     )
     return tables
+
+
+def to_confidences(
+    logits: Tensor,
+    image_size: Size,
+    labels: Tensor,
+    architecture: Architecture | None,
+    kind: OutputKind,
+) -> Tensor:
+    """Return the probabilities of the labels that `to_labels` gives, without waiting for a device.
+
+    Args:
+        logits: ``(N, channels, h, w)``, any float type, on any device.
+        image_size: (H, W) that the network saw.
+        labels: ``(N, height, width)`` uint8 on the device.
+        architecture: the network's; None for a program.
+        kind: what the network puts out, see `deeplab_miou.model.logits.confidences`.
+
+    Returns:
+        ``(N, height, width)`` uint8, the probability times 255, rounded.
+    """
+    size = (labels.shape[1], labels.shape[2])
+    logits, stretched_size = _in_one_step(logits, image_size, size, architecture)
+    interpolation = make_interpolation(
+        (logits.shape[2], logits.shape[3]),
+        size,
+        logits.device,
+        align_corners=_aligns_corners(architecture),
+        stretched_size=stretched_size,
+    )
+    return confidences(logits, labels, interpolation, kind)
+
+
+def _in_one_step(
+    logits: Tensor, image_size: Size, size: Size, architecture: Architecture | None
+) -> tuple[Tensor, Size | None]:
+    """Return logits that one resampling brings to a size, and what that stretches them to."""
+    if architecture is None or not _is_cropped(architecture):
+        return logits, None
+    if size == image_size:
+        return logits, (LOGIT_STRIDE * logits.shape[2], LOGIT_STRIDE * logits.shape[3])
+    # Cut to the image first, then stretched: two steps, which no single resampling does.
+    return resize_logits(logits.float(), image_size, size, architecture), None
 
 
 def _nearest(labels: NDArray[Any], size: Size) -> NDArray[np.uint8]:
@@ -110,6 +150,10 @@ def _nearest(labels: NDArray[Any], size: Size) -> NDArray[np.uint8]:
         return ids
     resized = cv2.resize(ids, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.view(np.uint8)
+
+
+def _aligns_corners(architecture: Architecture | None) -> bool:
+    return architecture is not None and architecture.align_corners
 
 
 def _is_cropped(architecture: Architecture | None) -> bool:

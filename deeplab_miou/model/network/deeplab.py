@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -206,8 +205,3 @@ def fill(network: DeepLabV3Plus, weights: Mapping[str, Tensor]) -> None:
         if isinstance(module, nn.BatchNorm2d):
             # Of no use in evaluation and left out of our files, but moved along with the rest.
             module.num_batches_tracked = torch.zeros((), dtype=torch.long)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of trainable values."""
-    return sum(math.prod(p.shape) for p in network.parameters())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-    from deeplab_miou.comparison.live import Duel
+    from deeplab_miou.comparison.duel import Duel
 
 _PREDICTIONS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from std_srvs.srv import Trigger
 
+from deeplab_miou.comparison.duel import Duel
 from deeplab_miou.comparison.files import write_comparison
-from deeplab_miou.comparison.live import Duel
 from deeplab_miou.comparison.snapshot import decided_line, summarise
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
 from deeplab_miou.labels.label_map import load_label_map
@@ -18,7 +18,7 @@ from deeplab_miou.nodes.comparer.outputs import ComparerOutputs, headline
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.nodes.ros.node_names import qualified
-from deeplab_miou.options.nodes import ComparerOptions
+from deeplab_miou.options.comparer import ComparerOptions
 from deeplab_miou.report.files import check_directory
 
 if TYPE_CHECKING:
@@ -192,4 +192,9 @@ class MiouComparer(ManagedNode[ComparerOptions]):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouComparer, args=args)
+    process.main_alone(
+        "miou_comparer",
+        MiouComparer,
+        "Compare two evaluators frame by frame and publish the difference with its interval.",
+        args,
+    )

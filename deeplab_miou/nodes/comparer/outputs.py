@@ -50,7 +50,7 @@ class ComparerOutputs:
             difference: of it.
             error: why the last report could not be written; empty if it could.
         """
-        silent = [name for name, party in (("A", found.a), ("B", found.b)) if not party.source]
+        silent = [name for name, side in (("A", found.a), ("B", found.b)) if not side.source]
         level = DiagnosticStatus.OK
         if error:
             level, text = DiagnosticStatus.ERROR, error

@@ -13,46 +13,32 @@ from rclpy.duration import Duration
 from std_srvs.srv import SetBool, Trigger
 
 from deeplab_miou.accounting import Reason, Stream
-from deeplab_miou.errors import FrameError
 from deeplab_miou.evaluation.engine import Engine, build_engine, make_legends
-from deeplab_miou.evaluation.pipeline import ClockJump, Pipeline
-from deeplab_miou.evaluation.run_state import RunState
+from deeplab_miou.evaluation.live_pipeline import build_live_pipeline
+from deeplab_miou.evaluation.outcome_log import OutcomeLog
 from deeplab_miou.evaluation.unlabelled import Unlabelled
-from deeplab_miou.evaluation.video_input import VideoInput
 from deeplab_miou.evaluation.worker import Worker
-from deeplab_miou.images.cdr import VIDEO_TYPES, read_image, read_stamp
 from deeplab_miou.memory import keep_freed_memory, release_freed_memory
-from deeplab_miou.nodes.evaluator.inputs import DEPTH, Input, Inputs
-from deeplab_miou.nodes.evaluator.names import NamesHeard
+from deeplab_miou.nodes.evaluator.inputs import EvaluatorInputs
 from deeplab_miou.nodes.evaluator.outputs import EvaluatorOutputs
-from deeplab_miou.nodes.evaluator.settings import (
-    input_options,
-    label_info_options,
-    make_depth_pairer,
-    make_pairer,
-    make_queue,
-)
-from deeplab_miou.nodes.evaluator.status import (
-    DropLog,
-    EvaluatorStatus,
-    UnknownLabelsLog,
-    depth_values,
-)
+from deeplab_miou.nodes.evaluator.status import EvaluatorStatus, depth_values
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.options.nodes import EvaluatorOptions
+from deeplab_miou.options.evaluator import EvaluatorOptions
 from deeplab_miou.regions.regions import check_depth
 from deeplab_miou.telemetry import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rclpy.clock import JumpHandle
     from rclpy.service import Service
     from rclpy.timer import Timer
 
-    from deeplab_miou.evaluation.naming import Legends
+    from deeplab_miou.errors import FrameError
+    from deeplab_miou.evaluation.outcome_log import LogLine
     from deeplab_miou.evaluation.outcomes import FrameOutcome
+    from deeplab_miou.evaluation.pipeline import Pipeline
 
 # Each turn of the executor costs as much as a small image, so that little is done by polling.
 _FOLLOW_PERIOD_S = 0.1  # until both inputs are subscribed
@@ -61,7 +47,6 @@ _ACCOUNT_PERIOD_S = 0.05  # while somebody listens
 _DIAGNOSTICS_PERIOD_S = 1.0
 _FINDINGS_PERIOD_S = 60.0
 _LAST_STATE_S = 0.5
-_DEPTH_WAIT_S = 2.0
 _SWITCH_INTERVAL_S = 0.0005
 
 
@@ -72,21 +57,17 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     # `configure` makes these and `cleanup` takes them away: in between they are not there.
     _engine: Engine
-    _legends: Legends
-    _names: NamesHeard
     _pipeline: Pipeline
     _unlabelled: Unlabelled
     _outputs: EvaluatorOutputs
-    _unknown_labels: UnknownLabelsLog
+    _inputs: EvaluatorInputs
+    _outcome_log: OutcomeLog
 
     def __init__(self, name: str = "deeplab_evaluator") -> None:
         super().__init__(name, EvaluatorOptions)
         self._run_id = uuid.uuid4().hex
         self._reset_count = 0
         self._worker: Worker | None = None
-        self._inputs: Inputs | None = None
-        self._video: VideoInput | None = None
-        self._kinds: dict[str, str] = {}
         self._own_services: list[Service] = []
         self._periodic: list[Timer] = []
         self._state_timer: Timer | None = None
@@ -94,7 +75,6 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._status = EvaluatorStatus()
         self._throttle = Throttle()
         self._findings_log = Throttle(_FINDINGS_PERIOD_S)
-        self._drops = DropLog({})
         self._paused = False
         # One at a time, so that an older state never overtakes a newer one.
         self._state_group = MutuallyExclusiveCallbackGroup()
@@ -102,48 +82,45 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def configure(self) -> None:
         """Load and warm up the network, make publishers and services."""
-        options = self.settings
-        self._engine = build_engine(options)
-        check_depth(self._engine.regions, options.depth_topic)
-        self._legends = make_legends(options, self._engine)
-        self._pipeline = Pipeline(
-            self._engine.predictor,
-            self._engine.label_map,
-            run=RunState(
-                self._engine.label_map.num_classes,
-                regions=len(self._engine.axes.regions),
-                run_id=self._run_id,
-                reset_count=self._reset_count,
-            ),
-            pairer=make_pairer(options),
-            queue=make_queue(options),
-            depth=make_depth_pairer(options) if options.depth_topic else None,
-            batch_size=options.batch_size,
-            regions=self._engine.regions,
-            error_types=self._engine.error_types,
-            score_at=options.score_at,
-            on_clock_jump=ClockJump(options.on_clock_jump),
+        settings = self.settings
+        self._engine = build_engine(settings)
+        check_depth(self._engine.regions, settings.depth_topic)
+        legends = make_legends(settings, self._engine)
+        self._pipeline = build_live_pipeline(
+            settings,
+            self._engine,
+            legends,
+            run_id=self._run_id,
+            reset_count=self._reset_count,
             wants_predictions=lambda: self._outputs.wants_pictures,
+            wants_confidences=lambda: self._outputs.wants_confidences,
             on_outcome=self._on_outcome,
-            legends=self._legends,
         )
-        self._names = NamesHeard(self._legends, self._pipeline, self._warn)
-        self._status = EvaluatorStatus(round(options.sync_tolerance * 1e9))
+        self._status = EvaluatorStatus(round(settings.sync_tolerance * 1e9))
         self._findings_log = Throttle(_FINDINGS_PERIOD_S)
-        self._kinds = {}
-        self._drops = DropLog(
-            {Stream.IMAGE: options.image_topic, Stream.LABEL: options.label_topic}
-        )
-        self._unknown_labels = UnknownLabelsLog(
-            options.label_topic, self._engine.label_map, self._legends
+        self._outcome_log = OutcomeLog(
+            {Stream.IMAGE: settings.image_topic, Stream.LABEL: settings.label_topic},
+            self._engine.label_map,
+            legends,
         )
         self._paused = False
         self._outputs = EvaluatorOutputs(
-            self, self._engine, run_id=self._run_id, is_camera=options.source == "network"
+            self, self._engine, run_id=self._run_id, is_camera=settings.source == "network"
+        )
+        self._inputs = EvaluatorInputs(
+            self,
+            settings,
+            self._pipeline,
+            legends,
+            status=self._status,
+            outputs=self._outputs,
+            has_worker=self._engine.predictor.needs_worker,
+            on_error=self.fail,
         )
         self._unlabelled = Unlabelled(
             self._engine.predictor,
             self._engine.label_map.ignore_index,
+            wants_confidences=lambda: self._outputs.wants_confidences,
             on_prediction=self._outputs.pictures,
             on_failure=self._log_unpredicted,
         )
@@ -162,7 +139,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def activate(self) -> None:
         """Subscribe and start to score."""
         pipeline = self._pipeline
-        pipeline.interrupt(on=False)
+        pipeline.queue.interrupt(on=False)
         if self._engine.predictor.needs_worker:
             self._worker = Worker(self._work, self.fail)
             self._worker.start()
@@ -173,7 +150,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             post_callback=self.guarded(self._clock_jumped),
         )
         self._paused = False
-        self._start_inputs()
+        self._inputs.start()
         self._state_timer = self.create_steady_timer(
             self.settings.publish_period, self._publish_state, self._state_group
         )
@@ -193,7 +170,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     def interrupt(self) -> None:
         """Stop threads from waiting for room in the queue."""
         if hasattr(self, "_pipeline"):
-            self._pipeline.interrupt(on=True)
+            self._pipeline.queue.interrupt(on=True)
 
     def deactivate(self) -> None:
         """Unsubscribe and finish the current frame; keep counts and waiting messages."""
@@ -204,7 +181,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         if self._jump_handle is not None:
             self._jump_handle.unregister()
             self._jump_handle = None
-        self._stop_inputs()
+        if hasattr(self, "_inputs"):
+            self._inputs.stop()
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
@@ -218,8 +196,10 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             self._engine.close()
             del self._engine
         if hasattr(self, "_pipeline"):
-            self._reset_count = self._pipeline.snapshot().reset_count + 1
+            self._reset_count = self._pipeline.run.snapshot().reset_count + 1
             del self._pipeline
+        if hasattr(self, "_inputs"):
+            del self._inputs
         if hasattr(self, "_outputs"):
             self._outputs.destroy()
             del self._outputs
@@ -230,7 +210,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def finish(self) -> None:
         """Say how it ended."""
-        account = self._pipeline.account
+        account = self._pipeline.run.account
         self.get_logger().info(
             f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
             f"{account.labels.received} labels received"
@@ -250,137 +230,14 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         if is_new and self._state_timer is not None:
             self.change_period(self._state_timer, settings.publish_period)
 
-    # Inputs.
-
-    def _start_inputs(self) -> None:
-        inputs = {
-            name: Input(
-                self,
-                options,
-                self._depth_receiver() if name == DEPTH else self._receiver(Stream(name)),
-                self._kinds.get(name, ""),
-            )
-            for name, options in input_options(self, self.settings).items()
-        }
-        self._outputs.topics = tuple(each.options.topic for each in inputs.values())
-        for name, (topic, stream) in self._names.topics(self.settings).items():
-            options = label_info_options(self, self.settings, topic)
-            kind = self._kinds.get(name, "")
-            inputs[name] = Input(self, options, self._names.receiver(stream), kind)
-        between_messages = (
-            (lambda: False) if self._worker is not None else self._work_between_messages
-        )
-        self._inputs = Inputs(self, inputs, self.fail, between_messages)
-
-    def _stop_inputs(self) -> None:
-        if self._inputs is not None:
-            self._inputs.stop()
-            self._kinds = {name: each.kind for name, each in self._inputs}
-            self._inputs = None
-        if self._video is not None:
-            self._video.stop()
-            self._video = None
-
-    def _work_between_messages(self) -> bool:
-        """Score one batch in the thread that receives, and tell whether more waits."""
-        self._pipeline.work(0.0)
-        return bool(self._pipeline.queued)
-
-    def _receiver(self, stream: Stream) -> Callable[[str, memoryview | bytes], None]:
-        pipeline = self._pipeline
-
-        def receive(kind: str, data: memoryview | bytes) -> None:
-            if kind in VIDEO_TYPES:
-                self._receive_video(kind, bytes(data))
-                return
-            try:
-                stamped = read_image(data, kind)
-            except FrameError as error:
-                stamp_ns = read_stamp(data)
-                self._status.arrived(stream, stamp_ns)
-                pipeline.reject(stream, stamp_ns or 0, "", error)
-            else:
-                self._status.arrived(stream, stamped.stamp_ns)
-                self._names.arrived(stream, stamped.stamp_ns)
-                pipeline.add(stream, *stamped)
-            self._after_message()
-
-        return receive
-
-    def _depth_receiver(self) -> Callable[[str, memoryview | bytes], None]:
-        pipeline = self._pipeline
-
-        def receive(kind: str, data: memoryview | bytes) -> None:
-            try:
-                pipeline.add_depth(*read_image(data, kind))
-            except FrameError:
-                # A pair that has its stamp is told that its depth image cannot be used.
-                pipeline.add_depth(read_stamp(data) or 0, "", None)
-            self._after_message()
-
-        return receive
-
-    def _receive_video(self, kind: str, data: bytes) -> None:
-        """Leave a packet to the thread that decodes, which the first one starts."""
-        if self._video is None:
-            self._video = VideoInput(
-                self._pipeline, after_each=self._after_message, on_error=self.fail
-            )
-        self._status.arrived(Stream.IMAGE, read_stamp(data))
-        self._video.put(kind, data)
-
-    def _after_message(self) -> None:
-        """Tell who paces itself by the account, and make room before more is received."""
-        if self._outputs.wants_accounts:
-            self._outputs.account(self._pipeline.snapshot())
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Make room in a queue that drops nothing before more is received."""
-        if self._worker is not None:
-            self._pipeline.wait_for_room()
-            return
-        while self._pipeline.crowded:
-            self._pipeline.work(0.0)
-
     def _follow(self) -> None:
-        inputs = self._inputs
-        if inputs is None:
+        if self._paused:
             return
-        inputs.follow_publishers()
-        self._follow_pace(inputs)
-        self._give_up_depth(inputs)
-        for _, source in inputs:
-            late = source.age_s > self.settings.startup_timeout and not source.publishers
-            if late and self._throttle.admit(source.options.topic) is not None:
-                self.get_logger().warning(source.missing())
-        found = all(source.publishers for _, source in inputs)
+        found = self._inputs.follow(self.settings.startup_timeout)
         period_s = _FOLLOW_CHANGES_PERIOD_S if found else _FOLLOW_PERIOD_S
         self._follow_timer.timer_period_ns = round(period_s * 1e9)
         if self._account_timer.is_canceled() and self._outputs.wants_accounts:
             self._account_timer.reset()
-
-    def _follow_pace(self, inputs: Inputs) -> None:
-        """Drop no frame while the publisher paces itself by our account; log when that changes."""
-        listeners = self._outputs.account_listeners()
-        paced = any(not listeners.isdisjoint(source.publisher_names) for _, source in inputs)
-        if paced != self._outputs.paced:
-            self.get_logger().info(
-                "a paced replay is publishing: it waits while the queue is full, so none is dropped"
-                if paced
-                else f"no paced replay is publishing any more: overflow is {self.settings.overflow}"
-            )
-        self._pipeline.pace(on=paced)
-        self._outputs.paced = paced
-
-    def _give_up_depth(self, inputs: Inputs) -> None:
-        """Let no pair wait for long for a depth image that may never come.
-
-        A paced replay ends with a flush: until then nothing depends on how long anything takes.
-        """
-        depth = dict(inputs).get(DEPTH)
-        if depth is not None and not (self._outputs.paced and depth.publishers):
-            self._pipeline.give_up_depth(_DEPTH_WAIT_S)
 
     def _clock_jumped(self, _jump: object) -> None:
         self.get_logger().warning(
@@ -392,19 +249,11 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
 
     def _on_outcome(self, outcome: FrameOutcome) -> None:
         self._status.ended(outcome, self.get_clock().now().nanoseconds)
-        if outcome.reason is not None:
-            self._log_drop(outcome)
-        elif (
-            outcome.counts
-            and outcome.counts.unmapped
-            and (line := self._unknown_labels.line(outcome))
-        ):
-            self.get_logger().warning(line)
-        if outcome.depth_problem and self._throttle.admit(DEPTH) is not None:
-            self.get_logger().warning(f"a depth image cannot be used: {outcome.depth_problem}")
+        for line in self._outcome_log.lines(outcome):
+            self._log(line)
         self._outputs.frame(outcome)
         if self._outputs.wants_accounts:
-            self._outputs.account(self._pipeline.snapshot())
+            self._outputs.account(self._pipeline.run.snapshot())
 
         if (
             outcome.reason is Reason.UNMATCHED_IMAGE
@@ -424,37 +273,29 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         if self._throttle.admit("unpredicted") is not None:
             self.get_logger().warning(f"an image without a label is not predicted: {error}")
 
-    def _log_drop(self, outcome: FrameOutcome) -> None:
-        text = self._drops.line(outcome)
+    def _log(self, line: LogLine) -> None:
         # rclpy ties a severity to the calling line.
-        if text and outcome.reason is not None and outcome.reason.is_normal:
-            self.get_logger().info(text)
-        elif text:
-            self.get_logger().warning(text)
-
-    def _warn(self, text: str) -> None:
-        self.get_logger().warning(text)
+        if line.is_warning:
+            self.get_logger().warning(line.text)
+        else:
+            self.get_logger().info(line.text)
 
     def _publish_state(self) -> None:
-        self._outputs.state(self._pipeline.snapshot())
+        self._outputs.state(self._pipeline.run.snapshot())
 
     def _confirm_account(self) -> None:
-        self._outputs.confirm_account(self._pipeline.snapshot())
+        self._outputs.confirm_account(self._pipeline.run.snapshot())
         if not self._outputs.wants_accounts:
             self._account_timer.cancel()
 
     def _diagnose(self) -> None:
-        inputs = list(self._inputs or ())
-        late_s = self.settings.startup_timeout
-        missing = [i.missing() for _, i in inputs if i.age_s > late_s and not i.publishers]
-        doubtful = self._names.tick() if inputs else ""
-        findings = "; ".join(filter(None, [self._status.findings(), doubtful]))
+        findings = "; ".join(filter(None, [self._status.findings(), self._inputs.check_names()]))
         if findings and self._findings_log.admit("") is not None:
             self.get_logger().warning(findings)
         status = self._status.report(
             self._pipeline,
-            {f"{name} input": source.describe() for name, source in inputs},
-            "; ".join(missing),
+            self._inputs.describe(),
+            "; ".join(self._inputs.missing(self.settings.startup_timeout)),
             findings,
             {"device": self._engine.device, "paused": str(self._paused).lower()}
             | depth_values(self._pipeline)
@@ -465,7 +306,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
     # Services.
 
     def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
-        before = self._pipeline.snapshot()
+        before = self._pipeline.run.snapshot()
         self._pipeline.reset()
         self._status.reset()
         response.success = True
@@ -479,7 +320,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         response.success = True
         response.message = (
             f"{held} messages that waited for a partner counted as unmatched, "
-            f"{self._pipeline.queued} pairs still in the queue"
+            f"{len(self._pipeline.queue)} pairs still in the queue"
         )
         return response
 
@@ -489,9 +330,9 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
             response.message = f"the node is {self.state_label}, expected active"
             return response
         if request.data and not self._paused:
-            self._stop_inputs()
+            self._inputs.stop()
         elif not request.data and self._paused:
-            self._start_inputs()
+            self._inputs.start()
         self._paused = request.data
         response.message = "paused: nothing is received" if request.data else "running"
         return response
@@ -507,4 +348,9 @@ def prepare_process() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
     prepare_process()
-    process.main(DeeplabEvaluator, args=args)
+    process.main_alone(
+        "deeplab_evaluator",
+        DeeplabEvaluator,
+        "Score a segmentation network, or predictions on a topic, against ground-truth labels.",
+        args,
+    )

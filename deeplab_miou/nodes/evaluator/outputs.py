@@ -10,6 +10,7 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import Image
 
 from deeplab_miou.aggregation.messages import EvaluatorState
+from deeplab_miou.nodes.evaluator.label_info import publish_label_info
 from deeplab_miou.nodes.ros.conversions import (
     account_message,
     image_to_message,
@@ -18,7 +19,11 @@ from deeplab_miou.nodes.ros.conversions import (
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics
 from deeplab_miou.nodes.ros.node_names import nodes_of
 from deeplab_miou.nodes.ros.qos import LATCHED
-from deeplab_miou.pictures.outcomes import outcome_ground_truth, outcome_overlay
+from deeplab_miou.pictures.outcomes import (
+    outcome_ground_truth,
+    outcome_mistakes,
+    outcome_overlay,
+)
 from deeplab_miou.recording.frame_bytes import encode_frame
 
 if TYPE_CHECKING:
@@ -56,8 +61,17 @@ class EvaluatorOutputs:
         self._accounts = node.create_publisher(Account, "~/account", _FRAME_DEPTH)
         self._states = node.create_publisher(ConfusionMatrix, "~/confusion", LATCHED)
         self._predictions = node.create_publisher(Image, "~/prediction", _PICTURE_DEPTH)
-        self._overlays = node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH)
-        self._truths = node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH)
+        self._confidences = (
+            node.create_publisher(Image, "~/confidence", _PICTURE_DEPTH)
+            if engine.predictor.has_confidence
+            else None
+        )
+        self._label_info = publish_label_info(node, engine.label_map.class_names)
+        self._painted = {
+            node.create_publisher(Image, "~/overlay", _PICTURE_DEPTH): outcome_overlay,
+            node.create_publisher(Image, "~/ground_truth", _PICTURE_DEPTH): outcome_ground_truth,
+            node.create_publisher(Image, "~/mistakes", _PICTURE_DEPTH): outcome_mistakes,
+        }
         self.diagnostics = Diagnostics(node, "evaluation", engine.device)
         self.paced = False
         self.topics: tuple[str, ...] = ()
@@ -72,10 +86,12 @@ class EvaluatorOutputs:
             self._accounts,
             self._states,
             self._predictions,
-            self._overlays,
-            self._truths,
+            *self._painted,
+            self._confidences,
+            self._label_info,
         ):
-            self._node.destroy_publisher(publisher)
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
         self.diagnostics.destroy()
 
     @property
@@ -92,11 +108,15 @@ class EvaluatorOutputs:
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether somebody looks at predictions, or at the ground truth beside them."""
-        return any(
-            each.get_subscription_count()
-            for each in (self._predictions, self._overlays, self._truths)
+        """Whether somebody looks at predictions, what is said of them, or the ground truth."""
+        return self.wants_confidences or any(
+            each.get_subscription_count() for each in (self._predictions, *self._painted)
         )
+
+    @property
+    def wants_confidences(self) -> bool:
+        """Whether somebody looks at how sure predictions are."""
+        return self._confidences is not None and bool(self._confidences.get_subscription_count())
 
     def frame(self, outcome: FrameOutcome) -> None:
         """Publish an outcome, and its pictures if it has a prediction."""
@@ -168,10 +188,10 @@ class EvaluatorOutputs:
         if self._predictions.get_subscription_count():
             ids = image_to_message(prediction, "mono8", image.stamp_ns, image.frame_id)
             self._predictions.publish(ids)
-        for publisher, paint in (
-            (self._overlays, outcome_overlay),
-            (self._truths, outcome_ground_truth),
-        ):
+        if outcome.confidence is not None and self._confidences is not None:
+            shares = image_to_message(outcome.confidence, "mono8", image.stamp_ns, image.frame_id)
+            self._confidences.publish(shares)
+        for publisher, paint in self._painted.items():
             if publisher.get_subscription_count():
                 painted = paint(outcome, self._engine.label_map, is_camera=self._is_camera)
                 if painted is not None:

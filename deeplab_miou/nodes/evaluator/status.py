@@ -9,23 +9,18 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.accounting import Reason, Stream
 from deeplab_miou.evaluation.lost_labels import LostLabels
-from deeplab_miou.images.decoding import unknown_labels
 from deeplab_miou.metric.counts import DEPTH
-from deeplab_miou.metric.doubts import MOST_UNKNOWN
 from deeplab_miou.nodes.ros.diagnostics import make_status
-from deeplab_miou.telemetry import Latencies, Rate, Throttle
+from deeplab_miou.telemetry import Latencies, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.evaluation.outcomes import FrameOutcome
     from deeplab_miou.evaluation.pipeline import Pipeline
-    from deeplab_miou.labels.label_map import LabelMap
 
 # Both streams arriving this long without a single pair means that their stamps do not agree.
 _NO_PAIR_S = 10.0
-_UNKNOWN_PERIOD_S = 60.0
 
 
 class EvaluatorStatus:
@@ -71,7 +66,7 @@ class EvaluatorStatus:
             self._lost_labels.image_given_up(outcome.image.stamp_ns)
         if outcome.reason is not None:
             if not outcome.reason.is_normal:
-                self._last_error = f"{outcome.reason.value}: {outcome.message}"
+                self._last_error = f"{outcome.reason.value}: {outcome.explanation}"
             return
         self._evaluated.tick()
         self._from_arrival.add(outcome.timing.latency_s)
@@ -95,7 +90,7 @@ class EvaluatorStatus:
             findings: what `findings` returned.
             device: facts on the device.
         """
-        account = pipeline.account
+        account = pipeline.run.account
         lost = {
             reason: max(
                 each.dropped.get(reason.value, 0) for each in (account.images, account.labels)
@@ -131,7 +126,7 @@ class EvaluatorStatus:
         return make_status(level, text, values)
 
     def _values(self, pipeline: Pipeline) -> dict[str, str]:
-        account = pipeline.account
+        account = pipeline.run.account
         values = {}
         for name, counts in (("images", account.images), ("labels", account.labels)):
             values[f"{name} received"] = str(counts.received)
@@ -149,7 +144,7 @@ class EvaluatorStatus:
             "latency from arrival, 95th percentile (ms)": f"{arrival.p95_s * 1e3:.1f}",
             "latency from stamp, median (ms)": f"{stamp.median_s * 1e3:.1f}",
             "latency from stamp, 95th percentile (ms)": f"{stamp.p95_s * 1e3:.1f}",
-            "pairs in queue": str(pipeline.queued),
+            "pairs in queue": str(len(pipeline.queue)),
             "images held": str(held[Stream.IMAGE]),
             "labels held": str(held[Stream.LABEL]),
             "memory held (MiB)": f"{pipeline.held_bytes / 2**20:.1f}",
@@ -159,7 +154,7 @@ class EvaluatorStatus:
 
 def depth_values(pipeline: Pipeline) -> dict[str, str]:
     """Return what became of depth, for people; nothing without depth regions."""
-    run = pipeline.snapshot()
+    run = pipeline.run.snapshot()
     if not len(run.counts.depth):
         return {}
     counts = dict(zip(DEPTH, run.counts.depth.tolist(), strict=True))
@@ -168,63 +163,3 @@ def depth_values(pipeline: Pipeline) -> dict[str, str]:
         "pairs waiting for a depth image": str(pipeline.without_depth),
         **{name.replace("_", " "): str(count) for name, count in counts.items()},
     }
-
-
-class UnknownLabelsLog:
-    """Logs once a minute which labels the label map does not know, if there are many.
-
-    Args:
-        topic: name of the labels' topic.
-        label_map: what labels mean.
-        legends: what tells ids by name.
-    """
-
-    def __init__(self, topic: str, label_map: LabelMap, legends: Legends) -> None:
-        self._legends = legends
-        self._topic = topic
-        self._label_map = label_map
-        self._throttle = Throttle(_UNKNOWN_PERIOD_S)
-
-    def line(self, outcome: FrameOutcome) -> str:
-        """Return the line to write; empty for none."""
-        label, truth, counts = outcome.label, outcome.ground_truth, outcome.counts
-        if label is None or truth is None or counts is None:
-            return ""
-        # A label that was resized has had more pixels than were counted.
-        share = counts.unmapped / max(truth.size, counts.unmapped)
-        if share <= MOST_UNKNOWN or self._throttle.admit("") is None:
-            return ""
-        label_map = self._legends.label_map(label, self._label_map)
-        return (
-            f"label of {self._topic} at {label.stamp_ns / 1e9:.3f} s: {share:.0%} of its "
-            f"pixels are not scored, label map {self._label_map.name} does not know "
-            f"{unknown_labels(label.image, label_map)}"
-        )
-
-
-class DropLog:
-    """Logs what was not evaluated and why, one line per reason every few seconds.
-
-    Args:
-        topics: name of each stream's topic.
-    """
-
-    def __init__(self, topics: Mapping[Stream, str]) -> None:
-        self._topics = topics
-        self._throttle = Throttle()
-
-    def line(self, outcome: FrameOutcome) -> str:
-        """Return the line to write; empty for none."""
-        held_back = self._throttle.admit(outcome.reason)
-        if held_back is None or outcome.reason is None:
-            return ""
-        both = ((Stream.IMAGE, outcome.image), (Stream.LABEL, outcome.label))
-        parts = [(stream, part) for stream, part in both if part is not None]
-        (first, message), *_ = parts
-        what = "pair" if len(parts) == len(both) else first.value
-        where = " and ".join(self._topics[stream] for stream, _ in parts)
-        more = f" ({held_back} more like it since the last such line)" if held_back else ""
-        return (
-            f"{what} of {where} at {message.stamp_ns / 1e9:.3f} s not evaluated, "
-            f"{outcome.reason.value}: {outcome.message}{more}"
-        )

@@ -16,7 +16,7 @@ from deeplab_miou.nodes.foxglove.topics import (
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.nodes.ros.message_types import message_class
-from deeplab_miou.options.nodes import FoxgloveOptions
+from deeplab_miou.options.foxglove import FoxgloveOptions
 from deeplab_miou.resources import share_directory
 from deeplab_miou.telemetry import Throttle
 from deeplab_miou.text import printable
@@ -36,6 +36,10 @@ _MOST_TOPICS = 1000
 # Looks at the graph in which nobody publishes a topic before it is taken from the lists: on a busy
 # machine discovery loses a publisher for a moment.
 _PATIENCE = 3
+# foxglove-sdk 0.30 offers a topic to those who are connected a moment before it takes their
+# subscriptions: 2 of 60 of Foxglove's were refused on a busy machine, and viewers do not ask again.
+# So what nobody watches is offered anew, so many times.
+_REPEATS = 2
 
 
 class MiouFoxglove(ManagedNode[FoxgloveOptions]):
@@ -59,8 +63,11 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
         server = FoxgloveServer(self._has_news.set)
         address = server.start(self.settings.host, self.settings.port)
         self._server = server
-        layout = share_directory() / "config" / "foxglove_layout.json"
-        self.get_logger().info(f"connect Foxglove to {address}; a layout to import is {layout}")
+        folder = share_directory() / "config"
+        self.get_logger().info(
+            f"connect Foxglove to {address}; layouts to import are in {folder}: "
+            "foxglove_layout.json, or foxglove_comparison_layout.json for two networks"
+        )
 
     def activate(self) -> None:
         """Offer topics."""
@@ -93,7 +100,7 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
         self._has_news.clear()
         if self._server is None:
             return
-        watchers, newcomers = self._server.watchers.look()
+        watchers, newcomers = self._server.watchers.read()
         watched = {watcher.channel for watcher in watchers}
         if is_due:
             self._graph_s = now_s
@@ -121,11 +128,18 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
             if relay.idle_looks >= _PATIENCE or kind != relay.type_name:
                 self._unsubscribe(topic)
                 self._relays.pop(topic).channel.close()
+        for topic, relay in list(self._relays.items()):
+            if relay.channel.number in watched:
+                relay.repeats = 0
+            elif relay.repeats and topic in published:
+                self._unsubscribe(topic)
+                self._relays.pop(topic).channel.close()
+                self._offer(topic, relay.type_name, relay.repeats - 1)
         for topic, kind in published.items():
             if topic not in self._relays and len(self._relays) < _MOST_TOPICS:
-                self._offer(topic, kind)
+                self._offer(topic, kind, _REPEATS)
 
-    def _offer(self, topic: str, kind: str) -> None:
+    def _offer(self, topic: str, kind: str, repeats: int) -> None:
         if self._server is None or kind in self._undefined:
             return
         definition = full_definition(shown_type(kind))
@@ -137,7 +151,7 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
                 )
             return
         channel = self._server.add(topic, shown_type(kind), definition)
-        self._relays[topic] = Relay(kind, channel, 1 / self.settings.picture_rate)
+        self._relays[topic] = Relay(kind, channel, 1 / self.settings.picture_rate, repeats)
 
     def _subscribe(self, topic: str, relay: Relay) -> None:
         """Subscribe as the publishers of now need it; without one, leave it as it is."""
@@ -172,4 +186,9 @@ class MiouFoxglove(ManagedNode[FoxgloveOptions]):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouFoxglove, args=args)
+    process.main_alone(
+        "miou_foxglove",
+        MiouFoxglove,
+        "Serve the topics of the graph to Foxglove.",
+        args,
+    )

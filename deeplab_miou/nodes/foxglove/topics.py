@@ -20,9 +20,8 @@ from deeplab_miou.watch.foxglove_server import MAX_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
-
-    from deeplab_miou.watch.foxglove_server import Channel
+    from deeplab_miou.nodes.ros.distributions import TopicEndpointInfo
+    from deeplab_miou.watch.foxglove_server import ServedTopic
 
 _DEPTH = 50
 _MAX_SIDE = 640
@@ -62,14 +61,19 @@ class Relay:
         type_name: type of the topic.
         channel: where viewers watch it.
         picture_period_s: least time between two pictures, seconds.
+        repeats: how often it is to be offered anew while nobody watches it.
 
     Attributes:
+        repeats: as given, and fewer with time.
         idle_looks: in how many looks at the graph, up to the last, nobody published or watched it.
     """
 
-    def __init__(self, type_name: str, channel: Channel, picture_period_s: float) -> None:
+    def __init__(
+        self, type_name: str, channel: ServedTopic, picture_period_s: float, repeats: int
+    ) -> None:
         self.type_name = type_name
         self.channel = channel
+        self.repeats = repeats
         self.idle_looks = 0
         self._picture_period_s = picture_period_s
         self._picture_s = -picture_period_s

@@ -1,9 +1,8 @@
-"""What all our lifecycle nodes share: checked parameters and transitions, autostart."""
+"""The base of all our lifecycle nodes: parameters, transitions and callbacks that are checked."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
@@ -20,13 +19,14 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
-from deeplab_miou.nodes.lifecycle.gate import Gate
+from deeplab_miou.nodes.lifecycle.steps import SUCCESS, Steps, format_trace
 from deeplab_miou.nodes.ros.parameters import declare, read
 from deeplab_miou.options.declaration import changed, make
-from deeplab_miou.options.nodes import NAMES, LifecycleOptions
+from deeplab_miou.options.lifecycle import LifecycleOptions
+from deeplab_miou.options.nodes import OPTION_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from rclpy.callback_groups import CallbackGroup
     from rclpy.service import Service
@@ -34,24 +34,8 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options", bound=LifecycleOptions)
 
-SUCCESS = TransitionCallbackReturn.SUCCESS
-FAILURE = TransitionCallbackReturn.FAILURE
-ERROR = TransitionCallbackReturn.ERROR
-
 _STEADY = ClockType.STEADY_TIME
 _ACKNOWLEDGE_LIMIT_S = 1.0  # a subscriber that was killed acknowledges nothing
-
-
-_CONFIGURED = ("inactive", "active")
-# State during a transition: what it is called in messages, state when done and when refused. As
-# rcl's state machine has it, whose state rclpy does not show.
-_TRANSITIONS = {
-    "configuring": ("configure", "inactive", "unconfigured"),
-    "activating": ("activate", "active", "inactive"),
-    "deactivating": ("deactivate", "inactive", "active"),
-    "cleaningup": ("clean up", "unconfigured", "inactive"),
-    "shuttingdown": ("finish", "finalized", "finalized"),
-}
 
 
 class ManagedNode(LifecycleNode, Generic[Options]):
@@ -68,7 +52,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
 
     Args:
         name: default node name.
-        options: what the node can be told; the values are in `settings` from `configure` on.
+        declared: the dataclass of its options; the values are in `settings` from `configure` on.
 
     Attributes:
         settings: checked values of the parameters; the defaults before `configure`.
@@ -81,7 +65,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
 
     threads = 2
 
-    def __init__(self, name: str, options: type[Options]) -> None:
+    def __init__(self, name: str, declared: type[Options]) -> None:
         Node.__init__(self, name)
         # Not LifecycleNode.__init__: it puts the transition services into the group of the
         # parameter services, which would then be mute while a network loads.
@@ -91,24 +75,18 @@ class ManagedNode(LifecycleNode, Generic[Options]):
             if service.srv_type is ChangeState:
                 service.callback = self._refuse_impossible(service.callback)
 
-        self._state_label = "unconfigured"
-        self._gate = Gate()
-        self._options = options
-        self.settings = make(options, {})
+        self._steps = Steps(self)
+        self._declared = declared
+        self.settings = make(declared, {})
         self.failure: BaseException | None = None
         self.request_stop: Callable[[], None] = lambda: None
         declare(
             self,
-            options,
-            elsewhere=NAMES,
+            declared,
+            elsewhere=OPTION_NAMES,
             is_fixed=lambda: self.state_label != "unconfigured",
             on_change=self._change_settings,
         )
-        self._start_timer: Timer | None = None
-        if self.get_parameter("autostart").value is not False:
-            self._start_timer = self.create_timer(
-                0.001, self._autostart, self.transition_group, Clock(clock_type=_STEADY)
-            )
 
     # What a subclass overrides.
 
@@ -162,14 +140,15 @@ class ManagedNode(LifecycleNode, Generic[Options]):
     @property
     def state_label(self) -> str:
         """Lifecycle state: unconfigured, inactive, active, finalized or a transition state."""
-        return self._state_label
+        return self._steps.state
 
     def guarded(
         self, callback: Callable[..., Any], otherwise: Callable[..., Any] = lambda *_: None
     ) -> Callable[..., Any]:
         """Return a callback that runs only while the node is configured and not in transition.
 
-        An exception of the callback ends the node.
+        An exception of the callback ends the node. A message that comes during a transition is
+        lost to it: subscribe from a timer, not in `activate`.
 
         Args:
             callback: what to run.
@@ -177,7 +156,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """
 
         def call(*arguments: object) -> object:
-            with self._gate.enter() as is_admitted:
+            with self._steps.gate.enter() as is_admitted:
                 try:
                     if is_admitted:
                         return callback(*arguments)
@@ -239,7 +218,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """End the process with an error; for exceptions in threads that the node owns."""
         if self.failure is None:
             self.failure = error
-        self.get_logger().fatal(f"{error!r} ends this node\n" + _trace(error))
+        self.get_logger().fatal(f"{error!r} ends this node\n" + format_trace(error))
         self.request_stop()
 
     # Transitions.
@@ -248,10 +227,10 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """Read the parameters and run `configure`."""
 
         def configure() -> None:
-            self.settings = read(self, self._options)
+            self.settings = read(self, self._declared)
             self.configure()
 
-        return self._pass_through("configuring", configure, undo=self.cleanup)
+        return self._steps.take("configuring", configure, undo=self.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the publishers and run `activate`."""
@@ -265,21 +244,21 @@ class ManagedNode(LifecycleNode, Generic[Options]):
             self.deactivate()
             LifecycleNodeMixin.on_deactivate(self, state)
 
-        return self._pass_through("activating", activate, undo=undo)
+        return self._steps.take("activating", activate, undo=undo)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run `deactivate`, then disable the publishers."""
-        self._all_of([self.interrupt])
+        self._steps.take_all([self.interrupt])
 
         def deactivate() -> None:
             self.deactivate()
             LifecycleNodeMixin.on_deactivate(self, state)
 
-        return self._pass_through("deactivating", deactivate)
+        return self._steps.take("deactivating", deactivate)
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Run `cleanup`."""
-        return self._pass_through("cleaningup", self._clean_up)
+        return self._steps.take("cleaningup", self._clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go down in order from whatever state the node is in."""
@@ -287,24 +266,24 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         if state.label == "active":
             steps.append(lambda: self.on_deactivate(state))
         if state.label in ("active", "inactive"):
-            steps.append(lambda: self._pass_through("shuttingdown", self.finish))
+            steps.append(lambda: self._steps.take("shuttingdown", self.finish))
             steps.append(self._clean_up)
-        result = self._all_of(steps)
-        self._state_label = "finalized"
+        result = self._steps.take_all(steps)
+        self._steps.state = "finalized"
         return result
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything up, so that the node can be configured again."""
-        self._state_label = "errorprocessing"
+        self._steps.state = "errorprocessing"
         steps = (
             self.interrupt,
-            self._gate.close,
+            self._steps.gate.close,
             self.deactivate,
             lambda: LifecycleNodeMixin.on_deactivate(self, state),
             self._clean_up,
         )
-        result = self._all_of(steps)
-        self._state_label = "unconfigured" if result is SUCCESS else "finalized"
+        result = self._steps.take_all(steps)
+        self._steps.state = "unconfigured" if result is SUCCESS else "finalized"
         return result
 
     def _clean_up(self) -> None:
@@ -314,73 +293,6 @@ class ManagedNode(LifecycleNode, Generic[Options]):
             remaining_s = max(limit_s - time.monotonic(), 0.0)
             publisher.wait_for_all_acked(Duration(seconds=remaining_s))
         self.cleanup()
-
-    def _pass_through(
-        self, during: str, step: Callable[[], None], undo: Callable[[], None] | None = None
-    ) -> TransitionCallbackReturn:
-        """Take a step with no callback running; the state follows from how it ends."""
-        name, if_done, if_refused = _TRANSITIONS[during]
-        self._state_label = during
-        self._gate.close()
-        result = self._guard(name, step, undo)
-        if result is not ERROR:
-            self._state_label = if_done if result is SUCCESS else if_refused
-            if self._state_label in _CONFIGURED:
-                self._gate.open()
-        return result
-
-    def _guard(
-        self, name: str, step: Callable[[], None], undo: Callable[[], None] | None
-    ) -> TransitionCallbackReturn:
-        # rclpy swallows exceptions of transition callbacks without a word.
-        began = time.monotonic()
-        try:
-            step()
-        except DeeplabMiouError as error:
-            self.get_logger().error(f"cannot {name}: {error}")
-            if undo is not None:
-                self._all_of([undo])
-            return FAILURE
-        except Exception as error:  # noqa: BLE001  reported, and the way through error processing
-            self.get_logger().error(f"cannot {name}: {error!r}\n" + _trace(error))
-            return ERROR
-        self.get_logger().debug(f"{name}: done in {time.monotonic() - began:.3f} s")
-        return SUCCESS
-
-    def _all_of(self, steps: Sequence[Callable[[], object]]) -> TransitionCallbackReturn:
-        result = SUCCESS
-        for step in steps:
-            try:
-                if step() in (FAILURE, ERROR):
-                    result = FAILURE
-            except Exception as error:  # noqa: BLE001  the steps that follow must still run
-                self.get_logger().error(f"while shutting down: {error!r}\n" + _trace(error))
-                result = FAILURE
-        return result
-
-    def _autostart(self) -> None:
-        if self._start_timer is not None:
-            self._start_timer.cancel()
-            self._start_timer = None
-        if self.state_label != "unconfigured":
-            return
-        for name, trigger in (
-            ("configure", self.trigger_configure),
-            ("activate", self.trigger_activate),
-        ):
-            if trigger() != SUCCESS:
-                ends = self.get_parameter("autostart_exit_on_failure").value is True
-                then = (
-                    "stops; fix what the line above says and start it again"
-                    if ends
-                    else f"stays {self.state_label}; fix what the line above says, then "
-                    f"`ros2 lifecycle set {self.get_fully_qualified_name()} {name}`"
-                )
-                self.get_logger().error(f"autostart: {name} failed, the node {then}")
-                if ends:
-                    self.failure = DeeplabMiouError(f"autostart: {name} failed")
-                    self.request_stop()
-                return
 
     def _refuse_impossible(self, callback: Callable[..., object]) -> Callable[..., object]:
         # A transition that the state does not allow raises in rclpy and would end the executor.
@@ -399,7 +311,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
     def _change_settings(self, changes: dict[str, object]) -> None:
         if self.state_label in ("unconfigured", "finalized"):
             return
-        with self._gate.enter() as is_admitted:
+        with self._steps.gate.enter() as is_admitted:
             if not is_admitted:
                 raise ConfigurationError(
                     f"the node is {self.state_label}: set the parameter again when that is over"
@@ -413,7 +325,3 @@ class ManagedNode(LifecycleNode, Generic[Options]):
                 self.fail(error)
                 raise ConfigurationError(repr(error)) from error
             self.settings = settings
-
-
-def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()

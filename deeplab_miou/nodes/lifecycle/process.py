@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
+from deeplab_miou.nodes.lifecycle.autostart import start_once_spun
 from deeplab_miou.nodes.ros.executor import NodeExecutor
+from deeplab_miou.options.node_parser import node_parser
+from deeplab_miou.options.nodes import NODES
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
@@ -67,6 +71,28 @@ def run(*node_factories: Callable[[], ManagedNode[Any]], args: Sequence[str] | N
         wakeup.close()
 
 
+def main_alone(
+    name: str,
+    make_node: Callable[[], ManagedNode[Any]],
+    description: str,
+    args: Sequence[str] | None = None,
+) -> NoReturn:
+    """Run one node and end the process with its exit status.
+
+    ``--help`` explains the node and its parameters. What is no argument of ROS is refused: it is
+    most likely a parameter, which would not be set.
+
+    Args:
+        name: of the program, one of `NODES`.
+        make_node: makes the node.
+        description: what it does.
+        args: command line with the program first; None for that of the process.
+    """
+    parser = node_parser(name, description, NODES[name])
+    parser.parse_args(remove_ros_args(sys.argv if args is None else list(args))[1:])
+    main(make_node, args=args)
+
+
 def main(
     *node_factories: Callable[[], ManagedNode[Any]], args: Sequence[str] | None = None
 ) -> NoReturn:
@@ -82,6 +108,8 @@ def _spin(nodes: Sequence[ManagedNode[Any]], wakeup: _Wakeup) -> int:
     executors = [NodeExecutor(node, node.threads, node.fail) for node in nodes]
     for node, executor in zip(nodes, executors, strict=True):
         node.request_stop = wakeup.set
+        if node.get_parameter("autostart").value is not False:
+            start_once_spun(node)
         executor.start()
     wakeup.wait()
 

@@ -19,11 +19,11 @@ from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher.recorder import PublisherRecorder
 from deeplab_miou.nodes.publisher.status import PublisherStatus, criteria_status
 from deeplab_miou.nodes.publisher.tags import TagInput, read_timeline
-from deeplab_miou.options.nodes import PublisherOptions
+from deeplab_miou.options.publisher import PublisherOptions
 from deeplab_miou.report.criteria import read_criteria
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.live import LiveRun, make_report, save_report
-from deeplab_miou.report.table import format_interval, format_score
+from deeplab_miou.report.wording import format_interval, format_score
 from deeplab_miou.telemetry import Latencies, Throttle
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         """Start from zero; make publishers and services."""
         settings = self.settings
         self._topics()
-        self._criteria = read_criteria(settings.criteria, differences=False, live=True)
+        self._criteria = read_criteria(settings.criteria, differences=False, latencies=True)
         if settings.report_directory:
             check_directory(settings.report_directory)
         self._aggregate = Aggregate(
@@ -248,9 +248,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
 
     def _headline(self) -> str:
         result = self._aggregate.result(time.monotonic())
-        miou = result.scores.miou if result.scores else math.nan
-        bounds = result.intervals.miou if result.intervals else (math.nan, math.nan)
-        parts = ["mIoU", format_score(miou), format_interval(*bounds)]
+        parts = ["mIoU", format_score(result.scores.miou), format_interval(*result.miou_interval)]
         return " ".join(filter(None, [*parts, f"over {result.totals.counts.frames} frames"]))
 
     def _log_doubts(self, doubts: Sequence[str]) -> None:
@@ -281,7 +279,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         try:
             path = save_report(directory, result, window, self._facts())
         except DeeplabMiouError as error:
-            self._status.report_error = str(error) if result.scores else ""
+            self._status.report_error = str(error) if result.totals.class_names else ""
             raise
         self._status.report_error = ""
         return f"report written to {path}"
@@ -304,4 +302,9 @@ def _scoring(settings: PublisherOptions) -> Scoring:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    process.main(MiouPublisher, args=args)
+    process.main_alone(
+        "miou_publisher",
+        MiouPublisher,
+        "Add up what evaluators count and publish IoU and mIoU with intervals; write reports.",
+        args,
+    )

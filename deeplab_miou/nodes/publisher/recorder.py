@@ -22,6 +22,7 @@ from deeplab_miou.recording.recording import (
     MOST_SCORES,
     Recording,
     Thinning,
+    scores_size,
 )
 from deeplab_miou.telemetry import Throttle
 
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
 
     from deeplab_miou.aggregation.results import Result
 
+# An uint32 and an uint64 for each cell of a frame that is not 0, and what all frames have.
+_BYTES_OF_A_CELL, _BYTES_OF_A_FRAME = 12, 300
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _OVERLAY_PERIOD_S = 0.5
+# 480 pixels on the longer side, as a JPEG.
+_BYTES_OF_AN_OVERLAY = 30_000
 # What waits for the disk; the scores are the same with what does not fit as without.
 _MOST_WAITING = 1000
 
@@ -100,13 +105,17 @@ class PublisherRecorder:
             window: of the window.
             is_last: record it in any case.
         """
-        if result.totals.counts.frames and (self._scores.take() or is_last):
+        if result.totals.counts.frames and (
+            self._scores.take(scores_size(result, window)) or is_last
+        ):
             self._put(lambda: self._recording.result(result))
             self._put(lambda: self._recording.window(window))
 
     def frame(self, message: FrameScore) -> None:
         """Record the outcome of a frame."""
-        if self._frames.setdefault(message.source, Thinning(MOST_FRAMES)).take():
+        cells = len(message.cells) + len(message.region_cells)
+        size = _BYTES_OF_A_FRAME + _BYTES_OF_A_CELL * cells
+        if self._frames.setdefault(message.source, Thinning(MOST_FRAMES)).take(size):
             stamp_ns = time_to_ns(message.header.stamp)
             self._put(
                 lambda: self._recording.frame(message.source, stamp_ns, serialize_message(message))
@@ -123,7 +132,7 @@ class PublisherRecorder:
         def take(message: Image) -> None:
             thinning, taken_s = self._overlays[source]
             now_s = time.monotonic()
-            if now_s - taken_s < _OVERLAY_PERIOD_S or not thinning.take():
+            if now_s - taken_s < _OVERLAY_PERIOD_S or not thinning.take(_BYTES_OF_AN_OVERLAY):
                 return
             self._overlays[source] = thinning, now_s
             self._put(lambda: self._overlay(source, message))

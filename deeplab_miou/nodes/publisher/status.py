@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.nodes.ros.diagnostics import make_status
-from deeplab_miou.report.table import format_score
+from deeplab_miou.report.wording import format_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deeplab_miou.aggregation.results import Totals
-    from deeplab_miou.report.criteria import Judgement
+    from deeplab_miou.report.judging import Judgement
 
 
 class PublisherStatus:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-    from deeplab_miou.options.nodes import PublisherOptions
+    from deeplab_miou.options.publisher import PublisherOptions
 
 _TYPES = {STRING_TYPE: String, KEY_VALUE_TYPE: KeyValue}
 _DEPTH = 1000

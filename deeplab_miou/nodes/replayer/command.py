@@ -6,43 +6,34 @@ alone may also be given bare, because shells complete file names only there.
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
-from deeplab_miou.options.declaration import options_of
-from deeplab_miou.options.nodes import ReplayerOptions
+from deeplab_miou.options.node_parser import node_parser
+from deeplab_miou.options.replayer import ReplayerOptions
+
+if TYPE_CHECKING:
+    import argparse
 
 EXIT_OK, EXIT_LOSS, EXIT_USAGE, EXIT_DAMAGED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 EXIT_STATUS = """\
 exit status:
   0    everything was sent and, if paced, accounted for
-  1    an evaluator or the publisher was missing or stalled, frames were lost, or others sent some
-  2    a bad parameter, no such bag or topic
+  1    a node was missing or stalled, frames were lost, or another node published frames
+  2    a parameter is wrong, or the bag or a topic does not exist
   3    the bag is damaged: what could be read was played (and scored, if paced)
-  130  interrupted before the end (0 if it loops, which has no other end)
+  130  interrupted before the end (0 if it loops, as there is no other way to end it)
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser for the command line without ROS arguments."""
-    options = options_of(ReplayerOptions)
-    width = max(len(option.name) for option in options)
-    lines = [
-        f"  {option.name:{width}}  {option.text} (default: {option.unset or option.default!r})"
-        for option in options
-    ]
-    made = argparse.ArgumentParser(
-        prog="bag_replayer",
-        description="Play a rosbag2, as recorded or paced so that an evaluator scores all of it.",
-        epilog="\n".join(
-            [
-                "parameters, each set as `--ros-args -p NAME:=VALUE`:",
-                *lines,
-                "",
-                EXIT_STATUS,
-            ]
-        ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = node_parser(
+        "bag_replayer",
+        "Play a rosbag2 as recorded, or paced so that the evaluators score all of it.",
+        ReplayerOptions,
+        EXIT_STATUS,
     )
-    made.add_argument("bag", nargs="?", metavar="BAG", help="the parameter bag, without -p")
+    made.usage = "bag_replayer [-h] [BAG] [--ros-args -p NAME:=VALUE ...]"
+    made.add_argument("bag", nargs="?", metavar="BAG", help="sets the parameter bag")
     return made

@@ -41,7 +41,8 @@ from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.nodes.ros.parameters import declare, read
-from deeplab_miou.options.nodes import NAMES, ReplayerOptions
+from deeplab_miou.options.nodes import OPTION_NAMES
+from deeplab_miou.options.replayer import ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 from deeplab_miou.tags.messages import TAG_TYPES
@@ -65,6 +66,9 @@ class BagReplayer(Node):
         bag: the parameter `bag`, if it came by the command line.
         interrupts: what may end the main thread's work.
 
+    Attributes:
+        settings: checked values of the parameters.
+
     Raises:
         ConfigurationError: a parameter cannot be used.
     """
@@ -72,41 +76,36 @@ class BagReplayer(Node):
     def __init__(self, bag: str | None, interrupts: Interrupts) -> None:
         given = [] if bag is None else [RosParameter("bag", RosParameter.Type.STRING, bag)]
         super().__init__("bag_replayer", parameter_overrides=given)
-        declare(self, ReplayerOptions, elsewhere=NAMES)
-        self._settings = read(self, ReplayerOptions)
-        if not self._settings.bag:
+        declare(self, ReplayerOptions, elsewhere=OPTION_NAMES)
+        self.settings = read(self, ReplayerOptions)
+        if not self.settings.bag:
             raise ConfigurationError("no bag to play: name one, or set the parameter bag")
         self._played_s = 0.0
         self._tell_s = 0.0
         self._damage = ""
-        clock_rate = self._settings.clock_rate
+        clock_rate = self.settings.clock_rate
         self._player = Player(
             self.create_publisher(Clock, _CLOCK, LEAST_DEPTH) if clock_rate else None,
             clock_rate=clock_rate,
-            rate=self._settings.rate,
+            rate=self.settings.rate,
             held_back=interrupts.held_back,
         )
         self._links: EvaluatorLinks | None = None
-        if self._settings.paced:
-            names = [qualified(self.get_namespace(), name) for name in self._settings.evaluators]
+        if self.settings.paced:
+            names = [qualified(self.get_namespace(), name) for name in self.settings.evaluators]
             if not names:
                 raise ConfigurationError("a paced replay needs evaluators, the parameter is empty")
             self._links = EvaluatorLinks(
                 self,
                 names,
-                in_flight=self._settings.in_flight,
-                stall_timeout_s=self._settings.stall_timeout,
+                in_flight=self.settings.in_flight,
+                stall_timeout_s=self.settings.stall_timeout,
             )
         self._diagnostics = Diagnostics(self, "replay")
         self._publisher: PublisherLink | None = None
-        if self._settings.publisher:
-            name = qualified(self.get_namespace(), self._settings.publisher)
+        if self.settings.publisher:
+            name = qualified(self.get_namespace(), self.settings.publisher)
             self._publisher = PublisherLink(self, name)
-
-    @property
-    def loops(self) -> bool:
-        """Whether only an interruption ends the replay."""
-        return self._settings.loop
 
     def play(self) -> int:
         """Play the bag as the parameters say, and check that all of it was counted.
@@ -120,11 +119,11 @@ class BagReplayer(Node):
             LinkError: a node that is needed is not there or fails.
             StallError: an evaluator does not get on.
         """
-        path = Path(self._settings.bag)
+        path = Path(self.settings.bag)
         if not path.exists():
             raise ConfigurationError(f"bag {str(path)!r} does not exist")
         with BagReader(path) as reader:
-            section = reader.section(self._settings.start, self._settings.duration or None)
+            section = reader.section(self.settings.start, self.settings.duration or None)
             self._advertise(reader)
             self._wait_for_audience()
             began_s = time.monotonic()
@@ -162,20 +161,20 @@ class BagReplayer(Node):
 
     def _advertise(self, reader: BagReader) -> None:
         """Advertise the topics to play, without a recorded /clock, which we publish ourselves."""
-        chosen = self._settings.topics or list(reader.topics)
+        chosen = self.settings.topics or list(reader.topics)
         playable, left_out = playable_topics(reader, chosen)
         if left_out:
             problem = f"message types that are not installed: {', '.join(left_out)}"
-            if self._settings.topics:
+            if self.settings.topics:
                 raise ConfigurationError(f"topics cannot be played, {problem}")
             self.get_logger().warning(f"{len(left_out)} topic(s) are not played, {problem}")
-        if self._settings.clock_rate:
+        if self.settings.clock_rate:
             playable.pop(_CLOCK, None)
         if not any(reader.topics[topic].count for topic in playable):
             raise ConfigurationError(
                 f"bag {str(reader.path)!r} holds no message that can be played"
             )
-        paced, depth = self._links is not None, self._settings.in_flight
+        paced, depth = self._links is not None, self.settings.in_flight
         for topic, kind in playable.items():
             recorded = reader.topics[topic].qos
             publisher = offer(self, topic, kind, recorded, paced=paced, depth=depth)
@@ -184,7 +183,7 @@ class BagReplayer(Node):
             self._player.tags = StampedTags(self)
 
     def _wait_for_audience(self) -> None:
-        timeout_s = self._settings.startup_timeout
+        timeout_s = self.settings.startup_timeout
         deadline_s = time.monotonic() + timeout_s
         if self._links is not None:
             self._player.flow = self._links.connect(self._player.offers, timeout_s)
@@ -193,7 +192,7 @@ class BagReplayer(Node):
             self._publisher.connect(evaluators, max(0.0, deadline_s - time.monotonic()))
         if self._links is not None:
             self._links.wait_for_listeners()
-        for topic in self._settings.wait_for_subscribers:
+        for topic in self.settings.wait_for_subscribers:
             if topic not in self._player.offers:
                 raise ConfigurationError(
                     f"parameter wait_for_subscribers has {topic!r}, expected topics that are "
@@ -203,14 +202,14 @@ class BagReplayer(Node):
                 if time.monotonic() >= deadline_s:
                     raise LinkError(f"nothing subscribes to {topic} after {timeout_s:g} s")
                 time.sleep(_POLL_S)
-        if self._player.flow is not None or self._settings.wait_for_subscribers:
+        if self._player.flow is not None or self.settings.wait_for_subscribers:
             time.sleep(_SETTLE_S)
         if self._links is not None:
             self._links.warn_of_others(self._player.offers)
 
     def _play_section(self, reader: BagReader, start_ns: int, stop_ns: int) -> None:
         span_s = (stop_ns - start_ns) / _NS
-        show = self._settings.progress
+        show = self.settings.progress
         with ReplayProgress(span_s, self.get_logger().info, shown=show) as progress:
             self._tell_earlier_tags(reader, start_ns)
             while True:
@@ -227,7 +226,7 @@ class BagReplayer(Node):
                     self._damage = str(error)
                 self._played_s += span_s
                 self._tell(span_s, span_s)
-                if not self.loops:
+                if not self.settings.loop:
                     return
 
     def _tell_earlier_tags(self, reader: BagReader, start_ns: int) -> None:
@@ -255,10 +254,10 @@ class BagReplayer(Node):
         """Have the report saved once it is complete; return what is said of it, if anything."""
         if self._publisher is None:
             return []
-        timeout_s = self._settings.stall_timeout
+        timeout_s = self.settings.stall_timeout
         if self._player.flow is not None:
             self._publisher.wait_for(self._player.flow.done(), timeout_s)
-        return [self._publisher.save_report(timeout_s)]
+        return [self._publisher.report_saver.call(timeout_s)]
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -305,7 +304,7 @@ def _play(node: BagReplayer) -> int:
         return node.play()
     except KeyboardInterrupt:
         node.get_logger().info(f"interrupted: {node.progress_text()}")
-        return EXIT_OK if node.loops else EXIT_INTERRUPTED
+        return EXIT_OK if node.settings.loop else EXIT_INTERRUPTED
     except ConfigurationError as error:
         node.get_logger().error(str(error))
         return EXIT_USAGE

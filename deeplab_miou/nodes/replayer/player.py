@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rclpy.publisher import Publisher
 
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
     from deeplab_miou.nodes.replayer.tags import StampedTags
     from deeplab_miou.pacing.flow import FlowControl
 

@@ -30,6 +30,9 @@ class PublisherLink:
     Args:
         node: the node that plays; somebody else spins it.
         name: fully qualified name of the publisher.
+
+    Attributes:
+        report_saver: has the publisher write its report.
     """
 
     def __init__(self, node: Node, name: str) -> None:
@@ -37,7 +40,7 @@ class PublisherLink:
         self.name = name
         self._changed = threading.Condition()
         self._done = Done(0, 0, 0)
-        self._save = TriggerClient(node, f"{name}/save_report")
+        self.report_saver = TriggerClient(node, f"{name}/save_report")
         self._results = node.create_subscription(
             MeanIoU, f"{name}/result", self._take, QoSProfile(depth=10)
         )
@@ -76,14 +79,6 @@ class PublisherLink:
                     f"{self._done.labels} labels; the evaluators have scored {expected.frames}, of "
                     f"{expected.images} and {expected.labels}"
                 )
-
-    def save_report(self, timeout_s: float) -> str:
-        """Have the report written; return the publisher's answer.
-
-        Raises:
-            LinkError: it does not answer or cannot.
-        """
-        return self._save.call(timeout_s)
 
     def _missing(self, evaluators: Sequence[str]) -> str:
         if not self._results.get_publisher_count():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou_msgs.msg import Tag
 
-from deeplab_miou.images.cdr import IMAGE_TYPES, read_stamp
+from deeplab_miou.images.cdr import IMAGE_TYPES, VIDEO_TYPES, read_stamp
 from deeplab_miou.nodes.ros.conversions import ns_to_time
 from deeplab_miou.nodes.ros.qos import STAMPED_TAGS
 from deeplab_miou.tags.messages import TAG_TYPES, read_tag
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
 
-    from deeplab_miou.bags.records import BagMessage
+    from deeplab_miou.bags.contents import BagMessage
+
+_STAMPED_TYPES = (*IMAGE_TYPES, *VIDEO_TYPES)
 
 
 class _Pending(NamedTuple):
@@ -32,7 +34,8 @@ class StampedTags:
     """Publishes on ``~/tags`` each tag that is played, before the images that it may concern.
 
     A tag holds from the time when it was recorded; if images are stamped by another clock than the
-    recorder's, from the next image, as `deeplab-miou evaluate` has it.
+    recorder's, from the next image, as `deeplab-miou evaluate` has it. Which topic has the images
+    is not known here: labels of earlier images, which come late, are told by their stamps.
 
     Args:
         node: the node that plays.
@@ -41,6 +44,8 @@ class StampedTags:
     def __init__(self, node: Node) -> None:
         self._publisher: Publisher = node.create_publisher(Tag, "~/tags", STAMPED_TAGS)
         self._pending: list[_Pending] = []
+        self._newest_ns = 0
+        self._differs = False
 
     def play(self, message: BagMessage) -> None:
         """Take note of a message that is about to be played."""
@@ -50,17 +55,20 @@ class StampedTags:
             except ValueError:
                 return
             self._pending.append(_Pending(message.topic, key, name, message.timestamp_ns))
-        elif self._pending and message.type in IMAGE_TYPES:
-            stamp_ns = read_stamp(message.data)
-            if stamp_ns and abs(message.timestamp_ns - stamp_ns) > SAME_CLOCK_NS:
-                self._publish(stamp_ns)
-            else:
+        elif message.type in _STAMPED_TYPES and (stamp_ns := read_stamp(message.data)):
+            self._differs = abs(message.timestamp_ns - stamp_ns) > SAME_CLOCK_NS
+            if not self._differs:
                 self._publish(None)
+            elif stamp_ns > self._newest_ns:
+                self._publish(stamp_ns)
+            self._newest_ns = max(self._newest_ns, stamp_ns)
 
     def finish(self) -> None:
-        """Publish what no image has followed."""
-        if self._pending:
-            self._publish(None)
+        """Publish what no image has followed, unless its time is of a clock that images lack."""
+        if self._differs:
+            self._pending.clear()
+        self._publish(None)
+        self._newest_ns = 0
 
     def _publish(self, stamp_ns: int | None) -> None:
         for each in self._pending:

@@ -12,4 +12,10 @@ except ModuleNotFoundError:
     # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-__all__ = ["SubscriptionEventCallbacks"]
+try:
+    from rclpy.endpoint_info import TopicEndpointInfo
+except ModuleNotFoundError:
+    # before Lyrical
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+__all__ = ["SubscriptionEventCallbacks", "TopicEndpointInfo"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rclpy.exceptions import InvalidHandle
@@ -36,8 +35,10 @@ _NOTHING_READY = (
 class NodeExecutor(Executor):
     """Runs the callbacks of one node until it is stopped.
 
-    Unlike rclpy's MultiThreadedExecutor it hands over an exception when it happens, not when the
-    next callback is due, and it can wait for the callbacks in hand with rclpy's public API alone.
+    Its threads take turns: one waits until a callback is due and runs it, and the next waits
+    meanwhile. In rclpy's MultiThreadedExecutor the thread that waits only hands over what is due,
+    again and again while all others are busy, which takes a core and ever more memory; and an
+    exception is handed over only when the next callback is due.
 
     What others send can make callbacks that belong to rclpy itself raise: a time before 1970 on
     ``/clock``, a parameter of an unknown type. That is logged and the node goes on.
@@ -52,29 +53,36 @@ class NodeExecutor(Executor):
         super().__init__(context=node.context)
         self._spun_node = node
         self._on_error = on_error
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="callbacks")
+        self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._contained = Throttle()
         self.add_node(node)
-        self._spinner = threading.Thread(target=self._spin, name="executor")
+        self._threads = [
+            threading.Thread(target=self._spin, name=f"callbacks_{index}")
+            for index in range(threads)
+        ]
 
     def start(self) -> None:
         """Begin to run callbacks."""
-        self._spinner.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Start no more callbacks and wait for running ones."""
+        """Look for no more callbacks that are due, and finish those in hand."""
         self._stopping.set()
         self.create_task(lambda: None)  # wake() alone does not end the wait
-        self._spinner.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for thread in self._threads:
+            thread.join()
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Wait until a callback is due and hand it to a thread."""
+        """Wait until a callback is due, and run it."""
         # An entity may be destroyed while we hold it.
         with contextlib.suppress(InvalidHandle, *_NOTHING_READY):
-            task, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
-            self._pool.submit(self._run, task, entity)
+            with self._turn:
+                if self._stopping.is_set():
+                    return
+                task, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
+            self._run(task, entity)
 
     def _spin(self) -> None:
         try:
@@ -85,6 +93,7 @@ class NodeExecutor(Executor):
 
     def _run(self, task: Task, entity: object) -> None:
         try:
+            # Does nothing if the next thread, who is shown a task until it runs, was faster.
             task()
             error = task.exception()
         except BaseException as raised:  # noqa: BLE001  handed over, never swallowed

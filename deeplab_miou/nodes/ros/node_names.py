@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
+    from deeplab_miou.nodes.ros.distributions import TopicEndpointInfo
 
 # Whose an endpoint is becomes known a little after the endpoint itself.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"

@@ -68,7 +68,7 @@ def descriptor(option: Option, *, with_range: bool, immutable: bool) -> Paramete
 
 def declare(
     node: Node,
-    options: type,
+    declared: type,
     *,
     elsewhere: Collection[str] = (),
     is_fixed: Callable[[], bool] | None = None,
@@ -82,7 +82,7 @@ def declare(
 
     Args:
         node: the node that owns the parameters.
-        options: the dataclass.
+        declared: the dataclass.
         elsewhere: names that other nodes know: the section ``/**`` of a parameter file gives them
             to every node.
         is_fixed: tells whether read-only parameters can no longer change; None for a node that
@@ -90,7 +90,7 @@ def declare(
         on_change: called with accepted changes of parameters that are not read-only, before they
             are stored; a `DeeplabMiouError` refuses them.
     """
-    table = {option.name: option for option in options_of(options)}
+    table = {option.name: option for option in options_of(declared)}
     for option in table.values():
         _declare_one(node, option, immutable=not option.at_runtime and is_fixed is None)
     _warn_of_unknown_overrides(node, table, elsewhere)
@@ -116,14 +116,14 @@ def declare(
     node.add_on_set_parameters_callback(check_changes)
 
 
-def read(node: Node, options: type[T]) -> T:
+def read(node: Node, declared: type[T]) -> T:
     """Return the values of a node's options.
 
     Raises:
         ConfigurationError: one or more values cannot be used; the message names each.
     """
-    names = [option.name for option in options_of(options)]
-    return make(options, {name: node.get_parameter(name).value for name in names})
+    names = [option.name for option in options_of(declared)]
+    return make(declared, {name: node.get_parameter(name).value for name in names})
 
 
 def _declare_one(node: Node, option: Option, *, immutable: bool) -> None:

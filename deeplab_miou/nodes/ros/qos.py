@@ -9,7 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rclpy.topic_endpoint_info import TopicEndpointInfo
+    from deeplab_miou.nodes.ros.distributions import TopicEndpointInfo
 
 # The newest message reaches who subscribes later, too.
 LATCHED = QoSProfile(

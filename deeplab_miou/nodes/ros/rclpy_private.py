@@ -1,14 +1,13 @@
 """Everything we use of rclpy beyond its public API; check this file for each new distribution.
 
-| name | humble (3.3) | jazzy (7.1) | kilted (9.1) | where it is not so |
-|---|---|---|---|---|
-| `_rclpy.WaitSet(subscriptions, guards, timers, clients, services, events, context)` | yes | yes | yes | the node's executor takes the messages |
-| `Subscription.handle.take_message(type, raw)`, a pair of message and ``{"received_timestamp": ns}`` | yes | yes | yes | likewise |
-| `Node._parameter_overrides`, a mapping by name | yes | yes | yes | nobody is warned of a misspelt parameter |
+| name | humble (3.3) | jazzy (7.1) | kilted (9.1) | lyrical (10.0) | rolling (11.0) | where it is not so |
+|---|---|---|---|---|---|---|
+| `_rclpy.WaitSet(subscriptions, guards, timers, clients, services, events, context)` | yes | yes | yes | yes | yes | the node's executor takes the messages |
+| `Subscription.handle.take_message(type, raw)`, a pair of message and ``{"received_timestamp": ns}`` | yes | yes | yes | yes | yes | likewise |
+| `Node._parameter_overrides`, a mapping by name | yes | yes | yes | yes | yes | nobody is warned of a misspelt parameter |
 
-Humble was read, not run. So was what comes after Lyrical, whose bindings are made with nanobind: the
-first two are there. All distributions are held to these names when a node starts, not when it is too
-late.
+Jazzy, Kilted and Lyrical have run, the others were read. Whatever a distribution lacks is found when a node
+starts, not when it is too late.
 """  # noqa: E501  a table
 
 from __future__ import annotations

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the nodes that the command line names."""
-    options = _parser().parse_args(remove_ros_args(args or sys.argv)[1:])
-    names = options.evaluator or ["deeplab_evaluator"]
+    arguments = _parser().parse_args(remove_ros_args(args or sys.argv)[1:])
+    names = arguments.evaluator or ["deeplab_evaluator"]
     prepare_process()
     evaluators = [partial(DeeplabEvaluator, name) for name in names]
-    process.main(*evaluators, partial(MiouPublisher, options.publisher), args=args)
+    process.main(*evaluators, partial(MiouPublisher, arguments.publisher), args=args)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="miou_single_process",
-        description="Run evaluators and their publisher in one process. Parameters are given as to "
-        "any node; a parameter file or NODE:NAME:=VALUE tells which node is meant.",
+        description="Run evaluators and their publisher in one process. Set parameters as for any "
+        "node, each for its node: in a parameter file or with -p NODE:NAME:=VALUE.",
     )
     parser.add_argument(
         "--evaluator",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.aggregation.messages import MAX_CLASSES, MAX_REGIONS, RefusedError, check_name
+from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.nodes.ros.conversions import stream_counts, time_to_ns
-from deeplab_miou.report.course import moment
+from deeplab_miou.report.stamps import format_time
+from deeplab_miou.report.wording import depth_line
 from deeplab_miou.tags.timeline import Tag
 from deeplab_miou.text import printable
 
@@ -83,18 +85,23 @@ def scores_content(message: MeanIoU, time_s: float) -> dict[str, object]:
             nothing real has.
     """
     check_scores(message)
+    depth = {name: getattr(message, name) for name in DEPTH}
     return {
         "t": time_s,
         "stamp": time_to_ns(message.header.stamp) / _NS,
         **{name: getattr(message, name) for name in _SCORES},
         "interval_note": _text(message.interval_note),
         "sources": list(message.sources),
+        "depth": depth_line(message.frames, depth) if any(depth.values()) else "",
         "classes": [
             {name: getattr(each, name) for name in _OF_A_CLASS} for each in message.classes
         ],
         "slices": [
             {name: getattr(each, name) for name in _OF_A_SLICE}
-            | {"label": _text(Tag(each.key, each.name).label)}
+            | {
+                "label": _text(Tag(each.key, each.name).label),
+                "interval_note": _text(each.interval_note),
+            }
             for each in message.slices
         ],
         "regions": [
@@ -113,7 +120,7 @@ def comparison_content(message: Comparison) -> dict[str, object]:
         RefusedError: it has more classes than anything real, or a name that nothing real has.
     """
     _check_names("classes", [each.name for each in message.classes], MAX_CLASSES)
-    decided = moment(time_to_ns(message.decided_stamp)) if message.decision else ""
+    decided = format_time(time_to_ns(message.decided_stamp)) if message.decision else ""
     return {
         **{name: getattr(message, name) for name in _OF_A_COMPARISON},
         **{name: _text(getattr(message, name)) for name in _TEXTS_OF_A_COMPARISON},

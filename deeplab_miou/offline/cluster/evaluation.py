@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
 from deeplab_miou.offline.cluster.pool import Task
 from deeplab_miou.offline.cluster.worker import Finished
-from deeplab_miou.offline.many import bag_state
-from deeplab_miou.offline.parts import Division, Part
-from deeplab_miou.report.criteria import check_names, judge
+from deeplab_miou.offline.many_bags import bag_state
+from deeplab_miou.offline.parts import Division, SectionResult
+from deeplab_miou.report.criteria import check_names
 from deeplab_miou.report.files import BAGS_NAME, check_directory, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
+from deeplab_miou.report.judging import judge
 from deeplab_miou.report.provenance import utc
 from deeplab_miou.report.stored import read_finished
 from deeplab_miou.report.total import Total
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from deeplab_miou.offline.bag_list import NamedBag
     from deeplab_miou.offline.cluster.pool import Pool
     from deeplab_miou.offline.evaluation import Evaluation
-    from deeplab_miou.offline.many import Watcher
+    from deeplab_miou.offline.many_bags import ProgressListener
     from deeplab_miou.options.offline import OfflineOptions
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
@@ -73,7 +74,7 @@ def evaluate_many_on(
     bags: Sequence[NamedBag],
     options: OfflineOptions,
     output: Path,
-    watcher: Watcher,
+    listener: ProgressListener,
     *,
     criteria: Sequence[Criterion] = (),
 ) -> Report:
@@ -84,7 +85,7 @@ def evaluate_many_on(
         bags: which.
         options: how; ``bag`` does not matter.
         output: folder for all reports, of this machine.
-        watcher: told what became of each bag, in their order.
+        listener: told what became of each bag, in their order.
         criteria: what the score of all bags together must reach.
 
     Raises:
@@ -94,7 +95,7 @@ def evaluate_many_on(
     started_s = time.time()
     facts = pool.facts()
     check_names(criteria, facts.axes)
-    folder = _Folder(bags, facts.configuration, output / BAGS_NAME, watcher)
+    folder = _Folder(bags, facts.configuration, output / BAGS_NAME, listener)
     total = Total(facts.axes, facts.palette, options)
     work = _Work(folder.missing(), folder.put)
 
@@ -122,7 +123,7 @@ class _Underway:
     """A bag that is being evaluated; its parts come in any order."""
 
     division: Division
-    parts: list[Part | None]
+    parts: list[SectionResult | None]
 
 
 class _Work:
@@ -164,7 +165,7 @@ class _Work:
                 Task(name, "score", (path, section), part)
                 for part, section in enumerate(value.sections)
             ]
-        assert isinstance(value, Part)  # noqa: S101  (there is nothing else)
+        assert isinstance(value, SectionResult)  # noqa: S101  (there is nothing else)
         underway = self._underway[name]
         underway.parts[task.part] = value
         if any(part is None for part in underway.parts):
@@ -179,14 +180,14 @@ class _Folder:
         bags: which.
         configuration: of the workers.
         folder: holds a folder for each bag.
-        watcher: told what became of each bag.
+        listener: told what became of each bag.
     """
 
     def __init__(
-        self, bags: Sequence[NamedBag], configuration: str, folder: Path, watcher: Watcher
+        self, bags: Sequence[NamedBag], configuration: str, folder: Path, listener: ProgressListener
     ) -> None:
         self._folder = folder
-        self._watcher = watcher
+        self._listener = listener
         self._left = list(bags)
         self._facts: dict[str, dict[str, object]] = {
             bag.name: {"configuration": configuration, "bag_state": bag_state(bag.path)}
@@ -236,7 +237,7 @@ class _Folder:
                 if stored is None
                 else total.add(bag.name, bag.path, stored)
             )
-            self._watcher.ended(result, earlier=bag.name in self._earlier)
+            self._listener.ended(result, earlier=bag.name in self._earlier)
 
 
 def _write_table(path: Path, content: bytes) -> None:

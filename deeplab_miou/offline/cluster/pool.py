@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
-import os
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
-from deeplab_miou.offline.cluster.worker import Crash, Facts, Worker
-from deeplab_miou.paths import user_path
-from deeplab_miou.text import printable
+from deeplab_miou.offline.cluster.connection import connect, reachable, room, shortened
+from deeplab_miou.offline.cluster.worker import ClusterWorker, Crash, Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from deeplab_miou.options.offline import OfflineOptions
 
 ATTEMPTS = 3
-_LONGEST_REASON = 200
 _PATIENCE_S = 60.0
 
 
@@ -33,7 +28,7 @@ class Task:
 
     Attributes:
         bag: name of the bag that it is about.
-        method: of `Worker`.
+        method: of `ClusterWorker`.
         arguments: of the method.
         part: which section, where it is about one.
         lost: workers that were lost with it.
@@ -74,7 +69,7 @@ class Pool:
     def __init__(self, address: str, options: OfflineOptions, say: Callable[[str], None]) -> None:
         self.size = 0
         self._address = address
-        self._options = _reachable(options)
+        self._options = reachable(options)
         self._say = say
         self._ray: Any = None
         self._idle: list[Any] = []
@@ -85,24 +80,9 @@ class Pool:
 
     def __enter__(self) -> Self:
         """Connect and start the workers."""
-        self._ray = _import_ray()
-        # Whoever starts a cluster for one command has not been asked about sending statistics.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._ray = connect(self._address)
         try:
-            self._ray.init(
-                address=self._address or None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=False,
-            )
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise ConfigurationError(
-                f"no Ray cluster answers at {self._address or 'this machine'!r} "
-                f"({_short(error)}): give the address that `ray start --head` prints; if the "
-                "cluster asks for a token, set RAY_AUTH_MODE=token"
-            ) from None
-        try:
-            self.size, self._share = self._room()
+            self.size, self._share = room(self._ray, self._options.engine)
             for _ in range(self.size):
                 self._start()
         except BaseException:
@@ -173,24 +153,8 @@ class Pool:
             for task in self._collect(follow):
                 waiting.appendleft(task)
 
-    def _room(self) -> tuple[int, dict[str, float]]:
-        """Return how many workers there is room for, and what each takes."""
-        resources = self._ray.cluster_resources()
-        engine = self._options.engine
-        cores = max(engine.threads, 1)
-        gpus = int(resources.get("GPU", 0))
-        has_network = engine.source == "network"
-        if has_network and engine.device != "cpu" and gpus:
-            return gpus, {"num_gpus": 1, "num_cpus": 1}
-        if has_network and engine.device.startswith("cuda"):
-            raise ConfigurationError(
-                f"device is {engine.device}, but the Ray cluster has no GPU: start its nodes with "
-                "--num-gpus, or choose --device cpu"
-            )
-        return max(int(resources.get("CPU", 1)) // cores, 1), {"num_cpus": cores}
-
     def _start(self) -> None:
-        worker = self._ray.remote(Worker).options(**self._share).remote(self._options)
+        worker = self._ray.remote(ClusterWorker).options(**self._share).remote(self._options)
         self._give(worker, _PREPARE)
 
     def _give(self, worker: Any, task: Task) -> None:  # noqa: ANN401  (Ray's handle)
@@ -267,7 +231,7 @@ class Pool:
         task = replace(task, lost=task.lost + 1)
         what = f"{task.bag}: a worker was lost ({_short(error)})"
         if task.lost < ATTEMPTS:
-            self._say(f"{what}; its part is done again")
+            self._say(f"{what}; its part is repeated")
             return [task]
         if isinstance(error, WorkerCrashError):
             raise error
@@ -275,32 +239,6 @@ class Pool:
         return []
 
 
-def _reachable(options: OfflineOptions) -> OfflineOptions:
-    """Return options whose files other processes find too: they start in other folders."""
-    engine = options.engine
-    named: dict[str, Any] = {
-        name: os.path.abspath(user_path(value))  # noqa: PTH100  (a link keeps its name)
-        for name in ("checkpoint", "labels", "prediction_labels", "regions")
-        if user_path(value := getattr(engine, name)).is_file()
-    }
-    tags = os.path.abspath(user_path(options.tags)) if options.tags else ""  # noqa: PTH100
-    return replace(options, engine=replace(engine, **named), tags=tags)
-
-
-def _import_ray() -> Any:  # noqa: ANN401  (an optional package)
-    try:
-        ray = importlib.import_module("ray")  # optional, and slow to import
-    except ImportError:
-        raise ConfigurationError(
-            "--ray needs the package ray: pip install -r requirements-ray.txt"
-        ) from None
-    return ray
-
-
 def _short(error: Exception) -> str:
-    """Return the first lines of an error as one."""
-    text = " ".join(printable(str(error)).split())
-    if isinstance(error, WorkerCrashError):
-        # What was raised stands at the end of a traceback.
-        return text[-_LONGEST_REASON:]
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+    """Return an error in one line; of a crash the end, where what was raised stands."""
+    return shortened(error, from_end=isinstance(error, WorkerCrashError))

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from deeplab_miou.errors import BagError, ConfigurationError, DeeplabMiouError
 from deeplab_miou.evaluation.engine import build_engine
-from deeplab_miou.offline.evaluation import check_class_weights, configuration, provenance
+from deeplab_miou.memory import keep_freed_memory
+from deeplab_miou.offline.checks import check_class_weights
 from deeplab_miou.offline.parts import divide, merge, score_section
+from deeplab_miou.offline.provenance import configuration, provenance
 from deeplab_miou.report.frame_table import FRAMES_NAME
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.engine import Engine
     from deeplab_miou.metric.counts import Axes
     from deeplab_miou.offline.evaluation import Evaluation
-    from deeplab_miou.offline.parts import Division, Part
+    from deeplab_miou.offline.parts import Division, SectionResult
     from deeplab_miou.offline.sections import Section
     from deeplab_miou.options.offline import OfflineOptions
 
@@ -72,7 +74,7 @@ class Crash:
     text: str
 
 
-class Worker:
+class ClusterWorker:
     """Loads a network once and scores sections of bags.
 
     Errors are returned, so that they arrive as they are.
@@ -82,6 +84,7 @@ class Worker:
     """
 
     def __init__(self, options: OfflineOptions) -> None:
+        keep_freed_memory()
         self._options = options
         self._built: Engine | None = None
 
@@ -93,12 +96,12 @@ class Worker:
         """Read the stamps of a bag, see `parts.divide`."""
         return _told(lambda: divide(self._of(bag), self._engine, most_frames))
 
-    def score(self, bag: str, section: Section) -> Part | DeeplabMiouError | Crash:
+    def score(self, bag: str, section: Section) -> SectionResult | DeeplabMiouError | Crash:
         """Score a section of a bag."""
         return _told(lambda: score_section(self._of(bag), self._engine, section))
 
     def merge(
-        self, bag: str, division: Division, parts: Sequence[Part]
+        self, bag: str, division: Division, parts: Sequence[SectionResult]
     ) -> Finished | DeeplabMiouError | Crash:
         """Put the parts of a bag together."""
         return _told(lambda: self._merge(bag, division, parts))
@@ -122,7 +125,7 @@ class Worker:
             provenance(self._options, engine, [], time.time()),
         )
 
-    def _merge(self, bag: str, division: Division, parts: Sequence[Part]) -> Finished:
+    def _merge(self, bag: str, division: Division, parts: Sequence[SectionResult]) -> Finished:
         with TemporaryDirectory(prefix="deeplab_miou_") as folder:
             table = Path(folder) / FRAMES_NAME
             evaluation = merge(self._of(bag), self._engine, division, parts, table)

@@ -198,7 +198,7 @@ def test_unknown_encoder_is_named(tmp_path):
         key.replace("encoder.layer4", "encoder.layer5"): value
         for key, value in small("smp", "resnet18_os16").items()
     }
-    assert "its encoder is none of mobilenet_v2, resnet18" in load_error(save(tmp_path, tensors))
+    assert "its encoder is not one of mobilenet_v2, resnet18" in load_error(save(tmp_path, tensors))
 
 
 def test_bad_output_stride_is_refused(tmp_path):

@@ -10,10 +10,10 @@ from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import FrameError
 from deeplab_miou.metric.confusion import confusion_matrix
 from deeplab_miou.model.checkpoints.load import Checkpoint, Preprocessing
-from deeplab_miou.model.gpu import device_scorer
+from deeplab_miou.model.gpu import jobs
 from deeplab_miou.model.gpu.accelerator import CpuAccelerator
+from deeplab_miou.model.gpu.captured import CapturedBackend
 from deeplab_miou.model.gpu.device_scorer import DeviceScorer
-from deeplab_miou.model.gpu.recorded import RecordedBackend
 from deeplab_miou.model.inference.backends import TorchBackend
 from deeplab_miou.model.inference.host_scorer import HostScorer
 from deeplab_miou.model.logits.counting import count_in_bands
@@ -94,14 +94,14 @@ def make_scorer(accelerator, **limits):
     return DeviceScorer(backend, CHECKPOINT, accelerator), backend
 
 
-@pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
+@pytest.mark.parametrize("captured", [False, True], ids=["plain", "captured"])
 @pytest.mark.parametrize("size", [None, (32, 48)], ids=["as it is", "resized"])
 @pytest.mark.parametrize(
     "options",
     [{}, {"resize": "crop"}, {"align_corners": True}, {"resize": "crop", "align_corners": True}],
     ids=str,
 )
-def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, recorded):
+def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, captured):
     checkpoint = make_checkpoint(dataclasses.replace(SMALL, **options), size)
     images, truths = make_batch()
     sizes = [truth.shape for truth in truths]
@@ -109,10 +109,10 @@ def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, rec
         host = HostScorer(make_backend(checkpoint), checkpoint, torch.device("cpu"))
         expected = host.predict(images, sizes)
     backend = make_backend(checkpoint, accelerator.device)
-    if recorded:
-        backend = RecordedBackend(backend, accelerator)
+    if captured:
+        backend = CapturedBackend(backend, accelerator)
     scorer = DeviceScorer(backend, checkpoint, accelerator)
-    for _ in range(2):  # the second time, what was recorded is replayed
+    for _ in range(2):  # the second time, what was captured is replayed
         kept = scorer.score(images, truths, 255, keep_predictions=True).result()
         counted = scorer.score(images, truths, 255, keep_predictions=False).result()
         predicted = scorer.predict(images, sizes)
@@ -127,8 +127,24 @@ def test_labels_and_counts_are_those_of_the_host(accelerator, options, size, rec
             np.testing.assert_array_equal(kept[i].matrix, matrix)
             np.testing.assert_array_equal(counted[i].matrix, matrix)
             assert counted[i].prediction is None
-    if recorded:
-        assert backend.recorded
+    if captured:
+        assert backend.has_captures
+
+
+def test_confidences_are_those_of_the_host(accelerator):
+    images, truths = make_batch()
+    wanted = {"keep_predictions": True, "keep_confidences": True}
+    with torch.inference_mode():
+        host = HostScorer(make_backend(CHECKPOINT), CHECKPOINT, torch.device("cpu"))
+        expected = host.score(images, truths, 255, **wanted).result()
+    scorer, _ = make_scorer(accelerator)
+    found = scorer.score(images, truths, 255, **wanted).result()
+    for one, other, truth in zip(found, expected, truths, strict=True):
+        assert one.confidence.shape == truth.shape
+        assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
+        assert len(np.unique(one.confidence)) > 1
+    for each in scorer.score(images, truths, 255, keep_predictions=True).result():
+        assert each.confidence is None
 
 
 @pytest.mark.parametrize("ignore_index", [255, 3, 0])
@@ -158,7 +174,7 @@ def test_several_batches_are_under_way(late):
             np.testing.assert_array_equal(one.matrix, other.matrix)
             np.testing.assert_array_equal(one.matrix, confusion_matrix(truth, one.prediction, 5))
         assert under_way.done()
-    assert len({matrix.tobytes() for each in started for matrix, _, _ in each.result()}) == 6
+    assert len({score.matrix.tobytes() for each in started for score in each.result()}) == 6
 
 
 def test_neighbours_of_one_kind_run_together(monkeypatch):
@@ -168,9 +184,9 @@ def test_neighbours_of_one_kind_run_together(monkeypatch):
     assert backend.seen == [1] * 7, "each differs from the one before it"
     backend.seen.clear()
     scorer.predict([images[0]] * 7, [(48, 64)] * 7)
-    assert backend.seen == [4, 2, 1], "few different shapes, each of which takes a recording"
+    assert backend.seen == [4, 2, 1], "few different shapes, each of which takes a capture"
     backend.seen.clear()
-    monkeypatch.setattr(device_scorer, "_PLENTY", 3 * 48 * 64)
+    monkeypatch.setattr(jobs, "_PLENTY", 3 * 48 * 64)
     scorer.predict([images[0]] * 5, [(48, 64)] * 5)
     assert backend.seen == [2, 2, 1], "no more at a time than keep a GPU busy"
     assert scorer.predict([], []) == []
@@ -200,15 +216,15 @@ def test_batch_is_halved_until_it_fits(accelerator, error):
         np.testing.assert_array_equal(one.matrix, confusion_matrix(truth, one.prediction, 5))
 
 
-def test_recordings_give_way_to_work(late, caplog):
+def test_captures_give_way_to_work(late, caplog):
     backend = Watching(make_backend(CHECKPOINT), frames=1)
-    recorded = RecordedBackend(backend, late)
-    scorer = DeviceScorer(recorded, CHECKPOINT, late)
+    captured = CapturedBackend(backend, late)
+    scorer = DeviceScorer(captured, CHECKPOINT, late)
     image = make_pixels(48, 64, 3)
     (before,) = scorer.predict([image], [(48, 64)])
-    assert recorded.recorded
+    assert captured.has_captures
     assert (scorer.predict([image, image], [(48, 64)] * 2)[1] != before).mean() < 1e-3
-    assert not recorded.recorded
+    assert not captured.has_captures
     assert caplog.messages == ["a repeated call is not used: the device is out of memory"]
 
 

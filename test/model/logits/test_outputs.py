@@ -69,9 +69,9 @@ def test_segmenter_counts_its_own_labels():
     images = [generator.integers(0, 256, (h, 64, 3), np.uint8) for h in (48, 48, 33)]
     truths = [generator.integers(0, 5, (h, 64), np.uint8) for h in (48, 24, 33)]
     truths[0][:5] = 255
-    found = segmenter.count(images, truths)
+    found = segmenter.score(images, truths).result()
     labels = segmenter.predict(images, [truth.shape for truth in truths])
-    for matrix, truth, prediction in zip(found, truths, labels, strict=True):
-        np.testing.assert_array_equal(matrix, confusion_matrix(truth, prediction, 5))
+    for scored, truth, prediction in zip(found, truths, labels, strict=True):
+        np.testing.assert_array_equal(scored.matrix, confusion_matrix(truth, prediction, 5))
     with pytest.raises(ValueError, match="ids below 5 or the ignore index 254, but got 255"):
-        segmenter.count(images[:1], truths[:1], ignore_index=254)
+        segmenter.score(images[:1], truths[:1], ignore_index=254).result()

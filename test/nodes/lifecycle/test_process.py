@@ -98,7 +98,7 @@ SLOW = """
 import sys, time
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.options.nodes import LifecycleOptions
+from deeplab_miou.options.lifecycle import LifecycleOptions
 
 class Slow(ManagedNode):
 {body}

@@ -140,7 +140,7 @@ def test_random_messages_are_counted_or_refused_and_nothing_else(seed, tmp_path)
             for each in (result, window):
                 assert (each.totals.counts.matrix >= 0).all()
                 serialize_message(mean_iou_message(each))
-            if result.scores is not None:
+            if result.totals.class_names:
                 facts = LiveRun(sums.provenance(), sums.refused, sums.scoring, 0.0)
                 save_report(str(tmp_path), result, window, facts)
                 report = json.loads((tmp_path / "report.json").read_text())

@@ -100,6 +100,44 @@ def test_stop_waits_for_the_callback_in_hand(spin):
     assert done.is_set()
 
 
+def test_what_is_due_waits_for_a_thread_and_costs_nothing_meanwhile(spin):
+    """rclpy shows what is due until it runs: who hands that over each time fills a queue."""
+    spun = spin()
+    begun, go, ran = threading.Barrier(3), threading.Event(), threading.Event()
+
+    def occupy():
+        begun.wait(DEADLINE_S)
+        go.wait(DEADLINE_S)
+
+    for _ in range(2):
+        spun.executor.create_task(occupy)
+    begun.wait(DEADLINE_S)
+    looks = 0
+    look = spun.executor.wait_for_ready_callbacks
+
+    def observe(*arguments):
+        nonlocal looks
+        looks += 1
+        return look(*arguments)
+
+    spun.executor.wait_for_ready_callbacks = observe
+    timer = spun.node.create_timer(0.0, lambda: (timer.cancel(), ran.set()))
+    spun.executor.wake()
+    assert not ran.wait(0.3)
+    assert looks == 0
+    go.set()
+    assert ran.wait(DEADLINE_S)
+
+
+def test_as_many_callbacks_run_at_once_as_there_are_threads(spin):
+    spun = spin()
+    together = threading.Barrier(3)
+    for _ in range(2):
+        spun.executor.create_task(lambda: together.wait(DEADLINE_S))
+    together.wait(DEADLINE_S)
+    assert not spun.errors
+
+
 def test_a_clock_before_1970_is_ignored_and_the_next_is_not(spin, capfd):
     spun = spin("-p", "use_sim_time:=true")
     clock = spun.node.create_publisher(Clock, "/clock", QoSProfile(depth=10))

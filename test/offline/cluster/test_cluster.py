@@ -15,10 +15,11 @@ from pathlib import Path
 import network_drives
 import numpy as np
 import pytest
+import region_drives
+from image_files import mono8
 
 from deeplab_miou import cli, exit_codes
 from deeplab_miou.bags.writer import BagWriter
-from deeplab_miou.images.messages import RawImage
 from deeplab_miou.offline.cluster import evaluation, pool, worker
 
 SECOND = 1_000_000_000
@@ -44,11 +45,6 @@ def ray(monkeypatch):
     monkeypatch.setattr(evaluation, "SECTION_FRAMES", 5)
     yield package
     package.shutdown()
-
-
-def mono8(ids):
-    height, width = ids.shape
-    return RawImage(height, width, "mono8", is_bigendian=False, step=width, data=ids.tobytes())
 
 
 def write_drive(path, seed):
@@ -111,12 +107,12 @@ def workers():
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            # Ray names a process after what it does: `ray::Worker.score`.
+            # Ray names a process after what it does: `ray::ClusterWorker.score`.
             words = (entry / "cmdline").read_bytes()
             ours = str(Path(cli.__file__).parents[1]).encode() in (entry / "environ").read_bytes()
         except OSError:
             continue
-        if words.startswith(b"ray::Worker") and ours:
+        if words.startswith(b"ray::ClusterWorker") and ours:
             found.append(int(entry.name))
     return found
 
@@ -142,7 +138,7 @@ def test_workers_that_are_killed_cost_nothing(drives, tmp_path, monkeypatch, cap
     assert evaluate(tmp_path, tmp_path / "drives", "many", "--ray", "local") == exit_codes.OK
     error = capsys.readouterr().err
     assert "a worker was lost" in error
-    assert "its part is done again" in error
+    assert "its part is repeated" in error
     assert len(taken) == 3 * 5
     found = results(tmp_path / "many")
     assert found == results(tmp_path / "one")
@@ -151,15 +147,17 @@ def test_workers_that_are_killed_cost_nothing(drives, tmp_path, monkeypatch, cap
     assert found["report.json"]["miou_lower"] < found["report.json"]["miou"]
 
 
-def test_poison_is_reported_and_stops_nothing(ray, drives, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("ray")
+def test_poison_is_reported_and_stops_nothing(drives, tmp_path, monkeypatch, capsys):
     (tmp_path / "drives" / "bad").mkdir()
     (tmp_path / "drives" / "bad" / "bad_0.mcap").write_bytes(b"nothing of a bag" * 50)
     give = pool.Pool._give
 
     def deadly(self, worker, task):
-        give(self, worker, task)
         if task.bag == "b" and task.method == "score":
-            ray.kill(worker)
+            # Before the task, which a worker that is killed from outside may still finish.
+            worker.__ray_call__.remote(lambda _: os._exit(1))
+        give(self, worker, task)
 
     monkeypatch.setattr(pool.Pool, "_give", deadly)
     code = evaluate(tmp_path, tmp_path / "drives", "out", "--ray", "local")
@@ -261,7 +259,7 @@ class OddError(Exception):
         super().__init__(f"{code} at {where}")
 
 
-class Failing(worker.Worker):
+class Failing(worker.ClusterWorker):
     """A worker with a programming error."""
 
     def _of(self, bag):
@@ -271,7 +269,34 @@ class Failing(worker.Worker):
 @pytest.mark.usefixtures("drives")
 def test_a_programming_error_stops_it_loudly(ray, tmp_path, monkeypatch, capsys):
     ray.cloudpickle.register_pickle_by_value(sys.modules[Failing.__module__])
-    monkeypatch.setattr(pool, "Worker", Failing)
+    monkeypatch.setattr(pool, "ClusterWorker", Failing)
     with pytest.raises(pool.WorkerCrashError, match=r"in _of[\s\S]*OddError: 7 at .*/drives/a"):
         evaluate(tmp_path, tmp_path / "drives" / "a", "out", "--ray", "local")
-    assert capsys.readouterr().err.count("its part is done again") >= 2
+    assert capsys.readouterr().err.count("its part is repeated") >= 2
+
+
+@pytest.mark.usefixtures("ray")
+def test_regions_and_types_of_mistakes_are_those_of_one_process(tmp_path):
+    halves = range(7), range(7, region_drives.FRAMES)
+    bags = [
+        region_drives.write(tmp_path / name, half) for name, half in zip("ab", halves, strict=True)
+    ]
+    regions = str(region_drives.write_regions(tmp_path))
+    for output, ray_or_not in (("one", []), ("many", ["--ray", "local"])):
+        code = cli.main(
+            [
+                *("evaluate", *map(str, bags), "--prediction-topic", region_drives.PREDICTION),
+                *("--labels", "cityscapes_train_ids", "--regions", regions, "--error-types"),
+                *("--output", str(tmp_path / output), *ray_or_not),
+            ]
+        )
+        assert code == exit_codes.OK
+    found = results(tmp_path / "many")
+    assert found == results(tmp_path / "one")
+    whole, of_regions = region_drives.expected()
+    assert found["report.json"]["confusion"] == whole.tolist()
+    assert {each["name"]: each["confusion"] for each in found["report.json"]["regions"]} == {
+        name: matrix.tolist() for name, matrix in of_regions.items()
+    }
+    types = np.array(found["report.json"]["mistakes"])[:, :6].sum()
+    assert types == 2 * (whole.sum() - whole.trace()) - whole[:, -1].sum()

@@ -31,7 +31,7 @@ def describe(tensors: Mapping[str, Tensor], stride: int) -> Architecture:
     if "backbone.stem.conv3.weight" not in tensors:
         raise ConfigurationError(
             "its ResNet has the plain stem, whose stride and colours depend on the configuration; "
-            "only the deep stem (STEM_TYPE: deeplab) is known"
+            "only the deep stem (STEM_TYPE: deeplab) is supported"
         )
     return Architecture(
         num_classes=rows(tensors, "sem_seg_head.predictor"),

@@ -80,7 +80,7 @@ def _architecture(config: Path) -> Mapping[str, object]:
     activation = content.get("hidden_act", "relu6")
     if activation != "relu6":
         raise ConfigurationError(
-            f"{config}: hidden_act is {activation!r:.40}, of which only 'relu6' is known; export "
+            f"{config}: hidden_act is {activation!r:.40}, but only 'relu6' is supported; export "
             "the network as TorchScript or ONNX"
         )
     found: dict[str, object] = {}

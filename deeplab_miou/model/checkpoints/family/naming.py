@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from deeplab_miou.model.network.mobile import mobile_shape
+from deeplab_miou.model.network.mobile_shapes import mobile_shape
 from deeplab_miou.model.network.resnet import RESNET_BLOCKS
 from deeplab_miou.model.network.xception import XCEPTIONS
 

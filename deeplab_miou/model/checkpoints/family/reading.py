@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, cast
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.model.network.mobile import (
+from deeplab_miou.model.network.mobile_shapes import (
     EFFICIENTNETS,
     MOBILENET_STAGES,
     efficientnet_shape,
@@ -86,7 +86,7 @@ def resnet_kind(tensors: Mapping[str, Tensor], stage: Callable[[int], str]) -> B
         if known == (tuple(counts), bottleneck):
             return cast("BackboneKind", name)
     raise ConfigurationError(
-        f"its encoder is none of mobilenet_v2, {', '.join(RESNET_BLOCKS)}; "
+        f"its encoder is not one of mobilenet_v2, {', '.join(RESNET_BLOCKS)}; "
         f"it has {enumerate_keys([key for key in tensors if key.endswith('.weight')])}"
     )
 

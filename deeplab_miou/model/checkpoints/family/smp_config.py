@@ -38,9 +38,9 @@ def stated(path: Path, weights: Collection[str]) -> Stated:
         return Stated(_architecture(content, config))
     if TIMM_STEM in weights:
         _logger.warning(
-            "checkpoint %s: its encoder is taken for timm's plain ResNet (tu-resnet50 and the "
+            "checkpoint %s: assuming that its encoder is timm's plain ResNet (tu-resnet50 and the "
             "like), but the weights of tu-resnetblur50, tu-resnetaa50 and a few others have the "
-            "same names: to be sure, put next to it the %s that save_pretrained writes",
+            "same names: to be sure, put the %s that save_pretrained writes next to it",
             path,
             _NAME,
         )
@@ -70,12 +70,12 @@ def _check_encoder(content: dict[str, object], config: Path) -> None:
     depth = content.get("encoder_depth", _DEPTH)
     if depth != _DEPTH:
         raise ConfigurationError(
-            f"{config}: encoder_depth is {depth!r:.40}, of which only {_DEPTH} is known; export "
+            f"{config}: encoder_depth is {depth!r:.40}, but only {_DEPTH} is supported; export "
             "the network as TorchScript or ONNX"
         )
     name = content["encoder_name"]
     if isinstance(name, str) and name.startswith(_TIMM) and not _PLAIN_RESNET.fullmatch(name):
         raise ConfigurationError(
-            f"{config}: encoder_name is {name!r:.60}; of timm's encoders only plain ResNets are "
-            "known; export the network as TorchScript or ONNX"
+            f"{config}: encoder_name is {name!r:.60}, but of timm's encoders only plain ResNets "
+            "are supported; export the network as TorchScript or ONNX"
         )

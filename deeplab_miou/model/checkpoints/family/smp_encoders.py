@@ -21,7 +21,7 @@ from deeplab_miou.model.checkpoints.family.reading import (
     rows,
     with_resnet,
 )
-from deeplab_miou.model.network.mobile import EFFICIENTNETS
+from deeplab_miou.model.network.mobile_shapes import EFFICIENTNETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,8 +107,8 @@ def _with_timm_efficientnet(
 def _with_senet(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     if "encoder.layer0.conv2.weight" in tensors:
         raise ConfigurationError(
-            "its encoder is SENet-154, which is not known; export the network as TorchScript or "
-            "ONNX"
+            "its encoder is SENet-154, which is not supported; export the network as TorchScript "
+            "or ONNX"
         )
     found = with_resnet(architecture, tensors, "encoder", "layer0.conv1", _SQUEEZE)
     return dataclasses.replace(found, stem_pool="ceil", stride_first=found.groups == 1)
