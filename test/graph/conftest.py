@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 _POLL_S = 0.02
 _REPEAT_S = 0.05
 # Of a process, when a test fails; what it says first is rarely why.

@@ -32,7 +32,7 @@ from graph_support import EVALUATOR, IMAGE, LATCHED, PUBLISHER, Camera, image
 
 from deeplab_miou.bags.writer import BagWriter
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 WATCH = "/miou_watch"
 
 
