@@ -88,11 +88,11 @@ def read_pixels(message: ImageMessage) -> Pixels:
     check_size(message.height, message.width)
     if is_run_length(message):
         return Pixels(read_run_length(message), bgr=False, encoding=message.encoding)
-    _check_layout(message)
+    if layout := LAYOUTS.get(message.encoding):
+        return Pixels(view(message, layout, message.height), layout.bgr, message.encoding)
     if camera := CAMERA_ENCODINGS.get(message.encoding):
         return Pixels(read_camera(message, camera), bgr=False, encoding=message.encoding)
-    layout = LAYOUTS[message.encoding]
-    return Pixels(view(message, layout, message.height), layout.bgr, message.encoding)
+    raise _unknown_encoding(message)
 
 
 def read_label_pixels(message: ImageMessage) -> Pixels:
@@ -129,10 +129,14 @@ def _check_layout(message: RawImage) -> None:
     elif camera := CAMERA_ENCODINGS.get(message.encoding):
         check_camera(message, camera)
     else:
-        raise FrameError(
-            Reason.BAD_ENCODING,
-            f"image has encoding {quote(message.encoding)}, expected one of: {_SUPPORTED}",
-        )
+        raise _unknown_encoding(message)
+
+
+def _unknown_encoding(message: RawImage) -> FrameError:
+    return FrameError(
+        Reason.BAD_ENCODING,
+        f"image has encoding {quote(message.encoding)}, expected one of: {_SUPPORTED}",
+    )
 
 
 def _decompress(message: CompressedImage) -> Pixels:

@@ -143,7 +143,9 @@ class Counts:
 
 def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
     """Add what not all count."""
-    return one + other if len(one) == len(other) else max(one, other, key=len)
+    if not len(other):
+        return one
+    return one + other if len(one) else other
 
 
 def _difference(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
