@@ -231,3 +231,23 @@ def test_criterion_of_a_region_that_is_not_declared(folder, tmp_path, capsys):
     status, _ = evaluate(folder, tmp_path / "o", "--criteria", str(tmp_path / "criteria.yaml"))
     assert status == 1
     assert "there is no region 'far'; known: none" in " ".join(capsys.readouterr().err.split())
+
+
+def test_criteria_of_kinds_of_mistakes_and_of_frames(folder, tmp_path):
+    (tmp_path / "criteria.yaml").write_text(
+        "criteria:\n"
+        "  - {score: boundary_iou, class: wall, at_least: 0}\n"
+        "  - {score: segment_errors, class: wall, at_most: 1}\n"
+        "  - {score: worst_frames_miou, at_least: 1}\n"
+        "  - {score: frame_miou_lower, at_least: 0}\n"
+    )
+    status, report = evaluate(
+        folder, tmp_path / "o", "--error-types", "--criteria", str(tmp_path / "criteria.yaml")
+    )
+    assert status == 5
+    assert [each["passed"] for each in report["criteria"]] == [True, True, False, True]
+    wall, images = report["classes"][3], report["image_scores"]
+    assert [each["value"] for each in report["criteria"]] == [
+        *(wall["boundary_iou"], wall["segment_errors"]),
+        *(images["worst"]["value"], images["image"]["lower"]),
+    ]
