@@ -117,6 +117,14 @@ def test_digest_is_of_the_file_and_its_masks(folder):
         ("regions: [{name: a, rows: [5, 5]}]", "goes from 5 to 5, which is no row"),
         ("regions: [{name: a, rows: [0.2, 30]}]", "is 30, expected a number from 0 to 1"),
         ("regions: [{name: a, polygon: [[0, 0], [1, 1]]}]", "has 2 corners, expected 3 to 1000"),
+        (
+            "regions: [{name: a, polygon: [[312.5, 0], [90, 0], [90, 50]]}]",
+            r"polygon\[0\]\[0\] is 312\.5, expected a number from 0 to 1: if one .* round pixels",
+        ),
+        (
+            "regions: [{name: a, polygon: [[0, 0], [1, 0], [1, 1], [0, 1]]}]",
+            "polygon has only 0 and 1, which as whole numbers are pixels: write 1.0",
+        ),
         ("regions: [{name: a, polygon: [[0], [1], [2]]}]", "has 1 numbers, expected x and y"),
         ("regions: [{name: a, border: 0}]", "is 0, expected a number from 1 to 50"),
         ("regions: [{name: a, border: wide}]", "is 'wide', expected a number from 1 to 50"),
