@@ -173,11 +173,11 @@ class _Checker(Checker):
             if len(corner) != 2:  # noqa: PLR2004
                 self.fail((*path, i), f"has {len(corner)} numbers, expected x and y")
             x, y = (
-                self._coordinate(each, (*path, i, k), fractions=fractions)
+                self._coordinate(each, (*path, i, k), fractions=fractions, beyond=1)
                 for k, each in enumerate(corner)
             )
             points.append((x, y))
-        if not fractions and max(map(max, points)) <= 1:
+        if not fractions and all(abs(x) <= 1 and abs(y) <= 1 for x, y in points):
             self.fail(
                 path,
                 "has only 0 and 1, which as whole numbers are pixels: write 1.0 for all of the "
@@ -189,13 +189,16 @@ class _Checker(Checker):
         """Tell 0.5 and 1.0 from 1: whole numbers are pixels."""
         return any(not isinstance(number, int) for number in numbers)
 
-    def _coordinate(self, value: object, path: KeyPath, *, fractions: bool) -> float:
-        number = self.number(value, path, 0, _MOST_PIXELS)
-        if fractions and number > 1:
+    def _coordinate(
+        self, value: object, path: KeyPath, *, fractions: bool, beyond: int = 0
+    ) -> float:
+        """Return a coordinate that may lie so many widths or heights beyond the image's edges."""
+        number = self.number(value, path, -beyond * _MOST_PIXELS, _MOST_PIXELS)
+        if fractions and not -beyond <= number <= 1 + beyond:
             self.fail(
                 path,
-                f"is {number:g}, expected a number from 0 to 1: if one has a decimal point, all "
-                "are fractions; round pixels to whole numbers",
+                f"is {number:g}, expected a number from {-beyond} to {1 + beyond}: if one has a "
+                "decimal point, all are fractions; round pixels to whole numbers",
             )
         return number
 
