@@ -148,6 +148,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _describe(error: yaml.YAMLError, path: Path, what: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        if error.encoding != "unicode":
+            return f"{what} {path}, byte {error.position}: not UTF-8: save it as UTF-8"
+        return (
+            f"{what} {path}, character {error.position}: is U+{error.character:04X}, which YAML "
+            "does not allow: remove it"
+        )
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
     where = f", line {mark.line + 1}" if mark is not None else ""

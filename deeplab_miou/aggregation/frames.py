@@ -15,7 +15,7 @@ from deeplab_miou.aggregation.slices import SliceStatistics, slice_contrasts, sl
 from deeplab_miou.metric.accumulator import Accumulator
 from deeplab_miou.metric.bootstrap import BlockBootstrap
 from deeplab_miou.metric.image_scores import ImageStatistics
-from deeplab_miou.metric.region_scores import contrasts
+from deeplab_miou.metric.region_scores import contrasts, labelled_in_both
 from deeplab_miou.metric.stamp_offsets import OffsetTally
 from deeplab_miou.metric.worst_frames import Evidence, Evidence_co, WorstFrame, WorstFrames
 
@@ -71,10 +71,15 @@ class FrameSummary(Generic[Evidence_co]):
             name: self._result(totals.region(name), scoring, index)
             for index, name in enumerate(totals.region_names)
         }
+        matrix = totals.counts.matrix
+        comparable = {
+            name: labelled_in_both(matrix, each.totals.counts.matrix)
+            for name, each in regions.items()
+        }
         result = replace(
             self._result(totals, scoring),
             regions=regions,
-            contrasts=Deferred(partial(contrasts, self.bootstrap.read(), totals.region_names)),
+            contrasts=Deferred(partial(contrasts, self.bootstrap.read(), comparable)),
             image_scores=self.images.scores(),
         )
         if self.slices is None:
@@ -83,7 +88,7 @@ class FrameSummary(Generic[Evidence_co]):
             result,
             slices=slice_results(self.slices.slices, totals.class_names, scoring),
             slice_contrasts=Deferred(
-                partial(slice_contrasts, self.slices.slices, self.slices.whole)
+                partial(slice_contrasts, self.slices.slices, self.slices.whole, matrix)
             ),
             tag_doubts=self.slices.doubts,
             tag_changes=self.slices.changes,

@@ -14,7 +14,7 @@ from deeplab_miou.aggregation.results import Result, Totals, score
 from deeplab_miou.metric.blocks import BlockSums, TimeBlocks
 from deeplab_miou.metric.bootstrap import IouStatistics, find_intervals
 from deeplab_miou.metric.counts import Counts
-from deeplab_miou.metric.region_scores import frames_contrast
+from deeplab_miou.metric.region_scores import frames_contrast, labelled_in_both
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.tags.timeline import NO_TAG, Tag
@@ -69,10 +69,18 @@ def slice_results(
     return dict(sorted(found.items(), key=lambda item: (_miou(item[1]), item[0])))
 
 
-def slice_contrasts(slices: Mapping[Tag, SliceCounts], whole: TimeBlocks) -> dict[Tag, Contrast]:
-    """Compare the frames of each slice with all others; resampling takes a while."""
+def slice_contrasts(
+    slices: Mapping[Tag, SliceCounts], whole: TimeBlocks, matrix: NDArray[np.int64]
+) -> dict[Tag, Contrast]:
+    """Compare the frames of each slice with all others; resampling takes a while.
+
+    Args:
+        slices: what was counted in each.
+        whole: blocks with (k, 2, n) counts of all frames.
+        matrix: confusion matrix of all frames, int64 ``(n, n + 1)``.
+    """
     return {
-        tag: frames_contrast(whole, each.blocks)
+        tag: frames_contrast(whole, each.blocks, labelled_in_both(matrix, each.matrix))
         for tag, each in slices.items()
         if len(each.blocks) and tag.name != NO_TAG
     }

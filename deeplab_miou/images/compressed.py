@@ -100,6 +100,21 @@ def decode_file(data: NDArray[np.uint8], header: Header) -> Decoded:
     return Decoded(array, needed.palette)
 
 
+def hides_colors(data: NDArray[np.uint8], header: png.PngHeader) -> bool:
+    """Return whether a PNG that `decode_file` accepts has colours that viewers do not show.
+
+    These are pixels that are not opaque and not black, which `decode_file` returns all the same.
+    """
+    if header.color_type not in png.WITH_ALPHA:
+        return False
+    needed = png.needed_pixels(data, header)
+    array = None if needed is None else _decode(needed.file, cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise _damaged("png", data, header)
+    alpha = array[..., 3]
+    return bool(np.any((alpha < np.iinfo(alpha.dtype).max) & array[..., :3].any(axis=2)))
+
+
 def _decode_jpeg(data: NDArray[np.uint8], header: JpegHeader) -> Decoded:
     scans = count_scans(data, header)
     if scans > MAX_SCANS:
@@ -115,9 +130,9 @@ def _decode_jpeg(data: NDArray[np.uint8], header: JpegHeader) -> Decoded:
     return Decoded(array)
 
 
-def _decode(file: NDArray[np.uint8]) -> NDArray[Any] | None:
+def _decode(file: NDArray[np.uint8], how: int = _DECODE) -> NDArray[Any] | None:
     try:
-        array: NDArray[Any] | None = cv2.imdecode(file, _DECODE)
+        array: NDArray[Any] | None = cv2.imdecode(file, how)
     except cv2.error:
         return None
     return array

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 START = b"\x89PNG\r\n\x1a\n"
-GRAY, PALETTE, GRAY_ALPHA = 0, 3, 4
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+GRAY, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 3, 4, 6
+WITH_ALPHA = (GRAY_ALPHA, RGB_ALPHA)
+CHANNELS = {GRAY: 1, 2: 3, PALETTE: 1, GRAY_ALPHA: 2, RGB_ALPHA: 4}
 
 _IHDR = struct.Struct(">IIBB")
 _IHDR_END = 33

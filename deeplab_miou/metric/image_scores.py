@@ -39,6 +39,12 @@ IMAGE_SCORES = {
     "by_class": "mean over classes of their mean IoU in frames",
     "worst": "mean mIoU of the worst 5 % of frames",
 }
+# In messages and criteria, likewise; bounds have ``_lower`` and ``_upper`` behind that.
+IMAGE_FIELDS = {
+    "image": "frame_miou",
+    "by_class": "frame_class_miou",
+    "worst": "worst_frames_miou",
+}
 # The mean of fewer than ten frames is one of extremes, which resampling does not show to vary: of
 # 40 frames, half the intervals would miss it.
 _FEWEST_FOR_WORST = 200

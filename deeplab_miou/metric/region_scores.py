@@ -12,7 +12,7 @@ from deeplab_miou.metric.bootstrap import DifferenceStatistics, IouStatistics
 from deeplab_miou.metric.resampling import Resampling, find_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -25,13 +25,14 @@ _LIMITS = (-1.0, 1.0)
 class Contrast:
     """A part of the pixels against all other labelled ones; index 0 is mIoU, 1 + c class c.
 
-    The mean is over the classes that occur in both.
+    The mean is over the classes that have labelled pixels in both. Where a class has none, it is
+    wrong wherever it is predicted, which says nothing of how well it is found.
 
     Attributes:
         inside: (1 + n,) float64 scores within the part.
         outside: (1 + n,) float64 scores of the rest.
         bounds: (1 + n, 2) float64 lower and upper bound of inside - outside, 95 %; NaN where there
-            are none.
+            are none, as for classes that have labelled pixels on one side only.
     """
 
     inside: NDArray[np.float64]
@@ -44,17 +45,29 @@ class Contrast:
         return (self.bounds[:, 0] > 0) | (self.bounds[:, 1] < 0)
 
 
-def contrasts(blocks: TimeBlocks, names: Sequence[str]) -> dict[str, Contrast]:
+def labelled_in_both(whole: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which classes have labelled pixels in a part and in the rest, (n,) bool.
+
+    Args:
+        whole: (n, n + 1) int64 confusion matrix.
+        part: likewise, of the part.
+    """
+    inside = part.sum(axis=1)
+    both: NDArray[np.bool_] = (inside > 0) & (inside < whole.sum(axis=1))
+    return both
+
+
+def contrasts(blocks: TimeBlocks, classes: Mapping[str, NDArray[np.bool_]]) -> dict[str, Contrast]:
     """Compare each region with the rest of the same frames; resampling takes a while.
 
     Args:
         blocks: with (k, 1 + r, 2, n) counts, see `contrast`.
-        names: of the r regions.
+        classes: which classes to compare, by the names of the r regions, see `contrast`.
     """
-    return {name: contrast(blocks, region) for region, name in enumerate(names)}
+    return {name: contrast(blocks, region, classes[name]) for region, name in enumerate(classes)}
 
 
-def contrast(blocks: TimeBlocks, region: int) -> Contrast:
+def contrast(blocks: TimeBlocks, region: int, classes: NDArray[np.bool_]) -> Contrast:
     """Compare a region with the rest of the same frames by a paired block bootstrap.
 
     Blocks of time that have labelled pixels only on one side say nothing of the difference.
@@ -63,6 +76,7 @@ def contrast(blocks: TimeBlocks, region: int) -> Contrast:
         blocks: with (k, 1 + r, 2, n) counts of intersection and union, those of the whole frames
             first.
         region: which, from 0.
+        classes: (n,) which classes to compare, see `labelled_in_both`.
     """
     inside = blocks.counts[:, 1 + region]
     pairs = np.stack((blocks.counts[:, 0] - inside, inside), axis=1)
@@ -70,10 +84,10 @@ def contrast(blocks: TimeBlocks, region: int) -> Contrast:
     chosen = TimeBlocks(
         blocks.block_ns, blocks.keys[speaking], pairs[speaking], are_drives=blocks.are_drives
     )
-    return _contrast(pairs, chosen, DifferenceStatistics)
+    return _contrast(pairs, chosen, DifferenceStatistics, classes)
 
 
-def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks) -> Contrast:
+def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks, classes: NDArray[np.bool_]) -> Contrast:
     """Compare some of the frames with all others by a block bootstrap.
 
     Hardly a block has frames of both, so that blocks of either are resampled together. Each score
@@ -82,6 +96,7 @@ def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks) -> Contrast:
     Args:
         whole: blocks with (k, 2, n) counts of all frames.
         chosen: of some of them, with blocks of the same length times a power of two.
+        classes: (n,) which classes to compare, see `labelled_in_both`.
     """
     block_ns = max(whole.block_ns, chosen.block_ns)
     whole, chosen = whole.of_length(block_ns), chosen.of_length(block_ns)
@@ -92,7 +107,7 @@ def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks) -> Contrast:
     blocks = TimeBlocks(
         block_ns, whole.keys[speaking], pairs[speaking], are_drives=whole.are_drives
     )
-    return _contrast(pairs, blocks, _ApartStatistics)
+    return _contrast(pairs, blocks, _ApartStatistics, classes)
 
 
 class _ApartStatistics(DifferenceStatistics):
@@ -107,11 +122,14 @@ class _ApartStatistics(DifferenceStatistics):
 
 
 def _contrast(
-    pairs: NDArray[np.int64], blocks: TimeBlocks, statistics: type[DifferenceStatistics]
+    pairs: NDArray[np.int64],
+    blocks: TimeBlocks,
+    statistics: type[DifferenceStatistics],
+    classes: NDArray[np.bool_],
 ) -> Contrast:
     """Return the difference of (k, 2, 2, n) counts outside and inside, bounded by some of them."""
     total = pairs.sum(axis=0).astype(np.float64)
-    in_both = (total[:, 1] > 0).all(axis=0)
-    each = IouStatistics(in_both.astype(np.float64), "exclude")
+    each = IouStatistics(classes.astype(np.float64), "exclude")
     bounds = find_bounds(blocks, statistics(each), Resampling(), _LIMITS).fixed
+    bounds[1:][~classes] = np.nan
     return Contrast(each.values(total[1]), each.values(total[0]), bounds)

@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.metric.error_types import TYPES, mistake_shares
-from deeplab_miou.metric.image_scores import ImageScores
+from deeplab_miou.metric.image_scores import IMAGE_FIELDS, ImageScores
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.metric.stamp_offsets import Offsets
 
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.metric.counts import Counts
     from deeplab_miou.tags.timeline import Tag
-
-_IMAGE_FIELDS = {
-    "image": "frame_miou",
-    "by_class": "frame_class_miou",
-    "worst": "worst_frames_miou",
-}
 
 
 def mean_iou_fields(result: Result) -> dict[str, Any]:
@@ -60,7 +54,7 @@ def mean_iou_fields(result: Result) -> dict[str, Any]:
         **depth_fields(totals.counts),
         **{
             f"{name}{end}": getattr(getattr(images, key), bound)
-            for key, name in _IMAGE_FIELDS.items()
+            for key, name in IMAGE_FIELDS.items()
             for end, bound in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
         },
     }

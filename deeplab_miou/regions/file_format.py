@@ -143,8 +143,9 @@ class _Checker(Checker):
         if len(edges) != 2:  # noqa: PLR2004
             self.fail(path, f"has {len(edges)} entries, expected the first row and the one past it")
         fractions = self._are_fractions(edges)
-        most = 1 if fractions else _MOST_PIXELS
-        first, past_last = (self.number(edge, (*path, i), 0, most) for i, edge in enumerate(edges))
+        first, past_last = (
+            self._coordinate(edge, (*path, i), fractions=fractions) for i, edge in enumerate(edges)
+        )
         if first >= past_last:
             self.fail(path, f"goes from {first:g} to {past_last:g}, which is no row")
         return Rows(first, past_last, fractions=fractions)
@@ -167,18 +168,39 @@ class _Checker(Checker):
             expected = f"expected {_FEWEST_POINTS} to {_MOST_POINTS}"
             self.fail(path, f"has {len(corners)} corners, {expected}")
         fractions = self._are_fractions([each for corner in corners for each in corner])
-        most = 1 if fractions else _MOST_PIXELS
         points: list[tuple[float, float]] = []
         for i, corner in enumerate(corners):
             if len(corner) != 2:  # noqa: PLR2004
                 self.fail((*path, i), f"has {len(corner)} numbers, expected x and y")
-            x, y = (self.number(each, (*path, i, k), 0, most) for k, each in enumerate(corner))
+            x, y = (
+                self._coordinate(each, (*path, i, k), fractions=fractions, beyond=1)
+                for k, each in enumerate(corner)
+            )
             points.append((x, y))
+        if not fractions and all(abs(x) <= 1 and abs(y) <= 1 for x, y in points):
+            self.fail(
+                path,
+                "has only 0 and 1, which as whole numbers are pixels: write 1.0 for all of the "
+                "width or height",
+            )
         return Polygon(tuple(points), fractions=fractions)
 
     def _are_fractions(self, numbers: list[object]) -> bool:
         """Tell 0.5 and 1.0 from 1: whole numbers are pixels."""
         return any(not isinstance(number, int) for number in numbers)
+
+    def _coordinate(
+        self, value: object, path: KeyPath, *, fractions: bool, beyond: int = 0
+    ) -> float:
+        """Return a coordinate that may lie so many widths or heights beyond the image's edges."""
+        number = self.number(value, path, -beyond * _MOST_PIXELS, _MOST_PIXELS)
+        if fractions and not -beyond <= number <= 1 + beyond:
+            self.fail(
+                path,
+                f"is {number:g}, expected a number from {-beyond} to {1 + beyond}: if one has a "
+                "decimal point, all are fractions; round pixels to whole numbers",
+            )
+        return number
 
     def _is_ignored(self, entry: Mapping[str, object], path: KeyPath) -> bool:
         if "ignore" not in entry:

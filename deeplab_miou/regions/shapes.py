@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
-from deeplab_miou.images.compressed import check_size, decode_file
+from deeplab_miou.images.compressed import check_size, decode_file, hides_colors
 from deeplab_miou.images.png import read_png_header
 
 if TYPE_CHECKING:
@@ -168,11 +168,22 @@ def read_mask(path: Path) -> Mask:
         raise ConfigurationError(f"mask {path} is not a PNG: save it as one")
     try:
         check_size(header.height, header.width)
-        picture = decode_file(data, header).array
+        picture, palette = decode_file(data, header)
+        hides = hides_colors(data, header)
     except FrameError as error:
         raise ConfigurationError(f"mask {path}: {error}") from None
-    pixels = picture.reshape(header.height, header.width, -1)
+    pixels = np.atleast_3d(picture)
     inside: NDArray[np.bool_] = np.any(pixels, axis=2)
+    if hides:
+        raise ConfigurationError(
+            f"mask {path} has transparent pixels that are not black beneath: save it without "
+            "transparency"
+        )
+    if palette is not None and not np.array_equal(_colored(palette)[picture], inside):
+        raise ConfigurationError(
+            f"mask {path} is an indexed PNG in which index 0 and black are not the same pixels: "
+            "save it in shades of grey"
+        )
     if not inside.any():
         raise ConfigurationError(
             f"mask {path} is 0 everywhere, expected another value inside the region"
@@ -186,3 +197,10 @@ def read_mask(path: Path) -> Mask:
             "outside, any other value inside"
         )
     return Mask(inside, str(path))
+
+
+def _colored(palette: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which of 256 indices have a colour that is not black, given a palette (k, 3)."""
+    colored = np.zeros(256, np.bool_)
+    colored[: len(palette)] = palette.any(axis=1)
+    return colored

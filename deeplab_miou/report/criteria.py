@@ -5,6 +5,8 @@ criteria:
   - {score: iou, class: person, at_least: 0.55}
   - {score: miou, region: far, at_least: 0.50}
   - {score: miou, slice: rain, at_least: 0.45}
+  - {score: worst_frames_miou, at_least: 0.40}
+  - {score: boundary_iou, class: person, at_least: 0.45}
   - {score: labels_dropped, reason: truncated_data, at_most: 0}
   - {score: difference_lower, at_least: -0.005}
 """
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from deeplab_miou import strict_yaml
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.metric.image_scores import IMAGE_FIELDS
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.paths import user_path
 from deeplab_miou.strict_yaml import Checker
@@ -36,17 +39,25 @@ _MOST_CRITERIA = 1000
 class _Score(NamedTuple):
     """Where a score is read from, and its range."""
 
-    read_from: str  # report, class, account, difference or latency
+    read_from: str  # report, images, class, mistakes, account, difference or latency
     least: float
     largest: float
 
 
 _SHARE = _Score("report", 0, 1)
 _CLASS = _Score("class", 0, 1)
+_MISTAKES = _Score("mistakes", 0, 1)
 _COUNT = _Score("account", 0, _MOST)
 SCORES = {
     **dict.fromkeys((*HEADLINES, "miou_lower"), _SHARE),
     **dict.fromkeys(("iou", "iou_lower", "precision", "recall", "f1"), _CLASS),
+    **dict.fromkeys(
+        ("boundary_iou", "boundary_errors", "extent_errors", "segment_errors"), _MISTAKES
+    ),
+    **dict.fromkeys(
+        (f"{name}{end}" for name in IMAGE_FIELDS.values() for end in ("", "_lower")),
+        _Score("images", 0, 1),
+    ),
     **dict.fromkeys(("images_evaluated", "labels_evaluated"), _Score("account", 0, 1)),
     **dict.fromkeys(("images_dropped", "labels_dropped"), _COUNT),
     **dict.fromkeys(("frames", "doubts"), _Score("report", 0, _MOST)),
@@ -169,9 +180,10 @@ class _Checker(Checker):
         if score not in SCORES:
             self.fail((*path, "score"), f"is {score!r}, expected one of: {', '.join(SCORES)}")
         kind = SCORES[score]
-        if kind.read_from == "class" and "class" not in item:
+        if kind in {_CLASS, _MISTAKES} and "class" not in item:
             self.fail(path, f"has no class, which {score} needs")
-        self._only_for(item, path, "class", fits=kind.read_from in {"class", "difference"})
+        of_class = {"class", "mistakes", "difference"}
+        self._only_for(item, path, "class", fits=kind.read_from in of_class)
         self._only_for(item, path, "region", fits=kind.read_from == "class" or kind is _SHARE)
         fits_slice = kind.read_from == "class" or kind is _SHARE or score == "frames"
         self._only_for(item, path, "slice", fits=fits_slice)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deeplab_miou.accounting import Account
+from deeplab_miou.metric.image_scores import IMAGE_FIELDS
 from deeplab_miou.report.criteria import ELSEWHERE, SCORES
 from deeplab_miou.tags.timeline import Tag
 
@@ -116,7 +117,9 @@ def _value(
         key = "lower" if score == "difference_lower" else "difference"
         found: float | None = entry.get(key)
         return found
-    if read_from == "class":
+    if read_from == "images":
+        return _of_images(report, score)
+    if read_from in {"class", "mistakes"}:
         of_class: float | None = _of_class(report, asked.class_name).get(score)
         return of_class
     if read_from == "account":
@@ -146,6 +149,15 @@ def _of_class(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return next((each for each in report["classes"] if each["name"] == name), {})
 
 
+def _of_images(report: Mapping[str, Any], score: str) -> float | None:
+    """Return a mean over frames, or its lower bound; None where no frames are known."""
+    images = report.get("image_scores") or {}
+    name = score.removesuffix("_lower")
+    key = next(key for key, field in IMAGE_FIELDS.items() if field == name)
+    found: float | None = images.get(key, {}).get("value" if name == score else "lower")
+    return found
+
+
 def _of_account(counts: StreamCounts, what: str, reason: str) -> float | None:
     if what == "dropped":
         return float(counts.dropped.get(reason, 0) if reason else sum(counts.dropped.values()))
@@ -163,14 +175,20 @@ def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
         report = _of_slice(report, asked.slice_name)
         if "name" not in report:
             return "no frame has that tag"
-    if asked.class_name and not _of_class(report, asked.class_name):
-        return "there is no such class"
+    if asked.class_name:
+        return _why_class_undefined(asked, _of_class(report, asked.class_name))
     if asked.score.endswith("_lower"):
         return "there is no interval"
     if SCORES[asked.score].read_from == "account":
         return "nothing was received"
-    return (
-        "the class does not occur"
-        if asked.class_name
-        else f"undefined in {report['frames']} frames"
-    )
+    return f"undefined in {report['frames']} frames"
+
+
+def _why_class_undefined(asked: Criterion, of_class: Mapping[str, Any]) -> str:
+    if not of_class:
+        return "there is no such class"
+    if SCORES[asked.score].read_from == "mistakes" and asked.score not in of_class:
+        return "needs --error-types, or the parameter error_types"
+    if asked.score.endswith("_lower"):
+        return "there is no interval"
+    return "the class does not occur"

@@ -130,7 +130,7 @@ class SliceTotal:
             whole = whole_drives(self._aligned(self._whole))
         else:
             counts = {tag: each.counts for tag, each in slices.items()}
-        return slice_contrasts(counts, whole)
+        return slice_contrasts(counts, whole, self._whole.matrix)
 
     def _aligned(self, each: _Slice) -> list[NDArray[np.int64]]:
         nothing = np.zeros((2, len(each.matrix)), np.int64)

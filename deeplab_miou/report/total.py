@@ -12,7 +12,7 @@ from deeplab_miou.aggregation.results import Deferred, Result, Scoring, Totals, 
 from deeplab_miou.metric.bootstrap import Intervals, IouStatistics, find_intervals
 from deeplab_miou.metric.drives import MIN_DRIVES, DriveSums, whole_drives
 from deeplab_miou.metric.image_scores import DriveImages
-from deeplab_miou.metric.region_scores import contrast
+from deeplab_miou.metric.region_scores import contrast, labelled_in_both
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.metric.worst_frames import WorstFrame
@@ -142,7 +142,11 @@ class Total:
 
     def _contrasts(self, regions: Mapping[str, Result]) -> dict[str, Contrast]:
         return {
-            name: contrast(whole_drives(self._drives), index)
+            name: contrast(
+                whole_drives(self._drives),
+                index,
+                labelled_in_both(self._counts.matrix, each.totals.counts.matrix),
+            )
             for index, (name, each) in enumerate(regions.items())
             if each.intervals is not None and each.intervals.reason is None
         }

@@ -8,7 +8,7 @@ tags:
   - {start: "+12.5", end: "+60", key: weather, tag: rain, bag: drive_07}
 
 CSV comes from spreadsheets, with whatever they make of it, and from `foxglove events list --format
-csv`, whose column Metadata holds a JSON object.
+csv`, whose columns Metadata and Properties hold JSON objects.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _WHAT = "tags file"
 _MOST_BYTES = 1 << 24
 _MOST_ROWS = 50_000
 _KEYS = ("start", "end", "tag", "key", "bag")
+# Foxglove's: what anyone wrote about an event, and what its type asks for.
+_OBJECTS = ("metadata", "properties")
 _DELIMITERS = ",;\t"
 _NO_END = Moment(2**63 - 1)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -194,7 +196,9 @@ class _Table:
         delimiter = delimiter or max(_DELIMITERS, key=header.count)
         self._decimal_comma = delimiter != ","
         self._first = first
-        self._reader = csv.reader(io.StringIO("".join(lines[first:])), delimiter=delimiter)
+        # Excel on a Mac may end lines with a carriage return, which the reader knows only with \n.
+        text = io.StringIO("".join(lines[first:]), newline=None)
+        self._reader = csv.reader(text, delimiter=delimiter)
 
     def rows(self) -> list[Row]:
         """Return what it holds."""
@@ -209,7 +213,13 @@ class _Table:
             raise ConfigurationError(
                 f"{_WHAT} {self._path} has {len(cells) - 1} rows, expected 1 to {_MOST_ROWS}"
             )
-        return [row for line, each in cells[1:] for row in self._row(line, each, columns)]
+        rows = [row for line, each in cells[1:] for row in self._row(line, each, columns)]
+        if not rows:
+            raise ConfigurationError(
+                f"{_WHAT} {self._path} has {len(cells) - 1} events, none of which has metadata or "
+                "properties, expected a key and a tag there"
+            )
+        return rows
 
     def _text(self) -> str:
         try:
@@ -237,11 +247,11 @@ class _Table:
     def _columns(self, line: int, header: Sequence[str]) -> dict[str, int]:
         """Return where the columns are that mean something here."""
         named = [cell.strip().lower() for cell in header]
-        columns = {name: named.index(name) for name in (*_KEYS, "metadata") if name in named}
+        columns = {name: named.index(name) for name in (*_KEYS, *_OBJECTS) if name in named}
         twice = [name for name in columns if named.count(name) > 1]
         if twice:
             self._fail(line, f"names the column {twice[0]!r} twice")
-        if "start" not in columns or not {"tag", "metadata"} & columns.keys():
+        if "start" not in columns or not {"tag", *_OBJECTS} & columns.keys():
             found = ", ".join(show(cell) for cell in header[:12])
             self._fail(
                 line,
@@ -265,17 +275,20 @@ class _Table:
         if "tag" in found:
             yield Row(Tag(found.get("key", ""), found["tag"]), start, end, bag)
             return
-        for key, name in self._metadata(line, found["metadata"]).items():
-            yield Row(Tag(key, str(name)), start, end, bag)
+        for column in _OBJECTS:
+            for key, value in self._object(line, column, found.get(column, "")).items():
+                if value is not None:
+                    name = value if isinstance(value, str) else json.dumps(value)
+                    yield Row(Tag(key, name), start, end, bag)
 
-    def _metadata(self, line: int, text: str) -> Mapping[str, object]:
+    def _object(self, line: int, column: str, text: str) -> Mapping[str, object]:
         try:
-            value = json.loads(text or "{}")
+            value = json.loads(text or "null")
         except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            self._fail(line, f"has the metadata {show(text)}, expected a JSON object")
-        return value
+            value = text
+        if not isinstance(value, dict | None):
+            self._fail(line, f"has the {column} {show(text)}, expected a JSON object")
+        return value or {}
 
     def _time(self, line: int, column: str, text: str) -> Moment:
         try:

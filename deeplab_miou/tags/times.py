@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 _NS = 1_000_000_000
-_NUMBER = re.compile(r"(?P<sign>\+?)(?P<whole>[0-9]{1,19})(?:\.(?P<part>[0-9]{1,12}))?")
+# Python prints up to 17 digits of a number, of which the first may follow some zeros.
+_NUMBER = re.compile(r"(?P<sign>\+?)(?P<whole>[0-9]{1,19})(?:\.(?P<part>[0-9]{1,20}))?")
 _DATE = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
     r"(?::(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]{1,9}))?)?"

@@ -22,7 +22,7 @@ def test_what_is_deferred_goes_to_another_process_before_and_after():
     counts = random.integers(1, 50, (20, 2, 2, 3))
     counts[:, 0] += counts[:, 1]
     blocks = TimeBlocks(10**9, np.arange(20), counts)
-    deferred = Deferred(partial(contrasts, blocks, ["near"]))
+    deferred = Deferred(partial(contrasts, blocks, {"near": np.array([True, False, True])}))
     before = pickle.loads(pickle.dumps(deferred))  # noqa: S301  (our own)
     here = deferred()
     after = pickle.loads(pickle.dumps(deferred))  # noqa: S301

@@ -444,7 +444,7 @@ def test_mistakes_are_named_by_file_line_and_key(tmp_path, old, new, line, key):
         (b"name: x\n", "line 1: the file has no classes"),
         (b"classes: []\n", r"line 1: classes has 0 entries, expected 1 to 255"),
         (b"a: 1\n---\nb: 2\n", "line 2: but found another document"),
-        (b"\xff\xfe\x00", "mine.yaml: "),
+        (b"\xff\xfe\x00", r"mine.yaml, byte [0-9]: not UTF-8: save it as UTF-8"),
         (b"name: \x00\n", "mine.yaml"),
         (b"a: " + 5000 * b"[", "nested too deeply"),
         (b"#" * (1 << 20) + b"\n", "larger than 1048576 bytes"),

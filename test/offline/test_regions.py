@@ -189,6 +189,37 @@ def test_kinds_of_mistakes_by_hand(tmp_path):
     assert wall["boundary_iou"] == pytest.approx(boundary_iou)
 
 
+def test_a_class_that_is_only_predicted_somewhere_is_not_called_worse_there(tmp_path):
+    """Sky is labelled in the upper half of even frames only, and predicted everywhere a little."""
+    rng = np.random.default_rng(7)
+    with BagWriter(tmp_path / "bag", "mcap") as writer:
+        for index in range(40):
+            truth = np.zeros((HEIGHT, WIDTH), np.uint8)
+            truth[:24] = 0 if index // 10 % 2 else 10
+            truth[:, :20] = 3
+            prediction = np.where(rng.random(truth.shape) < 0.05, 10, truth).astype(np.uint8)
+            prediction[:24, :20] = np.where(rng.random((24, 20)) < 0.3, 0, 3)
+            stamp_ns = (100 + index) * SECOND
+            writer.write_image("/prediction", stamp_ns, "camera", mono8(prediction))
+            writer.write_image("/camera/labels", stamp_ns, "camera", mono8(truth))
+    (tmp_path / "regions.yaml").write_text("regions: [{name: lower, rows: [0.5, 1.0]}]\n")
+    rows = "".join(f"{100 + k},{110 + k},cloud\n" for k in (10, 30))
+    (tmp_path / "tags.csv").write_text(f"start,end,tag\n{rows}")
+    files = (("--regions", "regions.yaml"), ("--tags", "tags.csv"))
+    options = [text for option, name in files for text in (option, str(tmp_path / name))]
+    _, report = evaluate(tmp_path, tmp_path / "o", *options)
+    (lower,), (cloud, _) = report["regions"], sorted(report["slices"], key=lambda s: s["name"])
+    for part in (lower, cloud):
+        assert part["classes"][10]["iou"] == 0
+        assert part["contrast"]["outside"][1 + 10] > 0.8
+        assert part["contrast"]["upper"][1 + 10] is None
+    summary = (tmp_path / "o" / "report.md").read_text()
+    assert "- mIoU is 0.22 better in lower than elsewhere" in summary
+    assert "- wall is 0.25 better in lower than elsewhere" in summary
+    assert "- mIoU is 0.02 better with cloud than in the other frames" in summary
+    assert "sky is" not in summary
+
+
 def test_mask_of_another_size_is_named(folder, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "small.png"), np.ones((24, 32), np.uint8))
     (tmp_path / "regions.yaml").write_text("regions: [{name: a, mask: small.png}]\n")
@@ -231,3 +262,23 @@ def test_criterion_of_a_region_that_is_not_declared(folder, tmp_path, capsys):
     status, _ = evaluate(folder, tmp_path / "o", "--criteria", str(tmp_path / "criteria.yaml"))
     assert status == 1
     assert "there is no region 'far'; known: none" in " ".join(capsys.readouterr().err.split())
+
+
+def test_criteria_of_kinds_of_mistakes_and_of_frames(folder, tmp_path):
+    (tmp_path / "criteria.yaml").write_text(
+        "criteria:\n"
+        "  - {score: boundary_iou, class: wall, at_least: 0}\n"
+        "  - {score: segment_errors, class: wall, at_most: 1}\n"
+        "  - {score: worst_frames_miou, at_least: 1}\n"
+        "  - {score: frame_miou_lower, at_least: 0}\n"
+    )
+    status, report = evaluate(
+        folder, tmp_path / "o", "--error-types", "--criteria", str(tmp_path / "criteria.yaml")
+    )
+    assert status == 5
+    assert [each["passed"] for each in report["criteria"]] == [True, True, False, True]
+    wall, images = report["classes"][3], report["image_scores"]
+    assert [each["value"] for each in report["criteria"]] == [
+        *(wall["boundary_iou"], wall["segment_errors"]),
+        *(images["worst"]["value"], images["image"]["lower"]),
+    ]

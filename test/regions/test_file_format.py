@@ -116,7 +116,16 @@ def test_digest_is_of_the_file_and_its_masks(folder):
         ("regions: [{name: a, rows: [0]}]", "has 1 entries, expected the first row and the one"),
         ("regions: [{name: a, rows: [5, 5]}]", "goes from 5 to 5, which is no row"),
         ("regions: [{name: a, rows: [0.2, 30]}]", "is 30, expected a number from 0 to 1"),
+        ("regions: [{name: a, rows: [-0.2, 0.3]}]", r"is -0\.2, expected a number from 0 to 32768"),
         ("regions: [{name: a, polygon: [[0, 0], [1, 1]]}]", "has 2 corners, expected 3 to 1000"),
+        (
+            "regions: [{name: a, polygon: [[312.5, 0], [90, 0], [90, 50]]}]",
+            r"polygon\[0\]\[0\] is 312\.5, expected a number from -1 to 2: if one .* round",
+        ),
+        (
+            "regions: [{name: a, polygon: [[0, 0], [1, 0], [1, 1], [0, 1]]}]",
+            "polygon has only 0 and 1, which as whole numbers are pixels: write 1.0",
+        ),
         ("regions: [{name: a, polygon: [[0], [1], [2]]}]", "has 1 numbers, expected x and y"),
         ("regions: [{name: a, border: 0}]", "is 0, expected a number from 1 to 50"),
         ("regions: [{name: a, border: wide}]", "is 'wide', expected a number from 1 to 50"),
@@ -157,6 +166,18 @@ def test_digest_is_of_the_file_and_its_masks(folder):
 def test_mistake_is_named(tmp_path, text, message):
     with pytest.raises(ConfigurationError, match=message):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    ["[[-20, 30], [80, 30], [31, -20]]", "[[-0.5, 0.75], [2.0, 0.75], [0.775, -0.5]]"],
+)
+def test_a_polygon_may_reach_beyond_the_image(tmp_path, polygon):
+    regions = read(tmp_path, f"regions: [{{name: lane, polygon: {polygon}}}]")
+    inside = regions.scored[0].where.inside(40, 40)
+    y, x = np.mgrid[:40, :40] + 0.5
+    beside = 50 * (x + 20) > 51 * (30 - y)
+    np.testing.assert_array_equal(inside, (y < 30) & beside)
 
 
 def test_names_that_differ_in_case_are_two_regions(tmp_path):

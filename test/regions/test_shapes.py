@@ -1,10 +1,12 @@
 """Masks, rows and polygons."""
 
 import itertools
+import struct
 
 import cv2
 import numpy as np
 import pytest
+from image_files import make_png
 
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import ConfigurationError, FrameError
@@ -110,6 +112,60 @@ def test_mask_of_colour_or_one_bit(tmp_path):
     cv2.imwrite(str(tmp_path / "b.png"), picture[..., 2], [cv2.IMWRITE_PNG_BILEVEL, 1])
     for file in ("c.png", "b.png"):
         assert np.argwhere(read_mask(tmp_path / file).inside(6, 9)).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("palette", "is_clear"),
+    [
+        ([(0, 0, 0), (255, 255, 255)], True),
+        ([(0, 0, 0), (128, 0, 0), (0, 128, 0)], True),
+        ([(255, 255, 255), (0, 0, 0)], False),  # as Pillow and pngquant order it
+        ([(68, 1, 84), (253, 231, 37)], False),
+        ([(0, 0, 0)], False),
+    ],
+)
+def test_mask_with_a_palette_looks_as_it_is_read(tmp_path, palette, is_clear):
+    colors = bytes(itertools.chain.from_iterable(palette))
+    rows = [bytes([0, 1, 0]), bytes([1, 1, 0])]
+    (tmp_path / "m.png").write_bytes(make_png(3, 2, 8, 3, rows, chunks=[(b"PLTE", colors)]))
+    if is_clear:
+        assert read_mask(tmp_path / "m.png").pixels.tolist() == [
+            [False, True, False],
+            [True, True, False],
+        ]
+        return
+    with pytest.raises(ConfigurationError, match=r"m\.png is an indexed PNG in which index 0 and"):
+        read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize(
+    ("outside", "inside", "is_clear"),
+    [
+        ((0, 255), (255, 255), True),
+        ((0, 0), (255, 255), True),
+        ((255, 0), (255, 255), False),
+        ((0, 0), (255, 254), False),
+    ],
+)
+def test_mask_with_alpha_looks_as_it_is_read(tmp_path, gray, outside, inside, is_clear):
+    repeats = 1 if gray else 3
+    pixels = [bytes([color] * repeats + [alpha]) for color, alpha in (outside, inside)]
+    (tmp_path / "m.png").write_bytes(make_png(2, 1, 8, 4 if gray else 6, [b"".join(pixels)]))
+    if is_clear:
+        assert read_mask(tmp_path / "m.png").pixels.tolist() == [[False, True]]
+        return
+    with pytest.raises(ConfigurationError, match=r"m\.png has transparent pixels that are not"):
+        read_mask(tmp_path / "m.png")
+
+
+def test_mask_is_turned_as_its_exif_data_say(tmp_path):
+    quarter = b"II" + struct.pack("<HIHHHIII", 42, 8, 1, 0x0112, 3, 1, 6, 0)
+    rows = [bytes([255, 255, 0]), bytes([0, 0, 0])]
+    (tmp_path / "m.png").write_bytes(make_png(3, 2, 8, 0, rows, chunks=[(b"eXIf", quarter)]))
+    turned = cv2.imread(str(tmp_path / "m.png"), cv2.IMREAD_GRAYSCALE)
+    assert turned.shape == (3, 2)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png").inside(3, 2), turned > 0)
 
 
 def test_mask_of_another_size_names_both():

@@ -10,9 +10,14 @@ REPORT = {
     "miou_lower": None,
     "frames": 12,
     "doubts": ["odd"],
+    "image_scores": {
+        "image": {"value": 0.6, "lower": 0.55, "upper": 0.65, "reason": None},
+        "by_class": {"value": 0.5, "lower": 0.45, "upper": 0.55, "reason": None},
+        "worst": {"value": 0.2, "lower": None, "upper": None, "reason": "an interval needs 200"},
+    },
     "classes": [
-        {"name": "road", "iou": 0.9, "iou_lower": 0.85},
-        {"name": "pole", "iou": None, "iou_lower": None},
+        {"name": "road", "iou": 0.9, "iou_lower": 0.85, "boundary_iou": 0.7, "extent_errors": 0.1},
+        {"name": "pole", "iou": None, "iou_lower": None, "boundary_iou": None},
     ],
     "accounting": {
         "images": {
@@ -48,6 +53,15 @@ def criteria(tmp_path, *lines, differences=True, latencies=False):
         ("score: iou, class: road, at_least: 0.9", True),
         ("score: iou_lower, class: road, at_least: 0.86", False),
         ("score: iou, class: pole, at_least: 0", False),
+        ("score: boundary_iou, class: road, at_least: 0.7", True),
+        ("score: boundary_iou, class: pole, at_least: 0", False),
+        ("score: extent_errors, class: road, at_most: 0.09", False),
+        ("score: segment_errors, class: road, at_most: 1", False),
+        ("score: frame_miou, at_least: 0.6", True),
+        ("score: frame_miou_lower, at_least: 0.56", False),
+        ("score: frame_class_miou, at_least: 0.5, at_most: 0.5", True),
+        ("score: worst_frames_miou, at_least: 0.21", False),
+        ("score: worst_frames_miou_lower, at_least: 0", False),
         ("score: images_evaluated, at_least: 0.75", True),
         ("score: images_evaluated, at_least: 0.76", False),
         ("score: labels_evaluated, at_least: 0", False),
@@ -71,13 +85,27 @@ def test_criteria_are_judged(tmp_path, line, passed):
 
 
 def test_what_is_undefined_says_why(tmp_path):
-    lines = ("score: miou_lower", "score: iou, class: pole", "score: labels_evaluated")
+    lines = (
+        *("score: miou_lower", "score: iou, class: pole", "score: labels_evaluated"),
+        *("score: boundary_iou, class: pole", "score: segment_errors, class: road"),
+        "score: worst_frames_miou_lower",
+    )
     found = judge(criteria(tmp_path, *(f"{line}, at_least: 0.5" for line in lines)), REPORT)
     assert [each.line for each in found] == [
         "miou_lower at least 0.5: there is no interval",
         "iou of pole at least 0.5: the class does not occur",
         "labels_evaluated at least 0.5: nothing was received",
+        "boundary_iou of pole at least 0.5: the class does not occur",
+        "segment_errors of road at least 0.5: needs --error-types, or the parameter error_types",
+        "worst_frames_miou_lower at least 0.5: there is no interval",
     ]
+
+
+def test_a_report_without_frames_has_no_means_over_them(tmp_path):
+    (found,) = judge(
+        criteria(tmp_path, "score: frame_miou, at_least: 0"), {**REPORT, "image_scores": None}
+    )
+    assert found.line == "frame_miou at least 0: undefined in 12 frames"
 
 
 def test_differences_are_left_to_compare_and_said(tmp_path):
@@ -130,7 +158,16 @@ def test_a_class_that_is_not_there_is_not_met(tmp_path):
         ("at_least: 0.5", r"has no score"),
         ("score: 5, at_least: 0.5", r"score is 5, expected text"),
         ("score: iou, at_least: 0.5", r"has no class"),
+        ("score: boundary_iou, at_least: 0.5", r"has no class, which boundary_iou needs"),
         ("score: miou, class: road, at_least: 0.5", r"class cannot be used with miou"),
+        (
+            "score: frame_miou, region: far, at_least: 0.5",
+            r"region cannot be used with frame_miou",
+        ),
+        (
+            "score: boundary_iou, class: road, slice: rain, at_least: 0.5",
+            r"slice cannot be used with boundary_iou",
+        ),
         ("score: miou, reason: bad_size, at_least: 0.5", r"reason cannot be used with miou"),
         ("score: images_dropped, reason: lost, at_most: 5", r"reason is 'lost', expected one of"),
         ("score: images_dropped, at_most: -1", r"at_most is -1, expected a number from 0"),

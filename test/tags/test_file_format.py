@@ -37,6 +37,7 @@ EXPECTED = ["no tag"] * 2 + ["rain"] * 3 + ["no tag"] * 3 + ["fog"] * 4 + ["no t
         'note,start,end,tag\n"a, ""b""\nc",2,5,rain\n,8,12,fog\n,,,\n',
         "tag,end,start\nfog,12,8\nrain,5,2\n",
         "start,tag\n2,rain\n5,\n8,fog\n12,\n",
+        "start,end,tag\r2,5,rain\r8,12,fog\r",  # Excel's "CSV (Macintosh)"
     ],
 )
 def test_tables_that_are_read(tmp_path, content):
@@ -73,6 +74,23 @@ def test_keys_bags_and_metadata(tmp_path):
     assert tags.timeline().tags(5 * S) == [Tag("weather", "rain"), Tag("lane", "2")]
 
 
+def test_foxglove_events_of_a_type(tmp_path):
+    # As foxglove-cli writes them: what an event lacks is null, and properties have their own types.
+    file = written(
+        tmp_path,
+        "ID,Device ID,Device Name,Start,End,Event Type ID,Created At,Updated At,"
+        "Metadata,Properties\n"
+        "evt_1,dev_1,car,1970-01-01T00:00:02Z,1970-01-01T00:00:05Z,evtt_1,,,null,"
+        '"{""weather"":""rain"",""wet"":true,""lane"":null}"\n'
+        "evt_2,dev_1,car,1970-01-01T00:00:08Z,1970-01-01T00:00:12Z,,,,"
+        '"{""weather"":""fog""}",null\n'
+        "evt_3,dev_1,car,1970-01-01T00:00:08Z,1970-01-01T00:00:12Z,,,,null,{}\n",
+    )
+    timeline = read_tag_file(file).timeline()
+    assert timeline.tags(2 * S) == [Tag("weather", "rain"), Tag("wet", "true")]
+    assert timeline.tags(8 * S) == [Tag("weather", "fog"), Tag("wet", "no tag")]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -90,6 +108,8 @@ def test_keys_bags_and_metadata(tmp_path):
         ),
         ("start,end,tag\n1,1.7E+09,x\n", "line 2: has the end '1.7E+09', which was rounded"),
         ("start,end,metadata\n1,2,rain\n", "line 2: has the metadata 'rain', expected a JSON"),
+        ("start,end,properties\n1,2,[1]\n", "line 2: has the properties '[1]', expected a JSON"),
+        ("start,end,metadata\n1,2,null\n", "has 1 events, none of which has metadata"),
         ("start;end;tag\n1;2;Übung\n".encode("cp1252"), "not UTF-8: save the sheet as CSV UTF-8"),
         (b"PK\x03\x04....", "is a workbook or an archive"),
         (b"start,end,tag\n1,2,\0\n", "is not text"),
