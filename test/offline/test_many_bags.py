@@ -238,6 +238,24 @@ def test_poison_is_told_and_stops_nothing(drives, tmp_path, capsys):
     assert read(tmp_path / "out")["problems"] == found["problems"]
 
 
+def test_a_drive_of_which_no_frame_is_scored_stops_nothing(drives, tmp_path, capsys):
+    """Its labels have other stamps than its images, or it is damaged all over."""
+    folder, counts = drives
+    with BagWriter(folder / "b1") as writer:
+        for k in range(FRAMES):
+            ids = mono8(np.zeros((24, 32), np.uint8))
+            writer.write_image("/prediction", 2 * k * SECOND, "", ids)
+            writer.write_image("/labels", (2 * k + 1) * SECOND, "", ids)
+    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    found = read(tmp_path / "out")
+    assert found["confusion"] == sum(counts.values()).tolist()
+    assert [each["status"] for each in found["bags"]] == [
+        *("evaluated", "evaluated", "nothing evaluated", "evaluated"),
+    ]
+    assert "bags: 4 = 3 evaluated + 1 nothing evaluated" in capsys.readouterr().out
+    assert read(tmp_path / "out" / "bags" / "b1")["frames"] == 0
+
+
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, exit_codes.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
 )
