@@ -27,6 +27,7 @@ from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, wr
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.judging import are_met
 from deeplab_miou.report.junit import check_junit, write_junit
+from deeplab_miou.report.report import BagResult
 from deeplab_miou.report.terminal import complain, print_report
 from deeplab_miou.text import printable
 
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Zstandard chunks took 0.66 s, and 0.34 s so.
     keep_freed_memory()
     errors = _errors()
+    check_junit(arguments.junit)
     if arguments.output:
         # Before the work, not after an hour of it.
         check_directory(arguments.output)
@@ -67,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
         return exit_codes.USAGE
     options = _options(arguments)
     criteria = read_criteria(arguments.criteria, differences=False)
-    check_junit(arguments.junit)
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
     frames = user_path(arguments.output) / FRAMES_NAME if arguments.output else None
@@ -203,9 +204,17 @@ def _output() -> Console:
 
 
 def _conclude(report: Report, arguments: argparse.Namespace, errors: Console) -> int:
-    write_junit(arguments.junit, "evaluate", report.criteria, report.bags)
+    write_junit(arguments.junit, "evaluate", report.criteria, _bags(report, arguments))
     complain(report.criteria, errors)
     return _exit_code(report, errors)
+
+
+def _bags(report: Report, arguments: argparse.Namespace) -> Sequence[BagResult]:
+    """Return what became of each bag, of one as of many."""
+    if report.bags:
+        return report.bags
+    (only,) = find_bags(arguments.bags)
+    return [BagResult.of_only(*only, damaged=report.damaged, problems=report.problems)]
 
 
 def _exit_code(report: Report, errors: Console) -> int:

@@ -58,6 +58,12 @@ class BagResult:
         """Whether all of it could be read."""
         return self.status not in {"damaged", "failed"}
 
+    @classmethod
+    def of_only(cls, name: str, bag: str, *, damaged: bool, problems: Sequence[str]) -> BagResult:
+        """Return the outcome of a bag that is the only one; arguments as of `Report`."""
+        status: Status = "damaged" if damaged else "evaluated"
+        return cls(name, bag, status, problem="; ".join(problems))
+
 
 @dataclass(frozen=True, eq=False)
 class Report:

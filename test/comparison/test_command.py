@@ -121,6 +121,36 @@ def test_gates_give_exit_codes(drive, capsys):
     assert compare(new, old, "--fail-unless-not-worse", "0.001") == exit_codes.NOT_GOOD_ENOUGH
 
 
+def test_gates_are_test_cases_for_ci(drive, tmp_path):
+    folder, _ = drive
+    old, new, junit = folder / "old", folder / "new", tmp_path / "junit.xml"
+    for runs, options, cases in (
+        ((old, new), ("--fail-if-worse",), {"--fail-if-worse 0": "passed"}),
+        ((new, old), ("--fail-if-worse", "0.001"), {"--fail-if-worse 0.001": "failure"}),
+        (
+            (new, old),
+            ("--fail-unless-not-worse", "0.01"),
+            {"--fail-unless-not-worse 0.01": "failure"},
+        ),
+        ((new, old), (), {}),
+    ):
+        failed = "failure" in cases.values()
+        code = exit_codes.NOT_GOOD_ENOUGH if failed else exit_codes.OK
+        assert compare(*runs, *options, "--junit", junit) == code
+        assert judged(junit) == cases
+    assert compare(old, folder / "bag", "--junit", junit) == exit_codes.WRONG
+    assert not junit.exists()
+
+
+def judged(path):
+    """Return each test case of a JUnit file and what became of it."""
+    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  our own file
+    return {
+        case.get("name"): next((child.tag for child in case), "passed")
+        for case in suite.iter("testcase")
+    }
+
+
 def test_too_short_a_drive_passes_no_strict_gate(drive, tmp_path, capsys):
     folder, _ = drive
     for name in ("old", "new"):
@@ -293,7 +323,11 @@ def test_a_damaged_bag_is_compared_as_far_as_it_goes(many, tmp_path, capsys):
     folder, _ = many
     storage = next((folder / "drives" / "d5").glob("*.mcap"))
     storage.write_bytes(b"poison")
-    assert compare_on(folder, folder / "drives", tmp_path / "c") == exit_codes.DAMAGED_BAG
+    junit = tmp_path / "junit.xml"
+    options = ("--junit", junit)
+    assert compare_on(folder, folder / "drives", tmp_path / "c", *options) == exit_codes.DAMAGED_BAG
+    drives = {f"d{k}": "passed" for k in range(16)}
+    assert judged(junit) == drives | {"d5": "error"}
     found = json.loads((tmp_path / "c" / "compare.json").read_text())
     assert len(found["bags"]) == 15
     assert any(each.startswith("A is incomplete: d5: ") for each in found["cautions"])

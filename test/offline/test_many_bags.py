@@ -386,11 +386,45 @@ def test_criteria_decide_the_exit_code_of_one_bag(drives, tmp_path, capsys):
         assert [each["passed"] for each in found] == [shift < 0, True, None]
         assert found[0]["value"] == pytest.approx(iou.mean())
         cases = judged(junit)
-        assert list(cases.values()) == ["passed" if shift < 0 else "failure", "passed", "skipped"]
+        outcome = "passed" if shift < 0 else "failure"
+        assert list(cases.values()) == [outcome, "passed", "skipped", "passed"]
+        assert list(cases)[-1] == "a"
         assert ("FAILED" in (tmp_path / "out" / "report.html").read_text()) == (shift > 0)
         shown = capsys.readouterr()
         assert ("FAILED miou at least" in shown.out) == (shift > 0)
         assert ("deeplab-miou: not good enough: miou at least" in shown.err) == (shift > 0)
+
+
+def test_a_damaged_bag_is_an_error_for_ci_alone_as_among_others(drives, tmp_path):
+    folder, _ = drives
+    storage = next((folder / "a").glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+    junit = tmp_path / "junit.xml"
+    for bags in ([folder / "a"], [folder]):
+        options = ("--junit", str(junit), "--quiet")
+        assert cli.main(arguments(tmp_path, bags, *options)) == exit_codes.DAMAGED_BAG
+        assert judged(junit)["a"] == "error"
+
+
+@pytest.mark.parametrize("cause", ["criteria", "checkpoint", "folder"])
+def test_a_run_that_stops_leaves_no_outcome_of_an_earlier_one(drives, tmp_path, cause, capsys):
+    folder, _ = drives
+    junit = tmp_path / "junit.xml"
+    command = arguments(tmp_path, [folder], "--junit", str(junit), "--quiet")
+    assert cli.main(command) == exit_codes.OK
+    assert list(judged(junit)) == ["a", "b", "c"]
+    if cause == "criteria":
+        (tmp_path / "criteria.yaml").write_text("criteria: [{score: miuo, at_least: 0}]")
+        command += ["--criteria", str(tmp_path / "criteria.yaml")]
+    elif cause == "checkpoint":
+        command[command.index("--prediction-topic")] = "--checkpoint"
+    else:
+        junit.unlink()
+        junit.mkdir()
+    assert cli.main(command) == exit_codes.WRONG
+    assert not junit.is_file()
+    if cause == "folder":
+        assert f"JUnit file '{junit}' cannot be replaced" in capsys.readouterr().err
 
 
 def test_criteria_of_many_bags_are_about_all_of_them(drives, tmp_path):
