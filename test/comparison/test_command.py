@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from xml.etree import ElementTree as ET
 
 import cv2
@@ -430,6 +431,25 @@ def test_drives_that_one_run_lacks_are_left_out_and_said(many, capsys):
     assert "is of one bag and" in capsys.readouterr().err
     one = [folder / name / "bags" / "d1" for name in ("old", "new")]
     assert compare(*one) == exit_codes.OK
+
+
+def test_a_bag_that_others_gave_a_longer_name_is_still_the_same(many, capsys):
+    """Last night d1 was the only one of its name; since then another place recorded a d1."""
+    folder, maps = many
+    assert evaluate_many(folder, "old") == exit_codes.OK
+    (folder / "drives" / "elsewhere").mkdir()
+    shutil.copytree(folder / "drives" / "d2", folder / "drives" / "elsewhere" / "d1")
+    assert evaluate_many(folder, "new") == exit_codes.OK
+    assert compare(folder / "old", folder / "new", "--format", "json") == exit_codes.OK
+    found = json.loads(capsys.readouterr().out)
+    truth, new = (np.concatenate(maps[name]) for name in ("truth", "new"))
+    assert found["miou_b"] == pytest.approx(iou_of(truth, new).mean())
+    assert found["bags"] == [f"d{k}" for k in range(16)]
+    assert (found["bags_only_a"], found["bags_only_b"]) == ([], ["elsewhere_d1"])
+    assert compare(folder / "new", folder / "old", "--format", "json") == exit_codes.OK
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found["bags"]) == sorted(["drives_d1", *(f"d{k}" for k in range(16) if k != 1)])
+    assert found["bags_only_a"] == ["elsewhere_d1"]
 
 
 def test_a_bag_of_another_evaluation_is_refused(many, capsys):
