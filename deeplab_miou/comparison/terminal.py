@@ -31,7 +31,7 @@ from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
 from deeplab_miou.report.criteria import check_names, read_criteria
-from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.files import check_directory, held_directory
 from deeplab_miou.report.judging import are_met, judge
 from deeplab_miou.report.junit import check_junit, write_junit
 from deeplab_miou.report.report import BagResult
@@ -68,11 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
     if problem:
         errors.print(f"deeplab-miou: {problem}", markup=False)
         return exit_codes.USAGE
+    with held_directory(arguments.output if arguments.bags else ""):
+        return _run(arguments, errors)
+
+
+def _run(arguments: argparse.Namespace, errors: Console) -> int:
     criteria = read_criteria(arguments.criteria, differences=True)
     changes = None
     bags: list[NamedBag] = []
     if arguments.bags:
-        check_directory(arguments.output)
         bags = find_bags(arguments.bags)
         changes = _evaluate(bags, arguments, errors)
     a, b = read_run(arguments.a), read_run(arguments.b)

@@ -23,7 +23,7 @@ from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
 from deeplab_miou.recording.recording import Recording
 from deeplab_miou.report.criteria import read_criteria
-from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, write_report
+from deeplab_miou.report.files import REPORT_NAMES, held_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.judging import are_met
 from deeplab_miou.report.junit import check_junit, write_junit
@@ -61,12 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     errors = _errors()
     check_junit(arguments.junit)
-    if arguments.output:
-        # Before the work, not after an hour of it.
-        check_directory(arguments.output)
     if problem := _misused_ray(arguments):
         errors.print(f"deeplab-miou: {problem}", markup=False)
         return exit_codes.USAGE
+    # Before the work, not after an hour of it.
+    with held_directory(arguments.output):
+        return _run(arguments, errors)
+
+
+def _run(arguments: argparse.Namespace, errors: Console) -> int:
     options = _options(arguments)
     criteria = read_criteria(arguments.criteria, differences=False)
     if not is_single(arguments.bags):

@@ -302,6 +302,41 @@ def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path, sent, code):
     assert resumed == straight
 
 
+def test_two_runs_never_write_to_one_folder(drives, tmp_path, capsys):
+    folder, _ = drives
+    script = (
+        "import sys\n"
+        "from deeplab_miou import cli\n"
+        "from deeplab_miou.offline import many_bags\n"
+        "evaluate = many_bags.evaluate\n"
+        "def held_up(*others):\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "    return evaluate(*others)\n"
+        "many_bags.evaluate = held_up\n"
+        "sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-c", script, *arguments(tmp_path, [folder], "--quiet")]
+    source = str(Path(many_bags.__file__).parents[2])
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": source},
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.WRONG
+        said = capsys.readouterr().err
+        assert said == (
+            f"deeplab-miou: another run writes to '{tmp_path / 'out'}': wait for its end, or give "
+            "another folder\n"
+        )
+        process.communicate(timeout=120)
+        assert process.returncode == exit_codes.OK
+    assert read(tmp_path / "out")["frames"] == 3 * FRAMES
+    assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.OK
+
+
 def test_other_options_never_mix_in(drives, tmp_path):
     folder, counts = drives
     assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.OK
