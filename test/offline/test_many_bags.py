@@ -238,6 +238,30 @@ def test_poison_is_told_and_stops_nothing(drives, tmp_path, capsys):
     assert read(tmp_path / "out")["problems"] == found["problems"]
 
 
+def test_renamed_files_are_the_same_ones(tmp_path):
+    """A candidate that ships is copied to another name; nothing is scored again for that."""
+    network = network_drives.balanced(network_drives.Network())
+    network_drives.write_drive(tmp_path, network)
+    network_drives.script(network, tmp_path / "candidate.pt")
+    classes = (tmp_path / "map.yaml").read_text().replace("name: test\n", "")
+    for name in ("map.yaml", "classes.yaml"):
+        (tmp_path / name).write_text(classes)
+
+    def evaluated(checkpoint, labels):
+        words = ["evaluate", str(tmp_path / "bag*"), "--output", str(tmp_path / "out"), "--quiet"]
+        files = ["--checkpoint", str(tmp_path / checkpoint), "--labels", str(tmp_path / labels)]
+        assert cli.main([*words, *files]) == exit_codes.OK
+        facts = read(tmp_path / "out")["provenance"]
+        assert (facts["checkpoint"], facts["label_map"]) == (checkpoint, labels[:-5])
+        return written(tmp_path / "out")
+
+    before = evaluated("candidate.pt", "map.yaml")
+    (tmp_path / "candidate.pt").rename(tmp_path / "released.pt")
+    assert evaluated("released.pt", "classes.yaml") == before
+    network_drives.script(network_drives.Network().eval(), tmp_path / "released.pt")
+    assert evaluated("released.pt", "classes.yaml") != before
+
+
 def test_a_drive_of_which_no_frame_is_scored_stops_nothing(drives, tmp_path, capsys):
     """Its labels have other stamps than its images, or it is damaged all over."""
     folder, counts = drives
