@@ -30,7 +30,8 @@ def find_bags(words: list[str]) -> list[NamedBag]:
     A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
     ``[...]``, ``**``). Storage files next to folders of bags are a bag each; alone in a folder they
     are the files of one bag. A file of a folder that is listed as a bag is no bag of its own. A bag
-    that does not exist is listed too: what became of it is told like that of any other.
+    that does not exist, as where a link leads to a disk that is not mounted, is listed too: what
+    became of it is told like that of any other.
 
     Raises:
         ConfigurationError: a pattern matches no bag, or a folder cannot be read.
@@ -80,10 +81,12 @@ def _unreadable(folder: str, error: OSError) -> ConfigurationError:
 
 
 def _bags_at(path: str, above: frozenset[str] = frozenset()) -> list[str]:
-    """Return the path if it is a bag, or else the bags below it."""
+    """Return the path if it is a bag or a link to nothing, or else the bags below it."""
     # Links may lead in a circle.
     if os.path.realpath(path) in above:
         return []
+    if os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114  (never raise)
+        return [path]
     return _bags_below(path, above) or ([path] if _is_bag(path) else [])
 
 
@@ -100,12 +103,13 @@ def _bags_below(path: str, above: frozenset[str] = frozenset()) -> list[str]:
 
 
 def _children(folder: str) -> list[Path]:
-    """Return what may be or hold a bag, in natural order: folders and storage files."""
+    """Return what may be or hold a bag, in natural order: folders, storage files and links."""
     try:
         children = [each for each in Path(folder).iterdir() if not each.name.startswith(".")]
     except OSError as error:
         raise _unreadable(folder, error) from None
-    return sorted((each for each in children if each.is_dir() or is_bag(each)), key=natural_order)
+    found = (each for each in children if each.is_dir() or each.is_symlink() or is_bag(each))
+    return sorted(found, key=natural_order)
 
 
 def _order(path: str) -> list[list[tuple[int, str]]]:

@@ -108,6 +108,16 @@ def test_links_are_followed_once(tree):
     assert listed(tree, "links", "tue/bag") == {"drive": "links/drive"}
 
 
+def test_a_link_to_a_disk_that_is_not_mounted_is_a_bag_that_is_not_there(tree):
+    (tree / "tue" / "run_3").symlink_to(tree / "mounted" / "run_3")
+    (tree / "tue" / "readme.md").symlink_to(tree / "tue" / "notes.txt")
+    drives = ["tue/bag", "tue/run_2", "tue/run_3", "tue/run_10"]
+    assert list(listed(tree, "tue").values()) == list(listed(tree, "tue/*").values()) == drives
+    # A missing part of a bag makes no second one.
+    (tree / "tue" / "bag" / "bag_1.mcap").symlink_to(tree / "mounted" / "bag_1.mcap")
+    assert list(listed(tree, "tue").values()) == drives
+
+
 @pytest.mark.parametrize("word", ["loose.db3", "tue/bag", "tue/bag/bag_0.mcap", "nowhere", "mon*"])
 def test_one_bag_is_no_list(tree, word):
     assert is_single([str(tree / word)]) == (word != "mon*")
