@@ -204,7 +204,12 @@ def _read_bags(bags: list[NamedBag], report: StoredReport) -> list[BagResult]:
     content = report.content
     if report.bags is None:
         return [
-            BagResult.of_only(*bag, damaged=content["damaged"], problems=content["problems"])
+            BagResult.of_only(
+                *bag,
+                pixels=report.counts.pixels,
+                damaged=content["damaged"],
+                problems=content["problems"],
+            )
             for bag in bags
         ]
     by_name = {each["name"]: each for each in content["bags"]}

@@ -217,7 +217,11 @@ def _bags(report: Report, arguments: argparse.Namespace) -> Sequence[BagResult]:
     if report.bags:
         return report.bags
     (only,) = find_bags(arguments.bags)
-    return [BagResult.of_only(*only, damaged=report.damaged, problems=report.problems)]
+    pixels = report.result.totals.counts.pixels
+    found = BagResult.of_only(
+        *only, pixels=pixels, damaged=report.damaged, problems=report.problems
+    )
+    return [found]
 
 
 def _exit_code(report: Report, errors: Console) -> int:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from deeplab_miou.report.judging import Judgement
     from deeplab_miou.report.report import BagResult
 
+# Of bags that could be read; all else is an error.
+_OUTCOMES = {"evaluated": "", "nothing evaluated": "skipped"}
+
 
 def check_junit(file: str) -> None:
     """See that a file can be written, before the work and not after; remove that of an earlier run.
@@ -66,7 +69,7 @@ def write_junit(
         text = each.reason if each.passed is None else each.line
         _add(suite, f"{command}.criteria", each.criterion.title, outcome, text)
     for bag in bags:
-        outcome = "" if bag.is_whole else "error"
+        outcome = _OUTCOMES.get(bag.status, "error")
         _add(suite, f"{command}.bags", bag.name, outcome, f"{bag.status}: {bag.problem}")
     for gate, missed in gates.items():
         _add(suite, f"{command}.gate", gate, "failure" if missed else "", missed)

@@ -270,7 +270,10 @@ def test_a_drive_of_which_no_frame_is_scored_stops_nothing(drives, tmp_path, cap
             ids = mono8(np.zeros((24, 32), np.uint8))
             writer.write_image("/prediction", 2 * k * SECOND, "", ids)
             writer.write_image("/labels", (2 * k + 1) * SECOND, "", ids)
-    assert cli.main(arguments(tmp_path, [folder])) == exit_codes.OK
+    junit = tmp_path / "junit.xml"
+    options = ("--junit", str(junit))
+    assert cli.main(arguments(tmp_path, [folder], *options)) == exit_codes.OK
+    assert list(judged(junit).values()) == ["passed", "passed", "skipped", "passed"]
     found = read(tmp_path / "out")
     assert found["confusion"] == sum(counts.values()).tolist()
     assert [each["status"] for each in found["bags"]] == [
@@ -278,6 +281,9 @@ def test_a_drive_of_which_no_frame_is_scored_stops_nothing(drives, tmp_path, cap
     ]
     assert "bags: 4 = 3 evaluated + 1 nothing evaluated" in capsys.readouterr().out
     assert read(tmp_path / "out" / "bags" / "b1")["frames"] == 0
+    alone = arguments(tmp_path, [folder / "b1"], *options)
+    assert cli.main(alone) == exit_codes.NOTHING_EVALUATED
+    assert judged(junit) == {"b1": "skipped"}
 
 
 @pytest.mark.parametrize(
