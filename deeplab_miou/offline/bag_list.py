@@ -58,7 +58,7 @@ def is_single(words: list[str]) -> bool:
 def _meant(word: str) -> list[str]:
     if not _is_pattern(word):
         return _bags_below(word) or [word]
-    paths = sorted(glob.glob(os.path.expanduser(word), recursive=True), key=_order)  # noqa: PTH111, PTH207
+    paths = sorted(glob.glob(_pattern(word), recursive=True), key=_order)  # noqa: PTH207
     bags = [bag for path in paths for bag in _bags_at(path)]
     if not bags:
         raise ConfigurationError(f"no bag matches {word!r}")
@@ -67,6 +67,14 @@ def _meant(word: str) -> list[str]:
 
 def _is_pattern(word: str) -> bool:
     return glob.has_magic(word) and not os.path.lexists(word)
+
+
+def _pattern(word: str) -> str:
+    """Return a pattern in which folders that are there as they are called stand for themselves."""
+    expanded = os.path.expanduser(word)  # noqa: PTH111  (keeps what it cannot expand)
+    folders = [expanded[:k] for k, letter in enumerate(expanded) if letter == os.sep and k]
+    there = next((each for each in reversed(folders) if os.path.lexists(each)), "")
+    return glob.escape(there) + expanded[len(there) :]
 
 
 def _is_bag(path: str) -> bool:

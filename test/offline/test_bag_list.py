@@ -97,6 +97,18 @@ def test_a_bag_whose_name_looks_like_a_pattern_is_that_bag(tree):
     assert listed(tree, "run[1]", "tue/run_2") == {"run[1]": "run[1]", "run_2": "tue/run_2"}
 
 
+def test_a_folder_whose_name_looks_like_a_pattern_holds_what_matches(tree, monkeypatch):
+    (tree / "tue").rename(tree / "[tue]")
+    (tree / "t").mkdir()
+    runs = ["[tue]/run_2", "[tue]/run_10"]
+    for word in ("[tue]/r*", "[tue]/r*/", "[tue]/**/run_*", "?tue]/r*", "[tue]/run_10"):
+        assert set(listed(tree, word).values()) <= set(runs)
+        assert "[tue]/run_10" in listed(tree, word).values()
+    monkeypatch.chdir(tree / "[tue]")
+    assert [bag.path for bag in find_bags(["run_*"])] == ["run_2", "run_10"]
+    assert [bag.path for bag in find_bags(["../[tue]/run_*"])] == [f"../{each}" for each in runs]
+
+
 def test_links_are_followed_once(tree):
     (tree / "links").mkdir()
     (tree / "links" / "drive").symlink_to(tree / "tue" / "bag")
