@@ -79,7 +79,7 @@ class Common:
 
 
 def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
-    """Pair the bags of two runs by name and their frames by stamp.
+    """Pair the bags of two runs and their frames by stamp.
 
     Raises:
         ConfigurationError: one run is of many bags and the other of one, they have other classes or
@@ -92,19 +92,18 @@ def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
             f"{one.folder!r} is of one bag and {many.folder!r} of many: evaluate both on the same "
             "bags, or give the folder of one of them, DIR/bags/NAME"
         )
-    names_b = set(b.bags)
     num_classes = len(a.report.class_names)
     common = Common(paired_sums(num_classes), a.is_many, slices=SlicePairs(num_classes))
-    common.bags_only_a = [name for name in a.bags if name not in names_b]
-    common.bags_only_b = [name for name in b.bags if name not in set(a.bags)]
+    pairs = _pairs(a, b)
+    common.bags_only_a = [name for name in a.bags if name not in pairs]
+    common.bags_only_b = [name for name in b.bags if name not in pairs.values()]
     tables = None
-    for name in a.bags:
-        if name in names_b:
-            tables = a.table(name), b.table(name)
-            try:
-                common.add(name, common_frames(*tables), b.timeline(name))
-            except ConfigurationError as error:
-                raise ConfigurationError(f"bag {name}: {error}" if name else str(error)) from None
+    for name, name_b in pairs.items():
+        tables = a.table(name), b.table(name_b)
+        try:
+            common.add(name, common_frames(*tables), b.timeline(name_b))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"bag {name}: {error}" if name else str(error)) from None
     if not common.frames:
         where = f"{len(a.bags)} and {len(b.bags)} bags"
         if tables and not a.is_many:
@@ -113,3 +112,16 @@ def find_common(a: EvaluatedRun, b: EvaluatedRun) -> Common:
             f"A and B have no frame in common ({where}): evaluate both on the same bag"
         )
     return common
+
+
+def _pairs(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, str]:
+    """Return the name that B has for each bag of A, in the order of A.
+
+    A bag is named by as many of its folders as the others with it take: where a name is missing,
+    the same files are the same bag.
+    """
+    same = set(a.bags) & set(b.bags)
+    states = {b.state(name): name for name in b.bags if name not in same}
+    states.pop("", None)
+    pairs = {name: name if name in same else states.get(a.state(name), "") for name in a.bags}
+    return {name: name_b for name, name_b in pairs.items() if name_b or name in same}

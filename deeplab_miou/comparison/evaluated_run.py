@@ -69,6 +69,13 @@ class EvaluatedRun:
         """
         return self._of(bag).timeline()
 
+    def state(self, bag: str) -> str:
+        """Return the digest of where one of many bags lies and of its files; empty if unknown."""
+        try:
+            return str(self._of(bag).provenance.get("bag_state", ""))
+        except ConfigurationError:
+            return ""
+
     def _of(self, bag: str) -> StoredReport:
         if not self.is_many:
             return self.report

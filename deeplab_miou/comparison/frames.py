@@ -44,8 +44,8 @@ def common_frames(a: FrameTable, b: FrameTable) -> CommonFrames:
     """
     if a.class_names != b.class_names:
         raise ConfigurationError(
-            f"A and B have different classes, {_some(a.class_names)} and {_some(b.class_names)}: "
-            "evaluate both with the same label map"
+            f"A and B have different classes ({_unlike(a.class_names, b.class_names)}): evaluate "
+            "both with the same label map"
         )
     rounds_a, rounds_b = _rounds(a.stamps_ns), _rounds(b.stamps_ns)
     _, in_a, in_b = np.intersect1d(rounds_a, rounds_b, assume_unique=True, return_indices=True)
@@ -79,9 +79,18 @@ def _rounds(stamps_ns: NDArray[np.int64]) -> NDArray[np.void]:
     return found
 
 
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_SHOWN_NAMES])
-    return f"{len(names)} ({shown}{', ...' if len(names) > _SHOWN_NAMES else ''})"
+def _unlike(a: tuple[str, ...], b: tuple[str, ...]) -> str:
+    """Return in which classes two lists differ, in words."""
+    only = (
+        ("A", [each for each in a if each not in b]),
+        ("B", [each for each in b if each not in a]),
+    )
+    parts = [f"only {which} has {_some(names)}" for which, names in only if names]
+    return " and ".join(parts) or "the same in another order"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
 
 
 def span(table: FrameTable) -> str:

@@ -31,9 +31,10 @@ from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
 from deeplab_miou.report.criteria import check_names, read_criteria
-from deeplab_miou.report.files import check_directory
+from deeplab_miou.report.files import check_directory, held_directory
 from deeplab_miou.report.judging import are_met, judge
 from deeplab_miou.report.junit import check_junit, write_junit
+from deeplab_miou.report.report import BagResult
 from deeplab_miou.report.terminal import complain, print_criteria
 from deeplab_miou.report.wording import format_score
 from deeplab_miou.text import printable
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     import argparse
 
     from deeplab_miou.comparison.evaluation import Changes
+    from deeplab_miou.offline.bag_list import NamedBag
+    from deeplab_miou.report.stored import StoredReport
 
 # Before the name of a topic, in place of a checkpoint.
 _TOPIC = "topic:"
@@ -60,16 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
         DeeplabMiouError: they cannot be compared, or nothing can be written.
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    check_junit(arguments.junit)
     problem = _usage(arguments)
     if problem:
         errors.print(f"deeplab-miou: {problem}", markup=False)
         return exit_codes.USAGE
+    with held_directory(arguments.output if arguments.bags else ""):
+        return _run(arguments, errors)
+
+
+def _run(arguments: argparse.Namespace, errors: Console) -> int:
     criteria = read_criteria(arguments.criteria, differences=True)
-    check_junit(arguments.junit)
     changes = None
+    bags: list[NamedBag] = []
     if arguments.bags:
-        check_directory(arguments.output)
-        changes = _evaluate(arguments, errors)
+        bags = find_bags(arguments.bags)
+        changes = _evaluate(bags, arguments, errors)
     a, b = read_run(arguments.a), read_run(arguments.b)
     check_names(criteria, b.report.axes)
     common = find_common(a, b)
@@ -107,9 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(to_json(comparison))
     else:
         _print_table(comparison)
-    write_junit(arguments.junit, "compare", judgements)
-    complain(judgements, errors)
     missed_gate = _missed_gate(comparison, arguments)
+    gates = dict.fromkeys(_gate(arguments), missed_gate)
+    write_junit(arguments.junit, "compare", judgements, _read_bags(bags, b.report), gates)
+    complain(judgements, errors)
     if missed_gate:
         errors.print(f"deeplab-miou: not good enough: {missed_gate}", markup=False)
     return _exit_code(comparison, arguments, missed_gate)
@@ -131,14 +141,13 @@ def _usage(arguments: argparse.Namespace) -> str:
     return f"{', '.join(useless)} only matters for comparing checkpoints: give the bags too"
 
 
-def _evaluate(arguments: argparse.Namespace, errors: Console) -> Changes:
+def _evaluate(bags: list[NamedBag], arguments: argparse.Namespace, errors: Console) -> Changes:
     """Run both networks; their reports take the place of A and B in the arguments."""
     from deeplab_miou.comparison.evaluation import SIDES, evaluate_both  # noqa: PLC0415  (heavy)
 
     keep_freed_memory()
     options = [_side(arguments, word) for word in (arguments.a, arguments.b)]
     output = user_path(arguments.output)
-    bags = find_bags(arguments.bags)
     many = not is_single(arguments.bags)
     with showing_bags(len(bags), errors, quiet=False) as listener:
         changes = evaluate_both(bags, options, output, listener, many=many)
@@ -188,6 +197,35 @@ def _print_table(comparison: Comparison) -> None:
     for caution in comparison.cautions:
         console.print(Text(printable(caution), "bold yellow"), soft_wrap=True)
     console.print(Text(f"{comparison.sentence}.", "bold"), soft_wrap=True)
+
+
+def _read_bags(bags: list[NamedBag], report: StoredReport) -> list[BagResult]:
+    """Return what became of the bags that both networks were run on; each is read once for both."""
+    content = report.content
+    if report.bags is None:
+        return [
+            BagResult.of_only(
+                *bag,
+                pixels=report.counts.pixels,
+                damaged=content["damaged"],
+                problems=content["problems"],
+            )
+            for bag in bags
+        ]
+    by_name = {each["name"]: each for each in content["bags"]}
+    return [
+        BagResult(*bag, by_name[bag.name]["status"], problem=by_name[bag.name]["problem"])
+        for bag in bags
+    ]
+
+
+def _gate(arguments: argparse.Namespace) -> list[str]:
+    """Return the option that sets the gate, as on the command line; nothing without a gate."""
+    values = {
+        "--fail-if-worse": arguments.fail_if_worse,
+        "--fail-unless-not-worse": arguments.fail_unless_not_worse,
+    }
+    return [f"{option} {value:g}" for option, value in values.items() if value is not None]
 
 
 def _missed_gate(comparison: Comparison, arguments: argparse.Namespace) -> str:

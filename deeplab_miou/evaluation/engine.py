@@ -213,7 +213,12 @@ def _engine(
     for name in ("label_info_topic", "prediction_label_info_topic"):
         if topic := getattr(options, name):
             facts[name] = topic
-    decisive = json.dumps(facts | {"label_map": label_map.to_dict()}, sort_keys=True)
+    # What files are called affects no score.
+    decisive = json.dumps(
+        {key: value for key, value in facts.items() if key != "checkpoint"}
+        | {"label_map": _content(label_map), "prediction_labels": _content(prediction_map)},
+        sort_keys=True,
+    )
     return Engine(
         label_map=label_map,
         predictor=predictor,
@@ -227,6 +232,12 @@ def _engine(
         error_types=options.error_types,
         prediction_map=prediction_map,
     )
+
+
+def _content(label_map: LabelMap | None) -> dict[str, object]:
+    """Return what a label map says, without its name; nothing without one."""
+    content = {} if label_map is None else label_map.to_dict()
+    return {key: value for key, value in content.items() if key != "name"}
 
 
 def _checkpoint_file(name: str) -> Path:

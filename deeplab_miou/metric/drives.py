@@ -55,7 +55,7 @@ class DriveSums:
             stamps_ns: (k,) int64.
             number: of the drive, so that blocks of several sums compare; counted here by default.
         """
-        labelled = counts.reshape(len(counts), -1).any(axis=1)
+        labelled = counts.any(axis=tuple(range(1, counts.ndim)))
         if not labelled.any():
             return
         if len(self._drives) < MIN_DRIVES:

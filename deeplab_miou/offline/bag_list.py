@@ -28,8 +28,10 @@ def find_bags(words: list[str]) -> list[NamedBag]:
     """Return the bags that words mean, each once, in the order given.
 
     A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
-    ``[...]``, ``**``). A file of a folder that is listed as a bag is no bag of its own. A bag that
-    does not exist is listed too: what became of it is told like that of any other.
+    ``[...]``, ``**``). Storage files next to folders of bags are a bag each; alone in a folder they
+    are the files of one bag. A file of a folder that is listed as a bag is no bag of its own. A bag
+    that does not exist, as where a link leads to a disk that is not mounted, is listed too: what
+    became of it is told like that of any other.
 
     Raises:
         ConfigurationError: a pattern matches no bag, or a folder cannot be read.
@@ -56,8 +58,8 @@ def is_single(words: list[str]) -> bool:
 def _meant(word: str) -> list[str]:
     if not _is_pattern(word):
         return _bags_below(word) or [word]
-    paths = sorted(glob.glob(os.path.expanduser(word), recursive=True), key=_order)  # noqa: PTH111, PTH207
-    bags = [bag for path in paths for bag in ([path] if _is_bag(path) else _bags_below(path))]
+    paths = sorted(glob.glob(_pattern(word), recursive=True), key=_order)  # noqa: PTH207
+    bags = [bag for path in paths for bag in _bags_at(path)]
     if not bags:
         raise ConfigurationError(f"no bag matches {word!r}")
     return bags
@@ -67,26 +69,55 @@ def _is_pattern(word: str) -> bool:
     return glob.has_magic(word) and not os.path.lexists(word)
 
 
+def _pattern(word: str) -> str:
+    """Return a pattern in which folders that are there as they are called stand for themselves."""
+    expanded = os.path.expanduser(word)  # noqa: PTH111  (keeps what it cannot expand)
+    folders = [expanded[:k] for k, letter in enumerate(expanded) if letter == os.sep and k]
+    there = next((each for each in reversed(folders) if os.path.lexists(each)), "")
+    return glob.escape(there) + expanded[len(there) :]
+
+
 def _is_bag(path: str) -> bool:
     try:
         return is_bag(Path(path))
     except OSError as error:
-        reason = error.strerror or error
-        raise ConfigurationError(f"folder {path!r} cannot be read: {reason}") from None
+        raise _unreadable(path, error) from None
 
 
-def _bags_below(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
-    """Return the bags in a folder that is none itself; nothing for all else."""
-    real = os.path.realpath(path)
+def _unreadable(folder: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"folder {folder!r} cannot be read: {error.strerror or error}")
+
+
+def _bags_at(path: str, above: frozenset[str] = frozenset()) -> list[str]:
+    """Return the path if it is a bag or a link to nothing, or else the bags below it."""
     # Links may lead in a circle.
-    if real in seen or not os.path.isdir(path) or _is_bag(path):  # noqa: PTH112  (never raises)
+    if os.path.realpath(path) in above:
         return []
-    found = []
-    for child in sorted(Path(path).iterdir(), key=natural_order):
-        if child.is_dir() and not child.name.startswith("."):
-            below = _bags_below(str(child), seen | {real})
-            found += [str(child)] if _is_bag(str(child)) else below
-    return found
+    if os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114  (never raise)
+        return [path]
+    return _bags_below(path, above) or ([path] if _is_bag(path) else [])
+
+
+def _bags_below(path: str, above: frozenset[str] = frozenset()) -> list[str]:
+    """Return the bags in a folder that is none itself; nothing for all else."""
+    if not os.path.isdir(path) or os.path.lexists(Path(path, "metadata.yaml")):  # noqa: PTH112  (never raises)
+        return []
+    above |= {os.path.realpath(path)}
+    found = {child: _bags_at(str(child), above) for child in _children(path)}
+    # Files alone are those of one bag.
+    if not any(bags for child, bags in found.items() if child.is_dir()):
+        return []
+    return [bag for bags in found.values() for bag in bags]
+
+
+def _children(folder: str) -> list[Path]:
+    """Return what may be or hold a bag, in natural order: folders, storage files and links."""
+    try:
+        children = [each for each in Path(folder).iterdir() if not each.name.startswith(".")]
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    found = (each for each in children if each.is_dir() or each.is_symlink() or is_bag(each))
+    return sorted(found, key=natural_order)
 
 
 def _order(path: str) -> list[list[tuple[int, str]]]:

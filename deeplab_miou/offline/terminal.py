@@ -23,10 +23,11 @@ from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
 from deeplab_miou.recording.recording import Recording
 from deeplab_miou.report.criteria import read_criteria
-from deeplab_miou.report.files import REPORT_NAMES, check_directory, to_json, write_report
+from deeplab_miou.report.files import REPORT_NAMES, held_directory, to_json, write_report
 from deeplab_miou.report.frame_table import FRAMES_NAME
 from deeplab_miou.report.judging import are_met
 from deeplab_miou.report.junit import check_junit, write_junit
+from deeplab_miou.report.report import BagResult
 from deeplab_miou.report.terminal import complain, print_report
 from deeplab_miou.text import printable
 
@@ -59,15 +60,18 @@ def run(arguments: argparse.Namespace) -> int:
     # Zstandard chunks took 0.66 s, and 0.34 s so.
     keep_freed_memory()
     errors = _errors()
-    if arguments.output:
-        # Before the work, not after an hour of it.
-        check_directory(arguments.output)
+    check_junit(arguments.junit)
     if problem := _misused_ray(arguments):
         errors.print(f"deeplab-miou: {problem}", markup=False)
         return exit_codes.USAGE
+    # Before the work, not after an hour of it.
+    with held_directory(arguments.output):
+        return _run(arguments, errors)
+
+
+def _run(arguments: argparse.Namespace, errors: Console) -> int:
     options = _options(arguments)
     criteria = read_criteria(arguments.criteria, differences=False)
-    check_junit(arguments.junit)
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
     frames = user_path(arguments.output) / FRAMES_NAME if arguments.output else None
@@ -203,9 +207,21 @@ def _output() -> Console:
 
 
 def _conclude(report: Report, arguments: argparse.Namespace, errors: Console) -> int:
-    write_junit(arguments.junit, "evaluate", report.criteria, report.bags)
+    write_junit(arguments.junit, "evaluate", report.criteria, _bags(report, arguments))
     complain(report.criteria, errors)
     return _exit_code(report, errors)
+
+
+def _bags(report: Report, arguments: argparse.Namespace) -> Sequence[BagResult]:
+    """Return what became of each bag, of one as of many."""
+    if report.bags:
+        return report.bags
+    (only,) = find_bags(arguments.bags)
+    pixels = report.result.totals.counts.pixels
+    found = BagResult.of_only(
+        *only, pixels=pixels, damaged=report.damaged, problems=report.problems
+    )
+    return [found]
 
 
 def _exit_code(report: Report, errors: Console) -> int:

@@ -16,7 +16,7 @@ class CriteriaOptions:
     )
     junit: str = option(
         "",
-        "also write the outcome of each threshold as JUnit XML, for CI servers",
+        "also write the outcome of each threshold and bag as JUnit XML, for CI servers",
         unset="none",
         form="FILE",
     )

@@ -188,9 +188,7 @@ class _Checker(Checker):
         fits_slice = kind.read_from == "class" or kind is _SHARE or score == "frames"
         self._only_for(item, path, "slice", fits=fits_slice)
         self._only_for(item, path, "reason", fits=kind is _COUNT)
-        least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
-        if least is None and most is None:
-            self.fail(path, "has no at_least and no at_most")
+        least, most = self._limits(item, path, kind)
         reason = self.text(item.get("reason", ""), (*path, "reason"))
         if "reason" in item and reason not in {each.value for each in Reason}:
             known = ", ".join(each.value for each in Reason)
@@ -213,6 +211,16 @@ class _Checker(Checker):
     def _only_for(self, item: Mapping[str, object], path: KeyPath, key: str, *, fits: bool) -> None:
         if key in item and not fits:
             self.fail((*path, key), f"cannot be used with {item['score']}")
+
+    def _limits(
+        self, item: Mapping[str, object], path: KeyPath, kind: _Score
+    ) -> tuple[float | None, float | None]:
+        least, most = (self._limit(item, (*path, key), kind) for key in ("at_least", "at_most"))
+        if least is None and most is None:
+            self.fail(path, "has no at_least and no at_most")
+        if least is not None and most is not None and least > most:
+            self.fail((*path, "at_most"), f"is {most:g}, less than at_least, {least:g}")
+        return least, most
 
     def _limit(self, item: Mapping[str, object], path: KeyPath, kind: _Score) -> float | None:
         if path[-1] not in item:

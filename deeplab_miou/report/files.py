@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from deeplab_miou.errors import ConfigurationError, DeeplabMiouError
@@ -16,8 +16,13 @@ from deeplab_miou.paths import user_path
 from deeplab_miou.report.markdown import to_markdown
 from deeplab_miou.report.page import render_page
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  (Windows)
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from deeplab_miou.report.report import Report
@@ -46,6 +51,35 @@ def check_directory(directory: str) -> None:
         raise ConfigurationError(
             f"report folder {directory!r} cannot be written to: {reason}"
         ) from None
+
+
+@contextmanager
+def held_directory(directory: str) -> Iterator[None]:
+    """Keep other runs from writing to a folder, as their bags would mix; empty for no folder.
+
+    The folder is checked as by `check_directory`. However the process ends, it is free again.
+
+    Raises:
+        ConfigurationError: it cannot be written to, or another run does.
+    """
+    if not directory:
+        yield
+        return
+    check_directory(directory)
+    descriptor = os.open(user_path(directory), os.O_RDONLY)
+    try:
+        # Where a file system has no locks, it is as without them.
+        with suppress(OSError):
+            try:
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"another run writes to {directory!r}: wait for its end, or give another folder"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_report(report: Report, folder: Path | str) -> list[Path]:

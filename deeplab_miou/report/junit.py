@@ -5,37 +5,57 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.paths import user_path
 from deeplab_miou.report.files import check_directory, write_together
 from deeplab_miou.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from deeplab_miou.report.judging import Judgement
     from deeplab_miou.report.report import BagResult
 
+# Of bags that could be read; all else is an error.
+_OUTCOMES = {"evaluated": "", "nothing evaluated": "skipped"}
+
 
 def check_junit(file: str) -> None:
-    """See that a file can be written, before the work and not after.
+    """See that a file can be written, before the work and not after; remove that of an earlier run.
+
+    A CI server shows what is there, and would take it for the outcome of a run that stops early.
 
     Raises:
-        ConfigurationError: its folder cannot be written to.
+        ConfigurationError: its folder cannot be written to, or it cannot be replaced.
     """
-    if file:
-        check_directory(str(user_path(file).parent))
+    if not file:
+        return
+    path = user_path(file)
+    check_directory(str(path.parent))
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"JUnit file {str(path)!r} cannot be replaced: {error.strerror or error}"
+        ) from None
 
 
 def write_junit(
-    file: str, command: str, judgements: Sequence[Judgement], bags: Sequence[BagResult] = ()
+    file: str,
+    command: str,
+    judgements: Sequence[Judgement],
+    bags: Sequence[BagResult] = (),
+    gates: Mapping[str, str] = {},
 ) -> None:
-    """Write a test case for each criterion and for each of many bags; nothing without a file.
+    """Write a test case for each criterion, bag and gate; nothing without a file.
 
     Args:
         file: its path, empty for none.
         command: which subcommand judged.
         judgements: what became of each criterion.
         bags: those that were to be read.
+        gates: options that set a condition, as they were given, and why each is not met, empty if
+            it is.
 
     Raises:
         DeeplabMiouError: it cannot be written.
@@ -45,16 +65,14 @@ def write_junit(
     root = Element("testsuites", name="deeplab-miou")
     suite = SubElement(root, "testsuite", name=f"deeplab-miou {command}")
     for each in judgements:
-        case = _case(suite, f"{command}.criteria", each.criterion.title)
-        if each.passed is None:
-            SubElement(case, "skipped", message=printable(each.reason))
-        elif not each.passed:
-            SubElement(case, "failure", message=printable(each.line)).text = printable(each.line)
+        outcome = {True: "", False: "failure", None: "skipped"}[each.passed]
+        text = each.reason if each.passed is None else each.line
+        _add(suite, f"{command}.criteria", each.criterion.title, outcome, text)
     for bag in bags:
-        case = _case(suite, f"{command}.bags", bag.name)
-        if not bag.is_whole:
-            message = printable(f"{bag.status}: {bag.problem}")
-            SubElement(case, "error", message=message).text = message
+        outcome = _OUTCOMES.get(bag.status, "error")
+        _add(suite, f"{command}.bags", bag.name, outcome, f"{bag.status}: {bag.problem}")
+    for gate, missed in gates.items():
+        _add(suite, f"{command}.gate", gate, "failure" if missed else "", missed)
     for element in (suite, root):
         element.set("tests", str(len(suite)))
         for attribute, tag in (
@@ -68,7 +86,10 @@ def write_junit(
     write_together({user_path(file): f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'})
 
 
-def _case(suite: Element, group: str, name: str) -> Element:
-    return SubElement(
+def _add(suite: Element, group: str, name: str, outcome: str, text: str) -> None:
+    """Add a test case; it has passed where the outcome is empty."""
+    case = SubElement(
         suite, "testcase", classname=f"deeplab-miou.{group}", name=printable(name), time="0"
     )
+    if outcome:
+        SubElement(case, outcome, message=printable(text)).text = printable(text)

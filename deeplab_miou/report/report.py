@@ -58,6 +58,22 @@ class BagResult:
         """Whether all of it could be read."""
         return self.status not in {"damaged", "failed"}
 
+    @classmethod
+    def of_only(
+        cls, name: str, bag: str, *, pixels: int, damaged: bool, problems: Sequence[str]
+    ) -> BagResult:
+        """Return the outcome of a bag that is the only one.
+
+        Args:
+            name: of its folder or file.
+            bag: where it lies.
+            pixels: that were scored.
+            damaged: as of `Report`.
+            problems: likewise.
+        """
+        status: Status = "evaluated" if pixels else "nothing evaluated"
+        return cls(name, bag, "damaged" if damaged else status, problem="; ".join(problems))
+
 
 @dataclass(frozen=True, eq=False)
 class Report:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from xml.etree import ElementTree as ET
 
 import cv2
@@ -119,6 +120,36 @@ def test_gates_give_exit_codes(drive, capsys):
     assert compare(new, old, "--fail-if-worse", "0.5") == exit_codes.OK
     assert compare(old, old, "--fail-unless-not-worse", "0.001") == exit_codes.OK
     assert compare(new, old, "--fail-unless-not-worse", "0.001") == exit_codes.NOT_GOOD_ENOUGH
+
+
+def test_gates_are_test_cases_for_ci(drive, tmp_path):
+    folder, _ = drive
+    old, new, junit = folder / "old", folder / "new", tmp_path / "junit.xml"
+    for runs, options, cases in (
+        ((old, new), ("--fail-if-worse",), {"--fail-if-worse 0": "passed"}),
+        ((new, old), ("--fail-if-worse", "0.001"), {"--fail-if-worse 0.001": "failure"}),
+        (
+            (new, old),
+            ("--fail-unless-not-worse", "0.01"),
+            {"--fail-unless-not-worse 0.01": "failure"},
+        ),
+        ((new, old), (), {}),
+    ):
+        failed = "failure" in cases.values()
+        code = exit_codes.NOT_GOOD_ENOUGH if failed else exit_codes.OK
+        assert compare(*runs, *options, "--junit", junit) == code
+        assert judged(junit) == cases
+    assert compare(old, folder / "bag", "--junit", junit) == exit_codes.WRONG
+    assert not junit.exists()
+
+
+def judged(path):
+    """Return each test case of a JUnit file and what became of it."""
+    suite = ET.parse(path).getroot().find("testsuite")  # noqa: S314  our own file
+    return {
+        case.get("name"): next((child.tag for child in case), "passed")
+        for case in suite.iter("testcase")
+    }
 
 
 def test_too_short_a_drive_passes_no_strict_gate(drive, tmp_path, capsys):
@@ -293,7 +324,11 @@ def test_a_damaged_bag_is_compared_as_far_as_it_goes(many, tmp_path, capsys):
     folder, _ = many
     storage = next((folder / "drives" / "d5").glob("*.mcap"))
     storage.write_bytes(b"poison")
-    assert compare_on(folder, folder / "drives", tmp_path / "c") == exit_codes.DAMAGED_BAG
+    junit = tmp_path / "junit.xml"
+    options = ("--junit", junit)
+    assert compare_on(folder, folder / "drives", tmp_path / "c", *options) == exit_codes.DAMAGED_BAG
+    drives = {f"d{k}": "passed" for k in range(16)}
+    assert judged(junit) == drives | {"d5": "error"}
     found = json.loads((tmp_path / "c" / "compare.json").read_text())
     assert len(found["bags"]) == 15
     assert any(each.startswith("A is incomplete: d5: ") for each in found["cautions"])
@@ -396,6 +431,25 @@ def test_drives_that_one_run_lacks_are_left_out_and_said(many, capsys):
     assert "is of one bag and" in capsys.readouterr().err
     one = [folder / name / "bags" / "d1" for name in ("old", "new")]
     assert compare(*one) == exit_codes.OK
+
+
+def test_a_bag_that_others_gave_a_longer_name_is_still_the_same(many, capsys):
+    """Last night d1 was the only one of its name; since then another place recorded a d1."""
+    folder, maps = many
+    assert evaluate_many(folder, "old") == exit_codes.OK
+    (folder / "drives" / "elsewhere").mkdir()
+    shutil.copytree(folder / "drives" / "d2", folder / "drives" / "elsewhere" / "d1")
+    assert evaluate_many(folder, "new") == exit_codes.OK
+    assert compare(folder / "old", folder / "new", "--format", "json") == exit_codes.OK
+    found = json.loads(capsys.readouterr().out)
+    truth, new = (np.concatenate(maps[name]) for name in ("truth", "new"))
+    assert found["miou_b"] == pytest.approx(iou_of(truth, new).mean())
+    assert found["bags"] == [f"d{k}" for k in range(16)]
+    assert (found["bags_only_a"], found["bags_only_b"]) == ([], ["elsewhere_d1"])
+    assert compare(folder / "new", folder / "old", "--format", "json") == exit_codes.OK
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found["bags"]) == sorted(["drives_d1", *(f"d{k}" for k in range(16) if k != 1)])
+    assert found["bags_only_a"] == ["elsewhere_d1"]
 
 
 def test_a_bag_of_another_evaluation_is_refused(many, capsys):

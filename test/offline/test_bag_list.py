@@ -64,10 +64,25 @@ def test_a_pattern_matches_bags_and_folders_of_bags_only(tree):
     # Every bag once, though the pattern matches bags, what is in them, and the folders they lie in.
     everything = sorted(listed(tree, "*").values())
     assert sorted(listed(tree, "**/*", "tue", "tue/bag").values()) == everything
-    (tree / "loose.db3").unlink()
-    assert sorted(listed(tree, "**").values()) == [
-        each for each in everything if each != "loose.db3"
-    ]
+    assert sorted(listed(tree, "**").values()) == everything
+
+
+def test_files_next_to_bags_hide_none_of_them(tree):
+    (tree / "tue" / "run_3.mcap").touch()
+    drives = ["tue/bag", "tue/run_2", "tue/run_3.mcap", "tue/run_10"]
+    assert list(listed(tree, "tue").values()) == drives
+    assert set(drives) < set(listed(tree, "").values())
+    assert sorted(listed(tree, "").values()) == sorted(listed(tree, "*").values())
+    assert not is_single([str(tree / "tue")])
+
+
+@pytest.mark.parametrize("there", ["pictures/1.png", "metadata.yaml", ".trash/old/x_0.mcap"])
+def test_files_of_a_bag_are_one_bag_whatever_else_its_folder_holds(tmp_path, there):
+    for name in ("x_0.mcap", "x_1.mcap", there):
+        (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x" / name).touch()
+    assert is_single([str(tmp_path / "x")])
+    assert listed(tmp_path, "x", "x/x_0.mcap") == {"x": "x"}
 
 
 def test_a_pattern_without_a_bag_is_a_mistake(tree):
@@ -82,12 +97,37 @@ def test_a_bag_whose_name_looks_like_a_pattern_is_that_bag(tree):
     assert listed(tree, "run[1]", "tue/run_2") == {"run[1]": "run[1]", "run_2": "tue/run_2"}
 
 
+def test_a_folder_whose_name_looks_like_a_pattern_holds_what_matches(tree, monkeypatch):
+    (tree / "tue").rename(tree / "[tue]")
+    (tree / "t").mkdir()
+    runs = ["[tue]/run_2", "[tue]/run_10"]
+    for word in ("[tue]/r*", "[tue]/r*/", "[tue]/**/run_*", "?tue]/r*", "[tue]/run_10"):
+        assert set(listed(tree, word).values()) <= set(runs)
+        assert "[tue]/run_10" in listed(tree, word).values()
+    monkeypatch.chdir(tree / "[tue]")
+    assert [bag.path for bag in find_bags(["run_*"])] == ["run_2", "run_10"]
+    assert [bag.path for bag in find_bags(["../[tue]/run_*"])] == [f"../{each}" for each in runs]
+
+
 def test_links_are_followed_once(tree):
     (tree / "links").mkdir()
     (tree / "links" / "drive").symlink_to(tree / "tue" / "bag")
     (tree / "links" / "circle").symlink_to(tree / "links")
     assert listed(tree, "links") == {"drive": "links/drive"}
+    (tree / "links" / "loose.mcap").touch()
+    assert listed(tree, "links") == {"drive": "links/drive", "loose": "links/loose.mcap"}
+    (tree / "links" / "loose.mcap").unlink()
     assert listed(tree, "links", "tue/bag") == {"drive": "links/drive"}
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_a_bag_that_is_not_there(tree):
+    (tree / "tue" / "run_3").symlink_to(tree / "mounted" / "run_3")
+    (tree / "tue" / "readme.md").symlink_to(tree / "tue" / "notes.txt")
+    drives = ["tue/bag", "tue/run_2", "tue/run_3", "tue/run_10"]
+    assert list(listed(tree, "tue").values()) == list(listed(tree, "tue/*").values()) == drives
+    # A missing part of a bag makes no second one.
+    (tree / "tue" / "bag" / "bag_1.mcap").symlink_to(tree / "mounted" / "bag_1.mcap")
+    assert list(listed(tree, "tue").values()) == drives
 
 
 @pytest.mark.parametrize("word", ["loose.db3", "tue/bag", "tue/bag/bag_0.mcap", "nowhere", "mon*"])

@@ -238,6 +238,54 @@ def test_poison_is_told_and_stops_nothing(drives, tmp_path, capsys):
     assert read(tmp_path / "out")["problems"] == found["problems"]
 
 
+def test_renamed_files_are_the_same_ones(tmp_path):
+    """A candidate that ships is copied to another name; nothing is scored again for that."""
+    network = network_drives.balanced(network_drives.Network())
+    network_drives.write_drive(tmp_path, network)
+    network_drives.script(network, tmp_path / "candidate.pt")
+    classes = (tmp_path / "map.yaml").read_text().replace("name: test\n", "")
+    for name in ("map.yaml", "classes.yaml"):
+        (tmp_path / name).write_text(classes)
+
+    def evaluated(checkpoint, labels):
+        words = ["evaluate", str(tmp_path / "bag*"), "--output", str(tmp_path / "out"), "--quiet"]
+        files = ["--checkpoint", str(tmp_path / checkpoint), "--labels", str(tmp_path / labels)]
+        assert cli.main([*words, *files]) == exit_codes.OK
+        facts = read(tmp_path / "out")["provenance"]
+        assert (facts["checkpoint"], facts["label_map"]) == (checkpoint, labels[:-5])
+        return written(tmp_path / "out")
+
+    before = evaluated("candidate.pt", "map.yaml")
+    (tmp_path / "candidate.pt").rename(tmp_path / "released.pt")
+    assert evaluated("released.pt", "classes.yaml") == before
+    network_drives.script(network_drives.Network().eval(), tmp_path / "released.pt")
+    assert evaluated("released.pt", "classes.yaml") != before
+
+
+def test_a_drive_of_which_no_frame_is_scored_stops_nothing(drives, tmp_path, capsys):
+    """Its labels have other stamps than its images, or it is damaged all over."""
+    folder, counts = drives
+    with BagWriter(folder / "b1") as writer:
+        for k in range(FRAMES):
+            ids = mono8(np.zeros((24, 32), np.uint8))
+            writer.write_image("/prediction", 2 * k * SECOND, "", ids)
+            writer.write_image("/labels", (2 * k + 1) * SECOND, "", ids)
+    junit = tmp_path / "junit.xml"
+    options = ("--junit", str(junit))
+    assert cli.main(arguments(tmp_path, [folder], *options)) == exit_codes.OK
+    assert list(judged(junit).values()) == ["passed", "passed", "skipped", "passed"]
+    found = read(tmp_path / "out")
+    assert found["confusion"] == sum(counts.values()).tolist()
+    assert [each["status"] for each in found["bags"]] == [
+        *("evaluated", "evaluated", "nothing evaluated", "evaluated"),
+    ]
+    assert "bags: 4 = 3 evaluated + 1 nothing evaluated" in capsys.readouterr().out
+    assert read(tmp_path / "out" / "bags" / "b1")["frames"] == 0
+    alone = arguments(tmp_path, [folder / "b1"], *options)
+    assert cli.main(alone) == exit_codes.NOTHING_EVALUATED
+    assert judged(junit) == {"b1": "skipped"}
+
+
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, exit_codes.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
 )
@@ -282,6 +330,41 @@ def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path, sent, code):
     for report in (resumed, straight):
         del report["provenance"]["started"], report["provenance"]["ended"]
     assert resumed == straight
+
+
+def test_two_runs_never_write_to_one_folder(drives, tmp_path, capsys):
+    folder, _ = drives
+    script = (
+        "import sys\n"
+        "from deeplab_miou import cli\n"
+        "from deeplab_miou.offline import many_bags\n"
+        "evaluate = many_bags.evaluate\n"
+        "def held_up(*others):\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "    return evaluate(*others)\n"
+        "many_bags.evaluate = held_up\n"
+        "sys.exit(cli.main())"
+    )
+    command = [sys.executable, "-c", script, *arguments(tmp_path, [folder], "--quiet")]
+    source = str(Path(many_bags.__file__).parents[2])
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": source},
+    ) as process:
+        assert process.stdout.readline() == b"begun\n"
+        assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.WRONG
+        said = capsys.readouterr().err
+        assert said == (
+            f"deeplab-miou: another run writes to '{tmp_path / 'out'}': wait for its end, or give "
+            "another folder\n"
+        )
+        process.communicate(timeout=120)
+        assert process.returncode == exit_codes.OK
+    assert read(tmp_path / "out")["frames"] == 3 * FRAMES
+    assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.OK
 
 
 def test_other_options_never_mix_in(drives, tmp_path):
@@ -368,11 +451,45 @@ def test_criteria_decide_the_exit_code_of_one_bag(drives, tmp_path, capsys):
         assert [each["passed"] for each in found] == [shift < 0, True, None]
         assert found[0]["value"] == pytest.approx(iou.mean())
         cases = judged(junit)
-        assert list(cases.values()) == ["passed" if shift < 0 else "failure", "passed", "skipped"]
+        outcome = "passed" if shift < 0 else "failure"
+        assert list(cases.values()) == [outcome, "passed", "skipped", "passed"]
+        assert list(cases)[-1] == "a"
         assert ("FAILED" in (tmp_path / "out" / "report.html").read_text()) == (shift > 0)
         shown = capsys.readouterr()
         assert ("FAILED miou at least" in shown.out) == (shift > 0)
         assert ("deeplab-miou: not good enough: miou at least" in shown.err) == (shift > 0)
+
+
+def test_a_damaged_bag_is_an_error_for_ci_alone_as_among_others(drives, tmp_path):
+    folder, _ = drives
+    storage = next((folder / "a").glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+    junit = tmp_path / "junit.xml"
+    for bags in ([folder / "a"], [folder]):
+        options = ("--junit", str(junit), "--quiet")
+        assert cli.main(arguments(tmp_path, bags, *options)) == exit_codes.DAMAGED_BAG
+        assert judged(junit)["a"] == "error"
+
+
+@pytest.mark.parametrize("cause", ["criteria", "checkpoint", "folder"])
+def test_a_run_that_stops_leaves_no_outcome_of_an_earlier_one(drives, tmp_path, cause, capsys):
+    folder, _ = drives
+    junit = tmp_path / "junit.xml"
+    command = arguments(tmp_path, [folder], "--junit", str(junit), "--quiet")
+    assert cli.main(command) == exit_codes.OK
+    assert list(judged(junit)) == ["a", "b", "c"]
+    if cause == "criteria":
+        (tmp_path / "criteria.yaml").write_text("criteria: [{score: miuo, at_least: 0}]")
+        command += ["--criteria", str(tmp_path / "criteria.yaml")]
+    elif cause == "checkpoint":
+        command[command.index("--prediction-topic")] = "--checkpoint"
+    else:
+        junit.unlink()
+        junit.mkdir()
+    assert cli.main(command) == exit_codes.WRONG
+    assert not junit.is_file()
+    if cause == "folder":
+        assert f"JUnit file '{junit}' cannot be replaced" in capsys.readouterr().err
 
 
 def test_criteria_of_many_bags_are_about_all_of_them(drives, tmp_path):

@@ -142,6 +142,7 @@ def test_a_class_that_is_not_there_is_not_met(tmp_path):
     ("line", "problem"),
     [
         ("score: miou", r"line 2: criteria\[0\] has no at_least and no at_most"),
+        ("score: miou, at_least: 0.9, at_most: 0.1", r"at_most is 0.1, less than at_least, 0.9"),
         ("score: miou, at_least: 70", r"at_least is 70, expected a number from 0 to 1"),
         ("score: miou, at_least: .inf", r"at_least is .inf, expected"),
         ("score: miou, at_least: .nan", r"at_least is .nan, expected"),
