@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
 const { scores: SCORES, meanings: MEANINGS } = JSON.parse(get("words").textContent);
 const state = { result: null, window: null, account: null, confusion: null, comparison: null, nodes: [],
-  worst: [], points: [], windows: [], cursor: null, cell: null, heard: 0 };
+  worst: [], points: [], windows: [], cursor: null, cell: null, heard: Date.now(), asked: 0 };
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -299,10 +299,10 @@ function showSlices() {
 
 const KINDS = ["boundary", "extent", "segment"];
 
-function showMistakes() {
+function showKinds() {
   const classes = worstFirst(state.result.classes.filter((each) => each.boundary_errors !== null), "iou");
-  get("mistakes-section").hidden = !classes.length;
-  get("mistakes").replaceChildren(...classes.map((each) => {
+  get("kinds-section").hidden = !classes.length;
+  get("kinds").replaceChildren(...classes.map((each) => {
     const shares = KINDS.map((kind) => each[`${kind}_errors`]);
     const svg = track(KINDS.map((kind, index) => `${kind} ${score(shares[index])}`).join(", "));
     let from = 2;
@@ -484,7 +484,7 @@ function showWorst() {
       ? `${count(each.pixels)} pixels of ${each.truth} taken for ${each.taken_for}; ` : "";
     const figure = element("figure", {}, element("figcaption", {}, element("b", {}, what),
       element("br"), `${mistake}${each.source}`));
-    if (each.pictured) figure.prepend(element("img", { src: `worst/${each.id}.jpg`, alt: what }));
+    if (each.picture) figure.prepend(element("img", { src: `worst/${each.picture}.jpg`, alt: what }));
     return figure;
   }));
 }
@@ -540,7 +540,7 @@ function showWarnings() {
 const DRAW = {
   result: () => {
     if (!state.result) return;
-    for (const show of [showHeadline, showSlices, showClasses, showMistakes, showRegions]) show();
+    for (const show of [showHeadline, showSlices, showClasses, showKinds, showRegions]) show();
   },
   course: showCourse,
   comparison: showComparison,
@@ -620,7 +620,7 @@ function showLink(text, isLost) {
 
 function connect() {
   if (source) source.close();
-  state.heard = Date.now();
+  state.asked = Date.now();
   source = new EventSource("events");
   for (const [name, take] of Object.entries(TAKE)) {
     source.addEventListener(name, (event) => {
@@ -636,7 +636,7 @@ function connect() {
 
 // The browser tries again after most failures, but not after all, and does not notice silence.
 setInterval(() => {
-  const silent_s = (Date.now() - state.heard) / 1000;
+  const silent_s = (Date.now() - Math.max(state.heard, state.asked)) / 1000;
   if (document.hidden) return;
   if (silent_s > 3 * (state.beat_s || 5) || !source || source.readyState === EventSource.CLOSED) connect();
 }, 2000);

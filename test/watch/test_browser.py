@@ -133,6 +133,7 @@ def serve(port, names, time_s, frames, miou):
     histories = {"result": history, "window": History()}
     pictures = {name: Picture() for name in ("overlay", "mistakes", "ground_truth")}
     pictures["overlay"].show(np.zeros((20, 60, 3), np.uint8))
+    pictures["mistakes"].show(np.zeros((20, 50, 3), np.uint8))
     server = Server(board, histories, pictures, worst, period_s=0.05)
     board.put("worst", worst.content(names))
     address = server.start("127.0.0.1", port)
@@ -168,6 +169,13 @@ def test_the_worst_moments_have_their_pictures(tmp_path):
         await tab.until("document.querySelector('#worst img').naturalWidth === 40")
         assert await tab.value("document.querySelectorAll('#worst img').length") == 1
         assert not await tab.value("window.pwned")
+        # The same moment of another run, as when a drive is played again.
+        matrix = np.array([[1, 5, 0], [0, 6, 0]], np.int64)
+        worst = server._worst
+        worst.add(matrix, 7 * 10**9, MARKUP, "another run")
+        worst.show(MARKUP, 7 * 10**9, np.zeros((30, 45, 3), np.uint8))
+        server._board.put("worst", worst.content(["road", "car"]))
+        await tab.until("document.querySelector('#worst img').naturalWidth === 45")
 
     try:
         visit(steps, tmp_path)
@@ -214,11 +222,11 @@ def test_what_it_shows(width, classes, tmp_path):
         order = sorted(range(classes), key=lambda index: (ious[index], index))
         assert shown == [[names[index], f"{ious[index]:.4f}", "1,234"] for index in order]
         await check_parts(tab)
-        assert await tab.value(CELLS.format("mistakes")) == [
+        assert await tab.value(CELLS.format("kinds")) == [
             [names[index], "", "0.5000", "0.1250", "0.0625", "0.7500"] for index in (0, classes - 1)
         ]
         widths = (
-            "[...document.querySelectorAll('#mistakes tr:last-child rect')]"
+            "[...document.querySelectorAll('#kinds tr:last-child rect')]"
             ".map(r => r.getAttribute('width') / 200)"
         )
         expected = [1, ious[classes - 1], 0.5, 0.125, 0.0625]
@@ -345,11 +353,12 @@ def test_pictures_appear_when_they_are_asked_for(tmp_path):
         captions = "[...document.querySelectorAll('#pictures figcaption')].map(c => c.innerText)"
         assert await tab.value("get('pictures').offsetHeight") == 0
         await tab.value("get('look').click()")
-        await tab.until("get('overlay').naturalWidth === 60 && !get('overlay').hidden")
+        for name, width in (("overlay", 60), ("mistakes", 50)):
+            await tab.until(f"get('{name}').naturalWidth === {width} && !get('{name}').hidden")
         # Each says when there is none.
         assert await tab.value(captions) == [
             "Prediction",
-            "Mistakes, in red no picture yet",
+            "Mistakes, in red",
             "Ground truth no picture yet",
         ]
         await tab.value("get('look').click()")
@@ -372,6 +381,12 @@ def test_it_goes_on_by_itself_when_the_server_comes_back(tmp_path):
         await asyncio.to_thread(servers[0][0].stop)
         await tab.until("get('link').className.includes('lost')")
         assert await tab.text("miou") == "0.7500"
+        # Trying again does not change since when it is lost.
+        lost = await tab.text("link")
+        for _ in range(2):
+            await tab.value("state.beat_s = 0.1; state.tried = source; 0")
+            await tab.until("source !== state.tried")
+        assert await tab.text("link") == lost
         port = int(address.rsplit(":", 1)[1].rstrip("/"))
         servers[0] = await asyncio.to_thread(serve, port, names, 2000.0, 5, 0.5)
         await tab.until("get('miou').textContent === '0.5000' && !asked.size")
