@@ -330,7 +330,7 @@ function showRegions() {
       element("td", { class: "text" }, bar(shown, false)), element("td", {}, score(each.miou)),
       element("td", {}, range(each.miou_lower, each.miou_upper) || "none"),
       element("td", { class: "text name", title: isKnown ? worst.name : "" },
-        isKnown ? `${worst.name} ${score(worst.iou)}` : ""),
+        ...isKnown ? [element("bdi", {}, worst.name), ` ${score(worst.iou)}`] : []),
       element("td", { class: "rare" }, count(each.labelled_pixels)));
   }));
 }
@@ -351,7 +351,7 @@ function layout() {
   return { names, canvas, context, left, top: left, cell, named };
 }
 
-const cut = (name) => name.length > 18 ? `${name.slice(0, 17)}…` : name;
+const cut = (name) => [...name].length > 18 ? `${[...name].slice(0, 17).join("")}…` : name;
 
 function showConfusion() {
   const { names, canvas, context, left, top, cell, named } = layout();
@@ -431,9 +431,11 @@ function showCell() {
   const row = counts[g];
   const total = row.reduce((sum, value) => sum + value, 0);
   const predicted = p < names.length ? names[p] : "no class";
-  get("confusion-readout").textContent = total
-    ? `${names[g]} predicted as ${predicted}: ${count(row[p])} pixels, ${share(row[p] / total)}`
-    : `${names[g]} has no pixel in the ground truth`;
+  // Next to a name that runs from right to left, a number would change places with it.
+  const said = total
+    ? [" predicted as ", element("bdi", {}, predicted), `: ${count(row[p])} pixels, ${share(row[p] / total)}`]
+    : [" has no pixel in the ground truth"];
+  get("confusion-readout").replaceChildren(element("bdi", {}, names[g]), ...said);
 }
 
 function listenToConfusion() {

@@ -345,6 +345,36 @@ def test_a_tab_that_nobody_looks_at_keeps_no_connection(tmp_path):
         server.stop()
 
 
+def test_a_number_stays_right_of_a_name_that_runs_from_right_to_left(tmp_path):
+    name = "\u05e9\u05dc\u05d5\u05dd"
+    server, address = serve(0, ["road", name], 1000.0, 10, 0.75)
+    regions = [region("near", 0.5, (None, None), [(name, 0.25)])]
+    server._board.put("result", scores(1000.0, 10, 0.75, ["road", name]) | {"regions": regions})
+
+    async def steps(tab):
+        await tab.open(address)
+        await tab.until("state.result && state.confusion && !asked.size")
+        for _ in range(2):  # the first row's first cell, then its second
+            await tab.value(
+                "get('confusion').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
+            )
+        await tab.until("!asked.size")
+        said = f"road predicted as {name}: 1 pixels, 25.00 %"
+        assert await tab.text("confusion-readout") == said
+        for where, number in (("confusion-readout", "25.00"), ("regions", "0.2500")):
+            element = f"document.getElementById({where!r})"
+            _, right = await tab.place(element, name)
+            left, _ = await tab.place(element, number)
+            assert left >= right, where
+        # A name that is cut is cut between characters.
+        assert await tab.value("cut('\U0001f697'.repeat(19))") == 17 * "\U0001f697" + "\u2026"
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
 def test_pictures_appear_when_they_are_asked_for(tmp_path):
     server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
 
