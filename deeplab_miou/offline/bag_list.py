@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from deeplab_miou.bags.folder import is_bag, natural_order
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.recording.found import is_recording
 
 # Longer names are not made longer by the folders above.
 _LONGEST_NAME = 40
@@ -28,8 +29,9 @@ def find_bags(words: list[str]) -> list[NamedBag]:
     """Return the bags that words mean, each once, in the order given.
 
     A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
-    ``[...]``, ``**``). A file of a folder that is listed as a bag is no bag of its own. A bag that
-    does not exist is listed too: what became of it is told like that of any other.
+    ``[...]``, ``**``). A file of a folder that is listed as a bag is no bag of its own, and
+    recordings of scores are left out where bags are searched for. A bag that does not exist is
+    listed too: what became of it is told like that of any other.
 
     Raises:
         ConfigurationError: a pattern matches no bag, or a folder cannot be read.
@@ -57,7 +59,7 @@ def _meant(word: str) -> list[str]:
     if not _is_pattern(word):
         return _bags_below(word) or [word]
     paths = sorted(glob.glob(os.path.expanduser(word), recursive=True), key=_order)  # noqa: PTH111, PTH207
-    bags = [bag for path in paths for bag in ([path] if _is_bag(path) else _bags_below(path))]
+    bags = [bag for path in paths for bag in (_drive(path) or _bags_below(path))]
     if not bags:
         raise ConfigurationError(f"no bag matches {word!r}")
     return bags
@@ -85,8 +87,12 @@ def _bags_below(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
     for child in sorted(Path(path).iterdir(), key=natural_order):
         if child.is_dir() and not child.name.startswith("."):
             below = _bags_below(str(child), seen | {real})
-            found += [str(child)] if _is_bag(str(child)) else below
+            found += _drive(str(child)) or below
     return found
+
+
+def _drive(path: str) -> list[str]:
+    return [path] if _is_bag(path) and not is_recording(Path(path)) else []
 
 
 def _order(path: str) -> list[list[tuple[int, str]]]:
