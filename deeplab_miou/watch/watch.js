@@ -647,7 +647,7 @@ async function lookAt(name) {
   const response = await fetch(`${name}.jpg`);
   const picture = get(name);
   const note = picture.parentElement.querySelector("span");
-  note.hidden = response.status === 200;
+  note.hidden = response.status === 200 || !picture.hidden;
   if (response.status !== 200) return;
   const reader = new FileReader();
   reader.addEventListener("load", () => { picture.src = reader.result; picture.hidden = false; });

@@ -11,6 +11,7 @@ from browser import CHROMIUM, LIMIT_S, visit
 from deeplab_miou.accounting import Reason
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.text import capitalized
+from deeplab_miou.watch import picture
 from deeplab_miou.watch.board import Board
 from deeplab_miou.watch.history import History, ScorePoint
 from deeplab_miou.watch.picture import Picture
@@ -375,7 +376,7 @@ def test_a_number_stays_right_of_a_name_that_runs_from_right_to_left(tmp_path):
         server.stop()
 
 
-def test_pictures_appear_when_they_are_asked_for(tmp_path):
+def test_pictures_appear_when_they_are_asked_for(tmp_path, monkeypatch):
     server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
 
     async def steps(tab):
@@ -391,6 +392,12 @@ def test_pictures_appear_when_they_are_asked_for(tmp_path):
             "Mistakes, in red",
             "Ground truth no picture yet",
         ]
+        # A server that has just come back has none, and the page still shows what it was given.
+        monkeypatch.setattr(picture, "_WANTED_S", 0.0)
+        assert not server._pictures["overlay"].is_wanted
+        await tab.value("lookAt('overlay').then(() => { state.isAnswered = true; }); 0")
+        await tab.until("state.isAnswered")
+        assert (await tab.value(captions))[0] == "Prediction"
         await tab.value("get('look').click()")
         assert await tab.value("get('pictures').offsetHeight") == 0
 
