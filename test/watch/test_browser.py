@@ -376,6 +376,33 @@ def test_a_number_stays_right_of_a_name_that_runs_from_right_to_left(tmp_path):
         server.stop()
 
 
+def test_what_has_the_keyboards_focus_has_a_ring_all_around(tmp_path):
+    server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
+    outside = """(() => {
+        const focused = document.activeElement;
+        const style = getComputedStyle(focused);
+        const reach = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+        const [box, around] = [focused, focused.closest('.scroll') || document.documentElement]
+            .map((each) => each.getBoundingClientRect());
+        return style.outlineStyle === 'none' || box.left - reach < around.left
+            || box.right + reach > around.right || box.top - reach < around.top
+            || box.bottom + reach > around.bottom;
+    })()"""
+
+    async def steps(tab):
+        await tab.open(address, 400)
+        await tab.until("state.result && state.confusion && !asked.size")
+        for name in ("course", "confusion"):
+            await tab.value(f"get('{name}').focus()")
+            assert await tab.value("document.activeElement.id") == name
+            assert not await tab.value(outside), name
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
 def test_pictures_appear_when_they_are_asked_for(tmp_path, monkeypatch):
     server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
 
