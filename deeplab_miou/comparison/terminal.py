@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from deeplab_miou import exit_codes
@@ -30,6 +29,7 @@ from deeplab_miou.options.declaration import options_of
 from deeplab_miou.options.offline import OfflineOptions
 from deeplab_miou.options.scoring import EngineOptions
 from deeplab_miou.paths import user_path
+from deeplab_miou.report.columns import Column, table_of
 from deeplab_miou.report.criteria import check_names, read_criteria
 from deeplab_miou.report.files import check_directory, held_directory
 from deeplab_miou.report.judging import are_met, judge
@@ -168,14 +168,18 @@ def _side(arguments: argparse.Namespace, word: str) -> OfflineOptions:
 
 def _print_table(comparison: Comparison) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("class", "A", "B", "B - A", "95 %", "verdict"):
-        table.add_column(name, justify="left" if name in {"class", "verdict"} else "right")
-    for row in class_rows(comparison):
-        verdict = "" if row.verdict == "no evidence" else row.verdict
-        cells = (row.name, row.a, row.b, row.difference, row.bounds, verdict)
-        table.add_row(*(Text(each) for each in cells), style="dim" if row.place is None else "")
-    console.print(table)
+    rows = class_rows(comparison)
+    verdicts = ["" if row.verdict == "no evidence" else row.verdict for row in rows]
+    columns = [
+        Column("class", [Text(row.name) for row in rows], narrowest=9, justify="left"),
+        Column("A", [row.a for row in rows], rank=2),
+        Column("B", [row.b for row in rows], rank=1),
+        Column("B - A", [row.difference for row in rows]),
+        Column("95 %", [Text(row.bounds) for row in rows], narrowest=10),
+        Column("verdict", [Text(each) for each in verdicts], narrowest=7, justify="left"),
+    ]
+    styles = ["dim" if row.place is None else "" for row in rows]
+    console.print(table_of(columns, styles, console))
     difference = comparison.difference
     line = Text(f"mIoU {format_score(float(difference.a[0]))} -> ", "bold")
     line.append(format_score(float(difference.b[0])))

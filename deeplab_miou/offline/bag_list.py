@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from deeplab_miou.bags.folder import is_bag, natural_order
 from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.recording.found import is_recording
 
 # Longer names are not made longer by the folders above.
 _LONGEST_NAME = 40
@@ -29,9 +30,10 @@ def find_bags(words: list[str]) -> list[NamedBag]:
 
     A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
     ``[...]``, ``**``). Storage files next to folders of bags are a bag each; alone in a folder they
-    are the files of one bag. A file of a folder that is listed as a bag is no bag of its own. A bag
-    that does not exist, as where a link leads to a disk that is not mounted, is listed too: what
-    became of it is told like that of any other.
+    are the files of one bag. A file of a folder that is listed as a bag is no bag of its own, and
+    recordings of scores are left out where bags are searched for. A bag that does not exist, as
+    where a link leads to a disk that is not mounted, is listed too: what became of it is told like
+    that of any other.
 
     Raises:
         ConfigurationError: a pattern matches no bag, or a folder cannot be read.
@@ -89,13 +91,13 @@ def _unreadable(folder: str, error: OSError) -> ConfigurationError:
 
 
 def _bags_at(path: str, above: frozenset[str] = frozenset()) -> list[str]:
-    """Return the path if it is a bag or a link to nothing, or else the bags below it."""
+    """Return the path if it is a drive or a link to nothing, or else the bags below it."""
     # Links may lead in a circle.
     if os.path.realpath(path) in above:
         return []
     if os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114  (never raise)
         return [path]
-    return _bags_below(path, above) or ([path] if _is_bag(path) else [])
+    return _bags_below(path, above) or _drive(path)
 
 
 def _bags_below(path: str, above: frozenset[str] = frozenset()) -> list[str]:
@@ -118,6 +120,11 @@ def _children(folder: str) -> list[Path]:
         raise _unreadable(folder, error) from None
     found = (each for each in children if each.is_dir() or each.is_symlink() or is_bag(each))
     return sorted(found, key=natural_order)
+
+
+def _drive(path: str) -> list[str]:
+    """Return a bag, unless it is a recording of scores."""
+    return [path] if _is_bag(path) and not is_recording(Path(path)) else []
 
 
 def _order(path: str) -> list[list[tuple[int, str]]]:

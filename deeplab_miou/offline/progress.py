@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from deeplab_miou.report.wording import format_interval, format_score
 
@@ -116,7 +117,8 @@ def bars(console: Console) -> Progress:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TimeRemainingColumn(),
+        # In a narrow terminal the bar shrinks, and not the time left.
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=len("0:00:00"))),
         TextColumn("{task.fields[score]}", markup=False),
     )
     return Progress(*columns, console=console, transient=True, expand=True)

@@ -48,9 +48,7 @@ def check_directory(directory: str) -> None:
             pass
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"report folder {directory!r} cannot be written to: {reason}"
-        ) from None
+        raise ConfigurationError(f"folder {directory!r} cannot be written to: {reason}") from None
 
 
 @contextmanager

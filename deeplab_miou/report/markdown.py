@@ -40,10 +40,12 @@ _MOST_LINES = 20
 _LONGEST_LINE = 300
 _LONGEST_NAME = 80
 # What begins a block does so at the beginning only: a list, a heading, a quotation, a rule.
-_SPECIAL = re.compile(r"[\\`*_\[\]<>~&]|^[-+#=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
-# Mentions, formulas, emoji and bare addresses are found whatever is escaped: a boundary between two
-# elements hides them.
-_FOUND = re.compile(r"[@$]|:(?=//|(?!\d\d:)[\w+-]+:)|(?<=www)\.")
+_SPECIAL = re.compile(r"[\\`*_\[\]<>~&]|^[-+=]|^#(?!\d)|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+# Mentions, issues, formulas, emoji and bare addresses are found whatever is escaped: a boundary
+# between two elements hides them.
+_FOUND = re.compile(
+    r"[@$]|[#!%](?=\d)|(?<=\bGH)-(?=\d)|:(?=//|(?!\d\d:)[\w+-]+:)|(?<=www)\.", re.IGNORECASE
+)
 _MARKS = {True: "passed", False: "**FAILED**", None: "not checked"}
 
 

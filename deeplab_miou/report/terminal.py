@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.bar import Bar
-from rich.table import Table
 from rich.text import Text
 
+from deeplab_miou.report.columns import Column, table_of
 from deeplab_miou.report.wording import (
     OTHER_SCORES,
     accounting_lines,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from deeplab_miou.aggregation.results import Result
     from deeplab_miou.report.judging import Judgement
@@ -40,7 +41,7 @@ def print_report(report: Report, console: Console) -> None:
         report: what to print.
         console: where to.
     """
-    console.print(_class_table(report.result))
+    console.print(_class_table(report.result, console))
     console.print(_headline(report), soft_wrap=True)
     rest = [
         f"{name} {format_score(getattr(report.result.scores, key))}"
@@ -95,28 +96,26 @@ def complain(judgements: Sequence[Judgement], errors: Console) -> None:
             errors.print(f"deeplab-miou: not good enough: {printable(each.line)}", markup=False)
 
 
-def _class_table(result: Result) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("id", "class", "", "IoU", "95 %", "precision", "recall", "F1", "pixels"):
-        table.add_column(name, justify="left" if name in {"class", "", "95 %"} else "right")
+def _class_table(result: Result, console: Console) -> Table:
     scores = result.scores
-    for class_id, name in enumerate(result.totals.class_names):
-        iou = float(scores.iou[class_id])
-        absent = math.isnan(iou)
-        bar: RenderableType = Text("absent") if absent else Bar(1, 0, iou, width=_BAR_WIDTH)
-        table.add_row(
-            str(class_id),
-            Text(printable(name)),
-            bar,
-            format_score(iou),
-            format_interval(*result.iou_interval(class_id)),
-            format_score(float(scores.precision[class_id])),
-            format_score(float(scores.recall[class_id])),
-            format_score(float(scores.f1[class_id])),
-            f"{int(result.totals.counts.matrix[class_id].sum()):,}",
-            style="dim" if absent else "",
-        )
-    return table
+    names, ious = result.totals.class_names, scores.iou.tolist()
+    bars: list[RenderableType] = [
+        Text("absent") if math.isnan(iou) else Bar(1, 0, iou, width=_BAR_WIDTH) for iou in ious
+    ]
+    pixels = [f"{int(row.sum()):,}" for row in result.totals.counts.matrix]
+    intervals = [format_interval(*result.iou_interval(k)) for k in range(len(names))]
+    columns = [
+        Column("id", list(map(str, range(len(names)))), rank=1),
+        Column("class", [Text(printable(name)) for name in names], narrowest=12, justify="left"),
+        Column("", bars, narrowest=6, rank=6, justify="left"),
+        Column("IoU", list(map(format_score, ious))),
+        Column("95 %", intervals, narrowest=9, justify="left"),
+        Column("precision", list(map(format_score, scores.precision.tolist())), rank=4),
+        Column("recall", list(map(format_score, scores.recall.tolist())), rank=3),
+        Column("F1", list(map(format_score, scores.f1.tolist())), rank=5),
+        Column("pixels", pixels, rank=2),
+    ]
+    return table_of(columns, ["dim" if math.isnan(iou) else "" for iou in ious], console)
 
 
 def _headline(report: Report) -> Text:

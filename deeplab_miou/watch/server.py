@@ -128,7 +128,7 @@ class Server:
         app.router.add_get("/events", self._guarded(self._send_events))
         for name, picture in self._pictures.items():
             app.router.add_get(f"/{name}.jpg", self._guarded(self._sending(picture)))
-        app.router.add_get(r"/worst/{stamp:-?\d{1,20}}.jpg", self._guarded(self._send_worst))
+        app.router.add_get("/worst/{name:[0-9a-f]{16}}.jpg", self._guarded(self._send_worst))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_LIMIT_S)
         await self._runner.setup()
         if _is_loopback(host):
@@ -174,7 +174,7 @@ class Server:
         return send
 
     async def _send_worst(self, request: web.Request) -> web.Response:
-        return self._picture(self._worst.picture(int(request.match_info["stamp"])))
+        return self._picture(self._worst.picture(request.match_info["name"]))
 
     def _picture(self, jpeg: bytes) -> web.Response:
         if not jpeg:

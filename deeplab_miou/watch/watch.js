@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const get = (id) => document.getElementById(id);
 const { scores: SCORES, meanings: MEANINGS } = JSON.parse(get("words").textContent);
 const state = { result: null, window: null, account: null, confusion: null, comparison: null, nodes: [],
-  worst: [], points: [], windows: [], cursor: null, cell: null, heard: 0 };
+  worst: [], points: [], windows: [], cursor: null, cell: null, heard: Date.now(), asked: 0 };
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -299,10 +299,10 @@ function showSlices() {
 
 const KINDS = ["boundary", "extent", "segment"];
 
-function showMistakes() {
+function showKinds() {
   const classes = worstFirst(state.result.classes.filter((each) => each.boundary_errors !== null), "iou");
-  get("mistakes-section").hidden = !classes.length;
-  get("mistakes").replaceChildren(...classes.map((each) => {
+  get("kinds-section").hidden = !classes.length;
+  get("kinds").replaceChildren(...classes.map((each) => {
     const shares = KINDS.map((kind) => each[`${kind}_errors`]);
     const svg = track(KINDS.map((kind, index) => `${kind} ${score(shares[index])}`).join(", "));
     let from = 2;
@@ -330,7 +330,7 @@ function showRegions() {
       element("td", { class: "text" }, bar(shown, false)), element("td", {}, score(each.miou)),
       element("td", {}, range(each.miou_lower, each.miou_upper) || "none"),
       element("td", { class: "text name", title: isKnown ? worst.name : "" },
-        isKnown ? `${worst.name} ${score(worst.iou)}` : ""),
+        ...isKnown ? [element("bdi", {}, worst.name), ` ${score(worst.iou)}`] : []),
       element("td", { class: "rare" }, count(each.labelled_pixels)));
   }));
 }
@@ -351,7 +351,7 @@ function layout() {
   return { names, canvas, context, left, top: left, cell, named };
 }
 
-const cut = (name) => name.length > 18 ? `${name.slice(0, 17)}…` : name;
+const cut = (name) => [...name].length > 18 ? `${[...name].slice(0, 17).join("")}…` : name;
 
 function showConfusion() {
   const { names, canvas, context, left, top, cell, named } = layout();
@@ -431,9 +431,11 @@ function showCell() {
   const row = counts[g];
   const total = row.reduce((sum, value) => sum + value, 0);
   const predicted = p < names.length ? names[p] : "no class";
-  get("confusion-readout").textContent = total
-    ? `${names[g]} predicted as ${predicted}: ${count(row[p])} pixels, ${share(row[p] / total)}`
-    : `${names[g]} has no pixel in the ground truth`;
+  // Next to a name that runs from right to left, a number would change places with it.
+  const said = total
+    ? [" predicted as ", element("bdi", {}, predicted), `: ${count(row[p])} pixels, ${share(row[p] / total)}`]
+    : [" has no pixel in the ground truth"];
+  get("confusion-readout").replaceChildren(element("bdi", {}, names[g]), ...said);
 }
 
 function listenToConfusion() {
@@ -484,7 +486,7 @@ function showWorst() {
       ? `${count(each.pixels)} pixels of ${each.truth} taken for ${each.taken_for}; ` : "";
     const figure = element("figure", {}, element("figcaption", {}, element("b", {}, what),
       element("br"), `${mistake}${each.source}`));
-    if (each.pictured) figure.prepend(element("img", { src: `worst/${each.id}.jpg`, alt: what }));
+    if (each.picture) figure.prepend(element("img", { src: `worst/${each.picture}.jpg`, alt: what }));
     return figure;
   }));
 }
@@ -540,7 +542,7 @@ function showWarnings() {
 const DRAW = {
   result: () => {
     if (!state.result) return;
-    for (const show of [showHeadline, showSlices, showClasses, showMistakes, showRegions]) show();
+    for (const show of [showHeadline, showSlices, showClasses, showKinds, showRegions]) show();
   },
   course: showCourse,
   comparison: showComparison,
@@ -620,7 +622,7 @@ function showLink(text, isLost) {
 
 function connect() {
   if (source) source.close();
-  state.heard = Date.now();
+  state.asked = Date.now();
   source = new EventSource("events");
   for (const [name, take] of Object.entries(TAKE)) {
     source.addEventListener(name, (event) => {
@@ -636,7 +638,7 @@ function connect() {
 
 // The browser tries again after most failures, but not after all, and does not notice silence.
 setInterval(() => {
-  const silent_s = (Date.now() - state.heard) / 1000;
+  const silent_s = (Date.now() - Math.max(state.heard, state.asked)) / 1000;
   if (document.hidden) return;
   if (silent_s > 3 * (state.beat_s || 5) || !source || source.readyState === EventSource.CLOSED) connect();
 }, 2000);
@@ -645,7 +647,7 @@ async function lookAt(name) {
   const response = await fetch(`${name}.jpg`);
   const picture = get(name);
   const note = picture.parentElement.querySelector("span");
-  note.hidden = response.status === 200;
+  note.hidden = response.status === 200 || !picture.hidden;
   if (response.status !== 200) return;
   const reader = new FileReader();
   reader.addEventListener("load", () => { picture.src = reader.result; picture.hidden = false; });

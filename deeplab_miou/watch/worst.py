@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.metric.worst_frames import WorstFrames
 from deeplab_miou.pictures.reduced import OVERLAY_SIDE, reduced_jpeg
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class _Picture(NamedTuple):
+    # Of its content: browsers reuse what they have seen under a name, also of another run's frame.
+    name: str
+    jpeg: bytes
+
+
 class WorstMoments:
     """Keeps a few frames and a picture of each at most; thread-safe."""
 
@@ -23,7 +30,7 @@ class WorstMoments:
         self._lock = threading.Lock()
         self._frames: WorstFrames[None] = WorstFrames()
         self._runs: dict[str, object] = {}
-        self._pictures: dict[tuple[str, int], bytes] = {}
+        self._pictures: dict[tuple[str, int], _Picture] = {}
 
     def add(self, matrix: NDArray[np.int64], stamp_ns: int, source: str, run: object) -> None:
         """Take a frame.
@@ -52,17 +59,18 @@ class WorstMoments:
     def show(self, source: str, stamp_ns: int, rgb: NDArray[np.uint8]) -> None:
         """Keep a picture, ``(H, W, 3)`` uint8, of a frame that wants one."""
         jpeg = reduced_jpeg(rgb, OVERLAY_SIDE)
+        name = hashlib.sha256(jpeg).hexdigest()[:16]
         with self._lock:
             if (source, stamp_ns) in self._keys():
-                self._pictures[source, stamp_ns] = jpeg
+                self._pictures[source, stamp_ns] = _Picture(name, jpeg)
 
-    def picture(self, stamp_ns: int) -> bytes:
-        """Return the picture of a stamp; empty if there is none."""
+    def picture(self, name: str) -> bytes:
+        """Return the picture that `content` names; empty if there is none."""
         with self._lock:
-            return next((jpeg for (_, ns), jpeg in self._pictures.items() if ns == stamp_ns), b"")
+            return next((each.jpeg for each in self._pictures.values() if each.name == name), b"")
 
     def content(self, names: Sequence[str]) -> list[dict[str, object]]:
-        """Return what the page shows, worst first.
+        """Return what the page shows, worst first; ``picture`` is the name of one, or empty.
 
         Args:
             names: of the n classes.
@@ -71,7 +79,6 @@ class WorstMoments:
         with self._lock:
             return [
                 {
-                    "id": str(each.stamp_ns),
                     "moment": format_time(each.stamp_ns),
                     "source": each.source,
                     "miou": each.miou,
@@ -79,7 +86,7 @@ class WorstMoments:
                     "truth": columns[each.confusion[0]],
                     "taken_for": columns[each.confusion[1]],
                     "pixels": each.confusion[2],
-                    "pictured": (each.source, each.stamp_ns) in self._pictures,
+                    "picture": self._name_of_picture(each.source, each.stamp_ns),
                 }
                 for each in self._frames.frames()
             ]
@@ -93,6 +100,10 @@ class WorstMoments:
         self._frames.reset()
         self._pictures.clear()
         self._runs.clear()
+
+    def _name_of_picture(self, source: str, stamp_ns: int) -> str:
+        found = self._pictures.get((source, stamp_ns))
+        return "" if found is None else found.name
 
     def _keys(self) -> set[tuple[str, int]]:
         return {(each.source, each.stamp_ns) for each in self._frames.frames()}

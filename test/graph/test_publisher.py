@@ -419,7 +419,7 @@ def test_bad_parameter_is_one_line_and_can_be_mended(start, graph, result, evalu
 def test_unwritable_report_folder_fails_configure(start, graph, tmp_path):
     (tmp_path / "file").touch()
     process = start(report_directory=str(tmp_path / "file" / "reports"))
-    assert "report folder" in process.wait_for_output("cannot configure")
+    assert "cannot be written to" in process.wait_for_output("cannot configure")
     assert graph.state(PUBLISHER) == "unconfigured"
 
 

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
 from deeplab_miou_msgs.msg import Account, StreamAccount
+from diagnostic_msgs.msg import DiagnosticArray
 from graph_support import EVALUATOR, IMAGE, LABEL, PUBLISHER
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -367,6 +368,22 @@ def test_an_evaluator_that_is_slow_with_what_it_holds_is_waited_for(replay, doub
     assert player.wait() == 0
     assert len(double.flushed) == 3
     assert player.lines("3 frames evaluated, dropped no image, no label")
+
+
+def test_what_it_says_last_is_how_it_ended(replay, double, graph, tmp_path):
+    """All is sent before anything is evaluated, and what was said then would stay on pages."""
+    inbox = graph.subscribe(DiagnosticArray, "/diagnostics", 100)
+    bag = write_bag(tmp_path / "bag", 3)
+    player = replay(bag, paced=True, evaluators=[double.name])
+    double.begin()
+    double.wait_for(6)
+    double.account()
+    assert player.wait() == 0
+    assert len(double.flushed) >= 1
+    ends = "played 0.2 of 0.2 s, 6 messages, {} frames evaluated"
+    inbox.wait(lambda message: message.status[0].message == ends.format(3))
+    said = [message.status[0].message for message in inbox.messages]
+    assert said[-2:] == [ends.format(0), ends.format(3)]
 
 
 def test_a_replay_goes_on_after_a_restart_and_tells_of_the_loss(replay, double, tmp_path):

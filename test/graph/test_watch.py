@@ -389,7 +389,7 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
         guess[: (second - 99) % 30] = 1
         camera.send(second, guess, truth)
         browser.read(lambda shown: "confusion" in shown and "worst" in shown)
-        return [each for each in browser.shown["worst"] if each["pictured"]]
+        return [each for each in browser.shown["worst"] if each["picture"]]
 
     found, truths = [], []
     graph.repeat_until(
@@ -399,12 +399,12 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
         0.2,
     )
     worst = next(filter(None, found))[0]
-    second = int(worst["id"]) // 10**9
+    second = int(float(worst["moment"].split()[0]))
     rows = (second - 99) % 30
     # All of class 0 in the ground truth, so many rows of it taken for class 1.
     assert worst["miou"] == pytest.approx((30 - rows) / 30)
     assert worst["pixels"] == 40 * rows
-    status, jpeg = asyncio.run(ask_for(f"worst/{worst['id']}.jpg"))
+    status, jpeg = asyncio.run(ask_for(f"worst/{worst['picture']}.jpg"))
     assert status == 200
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (30, 40, 3)
@@ -413,5 +413,5 @@ def test_the_worst_moments_have_the_pictures_of_their_frames(ros_process, graph,
     # The ground truth is of one class.
     truth = cv2.imdecode(np.frombuffer(truths[-1][1], np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(truth[0].astype(int) - truth[-1].astype(int)).mean() < 3
-    assert asyncio.run(ask_for("worst/1.jpg"))[0] == 204
+    assert asyncio.run(ask_for(f"worst/{'0' * 16}.jpg"))[0] == 204
     assert asyncio.run(ask_for("worst/x.jpg"))[0] == 404

@@ -2,8 +2,11 @@ import os
 
 import pytest
 
+from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.offline.bag_list import find_bags, is_single
+from deeplab_miou.recording.messages import COMPRESSED_IMAGE, MEAN_IOU, typestore
+from deeplab_miou.recording.recording import Recording
 
 
 @pytest.fixture
@@ -31,6 +34,23 @@ def listed(tree, *words):
 def test_folders_are_searched_for_bags_in_natural_order(tree):
     assert listed(tree, "tue") == {"bag": "tue/bag", "run_2": "tue/run_2", "run_10": "tue/run_10"}
     assert list(listed(tree, "tue")) == ["bag", "run_2", "run_10"]
+
+
+def test_recordings_that_lie_next_to_the_drives_are_left_out(tree):
+    recording = Recording(str(tree / "tue" / "scores"))
+    recording.frame("/deeplab_evaluator", 5, b"\0\1\0\0")
+    recording.overlay("/deeplab_evaluator", 5, "camera", b"jpeg")
+    recording.close()
+    # What is recorded of a whole graph is a drive, too.
+    with BagWriter(tree / "tue" / "all", typestore=typestore()) as writer:
+        writer.add_topic("/camera/image", COMPRESSED_IMAGE)
+        writer.add_topic("/miou_publisher/result", MEAN_IOU)
+        writer.add_topic("/deeplab_evaluator/overlay", COMPRESSED_IMAGE)
+    assert list(listed(tree, "tue")) == ["all", "bag", "run_2", "run_10"]
+    for pattern in ("tue/*", "tue/**/*"):
+        assert sorted(listed(tree, pattern)) == ["all", "bag", "run_10", "run_2"]
+    # Who names it means it.
+    assert listed(tree, "tue/scores") == {"scores": "tue/scores"}
 
 
 def test_names_are_as_long_as_it_takes_to_tell_bags_apart(tree):

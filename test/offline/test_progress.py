@@ -205,6 +205,19 @@ def test_the_bar_has_the_score_next_to_it(monkeypatch):
     assert task.fields["score"] == "5.0 frames/s, mIoU 0.5000 [0.4000, 0.6000]"
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_time_left_and_score_are_legible_in_a_narrow_terminal(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    shown = progress.bars(console)
+    shown.add_task(
+        "messages", total=200, completed=100, score="17.5 frames/s, mIoU 0.5000 [0.4, 1]"
+    )
+    console.print(shown.get_renderable())
+    (line,) = console.file.getvalue().splitlines()
+    assert "-:--:-- 17.5 frames/s, mIoU 0.5000" in line
+    assert len(line) <= width
+
+
 def test_time_left_is_that_of_what_is_done(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))

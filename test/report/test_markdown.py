@@ -43,7 +43,7 @@ class Cells(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.rows, self.tags, self.text = [], [], ""
+        self.rows, self.tags, self.text, self.pieces = [], [], "", []
         self.in_cell = False
 
     def handle_starttag(self, tag, _attributes):
@@ -59,6 +59,7 @@ class Cells(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        self.pieces.append(data)
         if self.in_cell:
             self.rows[-1][-1] += data
 
@@ -186,6 +187,18 @@ def test_text_begins_no_list_heading_or_quotation(text):
     page = render(f"- {escape(text)}\n\n{escape(text)}\n")
     assert page.tags == ["ul", "li", "p"]
     assert page.text.split() == 2 * text.split()
+
+
+@pytest.mark.parametrize(
+    "text", ["#12", "lane #12", "owner/name#12", "GH-12", "gh-12 b", "a !3", "50%7", "@a", "$x$"]
+)
+def test_nothing_in_a_name_is_found_as_a_reference(text):
+    """GitHub and GitLab look for them in the text between two tags, after all escaping."""
+    page = render(table(("a", "b"), [(escape(text), "1")]) + f"\n\n{escape(text)}\n")
+    assert page.rows[1][0].strip() == text
+    assert page.text.split()[-1] == text.split()[-1]
+    for piece in page.pieces:
+        assert not re.search(r"(#|!|%|gh-)\d|[@$]\w", piece, re.IGNORECASE), page.pieces
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,6 +36,30 @@ def page(tmp_path):
     return (tmp_path / "report.html").as_uri()
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_long_names_and_those_from_right_to_left_leave_room_for_numbers(width, tmp_path):
+    lorry = "articulated lorry with a trailer " * 3
+    names = ("\u05e9\u05dc\u05d5\u05dd", lorry, "road", "car")
+    matrix = np.array([[6, 1, 1, 0, 0], [1, 60, 2, 0, 0], [3, 2, 900, 0, 0], [0, 0, 0, 9, 0]])
+    # False positives and negatives of each class, all at boundaries.
+    mistakes = [[fp, 0, 0, fn, 0, 0, 1, 2] for fp, fn in ((4, 2), (3, 3), (3, 5), (0, 0))]
+    report = report_of(names, Counts(matrix, 4, mistakes=np.array(mistakes)))
+    (tmp_path / "report.html").write_text(render_page(report))
+
+    async def steps(tab):
+        await tab.open((tmp_path / "report.html").as_uri(), width)
+        for index in range(2):  # kinds of mistakes, classes
+            table = f"document.querySelectorAll('table')[{index}]"
+            _, right = await tab.place(table, "0.5000")
+            assert right < width
+        summary = "document.querySelector('.summary')"
+        _, right = await tab.place(summary, names[0])
+        left, _ = await tab.place(summary, "0.5000")
+        assert left >= right
+
+    visit(steps, tmp_path / "profile")
+
+
 def test_the_block_under_the_pointer_is_read_off(page, tmp_path):
     async def steps(tab):
         await tab.open(page)

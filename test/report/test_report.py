@@ -64,7 +64,7 @@ def make_report(names=("road", "car", "pole"), **changes):
 
 def table_text(report, **kwargs):
     stream = io.StringIO()
-    print_report(report, Console(file=stream, width=120, **kwargs))
+    print_report(report, Console(file=stream, **({"width": 120} | kwargs)))
     return stream.getvalue()
 
 
@@ -232,6 +232,18 @@ def test_doubts_are_shown_everywhere():
     assert doubt.startswith("predictions and labels agree")
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_shows_whole_numbers(width):
+    report = make_report()
+    lines = table_text(report, width=width).splitlines()
+    ious = zip(report.result.totals.class_names, report.result.scores.iou, strict=True)
+    for name, iou in ious:
+        (line,) = (each for each in lines if f" {name} " in each)
+        assert len(line) <= width
+        assert f" {iou:.4f} " in line or np.isnan(iou)
+        assert "\u2026" not in line
+
+
 def test_names_cannot_steer_the_terminal():
     text = table_text(make_report(names=(EVIL, "b", "c"), problems=[EVIL]), force_terminal=False)
     assert "\x1b" not in text
@@ -385,7 +397,7 @@ def test_folder_is_made_and_checked(tmp_path):
     check_directory(str(tmp_path / "a" / "b"))
     assert list((tmp_path / "a" / "b").iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"report folder .*file/x"):
+    with pytest.raises(ConfigurationError, match=r"^folder .*file/x"):
         check_directory(str(tmp_path / "file" / "x"))
 
 

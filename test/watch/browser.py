@@ -52,6 +52,21 @@ class Tab:
     async def text(self, name):
         return await self.value(f"document.getElementById({name!r}).innerText")
 
+    async def place(self, element, text):
+        """Return the left and right edge of where a text is drawn within an element."""
+        script = f"""
+            const walker = document.createTreeWalker({element}, NodeFilter.SHOW_TEXT);
+            const text = {text!r};
+            while (walker.nextNode() && !walker.currentNode.data.includes(text));
+            const at = walker.currentNode.data.indexOf(text);
+            const range = document.createRange();
+            range.setStart(walker.currentNode, at);
+            range.setEnd(walker.currentNode, at + text.length);
+            const box = range.getBoundingClientRect();
+            return [box.left, box.right];
+        """
+        return await self.value(f"(() => {{{script}}})()")
+
     async def until(self, script):
         """Wait until a script is true."""
         for _ in range(int(LIMIT_S / 0.05)):

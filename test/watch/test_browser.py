@@ -11,6 +11,7 @@ from browser import CHROMIUM, LIMIT_S, visit
 from deeplab_miou.accounting import Reason
 from deeplab_miou.metric.scores import HEADLINES
 from deeplab_miou.text import capitalized
+from deeplab_miou.watch import picture
 from deeplab_miou.watch.board import Board
 from deeplab_miou.watch.history import History, ScorePoint
 from deeplab_miou.watch.picture import Picture
@@ -133,6 +134,7 @@ def serve(port, names, time_s, frames, miou):
     histories = {"result": history, "window": History()}
     pictures = {name: Picture() for name in ("overlay", "mistakes", "ground_truth")}
     pictures["overlay"].show(np.zeros((20, 60, 3), np.uint8))
+    pictures["mistakes"].show(np.zeros((20, 50, 3), np.uint8))
     server = Server(board, histories, pictures, worst, period_s=0.05)
     board.put("worst", worst.content(names))
     address = server.start("127.0.0.1", port)
@@ -168,6 +170,13 @@ def test_the_worst_moments_have_their_pictures(tmp_path):
         await tab.until("document.querySelector('#worst img').naturalWidth === 40")
         assert await tab.value("document.querySelectorAll('#worst img').length") == 1
         assert not await tab.value("window.pwned")
+        # The same moment of another run, as when a drive is played again.
+        matrix = np.array([[1, 5, 0], [0, 6, 0]], np.int64)
+        worst = server._worst
+        worst.add(matrix, 7 * 10**9, MARKUP, "another run")
+        worst.show(MARKUP, 7 * 10**9, np.zeros((30, 45, 3), np.uint8))
+        server._board.put("worst", worst.content(["road", "car"]))
+        await tab.until("document.querySelector('#worst img').naturalWidth === 45")
 
     try:
         visit(steps, tmp_path)
@@ -214,11 +223,11 @@ def test_what_it_shows(width, classes, tmp_path):
         order = sorted(range(classes), key=lambda index: (ious[index], index))
         assert shown == [[names[index], f"{ious[index]:.4f}", "1,234"] for index in order]
         await check_parts(tab)
-        assert await tab.value(CELLS.format("mistakes")) == [
+        assert await tab.value(CELLS.format("kinds")) == [
             [names[index], "", "0.5000", "0.1250", "0.0625", "0.7500"] for index in (0, classes - 1)
         ]
         widths = (
-            "[...document.querySelectorAll('#mistakes tr:last-child rect')]"
+            "[...document.querySelectorAll('#kinds tr:last-child rect')]"
             ".map(r => r.getAttribute('width') / 200)"
         )
         expected = [1, ious[classes - 1], 0.5, 0.125, 0.0625]
@@ -337,7 +346,64 @@ def test_a_tab_that_nobody_looks_at_keeps_no_connection(tmp_path):
         server.stop()
 
 
-def test_pictures_appear_when_they_are_asked_for(tmp_path):
+def test_a_number_stays_right_of_a_name_that_runs_from_right_to_left(tmp_path):
+    name = "\u05e9\u05dc\u05d5\u05dd"
+    server, address = serve(0, ["road", name], 1000.0, 10, 0.75)
+    regions = [region("near", 0.5, (None, None), [(name, 0.25)])]
+    server._board.put("result", scores(1000.0, 10, 0.75, ["road", name]) | {"regions": regions})
+
+    async def steps(tab):
+        await tab.open(address)
+        await tab.until("state.result && state.confusion && !asked.size")
+        for _ in range(2):  # the first row's first cell, then its second
+            await tab.value(
+                "get('confusion').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
+            )
+        await tab.until("!asked.size")
+        said = f"road predicted as {name}: 1 pixels, 25.00 %"
+        assert await tab.text("confusion-readout") == said
+        for where, number in (("confusion-readout", "25.00"), ("regions", "0.2500")):
+            element = f"document.getElementById({where!r})"
+            _, right = await tab.place(element, name)
+            left, _ = await tab.place(element, number)
+            assert left >= right, where
+        # A name that is cut is cut between characters.
+        assert await tab.value("cut('\U0001f697'.repeat(19))") == 17 * "\U0001f697" + "\u2026"
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_what_has_the_keyboards_focus_has_a_ring_all_around(tmp_path):
+    server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
+    outside = """(() => {
+        const focused = document.activeElement;
+        const style = getComputedStyle(focused);
+        const reach = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+        const [box, around] = [focused, focused.closest('.scroll') || document.documentElement]
+            .map((each) => each.getBoundingClientRect());
+        return style.outlineStyle === 'none' || box.left - reach < around.left
+            || box.right + reach > around.right || box.top - reach < around.top
+            || box.bottom + reach > around.bottom;
+    })()"""
+
+    async def steps(tab):
+        await tab.open(address, 400)
+        await tab.until("state.result && state.confusion && !asked.size")
+        for name in ("course", "confusion"):
+            await tab.value(f"get('{name}').focus()")
+            assert await tab.value("document.activeElement.id") == name
+            assert not await tab.value(outside), name
+
+    try:
+        visit(steps, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_pictures_appear_when_they_are_asked_for(tmp_path, monkeypatch):
     server, address = serve(0, ["road", "car"], 1000.0, 10, 0.75)
 
     async def steps(tab):
@@ -345,13 +411,20 @@ def test_pictures_appear_when_they_are_asked_for(tmp_path):
         captions = "[...document.querySelectorAll('#pictures figcaption')].map(c => c.innerText)"
         assert await tab.value("get('pictures').offsetHeight") == 0
         await tab.value("get('look').click()")
-        await tab.until("get('overlay').naturalWidth === 60 && !get('overlay').hidden")
+        for name, width in (("overlay", 60), ("mistakes", 50)):
+            await tab.until(f"get('{name}').naturalWidth === {width} && !get('{name}').hidden")
         # Each says when there is none.
         assert await tab.value(captions) == [
             "Prediction",
-            "Mistakes, in red no picture yet",
+            "Mistakes, in red",
             "Ground truth no picture yet",
         ]
+        # A server that has just come back has none, and the page still shows what it was given.
+        monkeypatch.setattr(picture, "_WANTED_S", 0.0)
+        assert not server._pictures["overlay"].is_wanted
+        await tab.value("lookAt('overlay').then(() => { state.isAnswered = true; }); 0")
+        await tab.until("state.isAnswered")
+        assert (await tab.value(captions))[0] == "Prediction"
         await tab.value("get('look').click()")
         assert await tab.value("get('pictures').offsetHeight") == 0
 
@@ -372,6 +445,12 @@ def test_it_goes_on_by_itself_when_the_server_comes_back(tmp_path):
         await asyncio.to_thread(servers[0][0].stop)
         await tab.until("get('link').className.includes('lost')")
         assert await tab.text("miou") == "0.7500"
+        # Trying again does not change since when it is lost.
+        lost = await tab.text("link")
+        for _ in range(2):
+            await tab.value("state.beat_s = 0.1; state.tried = source; 0")
+            await tab.until("source !== state.tried")
+        assert await tab.text("link") == lost
         port = int(address.rsplit(":", 1)[1].rstrip("/"))
         servers[0] = await asyncio.to_thread(serve, port, names, 2000.0, 5, 0.5)
         await tab.until("get('miou').textContent === '0.5000' && !asked.size")

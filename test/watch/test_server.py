@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import time
 
@@ -113,6 +114,8 @@ def test_the_page_is_one_file_that_asks_for_nothing_elsewhere(shown):
         'src="http',
     ):
         assert way_out not in html.replace("http://www.w3.org/2000/svg", ""), way_out
+    ids = re.findall(r'\sid="([^"]*)"', html)
+    assert len(ids) == len(set(ids)), sorted(ids)
     # Text of the graph must never be able to become markup.
     for danger in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert danger not in html, danger

@@ -57,6 +57,8 @@ _POLL_S = 0.02
 # A subscriber learns of us a little after we learn of it, and misses what was sent in between.
 _SETTLE_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
+# What is said last stays on pages and in viewers: those who read it have so long to take it.
+_LAST_WORD_S = 1.0
 
 
 class BagReplayer(Node):
@@ -128,10 +130,6 @@ class BagReplayer(Node):
             self._wait_for_audience()
             began_s = time.monotonic()
             self._play_section(reader, *section)
-        if self._links is not None and self._player.flow is not None:
-            self._links.finish(self._player.flow)
-        else:
-            self._player.wait_for_acknowledgements()
         took_s = time.monotonic() - began_s
         report = self._save_report()
         tallies = self._player.flow.tallies() if self._player.flow is not None else {}
@@ -227,7 +225,17 @@ class BagReplayer(Node):
                 self._played_s += span_s
                 self._tell(span_s, span_s)
                 if not self.settings.loop:
-                    return
+                    break
+            self._wait_until_counted()
+            progress.end(span_s, self.progress_text)
+        self._tell(span_s, span_s)
+        self._diagnostics.wait_for_readers(_LAST_WORD_S)
+
+    def _wait_until_counted(self) -> None:
+        if self._links is not None and self._player.flow is not None:
+            self._links.finish(self._player.flow)
+        else:
+            self._player.wait_for_acknowledgements()
 
     def _tell_earlier_tags(self, reader: BagReader, start_ns: int) -> None:
         """Tell which tags are in force when a section begins."""

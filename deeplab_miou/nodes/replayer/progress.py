@@ -70,7 +70,18 @@ class ReplayProgress:
             return
         if self._bar is not None:
             self._next_s = now_s + _BAR_PERIOD_S
-            self._bar.update(self._task, completed=played_s, description=text())
+            self._move(played_s, text)
         else:
             self._next_s = now_s + _LINE_PERIOD_S
             self._log(f"played {played_s:.1f} of {self._total_s:.1f} s: {text()}")
+
+    def end(self, played_s: float, text: Callable[[], str]) -> None:
+        """Move the bar to where it stays; arguments as for `update`.
+
+        A log needs no such line: the replayer's summary follows.
+        """
+        self._move(played_s, text)
+
+    def _move(self, played_s: float, text: Callable[[], str]) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=played_s, description=text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,10 @@ class Diagnostics:
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
+
+    def wait_for_readers(self, timeout_s: float) -> None:
+        """Wait until all have the newest status, but no longer than so many seconds."""
+        self._publisher.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def destroy(self) -> None:
         """Destroy the publisher."""

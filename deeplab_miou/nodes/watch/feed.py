@@ -69,10 +69,12 @@ class PageFeed:
         self._statuses: dict[str, dict[str, object]] = {}
         self._heard_s: dict[str, float] = {}
         self._silent: set[str] = set()
+        # A clock that is set meanwhile, as on a robot that finds its time server, tears no curve.
+        self._epoch_s = time.time() - time.monotonic()
 
     def take_result(self, message: MeanIoU) -> None:
         """Take scores of all frames."""
-        now_s = time.time()
+        now_s = self._now_s()
         content, account = scores_content(message, now_s), account_content(message)
         values = [
             message.miou,
@@ -88,7 +90,7 @@ class PageFeed:
 
     def take_window(self, message: MeanIoU) -> None:
         """Take scores of the window."""
-        now_s = time.time()
+        now_s = self._now_s()
         content = scores_content(message, now_s)
         self.histories["window"].add(ScorePoint(now_s, message.frames, (message.miou,)))
         self.board.put("window", content)
@@ -156,6 +158,9 @@ class PageFeed:
             for key, status in list(self._statuses.items())
         ]
         self.board.put("nodes", statuses)
+
+    def _now_s(self) -> float:
+        return self._epoch_s + time.monotonic()
 
     def _names_of_classes(self) -> tuple[str, ...]:
         if not self._class_names:
