@@ -122,7 +122,7 @@ class Continuity:
     def _forget_counts(self) -> None:
         self._expected: int | None = None
         self._number: int | None = None
-        self._steps: set[int] = set()
+        self._counts_by_one: bool | None = None
         self._stamp_ns: int | None = None
         self._shortest_ns = 0
 
@@ -152,7 +152,7 @@ class Continuity:
     def _compare(self, packet: VideoPacket, info: PacketInfo, codec: Codec) -> None:
         """Compare what counts with what it should be after the packets before."""
         self._compare_numbers(info, codec)
-        if packet.number is not None:
+        if packet.number is not None and not info.reorders:
             self._compare_counter(packet.number)
         if info.modulus:
             self._compare_stamps(packet.stamp_ns, info.modulus)
@@ -169,11 +169,15 @@ class Continuity:
         self._expected = (number + info.counts) % info.modulus if info.modulus else None
 
     def _compare_counter(self, number: int) -> None:
-        """Compare with the counter of the messages, where it has counted one by one."""
+        """Compare with the counter of the messages, where it has counted one by one.
+
+        It counts pictures as they are shown.
+        """
         if self._number is not None:
-            if self._steps == {1} and number != self._number + 1:
+            follows = number == self._number + 1
+            if self._counts_by_one and not follows:
                 self.lose(f"packets were lost: pts {number} follows {self._number}")
-            self._steps.add(number - self._number)
+            self._counts_by_one = follows and self._counts_by_one is not False
         self._number = number
 
     def _compare_stamps(self, stamp_ns: int, modulus: int) -> None:

@@ -44,6 +44,7 @@ class H265:
             has_parameters=size is not None,
             is_leading=bool(kinds) and kinds[0] in _LEADING,
             size=size,
+            reorders=True,
         )
 
 

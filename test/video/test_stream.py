@@ -126,6 +126,23 @@ def test_a_key_frame_that_was_lost_spoils_all_that_builds_on_it(videos):
         assert reasons(found) == dict.fromkeys(range(9, 16), Reason.LOST_REFERENCE)
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_b_frames_that_begin_late_are_no_loss(codec):
+    """Encoders choose where they use them: not while pictures change a lot, as here at first."""
+    noise = np.random.default_rng(2).integers(0, 256, (288, 384, 3)).astype(np.uint8)
+    ground = cv2.GaussianBlur(noise, (0, 0), 4)
+    images = []
+    for k in range(COUNT):
+        turned = cv2.getRotationMatrix2D((192, 144), 6 * min(k, 8), 1 + 0.08 * min(k, 8))
+        moved = cv2.warpAffine(ground, turned, (384, 288))[96:192, 128:256]
+        images.append(cv2.convertScaleAbs(moved, alpha=1 - 0.05 * min(k, 8)))
+    packets = encode(codec, images, BIDIRECTIONAL[codec], b_frames=3, gop=40)
+    order = [place for place, *_ in packets]
+    begin = next(k for k, place in enumerate(order) if place != k)
+    assert 1 < begin < order[begin]
+    assert same(play(codec, packets, numbers=True), decode(codec, packets))
+
+
 def test_a_pause_in_which_frame_numbers_may_have_gone_around_is_not_trusted():
     """Frame numbers of this video have 4 bits."""
     packets = encode("h264", pictures(40), gop=40)
