@@ -122,7 +122,8 @@ class Continuity:
     def _forget_counts(self) -> None:
         self._expected: int | None = None
         self._number: int | None = None
-        self._counts_by_one: bool | None = None
+        self._counts_by_one = False
+        self._skipped = ""
         self._stamp_ns: int | None = None
         self._shortest_ns = 0
 
@@ -169,16 +170,17 @@ class Continuity:
         self._expected = (number + info.counts) % info.modulus if info.modulus else None
 
     def _compare_counter(self, number: int) -> None:
-        """Compare with the counter of the messages, where it has counted one by one.
+        """Compare with the counter of the messages, if it ever counts one by one.
 
-        It counts pictures as they are shown.
+        It counts pictures as they are shown; some publishers send a time instead.
         """
-        if self._number is not None:
-            follows = number == self._number + 1
-            if self._counts_by_one and not follows:
-                self.lose(f"packets were lost: pts {number} follows {self._number}")
-            self._counts_by_one = follows and self._counts_by_one is not False
+        if self._number is not None and number == self._number + 1:
+            self._counts_by_one = True
+        elif self._number is not None and not self._skipped:
+            self._skipped = f"pts {number} follows {self._number}"
         self._number = number
+        if self._counts_by_one and self._skipped:
+            self.lose(f"packets were lost: {self._skipped}")
 
     def _compare_stamps(self, stamp_ns: int, modulus: int) -> None:
         """Find a pause in which the codec may have counted once around."""

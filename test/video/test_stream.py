@@ -120,6 +120,25 @@ def test_what_builds_on_a_lost_packet_is_not_trusted(videos, codec, numbers, los
     assert all(np.array_equal(found[place], expected[place]) for place in range(8, COUNT))
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265", "av1"])
+def test_whichever_packet_is_lost_no_picture_is_wrong(codec):
+    """Also of AV1, which decodes some frames early and later only names where they are kept."""
+    packets = encode(codec, pictures(COUNT), BIDIRECTIONAL[codec], b_frames=3, gop=10)
+    expected = decode(codec, packets)
+    for lost in range(len(packets)):
+        found = play(codec, packets[:lost] + packets[lost + 1 :])
+        given = {place: each for place, each in found.items() if not isinstance(each, Reason)}
+        assert given
+        for place, picture in given.items():
+            assert np.array_equal(picture, expected[place]), (lost, place)
+
+
+def test_a_loss_right_after_a_key_frame_shows_once_messages_count_on(videos):
+    packets = [each for each in videos["vp9"] if each[0] != 1]
+    found = play("vp9", packets, numbers=True)
+    assert reasons(found) == dict.fromkeys(range(3, 8), Reason.LOST_REFERENCE)
+
+
 def test_a_key_frame_that_was_lost_spoils_all_that_builds_on_it(videos):
     for codec in ("h264", "h265", "av1"):
         found = play(codec, [each for each in videos[codec] if each[0] != 8])
