@@ -170,6 +170,25 @@ def test_a_pause_in_which_frame_numbers_may_have_gone_around_is_not_trusted():
     assert not reasons(play("h264", packets))
 
 
+@pytest.mark.parametrize("gop", [17, 33])
+def test_a_lost_key_frame_is_noticed_if_frame_numbers_go_on(gop):
+    """Frame numbers begin with 0 at a key frame, and every 16 pictures."""
+    options = {"tune": "zerolatency", "sc_threshold": "0"}
+    packets = encode("h264", pictures(2 * gop), options, gop=gop)
+    found = play("h264", [each for each in packets if each[0] != gop])
+    lost = dict.fromkeys(range(gop + 1, 2 * gop), Reason.LOST_REFERENCE)
+    assert reasons(found) == lost
+
+
+def test_stamps_need_not_be_even():
+    """As those of a driver that falls behind, and stamps the next two pictures at once."""
+    packets = encode("h264", pictures(40), gop=40)
+    stream = VideoStream()
+    for place, _, data in packets:
+        late = 32_000_000 if place == 9 else 0
+        assert stream.take(packet_of(place * STEP_NS + late, "h264", data), place)
+
+
 @pytest.mark.parametrize("codec", ["h264", "av1", "vp9"])
 def test_damage_spoils_what_follows(videos, codec):
     packets = list(videos[codec])
