@@ -160,7 +160,7 @@ class Continuity:
         """Compare what counts with what it should be after the packets before."""
         self._compare_numbers(info, codec)
         if packet.number is not None and not info.reorders:
-            self._compare_counter(packet.number)
+            self._compare_counter(packet.number, _fewest_lost(info, unknown=1))
         if info.modulus:
             self._compare_stamps(packet.stamp_ns, info)
 
@@ -175,15 +175,16 @@ class Continuity:
             )
         self._expected = (number + info.counts) % info.modulus if info.modulus else None
 
-    def _compare_counter(self, number: int) -> None:
+    def _compare_counter(self, number: int, fewest: int) -> None:
         """Compare with the counter of the messages, if it ever counts one by one.
 
-        It counts pictures as they are shown; some publishers send a time instead.
+        It counts pictures as they are shown, also those that an encoder or a camera skips; some
+        publishers send a time instead.
         """
-        if self._number is not None and number == self._number + 1:
-            self._counts_by_one = True
-        elif self._number is not None and not self._skipped:
-            self._skipped = f"pts {number} follows {self._number}"
+        step = 0 if self._number is None else number - self._number
+        self._counts_by_one |= step == 1
+        if self._number is not None and not 1 <= step <= fewest:
+            self._skipped = self._skipped or f"pts {number} follows {self._number}"
         self._number = number
         if self._counts_by_one and self._skipped:
             self.lose(f"packets were lost: {self._skipped}")
@@ -191,19 +192,33 @@ class Continuity:
     def _compare_stamps(self, stamp_ns: int, info: PacketInfo) -> None:
         """Find a pause in which a key frame may have been lost, or the codec counted once around.
 
-        Both may lead to the number that was expected; a key frame has the number 0. A picture that
-        is shown after some that follow looks like one after a pause.
+        A picture that is shown after some that follow looks like one after a pause.
         """
         interval_ns = _usual_step(self._stamps)
         if interval_ns:
             pause_ns = stamp_ns - max(self._stamps)
             most = info.modulus - 1
-            fewest = most if info.reorders else min(info.number or most, most)
+            fewest = most if info.reorders else _fewest_lost(info, unknown=most)
             if pause_ns > (fewest + 1 - _SLACK) * interval_ns:
                 self.lose(
                     f"packets may have been lost: none came for {pause_ns / 1e9:.3f} s of stamps"
                 )
         self._stamps.append(stamp_ns)
+
+
+def _fewest_lost(info: PacketInfo, *, unknown: int) -> int:
+    """Return how many were lost at least, if any were although a picture has the number expected.
+
+    A key frame, which has the number 0, and all before this one; or as many as lead once around.
+
+    Args:
+        info: of the picture.
+        unknown: what to return where it has no number.
+    """
+    if info.number is None:
+        return unknown
+    most = info.modulus - 1
+    return min(info.number or most, most)
 
 
 def _usual_step(stamps: Iterable[int]) -> int:
