@@ -159,6 +159,8 @@ class Continuity:
     def _compare(self, packet: VideoPacket, info: PacketInfo, codec: Codec) -> None:
         """Compare what counts with what it should be after the packets before."""
         self._compare_numbers(info, codec)
+        if info.lacks_key:
+            self.lose(f"a key frame of {codec.name} was lost: the order of pictures begins anew")
         if packet.number is not None and not info.reorders:
             self._compare_counter(packet.number, _fewest_lost(info, unknown=1))
         if info.modulus:

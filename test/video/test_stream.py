@@ -120,10 +120,24 @@ def test_what_builds_on_a_lost_packet_is_not_trusted(videos, codec, numbers, los
     assert all(np.array_equal(found[place], expected[place]) for place in range(8, COUNT))
 
 
-@pytest.mark.parametrize("codec", ["h264", "h265", "av1"])
-def test_whichever_packet_is_lost_no_picture_is_wrong(codec):
-    """Also of AV1, which decodes some frames early and later only names where they are kept."""
-    packets = encode(codec, pictures(COUNT), BIDIRECTIONAL[codec], b_frames=3, gop=10)
+@pytest.mark.parametrize(
+    ("codec", "gop", "more"),
+    [
+        ("h264", 10, ""),
+        ("h265", 10, ""),
+        # Places begin anew at each key frame, so that those of a lost one's pictures are known.
+        ("h265", 5, ":open-gop=0:bframes=3"),
+        ("h265", 8, ":open-gop=0:bframes=3:ref=5"),
+        ("h265", 6, ":open-gop=0:bframes=3:radl=2"),
+        # Frames are decoded early, and later packets only name where they are kept.
+        ("av1", 10, ""),
+    ],
+)
+def test_whichever_packet_is_lost_no_picture_is_wrong(codec, gop, more):
+    options = dict(BIDIRECTIONAL[codec])
+    if more:
+        options["x265-params"] = f"log-level=none{more}"
+    packets = encode(codec, pictures(3 * gop), options, b_frames=3, gop=gop)
     expected = decode(codec, packets)
     for lost in range(len(packets)):
         found = play(codec, packets[:lost] + packets[lost + 1 :])
