@@ -15,7 +15,7 @@ _LAST_SLICE = 31
 _LEADING = (8, 9)  # RASL: skipped, because they refer to what came before the key frame
 _ALL_LEADING = (6, 7, 8, 9)  # these follow their key frame at once
 _IDR = (19, 20)
-_LAST_KEY = 23
+_LAST_RESERVED = 23  # whose slices begin as those of key frames do
 _SPS, _PPS = 33, 34
 _SEPARATE_PLANES = 3
 _SLICE_BYTES = 32
@@ -114,7 +114,7 @@ class H265:
 
     def _lacks_key(self, kind: int, data: bytes) -> bool:
         """Note kind and place of a picture, and return whether its key frame did not come."""
-        is_key = _FIRST_IRAP <= kind <= _LAST_KEY
+        is_key = _FIRST_IRAP <= kind <= _LAST_RESERVED
         is_leading = kind in _ALL_LEADING
         if is_key:
             self._orders.clear()
@@ -126,7 +126,7 @@ class H265:
         return False
 
     def _is_taken(self, kind: int, bits: Bits) -> bool:
-        bits.take(2 if _FIRST_IRAP <= kind <= _LAST_KEY else 1)
+        bits.take(2 if _FIRST_IRAP <= kind <= _LAST_RESERVED else 1)
         picture = self._pictures.get(bits.golomb())
         sequence = self._sequences.get(picture.sequence) if picture else None
         if picture is None or sequence is None:
