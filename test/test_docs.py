@@ -164,6 +164,20 @@ def test_every_subcommand_is_shown():
     assert all(f"deeplab-miou {each.name}" in README for each in cli.COMMANDS)
 
 
+def test_who_makes_an_environment_has_what_it_needs():
+    """Ubuntu's python3 has no venv, and an installed ROS 2 neither colcon nor rosdep."""
+    for page in (README, PAGES["docs/install.md"]):
+        (block,) = (each for each in blocks(page, "sh|bash") if "rosdep install" in each)
+        first = block.splitlines()[0]
+        assert first.startswith("sudo apt install")
+        assert {"python3-venv", "ros-dev-tools"} <= set(first.split())
+    # The images of ROS 2 contain colcon and rosdep.
+    for name in ("docker/ros.Dockerfile", ".github/workflows/ros.yaml"):
+        before, found, _ = source(name).partition("python3 -m venv")
+        assert found
+        assert re.search(r"apt-get install .*python3-venv", before)
+
+
 def test_the_readmes_test_command_is_that_of_ci():
     assert ["make", "test"] in commands(README)
     steps = source(".ci/run")

@@ -1,6 +1,8 @@
 """package.xml: `rosdep install` finds every dependency, and pip the rest."""
 
+import ast
 import re
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -11,6 +13,10 @@ ROOT = Path(__file__).parents[1]
 ROSDEP = yaml.safe_load((Path(__file__).parent / "rosdep_keys.yaml").read_text())
 # What pip calls otherwise than apt.
 PIP_NAMES = {"opencv": "opencv-python-headless", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+IMPORTED_AS = {"cv2": "opencv"}
+# From requirements*.txt, and what comes with them; "compression" is Python 3.14's own.
+FROM_PIP = {"numba", "rosbags", "safetensors", "torch", "backports", "lz4", "typing_extensions"}
+FROM_PIP |= {"av", "foxglove", "triton", "compression"}
 
 
 def dependencies(manifest):
@@ -31,6 +37,29 @@ def test_rosdep_installs_every_dependency(manifest, release):
         for package in packages:
             absent = ROSDEP["absent"].get(package, [])
             assert release not in absent, f"{key}: Ubuntu {release} has no {package}"
+
+
+def imported(folder):
+    """Return the names of the packages that modules import, wherever in them."""
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("folder", ["deeplab_miou", "launch"])
+def test_every_import_is_declared(folder):
+    declared = dependencies("package.xml")
+    missing = {
+        name
+        for name in imported(folder) - FROM_PIP - {"deeplab_miou"}
+        if not declared & {name, f"python3-{IMPORTED_AS.get(name, name)}"}
+    }
+    assert not missing
 
 
 def test_what_apt_may_lack_comes_from_pip():

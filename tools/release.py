@@ -4,7 +4,7 @@
 
 Writes the version into ``deeplab_miou/__init__.py``, both ``package.xml`` and ``CITATION.cff``,
 gives the unreleased section of CHANGELOG.md its version and date, and writes CHANGELOG.rst of both
-packages from it. Then look through the changes, commit and tag them, and run ``bloom-release``.
+packages from it. CONTRIBUTING.md says what to do then.
 """
 
 # ruff: noqa: INP001, T201  (a script: it prints)
@@ -102,7 +102,7 @@ def main() -> None:
     if not re.fullmatch(r"\d+\.\d+\.\d+", options.version):
         sys.exit(f"the version is {options.version!r}, expected three numbers such as 0.2.0")
     prepare(ROOT, options.version, options.date)
-    print(f"{options.version} is prepared: look through `git diff`, commit, tag, run bloom-release")
+    print(f"{options.version} is prepared: look through `git diff`, go on as in CONTRIBUTING.md")
 
 
 if __name__ == "__main__":

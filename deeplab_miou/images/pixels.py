@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from deeplab_miou.images.compressed import Header
     from deeplab_miou.images.messages import ImageMessage
 
+# Start codes of H.264 and H.265, which some drivers send as compressed images.
+_VIDEO_STARTS = (b"\0\0\1", b"\0\0\0\1")
 _SUPPORTED = f"{', '.join([*LAYOUTS, *CAMERA_ENCODINGS])}, compressed png and jpeg"
 
 
@@ -181,10 +183,14 @@ def _checked_file(message: CompressedImage) -> tuple[NDArray[np.uint8], Header |
             return data, read_rvl_header(data)
     header = read_header(data)
     if header is None:
+        what = (
+            "is a packet of a video: publish those as foxglove_msgs/msg/CompressedVideo"
+            if data[:4].tobytes().startswith(_VIDEO_STARTS)
+            else "is neither a png nor a common jpeg: expected one of these"
+        )
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"compressed image of format {quote(message.format)} ({data.size} bytes) is neither a "
-            "png nor a common jpeg: expected one of these",
+            f"compressed image of format {quote(message.format)} ({data.size} bytes) {what}",
         )
     check_size(header.height, header.width)
     return data, header

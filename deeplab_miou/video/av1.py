@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEQUENCE, _FRAME_HEADER, _FRAME = 1, 3, 6
-_KEY, _SWITCH = 0, 3
+_KEY, _INTRA, _SWITCH = 0, 2, 3
 _EITHER = 2
 _HEADER_BYTES = 128
 _LONGEST_SIZE = 8
 # Of which one is shown; encoders put as many into a packet as there are levels of a hierarchy.
 _MOST_FRAMES = 32
+_SLOTS = 8
+_ALL_SLOTS = (1 << _SLOTS) - 1
 
 
 class _Sequence(NamedTuple):
@@ -24,6 +26,7 @@ class _Sequence(NamedTuple):
 
     size: tuple[int, int]
     is_still: bool
+    has_model: bool
     time_bits: int
     id_bits: int
     screen_content: int
@@ -31,11 +34,31 @@ class _Sequence(NamedTuple):
     order_bits: int
 
 
+class _Frame(NamedTuple):
+    """A decoded frame.
+
+    Attributes:
+        order: its place among those shown; None if it is not said.
+        is_key: it is a key frame.
+    """
+
+    order: int | None
+    is_key: bool = False
+
+
+_UNKNOWN = _Frame(None)
+
+
 class Av1:
-    """Reads the headers of AV1, see `deeplab_miou.video.packet_info.Headers`."""
+    """Reads the headers of AV1, see `deeplab_miou.video.packet_info.Headers`.
+
+    Frames may be decoded early and shown by a later packet that only names the slot where they are
+    kept; what is in the slots shows whether that is the frame which was meant.
+    """
 
     def __init__(self) -> None:
         self._sequence: _Sequence | None = None
+        self._kept = [_UNKNOWN] * _SLOTS
 
     def read(self, data: bytes) -> PacketInfo:
         """Return what the headers of a packet tell: of the frame that is shown, the last one.
@@ -45,14 +68,14 @@ class Av1:
         """
         has_sequence = is_key = False
         frames = 0
-        shown: bytes | None = None
+        number = None
         for kind, content in _units(data):
             if kind == _SEQUENCE:
                 self._sequence = _read_sequence(Bits(content))
                 has_sequence = True
             elif kind in (_FRAME_HEADER, _FRAME):
                 frames += 1
-                shown = content
+                number = self._read_frame(content)
                 # Reserved bits aside: not shown again, a key frame, shown.
                 is_key |= content[:1] != b"" and content[0] >> 4 == 1
         if frames > _MOST_FRAMES:
@@ -60,9 +83,6 @@ class Av1:
         sequence = self._sequence
         if sequence is not None and sequence.is_still:
             is_key = frames > 0
-        number = None
-        if sequence is not None and shown is not None and not sequence.is_still:
-            number = _read_order(Bits(shown), sequence)
         return PacketInfo(
             pictures=min(frames, 1),
             parts=frames,
@@ -72,6 +92,22 @@ class Av1:
             number=number,
             modulus=0 if sequence is None else 1 << sequence.order_bits,
         )
+
+    def _read_frame(self, data: bytes) -> int | None:
+        """Return the place of a frame among those shown, and note where it is kept."""
+        sequence = self._sequence
+        if sequence is None or sequence.is_still or not sequence.order_bits:
+            return None
+        bits = Bits(data)
+        if bits.flag():
+            frame = self._kept[bits.take(3)]
+            slots = _ALL_SLOTS if frame.is_key else 0
+        else:
+            frame, slots = _read_frame(bits, sequence)
+        # With a model, fields that depend on layers come before those of the slots.
+        kept = _UNKNOWN if sequence.has_model else frame
+        self._kept = [kept if slots >> k & 1 else each for k, each in enumerate(self._kept)]
+        return frame.order
 
 
 def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -109,16 +145,16 @@ def _read_size(data: bytes, place: int) -> tuple[int, int]:
 def _read_sequence(bits: Bits) -> _Sequence:
     bits.take(4)
     is_still = bits.flag()
-    time_bits = 0
+    has_model, time_bits = False, 0
     if is_still:
         bits.take(5)
     else:
-        time_bits = _skip_timing(bits)
+        has_model, time_bits = _skip_timing(bits)
     width_bits, height_bits = bits.take(4) + 1, bits.take(4) + 1
     width = bits.take(width_bits) + 1
     size = (bits.take(height_bits) + 1, width)
     if is_still:
-        return _Sequence(size, is_still, 0, 0, 0, 0, 0)
+        return _Sequence(size, is_still, False, 0, 0, 0, 0, 0)  # noqa: FBT003
     id_bits = 0
     if bits.flag():
         id_bits = bits.take(4) + 2
@@ -132,11 +168,13 @@ def _read_sequence(bits: Bits) -> _Sequence:
     if screen_content and not bits.flag():
         integer_motion = bits.take(1)
     order_bits = bits.take(3) + 1 if has_order else 0
-    return _Sequence(size, is_still, time_bits, id_bits, screen_content, integer_motion, order_bits)
+    return _Sequence(
+        size, is_still, has_model, time_bits, id_bits, screen_content, integer_motion, order_bits
+    )
 
 
-def _skip_timing(bits: Bits) -> int:
-    """Return how many bits tell when a frame is to be shown, 0 if none do."""
+def _skip_timing(bits: Bits) -> tuple[bool, int]:
+    """Return whether a decoder's buffer is described, and how many bits say when to show frames."""
     delay_bits = time_bits = 0
     has_model = False
     if bits.flag():
@@ -159,18 +197,16 @@ def _skip_timing(bits: Bits) -> int:
             bits.take(2 * delay_bits + 1)
         if has_delay and bits.flag():
             bits.take(4)
-    return time_bits
+    return has_model, time_bits
 
 
-def _read_order(bits: Bits, sequence: _Sequence) -> int | None:
-    """Return the place of a frame among those shown; None if it is not said."""
-    if not sequence.order_bits or bits.flag():
-        return None
+def _read_frame(bits: Bits, sequence: _Sequence) -> tuple[_Frame, int]:
+    """Return a new frame, and the slots in which it may be kept, a bit for each."""
     kind = bits.take(2)
     is_shown = bits.flag()
     bits.take(sequence.time_bits if is_shown else 1)
-    if kind != _SWITCH and not (kind == _KEY and is_shown):
-        bits.flag()
+    refreshes_all = kind == _SWITCH or (kind == _KEY and is_shown)
+    is_resilient = refreshes_all or bits.flag()
     bits.flag()
     screen_content = sequence.screen_content
     if screen_content == _EITHER:
@@ -180,4 +216,9 @@ def _read_order(bits: Bits, sequence: _Sequence) -> int | None:
     bits.take(sequence.id_bits)
     if kind != _SWITCH:
         bits.flag()
-    return bits.take(sequence.order_bits)
+    frame = _Frame(bits.take(sequence.order_bits), kind == _KEY)
+    if refreshes_all or sequence.has_model:
+        return frame, _ALL_SLOTS
+    if not is_resilient and kind not in (_KEY, _INTRA):
+        bits.take(3)
+    return frame, bits.take(_SLOTS)

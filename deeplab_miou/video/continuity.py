@@ -6,6 +6,8 @@ no error. Both codecs count their pictures, as ``ffmpeg_image_transport`` does, 
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from deeplab_miou.accounting import Reason
@@ -14,6 +16,8 @@ from deeplab_miou.images.compressed import check_size
 from deeplab_miou.video.codecs import codec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from deeplab_miou.images.messages import VideoPacket
     from deeplab_miou.video.codecs import Codec
     from deeplab_miou.video.packet_info import Headers, PacketInfo
@@ -23,6 +27,9 @@ MAX_PIXELS = 7680 * 4352
 # Of the highest levels of H.264 and H.265.
 _MOST_PARTS = 600
 _MOST_BYTES = 1 << 26
+# So many stamps tell how often pictures come, and by such a part of a step they may be off.
+_RECENT = 32
+_SLACK = 0.25
 
 
 class Seen(NamedTuple):
@@ -122,9 +129,9 @@ class Continuity:
     def _forget_counts(self) -> None:
         self._expected: int | None = None
         self._number: int | None = None
-        self._steps: set[int] = set()
-        self._stamp_ns: int | None = None
-        self._shortest_ns = 0
+        self._counts_by_one = False
+        self._skipped = ""
+        self._stamps: deque[int] = deque(maxlen=_RECENT)
 
     def _begin_with(self, place: int, codec: Codec) -> None:
         if self._parameters is None:
@@ -152,10 +159,12 @@ class Continuity:
     def _compare(self, packet: VideoPacket, info: PacketInfo, codec: Codec) -> None:
         """Compare what counts with what it should be after the packets before."""
         self._compare_numbers(info, codec)
-        if packet.number is not None:
-            self._compare_counter(packet.number)
+        if info.lacks_key:
+            self.lose(f"a key frame of {codec.name} was lost: the order of pictures begins anew")
+        if packet.number is not None and not info.reorders:
+            self._compare_counter(packet.number, _fewest_lost(info, unknown=1))
         if info.modulus:
-            self._compare_stamps(packet.stamp_ns, info.modulus)
+            self._compare_stamps(packet.stamp_ns, info)
 
     def _compare_numbers(self, info: PacketInfo, codec: Codec) -> None:
         number = self._expected if info.number is None else info.number
@@ -168,24 +177,57 @@ class Continuity:
             )
         self._expected = (number + info.counts) % info.modulus if info.modulus else None
 
-    def _compare_counter(self, number: int) -> None:
-        """Compare with the counter of the messages, where it has counted one by one."""
-        if self._number is not None:
-            if self._steps == {1} and number != self._number + 1:
-                self.lose(f"packets were lost: pts {number} follows {self._number}")
-            self._steps.add(number - self._number)
-        self._number = number
+    def _compare_counter(self, number: int, fewest: int) -> None:
+        """Compare with the counter of the messages, if it ever counts one by one.
 
-    def _compare_stamps(self, stamp_ns: int, modulus: int) -> None:
-        """Find a pause in which the codec may have counted once around."""
-        if self._stamp_ns is not None and stamp_ns > self._stamp_ns:
-            step_ns = stamp_ns - self._stamp_ns
-            if self._shortest_ns and step_ns >= (modulus - 1) * self._shortest_ns:
+        It counts pictures as they are shown, also those that an encoder or a camera skips; some
+        publishers send a time instead.
+        """
+        step = 0 if self._number is None else number - self._number
+        self._counts_by_one |= step == 1
+        if self._number is not None and not 1 <= step <= fewest:
+            self._skipped = self._skipped or f"pts {number} follows {self._number}"
+        self._number = number
+        if self._counts_by_one and self._skipped:
+            self.lose(f"packets were lost: {self._skipped}")
+
+    def _compare_stamps(self, stamp_ns: int, info: PacketInfo) -> None:
+        """Find a pause in which a key frame may have been lost, or the codec counted once around.
+
+        A picture that is shown after some that follow looks like one after a pause.
+        """
+        interval_ns = _usual_step(self._stamps)
+        if interval_ns:
+            pause_ns = stamp_ns - max(self._stamps)
+            most = info.modulus - 1
+            fewest = most if info.reorders else _fewest_lost(info, unknown=most)
+            if pause_ns > (fewest + 1 - _SLACK) * interval_ns:
                 self.lose(
-                    f"packets may have been lost: none came for {step_ns / 1e9:.3f} s of stamps"
+                    f"packets may have been lost: none came for {pause_ns / 1e9:.3f} s of stamps"
                 )
-            self._shortest_ns = min(self._shortest_ns or step_ns, step_ns)
-        self._stamp_ns = stamp_ns
+        self._stamps.append(stamp_ns)
+
+
+def _fewest_lost(info: PacketInfo, *, unknown: int) -> int:
+    """Return how many were lost at least, if any were although a picture has the number expected.
+
+    A key frame, which has the number 0, and all before this one; or as many as lead once around.
+
+    Args:
+        info: of the picture.
+        unknown: what to return where it has no number.
+    """
+    if info.number is None:
+        return unknown
+    most = info.modulus - 1
+    return min(info.number or most, most)
+
+
+def _usual_step(stamps: Iterable[int]) -> int:
+    """Return the median of the times between pictures, in the order of their stamps; 0 if none."""
+    ordered = sorted(stamps)
+    steps = sorted(later - earlier for earlier, later in pairwise(ordered))
+    return steps[len(steps) // 2] if steps else 0
 
 
 def _read_info(headers: Headers, codec: Codec, data: bytes) -> PacketInfo:

@@ -12,6 +12,7 @@ _SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
 _SLICE_BYTES = 32
 _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 _SEPARATE_PLANES = 3
+_IN_ORDER = 2
 _RECOVERY_POINT = 6
 _B = 1
 _MOST_PARAMETER_SETS = 256
@@ -27,6 +28,7 @@ class _Parameters(NamedTuple):
     number_bits: int
     has_gaps: bool
     has_planes: bool
+    reorders: bool
 
 
 class _Slice(NamedTuple):
@@ -87,6 +89,7 @@ class H264:
             number=None if parameters is None or parameters.has_gaps else number,
             modulus=0 if parameters is None else 1 << parameters.number_bits,
             counts=counts,
+            reorders=parameters is None or parameters.reorders,
         )
 
     def _read_sequence(self, data: bytes) -> None:
@@ -104,7 +107,7 @@ class H264:
             if bits.flag():
                 _skip_scaling_lists(bits, 12 if chroma == _SEPARATE_PLANES else 8)
         number_bits = bits.golomb() + 4
-        _skip_order_counts(bits)
+        reorders = _read_reordering(bits)
         bits.golomb()
         has_gaps = bits.flag()
         width = (bits.golomb() + 1) * _MACROBLOCK
@@ -112,9 +115,8 @@ class H264:
         height = rows * _MACROBLOCK * (1 if bits.flag() else 2)
         if number_bits > _MACROBLOCK:
             raise ValueError(f"frame numbers have {number_bits} bits")
-        _keep(
-            self._sequences, place, _Parameters((height, width), number_bits, has_gaps, has_planes)
-        )
+        parameters = _Parameters((height, width), number_bits, has_gaps, has_planes, reorders)
+        _keep(self._sequences, place, parameters)
 
     def _read_picture(self, data: bytes) -> None:
         bits = Bits(data)
@@ -150,7 +152,8 @@ def _skip_scaling_lists(bits: Bits, count: int) -> None:
             last = following or last
 
 
-def _skip_order_counts(bits: Bits) -> None:
+def _read_reordering(bits: Bits) -> bool:
+    """Return whether pictures may be shown in another order than that in which they come."""
     kind = bits.golomb()
     if kind == 0:
         bits.golomb()
@@ -160,6 +163,7 @@ def _skip_order_counts(bits: Bits) -> None:
         bits.golomb()
         for _ in range(min(bits.golomb(), 255)):
             bits.golomb()
+    return kind != _IN_ORDER
 
 
 def _is_recovery_point(data: bytes) -> bool:

@@ -18,6 +18,8 @@ class PacketInfo(NamedTuple):
         number: place that the codec counts; None if it does not count, or not in this packet.
         modulus: what the number starts again at.
         counts: pictures after this one count from here.
+        lacks_key: a key frame is missing between it and those before it.
+        reorders: pictures may be shown in another order than that in which they come.
     """
 
     pictures: int
@@ -29,6 +31,8 @@ class PacketInfo(NamedTuple):
     number: int | None = None
     modulus: int = 0
     counts: bool = True
+    lacks_key: bool = False
+    reorders: bool = False
 
 
 class Headers(Protocol):

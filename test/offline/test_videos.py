@@ -243,6 +243,27 @@ def test_without_pyav_a_line_says_what_to_install(tmp_path, evaluate, monkeypatc
     assert line.count("\n") == 1
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_a_video_sent_as_compressed_images_is_told_so(tmp_path, capsys, codec):
+    kind = "sensor_msgs/msg/CompressedImage"
+    types = STORE.types
+    with BagWriter(tmp_path / "video") as writer:
+        for place, _, data in encode(codec, pictures(4)):
+            time = types["builtin_interfaces/msg/Time"](*divmod(stamp(place), 10**9))
+            header = types["std_msgs/msg/Header"](time, "camera")
+            message = types[kind](header, codec, np.frombuffer(data, np.uint8))
+            writer.write(IMAGES, kind, stamp(place), bytes(STORE.serialize_cdr(message, kind)))
+            writer.write_image(LABELS, stamp(place), "", mono8(truth(place)))
+    arguments = ["evaluate", str(tmp_path / "video"), "--checkpoint", "demo"]
+    arguments += ["--image-topic", IMAGES, "--label-topic", LABELS]
+    assert cli.main(arguments) == exit_codes.NOTHING_EVALUATED
+    printed = capsys.readouterr().out
+    assert "4 received = 0 evaluated + 4 bad_encoding" in printed
+    (line,) = (each for each in printed.splitlines() if each.startswith("first bad_encoding"))
+    assert f"format '{codec}'" in line
+    assert line.endswith("publish those as foxglove_msgs/msg/CompressedVideo")
+
+
 def test_avcc_is_refused_with_what_to_do(tmp_path, evaluate):
     packets = encode("h264", pictures(COUNT))
     wrapped = []

@@ -56,6 +56,16 @@ def test_blooms_parser_finds_every_entry(clone, package, folder):
         assert entries == 1
 
 
+def test_bloom_finds_the_messages_only_in_a_repository_of_their_own(clone):
+    """As CONTRIBUTING.md says: bloom does not look inside packages."""
+    packages = pytest.importorskip("catkin_pkg.packages", reason="catkin_pkg is not installed")
+    for folder, name in (("", "deeplab_miou"), ("deeplab_miou_msgs", "deeplab_miou_msgs")):
+        found = packages.find_packages(str(clone / folder)).values()
+        assert [each.name for each in found] == [name]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert "git subtree split --prefix deeplab_miou_msgs" in text
+
+
 def test_nothing_unreleased_is_refused(clone):
     release.prepare(clone, "0.1.0", "2027-01-31")
     with pytest.raises(SystemExit, match="what is new"):

@@ -120,10 +120,60 @@ def test_what_builds_on_a_lost_packet_is_not_trusted(videos, codec, numbers, los
     assert all(np.array_equal(found[place], expected[place]) for place in range(8, COUNT))
 
 
+@pytest.mark.parametrize(
+    ("codec", "gop", "more"),
+    [
+        ("h264", 10, ""),
+        ("h265", 10, ""),
+        # Places begin anew at each key frame, so that those of a lost one's pictures are known.
+        ("h265", 5, ":open-gop=0:bframes=3"),
+        ("h265", 8, ":open-gop=0:bframes=3:ref=5"),
+        ("h265", 6, ":open-gop=0:bframes=3:radl=2"),
+        # Frames are decoded early, and later packets only name where they are kept.
+        ("av1", 10, ""),
+    ],
+)
+def test_whichever_packet_is_lost_no_picture_is_wrong(codec, gop, more):
+    options = dict(BIDIRECTIONAL[codec])
+    if more:
+        options["x265-params"] = f"log-level=none{more}"
+    packets = encode(codec, pictures(3 * gop), options, b_frames=3, gop=gop)
+    expected = decode(codec, packets)
+    for lost in range(len(packets)):
+        found = play(codec, packets[:lost] + packets[lost + 1 :])
+        given = {place: each for place, each in found.items() if not isinstance(each, Reason)}
+        assert given
+        for place, picture in given.items():
+            assert np.array_equal(picture, expected[place]), (lost, place)
+
+
+def test_a_loss_right_after_a_key_frame_shows_once_messages_count_on(videos):
+    packets = [each for each in videos["vp9"] if each[0] != 1]
+    found = play("vp9", packets, numbers=True)
+    assert reasons(found) == dict.fromkeys(range(3, 8), Reason.LOST_REFERENCE)
+
+
 def test_a_key_frame_that_was_lost_spoils_all_that_builds_on_it(videos):
     for codec in ("h264", "h265", "av1"):
         found = play(codec, [each for each in videos[codec] if each[0] != 8])
         assert reasons(found) == dict.fromkeys(range(9, 16), Reason.LOST_REFERENCE)
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_b_frames_that_begin_late_are_no_loss(codec):
+    """Encoders choose where they use them: not while pictures change a lot, as here at first."""
+    noise = np.random.default_rng(2).integers(0, 256, (288, 384, 3)).astype(np.uint8)
+    ground = cv2.GaussianBlur(noise, (0, 0), 4)
+    images = []
+    for k in range(COUNT):
+        turned = cv2.getRotationMatrix2D((192, 144), 6 * min(k, 8), 1 + 0.08 * min(k, 8))
+        moved = cv2.warpAffine(ground, turned, (384, 288))[96:192, 128:256]
+        images.append(cv2.convertScaleAbs(moved, alpha=1 - 0.05 * min(k, 8)))
+    packets = encode(codec, images, BIDIRECTIONAL[codec], b_frames=3, gop=40)
+    order = [place for place, *_ in packets]
+    begin = next(k for k, place in enumerate(order) if place != k)
+    assert 1 < begin < order[begin]
+    assert same(play(codec, packets, numbers=True), decode(codec, packets))
 
 
 def test_a_pause_in_which_frame_numbers_may_have_gone_around_is_not_trusted():
@@ -132,6 +182,34 @@ def test_a_pause_in_which_frame_numbers_may_have_gone_around_is_not_trusted():
     kept = [each for each in packets if not 5 <= each[0] < 21]
     assert reasons(play("h264", kept)) == dict.fromkeys(range(21, 40), Reason.LOST_REFERENCE)
     assert not reasons(play("h264", packets))
+
+
+@pytest.mark.parametrize("gop", [17, 33])
+def test_a_lost_key_frame_is_noticed_if_frame_numbers_go_on(gop):
+    """Frame numbers begin with 0 at a key frame, and every 16 pictures."""
+    options = {"tune": "zerolatency", "sc_threshold": "0"}
+    packets = encode("h264", pictures(2 * gop), options, gop=gop)
+    found = play("h264", [each for each in packets if each[0] != gop])
+    lost = dict.fromkeys(range(gop + 1, 2 * gop), Reason.LOST_REFERENCE)
+    assert reasons(found) == lost
+
+
+@pytest.mark.parametrize("codec", ["h264", "av1"])
+def test_what_was_skipped_before_it_was_coded_is_no_loss(codec):
+    """The counter of the messages may count what a camera or an encoder skips; the codec's not."""
+    stream = VideoStream()
+    for place, _, data in encode(codec, pictures(40), gop=40):
+        counted = place + 2 * (place >= 5) + (place >= 20)
+        assert stream.take(packet_of(counted * STEP_NS, codec, data, counted), place)
+
+
+def test_stamps_need_not_be_even():
+    """As those of a driver that falls behind, and stamps the next two pictures at once."""
+    packets = encode("h264", pictures(40), gop=40)
+    stream = VideoStream()
+    for place, _, data in packets:
+        late = 32_000_000 if place == 9 else 0
+        assert stream.take(packet_of(place * STEP_NS + late, "h264", data), place)
 
 
 @pytest.mark.parametrize("codec", ["h264", "av1", "vp9"])
