@@ -216,7 +216,7 @@ def _bags(report: Report, arguments: argparse.Namespace) -> Sequence[BagResult]:
     """Return what became of each bag, of one as of many."""
     if report.bags:
         return report.bags
-    (only,) = find_bags(arguments.bags)
+    only = find_bags(arguments.bags)[0]
     pixels = report.result.totals.counts.pixels
     found = BagResult.of_only(
         *only, pixels=pixels, damaged=report.damaged, problems=report.problems
