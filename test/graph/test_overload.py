@@ -5,6 +5,7 @@ Three times too many for a minute: `python bench/soak.py --overload 60`.
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -144,6 +145,8 @@ def test_ends_in_time_under_load(start, graph):
     for _ in range(300):
         load.send()
     load.camera.frames.wait()
-    code, took_s = node.stop()
+    code, _ = node.stop()
     assert code == 0
-    assert took_s < 3
+    # It finishes what is in hand, and not the queue.
+    (line,) = node.lines("frames evaluated of")
+    assert int(re.search(r"(\d+) frames evaluated", line)[1]) < 100

