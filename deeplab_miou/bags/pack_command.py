@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="images per second (default: 10); use 1 if the images are not a video, so that the "
         "confidence interval treats them as independent",
     )
-    add_arguments(parser, TopicOptions)
+    add_arguments(parser, TopicOptions, leave_out=("depth_topic",))
     parser.set_defaults(run=run)
 
 
