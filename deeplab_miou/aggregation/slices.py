@@ -18,6 +18,7 @@ from deeplab_miou.metric.region_scores import frames_contrast, labelled_in_both
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.tags.timeline import NO_TAG, Tag
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -248,8 +249,8 @@ class SliceStatistics:
         doubts = [*self._timeline.doubts]
         if self._too_late:
             doubts.append(
-                f"{self._too_late} frames were counted before the tag of their time arrived: they "
-                "are in the slice of the tag before it"
+                f"{plural(self._too_late, 'frame')} counted before the tag of that time arrived: "
+                "in the slice of the previous tag"
             )
         changes = self._timeline.changes()
         if self._first_ns is None:

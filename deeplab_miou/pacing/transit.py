@@ -7,6 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from deeplab_miou.pacing.accounts import EvaluatorAccount, Tally
+from deeplab_miou.text import plural
 
 _REMEMBERED_RUNS = 16
 
@@ -93,9 +94,9 @@ class Transit:
         sent = ", ".join(f"{self.sent[topic]} on {topic}" for topic in sorted(self.topics))
         images, labels = self.account.images, self.account.labels
         return (
-            f"sent {sent}; it received {images.received} images and {labels.received} labels, "
-            f"{self.outstanding} of those sent are missing, {images.waiting} images and "
-            f"{labels.waiting} labels wait in it"
+            f"sent {sent}; it received {plural(images.received, 'image')} and "
+            f"{plural(labels.received, 'label')}, {self.outstanding} of those sent are missing, "
+            f"{plural(images.waiting, 'image')} and {plural(labels.waiting, 'label')} wait in it"
             + ("" if self.account.paced else ", and it does not know that it is paced")
         )
 

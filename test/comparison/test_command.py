@@ -171,7 +171,7 @@ def test_frames_that_one_lacks_are_left_out_and_said(drive, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["frames"] == 40
     assert found["miou_a"] == pytest.approx(iou_of(maps["truth"][:40], maps["old"][:40]).mean())
-    assert found["cautions"] == ["40 frames were scored by A only and are left out"]
+    assert found["cautions"] == ["40 frames scored by A only, left out here"]
     # A candidate that fails on hard frames must not pass for it, one that scores more may.
     strict = ("--fail-unless-not-worse", "0.5")
     assert compare(folder / "old", tmp_path / "new", *strict) == exit_codes.NOT_GOOD_ENOUGH

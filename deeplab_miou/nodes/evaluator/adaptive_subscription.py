@@ -13,7 +13,7 @@ from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.nodes.ros.qos import matching
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import receiving_group
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,8 +163,9 @@ class AdaptiveSubscription:
         kind, qos = profile
         return (
             f"{self.spec.topic}: {kind}, {qos.reliability.name.lower()}, "
-            f"{qos.durability.name.lower()}, {len(self.publishers)} publisher(s), "
-            f"{self._lost} message(s) lost in transport"
+            f"{qos.durability.name.lower()}, "
+            f"{plural(len(self.publishers), 'publisher')}, "
+            f"{plural(self._lost, 'message')} lost in transport"
             + (f", not received from {', '.join(self._others)}" if self._others else "")
         )
 

@@ -46,7 +46,7 @@ from deeplab_miou.options.replayer import ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 from deeplab_miou.tags.messages import TAG_TYPES
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,11 +150,11 @@ class BagReplayer(Node):
 
     def progress_text(self) -> str:
         """Return how much was done so far."""
-        sent = f"{self._player.sent.total()} messages"
+        sent = plural(self._player.sent.total(), "message")
         return (
             sent
             if self._player.flow is None
-            else f"{sent}, {self._player.flow.done().frames} frames evaluated"
+            else f"{sent}, {plural(self._player.flow.done().frames, 'frame')} evaluated"
         )
 
     def _advertise(self, reader: BagReader) -> None:
@@ -165,7 +165,7 @@ class BagReplayer(Node):
             problem = f"message types that are not installed: {', '.join(left_out)}"
             if self.settings.topics:
                 raise ConfigurationError(f"topics cannot be played, {problem}")
-            self.get_logger().warning(f"{len(left_out)} topic(s) are not played, {problem}")
+            self.get_logger().warning(f"{plural(len(left_out), 'topic')} not played, {problem}")
         if self.settings.clock_rate:
             playable.pop(_CLOCK, None)
         if not any(reader.topics[topic].count for topic in playable):

@@ -15,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosbags.interfaces import QosDurability, QosReliability
 
 from deeplab_miou.nodes.ros.message_types import message_class
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +80,7 @@ def playable_topics(reader: BagReader, topics: Iterable[str]) -> tuple[dict[str,
         info = reader.require(topic)
         kind = message_class(info.type) if info.serialization == "cdr" else None
         if kind is None:
-            left_out.append(f"{topic} ({info.type}, {info.count} messages)")
+            left_out.append(f"{topic} ({info.type}, {plural(info.count, 'message')})")
         else:
             playable[topic] = kind
     return playable, left_out
