@@ -67,7 +67,7 @@ def read_label_names(data: bytes | memoryview, type_name: str) -> LabelNames:
             return LabelNames(names, stamp_ns, is_of_frame=stamp_ns != 0)
         return _label_info(reader)
     except (struct.error, IndexError):
-        raise ValueError(f"of {len(whole)} bytes is no valid {type_name}") from None
+        raise ValueError(f"of {len(whole)} bytes is not a valid {type_name}") from None
 
 
 def _label_info(reader: _Reader) -> LabelNames:

@@ -136,7 +136,7 @@ class Recording:
         self._is_closed = False
         if self.folder.exists() or self.folder.is_symlink():
             raise ConfigurationError(
-                f"recording {folder!r} exists already: name a new folder, or remove this one"
+                f"recording {folder!r} already exists: name a new folder, or remove this one"
             )
         check_directory(str(self.folder.parent))
         typestore()

@@ -121,7 +121,7 @@ def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
         header = data[place]
         place += 2 if header & 4 else 1
         if header & 128 or not header & 2:
-            raise ValueError("it is no AV1 of the low-overhead format (section 5.2)")
+            raise ValueError("it is not AV1 in the low-overhead format (section 5.2)")
         size, place = _read_size(data, place)
         if place + size > len(data):
             raise ValueError(f"a unit of {size} bytes, {len(data) - place} are left")

@@ -185,5 +185,5 @@ def _sum(data: bytes, place: int) -> tuple[int, int]:
         total += 255
         place += 1
     if place >= len(data):
-        raise ValueError("a remark ends early")
+        raise ValueError("an SEI message ends early")
     return total + data[place], place + 1

@@ -227,7 +227,7 @@ def test_mistakes_are_lines(drive, tmp_path, capsys):
     (broken / "frames.csv.gz").write_bytes((folder / "old" / "frames.csv.gz").read_bytes())
     output = tmp_path / "output"
     assert compare(folder / "old", broken, "--output", output) == exit_codes.WRONG
-    assert "is no report of an evaluation" in capsys.readouterr().err
+    assert "is not the report of an evaluation" in capsys.readouterr().err
     assert not output.exists()
     with pytest.raises(SystemExit) as error:
         compare(folder / "old", folder / "new", "--margin", "nan")

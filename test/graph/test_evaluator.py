@@ -339,7 +339,7 @@ def test_the_type_in_use_stays_while_it_is_published(start, graph, stranger):
     labels = graph.publisher(Image, LABEL, LIVE)
     intruder = stranger.node.create_publisher(Image, IMAGE, LIVE)
     line = node.wait_for_output(f"topic {IMAGE} has publishers of several types")
-    assert "sensor_msgs/msg/CompressedImage is received, what comes from /stranger is not" in line
+    assert "sensor_msgs/msg/CompressedImage is received, messages from /stranger are not" in line
 
     def send(sec):
         message = CompressedImage(format="png")

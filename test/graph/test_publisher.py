@@ -233,7 +233,7 @@ def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
     assert "(Cohen's kappa -" in told.status[0].message
     assert node.stop()[0] == 0
     assert "[WARN]" in node.output
-    assert "doubtful: predictions and labels agree hardly more than by chance" in node.output
+    assert "doubtful: predictions and labels agree barely better than chance" in node.output
 
 
 def test_criteria_are_judged_while_it_runs_and_in_the_report(

@@ -226,7 +226,7 @@ def test_the_table_shows_scores_and_every_message():
 def test_doubts_are_shown_everywhere():
     shuffled = MATRIX[[1, 0, 2]].copy()
     report = make_report(counts=Counts(shuffled, frames=10, ignored=4))
-    assert "doubtful: predictions and labels agree hardly more" in table_text(report)
+    assert "doubtful: predictions and labels agree barely better" in table_text(report)
     assert "Doubtful: predictions and labels agree" in " ".join(parse(render_page(report)).text)
     (doubt,) = json.loads(to_json(report))["doubts"]
     assert doubt.startswith("predictions and labels agree")

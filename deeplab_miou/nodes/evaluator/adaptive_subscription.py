@@ -202,7 +202,7 @@ class AdaptiveSubscription:
         if others and others != self._others:
             self._node.get_logger().warning(
                 f"topic {self.spec.topic} has publishers of several types: {kind} is "
-                f"received, what comes from {', '.join(others)} is not"
+                f"received, messages from {', '.join(others)} are not"
             )
         self._others = others
 

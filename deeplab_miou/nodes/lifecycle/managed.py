@@ -314,7 +314,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         with self._steps.gate.enter() as is_admitted:
             if not is_admitted:
                 raise ConfigurationError(
-                    f"the node is {self.state_label}: set the parameter again when that is over"
+                    f"the node is {self.state_label}: set the parameter again afterwards"
                 )
             try:
                 settings = changed(self.settings, changes)

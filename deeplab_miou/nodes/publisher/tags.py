@@ -42,7 +42,7 @@ def read_timeline(settings: PublisherOptions) -> TagTimeline | None:
     file = read_tag_file(settings.tags)
     if file.needs_bag:
         raise ConfigurationError(
-            f"tags file {file.name} speaks of bags, by a column bag or times that begin with +: "
+            f"tags file {file.name} refers to a bag, by a column bag or times that begin with +: "
             "only `deeplab-miou evaluate` knows the bag; give times since the epoch"
         )
     return file.timeline()

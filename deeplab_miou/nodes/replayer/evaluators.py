@@ -181,7 +181,7 @@ class EvaluatorLinks:
         with self._lock:
             account = self._newest.get(name)
         if account is None or not account.paced:
-            return f"it has not said on {name}/account that it is paced, that is by this replay"
+            return f"it has not confirmed on {name}/account that this replay paces it"
         late = others.intersection(account.topics)
         return f"it does not subscribe to {', '.join(sorted(late))} yet" if late else ""
 

@@ -96,7 +96,7 @@ class BagReplayer(Node):
         if self.settings.paced:
             names = [qualified(self.get_namespace(), name) for name in self.settings.evaluators]
             if not names:
-                raise ConfigurationError("a paced replay needs evaluators, the parameter is empty")
+                raise ConfigurationError("a paced replay needs the parameter evaluators")
             self._links = EvaluatorLinks(
                 self,
                 names,

@@ -192,7 +192,7 @@ class Pool:
         elif self._facts.configuration != value.configuration:
             ours, theirs = (each.provenance for each in (self._facts, value))
             raise ConfigurationError(
-                "the workers would not score alike: "
+                "the workers would score differently: "
                 + "; ".join(
                     f"{key} is {ours[key]} on one, {theirs[key]} on another"
                     for key in ours
