@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except Exception:
-            # Whoever is interrupted while it is imported or called back may raise what it likes.
+            # Code that is interrupted during an import or a callback may raise anything.
             if interrupted:
                 return INTERRUPTED
             raise
@@ -123,7 +123,7 @@ def _run(given: list[str]) -> int:
         status = int(parsed.run(parsed))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has enough of it, as `head` does.
+        # The reader has closed our output, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
     except BagError as error:

@@ -186,7 +186,7 @@ class SliceStatistics:
 
     Args:
         num_classes: n, at least 1.
-        timeline: the tags; tags that are added to it later are to be told by `changed`.
+        timeline: the tags; call `changed` after adding tags to it later.
         block_s: length of the blocks of time to start with, seconds.
         is_complete: no tag will be added.
     """

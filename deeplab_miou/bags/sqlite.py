@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-# A lost inner page of a table hides a few thousand rows; beyond that the rest is taken for lost.
+# A lost inner page of a table hides a few thousand rows; beyond that the rest counts as lost.
 _MAX_ROWS_MISSED = 10_000
 
 

@@ -136,7 +136,7 @@ class StorageFile:
         try:
             self._reader = (IndexedMcap if self.path.suffix == ".mcap" else SqliteBag)(self.path)
         except DAMAGE as error:
-            # What has no index, and a database, is told of by reading on without.
+            # Files without an index, and databases, are reported when they are scanned.
             if self.path.suffix == ".mcap" and not isinstance(error, (NoIndexError, OSError)):
                 self.problems.append(f"{self.path.name}: its index cannot be used ({error})")
             return

@@ -66,7 +66,7 @@ class Engine:
         configuration: digest of all that decides the score; runs that differ in it do not add up.
         device_facts: tells of the device's memory, for people; nothing for a CPU.
         close: frees the network; call it once.
-        regions: what is scored apart, and what is not scored.
+        regions: what is scored separately, and what is not scored.
         error_types: whether mistakes are sorted.
         prediction_map: what ids of predictions from a topic mean; None for train ids.
     """

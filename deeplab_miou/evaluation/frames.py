@@ -64,7 +64,7 @@ class FrameDecoder:
     Args:
         predictor: what the images are for.
         label_map: what the labels mean.
-        regions: what is scored apart, and what is not scored.
+        regions: what is scored separately, and what is not scored.
         legends: what tells ids by name.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
         executor: decodes what is announced, while others are scored; None to decode it when its

@@ -23,8 +23,8 @@ class LabelInfoListener:
     """Takes messages that name ids; the thread that receives calls all but `tick`.
 
     Args:
-        legends: learn what is said.
-        pipeline: scores pairs that have waited for it.
+        legends: learn the names.
+        pipeline: scores pairs that have waited for them.
         log: writes a warning.
     """
 

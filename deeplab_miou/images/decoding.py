@@ -105,7 +105,7 @@ def decode_ids(
 
     Args:
         message: the image.
-        label_map: by which an indexed PNG is doubted: its palette may be meant instead.
+        label_map: tells whether an indexed PNG means its palette instead of its indices.
 
     Raises:
         FrameError: bad_encoding, bad_size or truncated_data.

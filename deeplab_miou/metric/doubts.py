@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LEAST_FRAMES = 10
 # Share of the labels' pixels.
 MOST_UNKNOWN = 0.1
-# Beside classes that no label holds, so many are a sign already.
+# If there are classes that no label holds, this many are already a sign.
 _FEW_UNKNOWN = 0.001
 # Share of the frames; recorders drop some.
 MOST_WITHOUT_DEPTH = 0.1

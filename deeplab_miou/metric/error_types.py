@@ -6,7 +6,7 @@ the Intersection?", WACV 2024), so that IoU + boundary + extent + segment = 1:
 * boundary: in a seam no wider than `width` between what is right and what is rightly another class;
 * extent: in a segment of the prediction (false positive) or of the ground truth (false negative)
   that is partly right;
-* segment: in a segment of which nothing is right.
+* segment: in a segment that is entirely wrong.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ IMAGE_SCORES = {
     "by_class": "mean over classes of their mean IoU in frames",
     "worst": "mean mIoU of the worst 5 % of frames",
 }
-# In messages and criteria, likewise; bounds have ``_lower`` and ``_upper`` behind that.
+# Their names in messages and criteria; bounds have ``_lower`` and ``_upper`` at the end.
 IMAGE_FIELDS = {
     "image": "frame_miou",
     "by_class": "frame_class_miou",

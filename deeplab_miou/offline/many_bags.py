@@ -65,7 +65,7 @@ def evaluate_many(
         bags: which.
         options: how; ``bag`` does not matter.
         output: folder for all reports.
-        listener: told how the work goes on.
+        listener: follows the progress.
         criteria: what the score of all bags together must reach.
 
     Raises:
@@ -95,7 +95,7 @@ class _Work:
         options: how.
         engine: with what.
         output: folder for the reports of all bags.
-        listener: told how the work goes on.
+        listener: follows the progress.
     """
 
     def __init__(

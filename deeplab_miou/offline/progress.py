@@ -1,4 +1,4 @@
-"""Shows how an evaluation goes on: a bar in a terminal, a line now and then in a log."""
+"""Shows the progress of an evaluation: a bar in a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 

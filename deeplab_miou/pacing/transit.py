@@ -14,15 +14,15 @@ _REMEMBERED_RUNS = 16
 
 @dataclass
 class Transit:
-    """What one evaluator has been sent and what it has made of it; not thread-safe.
+    """What one evaluator has been sent, and what became of it; not thread-safe.
 
-    What an evaluator has taken cannot be lost any more: it takes nothing while its queue is full.
-    So only what is on its way is limited, by what the middleware keeps for a subscriber.
+    What an evaluator has received cannot be lost: it receives nothing while its queue is full. So
+    only the messages in transit are limited, to what the middleware keeps for a subscriber.
 
     Attributes:
         name: the evaluator.
         topics: what it receives.
-        limit: most messages that may be on their way.
+        limit: maximum number of messages in transit.
         account: its newest account.
         sent: messages sent, by topic.
         origin: the account that this replay begins after; None if it begins with the counts.
@@ -78,8 +78,8 @@ class Transit:
         return True
 
     def _begin_anew(self, account: EvaluatorAccount) -> None:
-        """Find out what of counts that began anew belongs to this replay."""
-        # What is on its way cannot be told from what arrived: call it arrived, `update` corrects.
+        """Find out which part of counts that started over belongs to this replay."""
+        # What is in transit looks like what arrived: count it as arrived, `update` corrects that.
         self.not_ours_missing = self.outstanding
         self.not_ours = account.received - self.sent.total()
         self.origin = None

@@ -112,7 +112,7 @@ class Recording:
     Args:
         folder: the bag's folder, which does not exist yet.
         publisher: name of the node of which the scores are.
-        on_problem: told in one line when the recording ends early.
+        on_problem: called with one line when the recording ends early.
 
     Attributes:
         folder: as given.

@@ -37,7 +37,7 @@ class ComparerInputs:
         node: the node that subscribes.
         duel: takes what comes.
         on_news: called when something has come.
-        on_error: told of an exception that is no evaluator's fault.
+        on_error: called with an exception that is not an evaluator's fault.
     """
 
     def __init__(

@@ -39,10 +39,10 @@ class EvaluatorInputs:
         settings: its settings.
         pipeline: scores what comes.
         legends: learn the names of ids.
-        status: told of each image and label that arrives.
+        status: notes each image and label that arrives.
         outputs: publish the account; told what is received and whether it is paced.
         has_worker: whether a worker scores; else the thread that receives does so.
-        on_error: told of an exception, from the thread in which it came up.
+        on_error: called with an exception, from the thread in which it came up.
     """
 
     def __init__(

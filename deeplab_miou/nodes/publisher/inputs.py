@@ -65,8 +65,8 @@ class PublisherInputs:
         node: the node that subscribes.
         aggregate: takes states and frames.
         on_news: called when the aggregate has changed.
-        on_error: told of an exception that is no evaluator's fault.
-        on_frame: told of each outcome of a frame that is well formed; None if nobody is.
+        on_error: called with an exception that is not an evaluator's fault.
+        on_frame: called with each well-formed frame outcome; None if not needed.
 
     Attributes:
         latencies: of the newest frames that were evaluated.

@@ -58,8 +58,8 @@ class TagInput:
         node: the node that subscribes.
         topic: of the tags.
         replayer: name of the bag_replayer.
-        on_tag: told of key, name and since when it is in force, nanoseconds.
-        on_error: told of an exception that is no publisher's fault.
+        on_tag: called with key, name and the time from which it applies, nanoseconds.
+        on_error: called with an exception that is not a publisher's fault.
 
     Raises:
         ConfigurationError: the topic is no topic name.

@@ -97,9 +97,8 @@ class EvaluatorLinks:
     def wait_for_listeners(self) -> None:
         """Wait until outcomes reach all that subscribe to them, the publisher of the result too.
 
-        The graph tells who subscribes before they are connected; what is published in between never
-        arrives. A subscription that does not fit is never connected: it is waited for in vain, but
-        not for long.
+        The graph lists subscribers before they are connected; what is published in between never
+        arrives. An incompatible subscription is never connected, so the wait is short.
         """
         deadline_s = time.monotonic() + _CONNECTING_S
         while time.monotonic() < deadline_s and any(map(self._lacks_listeners, self.names)):

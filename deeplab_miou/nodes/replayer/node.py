@@ -57,7 +57,7 @@ _POLL_S = 0.02
 # A subscriber learns of us a little after we learn of it, and misses what was sent in between.
 _SETTLE_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
-# What is said last stays on pages and in viewers: those who read it have so long to take it.
+# The last status stays on pages and in viewers: they have this long to receive it.
 _LAST_WORD_S = 1.0
 
 
@@ -238,11 +238,11 @@ class BagReplayer(Node):
             self._player.wait_for_acknowledgements()
 
     def _tell_earlier_tags(self, reader: BagReader, start_ns: int) -> None:
-        """Tell which tags are in force when a section begins."""
+        """Publish the tags that apply when a section begins."""
         topics = [each for each in self._player.offers if reader.topics[each].type in TAG_TYPES]
         if self._player.tags is None or not topics:
             return
-        # What is damaged is told when the section is played.
+        # Damage is reported when the section is played.
         with suppress(BagError):
             for message in reader.messages(topics, None, start_ns):
                 self._player.tags.play(message)

@@ -57,7 +57,7 @@ class Pool:
         address: of the cluster; empty for the one that ``RAY_ADDRESS`` names or that runs on this
             machine, else one that is started here; ``local`` for the latter in any case.
         options: how to evaluate.
-        say: told in a line what the user should know.
+        say: called with a line that the user should see.
 
     Attributes:
         size: how many workers the cluster has room for.
