@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from deeplab_miou import start
+from deeplab_miou import __version__, start
 from deeplab_miou.errors import BagError, DeeplabMiouError
 from deeplab_miou.exit_codes import DAMAGED_BAG, INTERRUPTED, OUTPUT_CLOSED, WRONG
+from deeplab_miou.text import capitalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,12 +82,13 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
         "3 damaged bag, but what could be read was scored; 4 nothing was evaluated; "
         "5 a required score or comparison was not met",
     )
+    parser.add_argument("--version", action="version", version=f"deeplab_miou {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(
             command.name,
             help=command.summary,
-            description=f"{command.summary}.",
+            description=f"{capitalized(command.summary)}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if command.name == called:
