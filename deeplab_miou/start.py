@@ -25,5 +25,5 @@ def run(module: str) -> int:
 
 
 def end(number: int, _frame: object) -> None:
-    """End the process as a signal's handler: nothing has begun that would have to be ended."""
+    """End the process as a signal's handler: nothing has started that would have to be ended."""
     os._exit(128 + number)

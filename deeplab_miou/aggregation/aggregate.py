@@ -160,7 +160,7 @@ class Aggregate:
     def add_tag(self, key: str, name: str, stamp_ns: int) -> bool:
         """Let a tag be in force from a moment on; see `TagTimeline.add`.
 
-        Frames that came before it are counted anew if they are among the newest.
+        Frames that came before it are counted again if they are among the newest.
 
         Returns:
             Whether that changes anything.

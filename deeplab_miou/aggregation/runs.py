@@ -101,7 +101,7 @@ class Runs:
         return self._runs.get(key)
 
     def is_closed(self, key: RunKey) -> bool:
-        """Tell whether a run is over for good."""
+        """Return whether a run is over for good."""
         return key in self._closed
 
     @property
@@ -110,7 +110,7 @@ class Runs:
         return {source for source, _ in self._runs}
 
     def contradicts(self, state: EvaluatorState) -> bool:
-        """Tell whether the state's source was counting with another configuration."""
+        """Return whether the state's source was counting with another configuration."""
         return any(
             run.state.configuration != state.configuration
             for (source, _), run in self._runs.items()

@@ -182,7 +182,7 @@ class SliceStatistics:
 
     A frame that came before its tag waits for it among the newest frames. What is held depends on
     frames, stamps and tags, not on the order in which they come, as long as no tag comes later than
-    that; `SliceSummary.doubts` tell if one did.
+    that; `SliceSummary.doubts` says if one did.
 
     Args:
         num_classes: n, at least 1.

@@ -45,7 +45,7 @@ class Loss:
     Attributes:
         in_transport: lost before they reached the recorder.
         in_recorder: lost between there and the storage.
-        recorders: names of the recorder nodes that said so, not more than a few of them.
+        recorders: names of the recorder nodes that reported it, a few at most.
     """
 
     in_transport: int = 0

@@ -159,7 +159,7 @@ class Duel:
             return line if decision is None or decision is decided else decided_line(decision)
 
     def add_prediction(self, which: int, stamp_ns: int, ids: NDArray[np.uint8]) -> None:
-        """Take a prediction, ``(h, w)`` uint8 ids of which n and above are no class."""
+        """Take a prediction, ``(h, w)`` uint8 ids where n and above are not classes."""
         with self._lock:
             predictions = self._predictions
         predictions.add(which, stamp_ns, ids)
@@ -290,7 +290,7 @@ class Duel:
 
 
 def _read(provenance: str) -> dict[str, object]:
-    """Return what an evaluator says of itself, which may be anything."""
+    """Return an evaluator's provenance, whose content is arbitrary."""
     try:
         found = json.loads(provenance)
     except (ValueError, RecursionError):

@@ -72,8 +72,8 @@ class DuelSnapshot:
         decision: None before it is decided.
         changed: the frames whose mIoU changed most.
         disagreement: of the predictions, whether their frames have labels or not.
-        restarts: how often counting began anew.
-        note: why nothing is compared, or why counting began anew; empty if neither.
+        restarts: how often counting started over.
+        note: why nothing is compared, or why counting started over; empty if neither.
     """
 
     a: SideSnapshot

@@ -1,4 +1,4 @@
-"""Takes messages that say what ids of labels and predictions mean, and tells the pipeline."""
+"""Takes messages that name the ids of labels and predictions, and informs the pipeline."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def build_live_pipeline(
     Args:
         options: what the user wants.
         engine: label map and predictions.
-        legends: what tells ids by name.
+        legends: the names of ids.
         run_id: unique for the process.
         reset_count: resets before this run, of the same process.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.

@@ -68,11 +68,11 @@ class Pipeline:
         on_outcome: called with the outcome of each frame.
         decoders: decode pairs while they wait in the queue, which then must not drop any; None to
             have the worker decode them.
-        legends: what tells ids by name, perhaps while the stream runs: pairs wait for it, see
+        legends: the names of ids, if published while the stream runs: pairs wait for them, see
             `release_named`. Nothing by default.
 
     Attributes:
-        queue: pairs that wait for the worker; whoever adds messages can see there, and wait, until
+        queue: pairs that wait for the worker; callers that add messages can wait there until
             there is room.
         run: what has been counted.
     """

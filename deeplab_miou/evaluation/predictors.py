@@ -131,7 +131,7 @@ def _read_train_ids(message: ImageMessage, train_ids: LabelMap) -> NDArray[np.ui
 
 
 def read_mapped(message: ImageMessage, prediction_map: LabelMap) -> NDArray[np.uint8]:
-    """Return the predicted ids, (H, W) uint8; what is no class is 255."""
+    """Return the predicted ids, (H, W) uint8; what is not a class is 255."""
     ids = decode_labels(message, prediction_map).ids
     if prediction_map.ignore_index == _INVALID:
         return ids

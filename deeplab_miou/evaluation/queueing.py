@@ -55,7 +55,7 @@ class WorkQueue(Generic[T]):
             return dropped
 
     def pace(self, *, on: bool) -> None:
-        """Do as with ``BLOCK`` as long as the source is held up by a full queue, or no longer."""
+        """Behave as with ``BLOCK`` while a full queue holds up the source, or stop doing so."""
         with self._changed:
             self._paced = on
             self._changed.notify_all()

@@ -46,7 +46,7 @@ class StampEras:
         self._ahead_of_clock_ns: int | None = None
 
     def observe(self, stamp_ns: int, *, is_repeated: bool, is_behind: bool) -> bool:
-        """Take note of a stamp and tell whether it begins an era.
+        """Take note of a stamp and return whether it begins an era.
 
         Args:
             stamp_ns: of the next message, nanoseconds.

@@ -1,7 +1,7 @@
 """Depth images to metres, in the encodings of REP 118 and of image_transport.
 
 ``32FC1`` is in metres, ``16UC1`` and ``mono16`` in millimetres. NaN, infinity, 0 and less mean that
-nothing was measured, as REP 117, drivers and simulators have it between them. Compressed images are
+nothing was measured, as in REP 117, drivers and simulators. Compressed images are
 PNGs of 16 bits: plain ones (the transport ``compressed``), and PNGs or RVL of ``compressedDepth``,
 which puts 12 bytes before the file and, of ``32FC1``, holds the inverse of the depth.
 """

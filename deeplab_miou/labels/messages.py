@@ -53,8 +53,8 @@ def read_label_names(data: bytes | memoryview, type_name: str) -> LabelNames:
         type_name: one of `LABEL_INFO_TYPES`.
 
     Raises:
-        ValueError: the bytes are not such a message, or what it says cannot be; the text continues
-            "label info ...".
+        ValueError: the bytes are not such a message, or what it says is impossible; the text
+            continues "label info ...".
     """
     whole = memoryview(data).cast("B")
     if len(whole) > _MOST_BYTES:

@@ -64,7 +64,7 @@ def _boundary(elapsed_s: float, alpha: float) -> float:
 
 
 def _variance_bound(size: int) -> float:
-    """Return the upper bound of a variance that was estimated from so many values, over it.
+    """Return the upper bound of a variance estimated from this many values, relative to it.
 
     Chi-squared by Wilson and Hilferty's approximation (PNAS 1931), which is within 1 % here.
     """

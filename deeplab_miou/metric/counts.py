@@ -121,7 +121,7 @@ class Counts:
         )
 
     def shrank_since(self, older: Counts) -> bool:
-        """Tell whether a count is smaller than in an older value."""
+        """Return whether a count is smaller than in an older value."""
         self._check(older)
         return (
             self.frames < older.frames

@@ -87,7 +87,7 @@ class ImageScores:
 
 
 class ImageStatistics:
-    """Thread-safe sums of which the means over frames are made.
+    """Thread-safe sums from which the means over frames are computed.
 
     Args:
         num_classes: n, at least 1.
@@ -253,7 +253,7 @@ class _Means:
         return np.stack((by_head[:, 0], by_class, self._worst_terms(counts)), axis=1)
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (k, 3): every block with frames says something of each."""
+        """Return (k, 3): each is defined in every block with frames."""
         return np.ones((len(counts), 3), np.bool_)
 
     def _means(

@@ -42,7 +42,7 @@ class Statistics(Protocol):
         """Return the (k, m) first-order terms of (k, s) counts of blocks, see `influence`."""
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether each block, (k, s), says something of each statistic, (k, m)."""
+        """Return in which blocks, (k, s), each statistic is defined, (k, m)."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ class _Work:
         }
         earlier = read_finished(self._output / bag.name, facts)
         if earlier is None:
-            # What cannot be written is no fault of the bag.
+            # What cannot be written is not the fault of the bag.
             check_directory(str(self._output / bag.name))
         try:
             stored = earlier or self._evaluate(bag, facts)

@@ -26,7 +26,7 @@ class Preparation(NamedTuple):
     Attributes:
         plan: which messages belong together, what was lost, and what else may be missing.
         tags: frames are also scored separately by these; None for no tags.
-        legends: what tells ids by name.
+        legends: the names of ids.
     """
 
     plan: Plan

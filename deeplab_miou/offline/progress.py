@@ -29,7 +29,7 @@ _COST = 20
 
 
 class Meter:
-    """Tells frames per second and the score so far, not more often than it is worth.
+    """Shows frames per second and the score so far, but not so often that it costs much.
 
     Args:
         period_s: least time between two answers, seconds.

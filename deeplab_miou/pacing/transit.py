@@ -28,7 +28,7 @@ class Transit:
         origin: the account that this replay begins after; None if it begins with the counts.
         not_ours: messages received that were not ours.
         not_ours_missing: by how much `not_ours` may be too little.
-        foreign: messages that certainly came from somebody else.
+        foreign: messages that certainly came from other publishers.
         resets: resets in the course of the replay.
         restarts: other runs that took the place of one in the course of the replay.
         past_runs: those that another has taken the place of: their last accounts may come late.

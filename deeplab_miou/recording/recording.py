@@ -60,7 +60,7 @@ class Thinning:
 
     Args:
         most: how many to let through before the step doubles.
-        expected: how many will come; 0 if nobody knows. The step begins with what fits.
+        expected: how many will come; 0 if unknown. The step begins with what fits.
         most_bytes: how many of them to let through before the step doubles.
     """
 
@@ -111,7 +111,7 @@ class Recording:
 
     Args:
         folder: the bag's folder, which does not exist yet.
-        publisher: name of the node of which the scores are.
+        publisher: name of the node that publishes the scores.
         on_problem: called with one line when the recording ends early.
 
     Attributes:

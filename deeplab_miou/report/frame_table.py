@@ -66,7 +66,7 @@ class FrameTable:
 class FrameTableWriter:
     """Writes a table row by row; memory does not grow with it.
 
-    A table that is not closed in order is no table: what was there before stays.
+    A table that was not closed properly is not valid: what was there before stays.
 
     Args:
         path: the file to write or to replace.

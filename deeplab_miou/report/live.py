@@ -107,7 +107,7 @@ def _parsed(text: str) -> dict[str, object]:
 
 
 def _is_shallow(value: object) -> bool:
-    """Tell whether what writes the report can walk through a value."""
+    """Return whether what writes the report can walk through a value."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [

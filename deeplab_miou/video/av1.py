@@ -38,7 +38,7 @@ class _Frame(NamedTuple):
     """A decoded frame.
 
     Attributes:
-        order: its place among those shown; None if it is not said.
+        order: its place among those shown; None if not given.
         is_key: it is a key frame.
     """
 
@@ -61,7 +61,7 @@ class Av1:
         self._kept = [_UNKNOWN] * _SLOTS
 
     def read(self, data: bytes) -> PacketInfo:
-        """Return what the headers of a packet tell: of the frame that is shown, the last one.
+        """Return what the headers of a packet contain: of the frame that is shown, the last one.
 
         Raises:
             ValueError: a header is damaged.

@@ -73,7 +73,7 @@ class ComparerInputs:
         self._topics.close()
 
     def _heard(self, take: Callable[[Any], str]) -> Callable[[object], None]:
-        """Return what takes a message, logs what that leads to, and tells that there is news."""
+        """Return what takes a message, logs what that leads to, and signals that there is news."""
 
         def callback(message: object) -> None:
             line = take(message)

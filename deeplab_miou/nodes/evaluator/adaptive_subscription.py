@@ -87,7 +87,7 @@ class AdaptiveSubscription:
     def changed_profile(self) -> tuple[str, QoSProfile] | None:
         """Return type and profile to subscribe with if the publishers now call for others.
 
-        The type in use stays as long as somebody publishes it, whoever else comes.
+        The type in use is kept as long as somebody publishes it, even if others appear.
         """
         found = self._node.get_publishers_info_by_topic(self.spec.topic)
         types = self.spec.types
@@ -112,7 +112,7 @@ class AdaptiveSubscription:
         return profile if profile != self._profile else None
 
     def subscribe(self, kind: str, qos: QoSProfile) -> None:
-        """Subscribe, or subscribe anew."""
+        """Subscribe, or subscribe again."""
         self.unsubscribe()
         # First, because events of the new subscription may come before it is returned.
         self._profile = (kind, qos)

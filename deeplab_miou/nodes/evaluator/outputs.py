@@ -177,7 +177,7 @@ class EvaluatorOutputs:
         self._states.publish(state_to_message(state))
 
     def wait_for_readers(self, timeout_s: float) -> None:
-        """Wait until all have the newest state, but no longer than so many seconds."""
+        """Wait until all have the newest state, but at most this many seconds."""
         self._states.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def pictures(self, outcome: FrameOutcome) -> None:

@@ -92,7 +92,7 @@ class Relay:
 
         Raises:
             FrameError: it should be a picture and is none.
-            TooLargeError: it is no picture, and too large to be kept for viewers.
+            TooLargeError: it is not a picture, and too large to be kept for viewers.
         """
         if self.type_name in IMAGE_TYPES:
             now_s = time.monotonic()

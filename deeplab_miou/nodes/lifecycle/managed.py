@@ -122,7 +122,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """
 
     def may_stop(self) -> bool:
-        """Tell whether the node may stop at once after a signal; asked for at most 1.5 s."""
+        """Return whether the node may stop at once after a signal; asked for at most 1.5 s."""
         return True
 
     def give_up(self) -> str:

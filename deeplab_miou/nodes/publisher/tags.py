@@ -62,7 +62,7 @@ class TagInput:
         on_error: called with an exception that is not a publisher's fault.
 
     Raises:
-        ConfigurationError: the topic is no topic name.
+        ConfigurationError: the topic is not a topic name.
     """
 
     def __init__(

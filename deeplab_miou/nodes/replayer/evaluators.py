@@ -77,7 +77,7 @@ class EvaluatorLinks:
             The flow control of all evaluators.
 
         Raises:
-            LinkError: an evaluator is not ready in time; says what it lacks.
+            LinkError: an evaluator is not ready in time; the message says what is missing.
         """
         deadline_s = time.monotonic() + timeout_s
         routes: dict[str, list[str]] = {}

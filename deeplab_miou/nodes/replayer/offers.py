@@ -39,7 +39,7 @@ _OVERRIDABLE = (
 def offered_profile(
     recorded: Sequence[Qos], *, reliable: bool = False, depth: int = LEAST_DEPTH
 ) -> QoSProfile:
-    """Return a profile that whoever could subscribe to the recorded publishers can subscribe to.
+    """Return a profile compatible with every subscription that fits the recorded publishers.
 
     Of several publishers the strongest offer counts. Deadline, lifespan and liveliness are left
     out: they spoke of the time of the recording.

@@ -116,7 +116,7 @@ class NodeExecutor(Executor):
 
 
 def _is_rclpys(entity: object) -> bool:
-    """Tell whether an exception that came out of an entity is rclpy's.
+    """Return whether an exception that came out of an entity is rclpy's.
 
     The callbacks of our services raise nothing, see `ManagedNode.create_own_service`: what is left
     is an answer that cannot be sent.

@@ -1,4 +1,4 @@
-"""What the page shows, from the messages that tell it."""
+"""Makes what the page shows from messages."""
 
 from __future__ import annotations
 

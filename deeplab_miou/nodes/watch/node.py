@@ -168,7 +168,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
 
 def _is_node_name(name: str) -> bool:
-    """Tell whether a name that came in a message is one to make topics of."""
+    """Return whether a name that came in a message is one to make topics of."""
     try:
         validate_full_topic_name(name)
     except InvalidTopicNameException:

@@ -209,7 +209,7 @@ class _Folder:
         """Write what became of a bag.
 
         Raises:
-            DeeplabMiouError: it cannot be written, or it is no fault of the bag.
+            DeeplabMiouError: it cannot be written, or it is not the fault of the bag.
         """
         path = self._missing.pop(name)
         if isinstance(outcome, (BagError, ConfigurationError)):

@@ -45,7 +45,7 @@ _PREPARE = Task("", "prepare")
 
 
 class WorkerCrashError(RuntimeError):
-    """A worker raised what nobody expects; the message has its traceback."""
+    """A worker raised an unexpected exception; the message has its traceback."""
 
 
 class Pool:
@@ -100,7 +100,7 @@ class Pool:
         self._ray.shutdown()
 
     def facts(self) -> Facts:
-        """Wait for the first worker and return what it tells.
+        """Wait for the first worker and return its facts.
 
         Raises:
             ConfigurationError: checkpoint, label map or device cannot be used.
@@ -115,7 +115,7 @@ class Pool:
         return self._facts
 
     def wait_for_all(self) -> None:
-        """Wait until all workers are ready, as whoever measures them must.
+        """Wait until all workers are ready, as measurements require.
 
         Raises:
             DeeplabMiouError: as `facts`.
