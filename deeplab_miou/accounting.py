@@ -53,7 +53,7 @@ class Reason(str, Enum):
     UNKNOWN_LABEL = "unknown_label", "the label map does not know one of its values"
     NO_LABEL_INFO = (
         "no_label_info",
-        "nothing has said which ids mean which classes, or none of the names is that of a class",
+        "no message has said which ids mean which classes, or none of the names matches a class",
     )
     CLOCK_JUMP = "clock_jump", "time jumped back while it was waiting", True
     INFERENCE_FAILED = "inference_failed", "the network gave no valid prediction"

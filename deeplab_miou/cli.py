@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from deeplab_miou import start
+from deeplab_miou import __version__, start
 from deeplab_miou.errors import BagError, DeeplabMiouError
 from deeplab_miou.exit_codes import DAMAGED_BAG, INTERRUPTED, OUTPUT_CLOSED, WRONG
+from deeplab_miou.text import capitalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,12 +82,13 @@ def build_parser(called: str | None) -> argparse.ArgumentParser:
         "3 damaged bag, but what could be read was scored; 4 nothing was evaluated; "
         "5 a required score or comparison was not met",
     )
+    parser.add_argument("--version", action="version", version=f"deeplab_miou {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(
             command.name,
             help=command.summary,
-            description=f"{command.summary}.",
+            description=f"{capitalized(command.summary)}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if command.name == called:
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except Exception:
-            # Whoever is interrupted while it is imported or called back may raise what it likes.
+            # Code that is interrupted during an import or a callback may raise anything.
             if interrupted:
                 return INTERRUPTED
             raise
@@ -123,7 +125,7 @@ def _run(given: list[str]) -> int:
         status = int(parsed.run(parsed))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has enough of it, as `head` does.
+        # The reader has closed our output, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
     except BagError as error:

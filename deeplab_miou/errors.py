@@ -29,7 +29,7 @@ class BagError(DeeplabMiouError):
 
 
 class FrameError(DeeplabMiouError):
-    """One image or label cannot be used; it is counted under its reason and the stream goes on.
+    """One image or label cannot be used; it is counted under its reason and the stream continues.
 
     Attributes:
         reason: the counter that it belongs to.

@@ -11,7 +11,7 @@ def run(module: str) -> int:
     """Import a module and run its `main`, which takes over the signals.
 
     Imports take from a tenth of a second to several, in which Ctrl-C would end in a traceback from
-    somewhere inside of them. Before this is called, Python itself is starting, and nobody can help.
+    somewhere inside of them. Before this is called, Python itself is starting: too early.
 
     Args:
         module: full name.
@@ -25,5 +25,5 @@ def run(module: str) -> int:
 
 
 def end(number: int, _frame: object) -> None:
-    """End the process as a signal's handler: nothing has begun that would have to be ended."""
+    """End the process as a signal's handler: nothing has started that would have to be ended."""
     os._exit(128 + number)

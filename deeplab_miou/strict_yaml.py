@@ -1,7 +1,7 @@
 """YAML files of users, read strictly: every value is what it looks like, every error has its line.
 
-YAML makes dates, base-60 numbers, octals and infinities of plain words, and lets a key be given
-twice. Nothing of that is taken here.
+YAML turns plain words into dates, base-60 numbers, octals and infinities, and lets a key be given
+twice. None of that is accepted here.
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, as in "1 frame" and "0 frames"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def capitalized(words: str) -> str:
     """Return words with a capital first letter, the others as they are."""
     return words[:1].upper() + words[1:]

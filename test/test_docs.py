@@ -9,6 +9,7 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from deeplab_miou.labels.label_map import available_label_maps, load_label_map
 from deeplab_miou.metric.counts import Counts
 from deeplab_miou.model.checkpoints import inspect_command
 from deeplab_miou.offline import command
+from deeplab_miou.options.declaration import options_of
+from deeplab_miou.options.nodes import NODES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -210,6 +213,27 @@ def test_topics_and_services_are_those_of_the_nodes():
     rows = table(PAGES["docs/topics.md"], "Node")
     named = {re.sub("`", "", row[1]).split(",")[0] for row in rows}
     assert {name for name in named if name.startswith("~")} == set(re.findall(r'"(~/\w+)"', nodes))
+
+
+@pytest.mark.parametrize("node", ["deeplab_evaluator", "miou_publisher"])
+def test_every_parameter_that_names_a_topic_is_in_the_table_of_topics(node):
+    parameters = {each.name for each in options_of(NODES[node])}
+    rows = table(PAGES["docs/topics.md"], "Node")
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert {each for each in parameters if re.search("_topics?$", each)} <= named
+
+
+def test_the_table_of_permissions_is_that_of_the_policy():
+    policy = ET.fromstring(source("security/policy.xml"))  # noqa: S314  (our own file)
+    rows = table(PAGES["docs/security.md"], "Enclave")
+    assert [row[0] for row in rows] == [f"`{each.get('path')}`" for each in policy.iter("enclave")]
+    common = r"parameter|rosout|transition|_state|type_description"
+    for row, enclave in zip(rows, policy.iter("enclave"), strict=True):
+        entries = [*enclave.iter("topic"), *enclave.iter("service")]
+        names = {entry.text.rpartition("/")[2] for entry in entries}
+        names = {name for name in names if not re.search(common, name)}
+        in_words = {"image": "images"}
+        assert all(re.search(rf"\b{in_words.get(name, name)}\b", " ".join(row)) for name in names)
 
 
 def test_every_key_of_a_report_is_explained():

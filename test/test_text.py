@@ -9,7 +9,7 @@ from rosbags.typesys import Stores, get_typestore
 from deeplab_miou import cli
 from deeplab_miou.accounting import Reason
 from deeplab_miou.errors import BagError, ConfigurationError, FrameError
-from deeplab_miou.text import printable, quote
+from deeplab_miou.text import plural, printable, quote
 
 EVIL = "\x1b[31mred\x1b[2J\nFORGED [FATAL] line"
 
@@ -46,3 +46,8 @@ def test_what_a_bag_calls_its_topics_does_not_steer_the_terminal(tmp_path, capsy
     error = capsys.readouterr().err
     assert "FORGED" in error
     assert error[:-1].isprintable()
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
+def test_one_thing_is_not_several(number, expected):
+    assert plural(number, "frame") == expected

@@ -68,7 +68,7 @@ def make_room(state: EvaluatorState, runs: Runs) -> None:
     if runs.is_full:
         raise RefusedError(
             "overflow",
-            f"state of {state.source!r} refused: runs that are over count more than "
+            f"state of {state.source!r} refused: finished runs count more than "
             f"{MAX_SUM} pixels or messages; call reset to start over",
         )
     sources = runs.sources

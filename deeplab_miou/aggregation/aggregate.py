@@ -54,7 +54,7 @@ class Aggregate:
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks, seconds.
         scoring: how scores are computed.
-        tags: by which frames are also scored apart; None for no tags.
+        tags: frames are also scored separately by these; None for no tags.
         tags_are_complete: no tags will be added.
     """
 
@@ -121,7 +121,7 @@ class Aggregate:
                 self._runs.forget(state.source, but=state.key)
                 self._clear_frames()
                 if run is not None:
-                    # Frames of it may have come already, and were taken for those of before.
+                    # Its frames may have arrived already, and counted as those of the run before.
                     run.forget_frames(0)
             if not bound:
                 self._frames = self._make_frames(state.axes)
@@ -160,7 +160,7 @@ class Aggregate:
     def add_tag(self, key: str, name: str, stamp_ns: int) -> bool:
         """Let a tag be in force from a moment on; see `TagTimeline.add`.
 
-        Frames that came before it are counted anew if they are among the newest.
+        Frames that came before it are counted again if they are among the newest.
 
         Returns:
             Whether that changes anything.
@@ -173,7 +173,7 @@ class Aggregate:
             return True
 
     def wait_for_frames(self, timeout_s: float) -> bool:
-        """Wait for the frames that the states speak of: they come on another topic.
+        """Wait for the frames that the states count: they come on another topic.
 
         Returns:
             Whether they have arrived.

@@ -137,7 +137,7 @@ class FrameStatistics(Generic[Evidence]):
         window_seconds: length of the window in seconds of stamps; None for no limit by time.
         block_s: length of the bootstrap's blocks to start with, seconds.
         most_pending: frames to put aside, with their evidence.
-        tags: by which frames are also added up apart; None for no tags.
+        tags: frames are also added up separately by these; None for no tags.
         tags_are_complete: no tags will be added.
     """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MAX_FINISHED_RUNS = 64
 _MAX_CLOSED_RUNS = 4096
 _MAX_GIVEN_UP_RUNS = 4096
-# A state may overtake the frames that it speaks of: they come on another topic.
+# A state may overtake the frames that it counts: they come on another topic.
 _OVERTAKING_S = 1.0
 
 
@@ -43,7 +43,7 @@ class HeardRun:
     _announced: tuple[float, int] | None = None
 
     def announce_frames(self, now_s: float) -> None:
-        """Believe in the frames that a state spoke of a while ago."""
+        """Expect the frames that a state counted a while ago."""
         if self._announced is not None and now_s - self._announced[0] >= _OVERTAKING_S:
             self.tracker.announce(self._announced[1])
             self._announced = None
@@ -51,14 +51,14 @@ class HeardRun:
             self._announced = (now_s, self.state.run.frame_sequence)
 
     def forget_frames(self, frame_sequence: int) -> None:
-        """Expect the frames after this one; those before are no concern any more."""
+        """Expect only the frames after this one."""
         self.tracker = SequenceTracker()
         self.tracker.announce(frame_sequence)
         self._announced = None
 
     @property
     def is_ahead_of_its_frames(self) -> bool:
-        """Whether its state speaks of a frame that has not arrived, though it may be on its way."""
+        """Whether its state counts a frame that has not arrived yet, but may still do so."""
         return self.state.run.frame_sequence > self.tracker.last
 
     @property
@@ -101,7 +101,7 @@ class Runs:
         return self._runs.get(key)
 
     def is_closed(self, key: RunKey) -> bool:
-        """Tell whether a run is over for good."""
+        """Return whether a run is over for good."""
         return key in self._closed
 
     @property
@@ -110,7 +110,7 @@ class Runs:
         return {source for source, _ in self._runs}
 
     def contradicts(self, state: EvaluatorState) -> bool:
-        """Tell whether the state's source was counting with another configuration."""
+        """Return whether the state's source was counting with another configuration."""
         return any(
             run.state.configuration != state.configuration
             for (source, _), run in self._runs.items()
@@ -196,7 +196,7 @@ class Runs:
 
     @property
     def are_ahead_of_their_frames(self) -> bool:
-        """Whether a run's state speaks of a frame that has not arrived."""
+        """Whether a run's state counts a frame that has not arrived."""
         return any(run.is_ahead_of_its_frames for run in self._runs.values())
 
     def ages(self, now_s: float) -> dict[str, float]:

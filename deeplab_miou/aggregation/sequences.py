@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-# A gap that is given up stays missing; what arrives for it later is taken for a duplicate.
+# A gap that is given up stays missing; a number of it that arrives later counts as a duplicate.
 _MAX_GAPS = 1024
 
 

@@ -18,6 +18,7 @@ from deeplab_miou.metric.region_scores import frames_contrast, labelled_in_both
 from deeplab_miou.metric.resampling import Resampling
 from deeplab_miou.metric.scores import class_counts
 from deeplab_miou.tags.timeline import NO_TAG, Tag
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -181,11 +182,11 @@ class SliceStatistics:
 
     A frame that came before its tag waits for it among the newest frames. What is held depends on
     frames, stamps and tags, not on the order in which they come, as long as no tag comes later than
-    that; `SliceSummary.doubts` tell if one did.
+    that; `SliceSummary.doubts` says if one did.
 
     Args:
         num_classes: n, at least 1.
-        timeline: the tags; tags that are added to it later are to be told by `changed`.
+        timeline: the tags; call `changed` after adding tags to it later.
         block_s: length of the blocks of time to start with, seconds.
         is_complete: no tag will be added.
     """
@@ -248,8 +249,8 @@ class SliceStatistics:
         doubts = [*self._timeline.doubts]
         if self._too_late:
             doubts.append(
-                f"{self._too_late} frames were counted before the tag of their time arrived: they "
-                "are in the slice of the tag before it"
+                f"{plural(self._too_late, 'frame')} counted before the tag of that time arrived: "
+                "in the slice of the previous tag"
             )
         changes = self._timeline.changes()
         if self._first_ns is None:

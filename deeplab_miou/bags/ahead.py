@@ -1,4 +1,4 @@
-"""Reads a bag ahead of whoever takes its messages, so that disk and decompression cost no time."""
+"""Reads a bag ahead of its consumer, so that disk and decompression cost no time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reading_ahead(messages: Iterator[BagMessage]) -> Iterator[Iterator[BagMessag
     has ended: the bag may be closed.
 
     Args:
-        messages: of a reader that nobody else uses meanwhile.
+        messages: of a reader that is not used elsewhere at the same time.
     """
     read: Queue[BagMessage | BaseException | None] = Queue(_MOST_MESSAGES)
     leaving = threading.Event()

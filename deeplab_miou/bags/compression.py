@@ -34,7 +34,7 @@ class Decompressor(Protocol):
         """Whether nothing more comes out without more input."""
 
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
-        """Take input, and return no more than so many bytes."""
+        """Take input, and return at most this many bytes."""
 
 
 def is_compressed(data: bytes) -> bool:

@@ -127,7 +127,7 @@ def _unpacked_first(folder: Path) -> list[Path]:
 
 
 def _is_storage(path: Path) -> bool:
-    """Return whether a name is a storage file's; hidden files are no recorder's."""
+    """Return whether a name is a storage file's; hidden files are not a recorder's."""
     return Path(_core(path)).suffix in _SUFFIXES and not path.name.startswith(".")
 
 

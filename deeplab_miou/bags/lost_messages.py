@@ -34,7 +34,7 @@ _NAME = "events/rosbag2_messages_lost"
 _MOST_BYTES = 2**20
 _MOST_TOPICS = 1024
 _MOST_LOST = 10**9
-# Of what is only told of.
+# Only their names are kept.
 _MOST_RECORDERS = 8
 
 
@@ -45,7 +45,7 @@ class Loss:
     Attributes:
         in_transport: lost before they reached the recorder.
         in_recorder: lost between there and the storage.
-        recorders: names of the recorder nodes that said so, not more than a few of them.
+        recorders: names of the recorder nodes that reported it, a few at most.
     """
 
     in_transport: int = 0
@@ -67,7 +67,7 @@ class Losses:
 
     Attributes:
         of_topics: by topic name, of those with a loss.
-        problems: what could not be read of it, a line each.
+        problems: what could not be read, a line each.
     """
 
     of_topics: dict[str, Loss] = field(default_factory=dict)
@@ -77,11 +77,11 @@ class Losses:
 def read_lost_messages(
     reader: BagReader, topics: Collection[str], span: tuple[int, int] | None = None
 ) -> Losses:
-    """Read what a bag's recorders say that they lost; what is not valid is told and left out.
+    """Read what a bag's recorders say that they lost; what is not valid is reported and left out.
 
     Args:
         reader: the open bag.
-        topics: of which topics.
+        topics: those that matter.
         span: count only events that were recorded from the first up to, not including, the second
             of these times, nanoseconds. All by default.
     """

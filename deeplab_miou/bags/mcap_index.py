@@ -28,7 +28,7 @@ _CHUNK_INDEX, _STATISTICS = 0x08, 0x0B
 _FOOTER_BYTES = 37  # its record and the closing magic
 # An index has some hundred bytes for each chunk of a megabyte.
 _LARGEST_INDEX = 256 * 2**20
-# Chunks of a recorder overlap by a few messages; beyond this order gives way to memory.
+# Chunks of a recorder overlap by a few messages; beyond this, memory matters more than order.
 _MOST_PENDING_BYTES = 256 * 2**20
 
 

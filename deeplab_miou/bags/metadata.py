@@ -14,7 +14,7 @@ _LONGEST_YAML = 4 * 2**20
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Reads YAML without merge keys, of which each level may double what the one before holds."""
+    """Reads YAML without merge keys, each level of which may double the one before."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Refuse merge keys.

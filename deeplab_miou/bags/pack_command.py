@@ -12,6 +12,7 @@ from deeplab_miou.bags.file_pairs import find_files, in_natural_order
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.options.command_line import add_arguments
 from deeplab_miou.options.scoring import TopicOptions
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="images per second (default: 10); use 1 if the images are not a video, so that the "
         "confidence interval treats them as independent",
     )
-    add_arguments(parser, TopicOptions)
+    add_arguments(parser, TopicOptions, leave_out=("depth_topic",))
     parser.set_defaults(run=run)
 
 
@@ -100,9 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
                 message = CompressedImage(kind, _read(file))
                 writer.write_image(topic, stamp_ns, "camera", message)
     paired = len(images.keys() & labels.keys())
-    sys.stdout.write(
-        f"packed {len(images)} images, {paired} of them with a label, to {arguments.bag}\n"
-    )
+    packed = f"{plural(len(images), 'image')}, {paired} of them with a label"
+    sys.stdout.write(f"packed {packed}, to {arguments.bag}\n")
     seconds = len(images) / arguments.rate
     if seconds < MIN_BLOCKS <= paired:
         sys.stdout.write(

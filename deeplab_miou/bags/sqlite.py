@@ -14,12 +14,13 @@ from urllib.parse import quote
 
 from deeplab_miou.bags.contents import Channel, StoredMessage
 from deeplab_miou.bags.metadata import read_qos
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-# A lost inner page of a table hides a few thousand rows; beyond that the rest is taken for lost.
+# A lost inner page of a table hides a few thousand rows; beyond that the rest counts as lost.
 _MAX_ROWS_MISSED = 10_000
 
 
@@ -130,7 +131,7 @@ def scan_sqlite(path: Path, problems: list[str]) -> Iterator[StoredMessage]:
                 if missed > _MAX_ROWS_MISSED:
                     break
         if lost:
-            problems.append(f"{path.name}: {lost} messages are damaged")
+            problems.append(f"{path.name}: {plural(lost, 'damaged message')}")
         if missed:
             last = position - missed
             problems.append(f"{path.name}: nothing is readable after message {last}")

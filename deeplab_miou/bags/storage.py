@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from deeplab_miou.bags.mcap import scan_mcap
 from deeplab_miou.bags.mcap_index import IndexedMcap, NoIndexError
 from deeplab_miou.bags.sqlite import SqliteBag, scan_sqlite
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
@@ -92,7 +93,9 @@ class StorageFile:
                 total += 1
                 yield message
         if total < expected and self._reader is not None:
-            found.append(f"{self.path.name}: {expected - total} of {expected} messages are missing")
+            found.append(
+                f"{self.path.name}: {expected - total} of {plural(expected, 'message')} missing"
+            )
         problems += found
 
     def _read(
@@ -133,7 +136,7 @@ class StorageFile:
         try:
             self._reader = (IndexedMcap if self.path.suffix == ".mcap" else SqliteBag)(self.path)
         except DAMAGE as error:
-            # What has no index, and a database, is told of by reading on without.
+            # Files without an index, and databases, are reported when they are scanned.
             if self.path.suffix == ".mcap" and not isinstance(error, (NoIndexError, OSError)):
                 self.problems.append(f"{self.path.name}: its index cannot be used ({error})")
             return

@@ -184,7 +184,7 @@ def pixel_changes(
 
 
 def disagree(a: NDArray[np.uint8], b: NDArray[np.uint8], num_classes: int) -> NDArray[np.bool_]:
-    """Return where two predictions differ; all that is no class is the same.
+    """Return where two predictions differ; all ids that are not classes are the same.
 
     Args:
         a: predicted ids, uint8 ``(h, w)``.

@@ -129,7 +129,7 @@ def decide(
 ) -> Verdict:
     """Return what the bounds that hold at every moment decide of mIoU.
 
-    Whoever asks after every frame and stops at the first verdict is wrong in at most 5 % of
+    If you ask after every frame and stop at the first verdict, you are wrong in at most 5 % of
     streams.
 
     Args:

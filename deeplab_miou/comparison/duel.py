@@ -31,7 +31,7 @@ _MOST_WAITING = 10_000
 _MOST_WAITING_BYTES = 2**26
 _MOST_EARLY = 1000
 _MOST_EARLY_BYTES = 2**25
-# Two evaluators are hardly ever so many frames apart.
+# Two evaluators are hardly ever this many frames apart.
 _MANY = 100
 _MOST_RETIRED = 64
 
@@ -159,7 +159,7 @@ class Duel:
             return line if decision is None or decision is decided else decided_line(decision)
 
     def add_prediction(self, which: int, stamp_ns: int, ids: NDArray[np.uint8]) -> None:
-        """Take a prediction, ``(h, w)`` uint8 ids of which n and above are no class."""
+        """Take a prediction, ``(h, w)`` uint8 ids where n and above are not classes."""
         with self._lock:
             predictions = self._predictions
         predictions.add(which, stamp_ns, ids)
@@ -195,7 +195,7 @@ class Duel:
             )
 
     def _mistake(self, a: SideSnapshot, b: SideSnapshot) -> str:
-        """Return what looks like a mistake of whoever set it up; empty if nothing does."""
+        """Return what looks like a mistake in the set-up; empty if nothing does."""
         if self._counts.other_ground_truth:
             return (
                 "frames scored on different ground truth: "
@@ -267,7 +267,7 @@ class Duel:
             self._counts.add_unpaired(side, oldest, NOT_REPORTED)
 
     def _begin_with_classes(self) -> None:
-        """Start to count, now that both have said what their classes are."""
+        """Start counting, now that the classes of both are known."""
         before = self._counts
         self._begin()
         self._counts.only, self._counts.neither = before.only, before.neither
@@ -290,7 +290,7 @@ class Duel:
 
 
 def _read(provenance: str) -> dict[str, object]:
-    """Return what an evaluator says of itself, which may be anything."""
+    """Return an evaluator's provenance, whose content is arbitrary."""
     try:
         found = json.loads(provenance)
     except (ValueError, RecursionError):

@@ -66,7 +66,7 @@ class Changes:
             self.most.update(frame, lambda: frame.picture)  # noqa: B023  (called at once)
 
     def watch(self, bag: str) -> tuple[Callable[[FrameOutcome], None], ...]:
-        """Return what is to be told of each frame of a bag that A, and that B, has scored."""
+        """Return what to call with each frame of a bag that A, and that B, has scored."""
         frames: list[FrameOutcome] = []
 
         def take_a(outcome: FrameOutcome) -> None:
@@ -129,7 +129,7 @@ def evaluate_both(
         bags: which.
         options: of A and B; ``bag`` does not matter.
         output: gets the folders ``a`` and ``b``.
-        listener: told how the work goes on, and of the scores of B.
+        listener: follows the progress, and the scores of B.
         many: there is a report for each bag, and one for all.
 
     Raises:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.report.stamps import format_stamp
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,4 +101,4 @@ def span(table: FrameTable) -> str:
     first, last = (
         format_stamp(int(each)) for each in (table.stamps_ns.min(), table.stamps_ns.max())
     )
-    return f"{len(table.stamps_ns)} frames, stamps {first} to {last}"
+    return f"{plural(len(table.stamps_ns), 'frame')}, stamps {first} to {last}"

@@ -62,7 +62,7 @@ class Joiner(Generic[T]):
         return found
 
     def forget(self, side: int) -> None:
-        """Let nothing of a side wait any longer."""
+        """Release everything of a side that still waits."""
         for number in [k for k, each in self._waiting.items() if each.side == side]:
             self._take(number)
 

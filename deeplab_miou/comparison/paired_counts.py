@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.scores import AbsentClasses
 
 _NS = 1_000_000_000
-# What the other evaluator said of it cannot be counted.
+# What the other evaluator reported about it cannot be counted.
 MALFORMED = "malformed"
 _MOST_REASONS = 64
 
@@ -79,12 +79,12 @@ class PairedCounts:
             self.neither += 1
 
     def add_unpaired(self, which: int, frame: FrameRecord, reason: str) -> None:
-        """Take what only one of the two can say of a frame.
+        """Add a frame that only one of the two has reported.
 
         Args:
             which: 0 for A, 1 for B.
-            frame: what it says.
-            reason: why there is nothing of the other.
+            frame: what it reported.
+            reason: why the other reported nothing.
         """
         if not frame.evaluated:
             self.neither += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deeplab_miou.report.report import plain
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Comparison:
             if bags
         ]
         lines += [
-            f"{count} frames were scored by {name} only and are left out"
+            f"{plural(count, 'frame')} scored by {name} only, left out here"
             for name, count in (("A", common.only_a), ("B", common.only_b))
             if count
         ]
@@ -82,7 +83,7 @@ class Comparison:
     def sentence(self) -> str:
         """The verdict in a sentence."""
         difference = self.difference
-        frames = f"on {self.common.frames} common frames"
+        frames = f"on {plural(self.common.frames, 'common frame')}"
         if self.common.is_many:
             frames += f" of {len(self.common.bags)} bags"
         texts = {

@@ -1,4 +1,4 @@
-"""What a comparison says of each of its sides."""
+"""What a comparison shows about each of its sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SideInfo:
-    """What is said of one of the two sides that are compared.
+    """What is shown about one of the two sides that are compared.
 
     Attributes:
         folder: where its evaluation lies; of a running evaluator its name.

@@ -10,6 +10,7 @@ from deeplab_miou.comparison.difference import compare_blocks, paired_sums
 from deeplab_miou.comparison.report import Comparison
 from deeplab_miou.comparison.side_info import SideInfo
 from deeplab_miou.report.stamps import format_time
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from deeplab_miou.comparison.changes import MostChanged
@@ -71,8 +72,8 @@ class DuelSnapshot:
         decision: None before it is decided.
         changed: the frames whose mIoU changed most.
         disagreement: of the predictions, whether their frames have labels or not.
-        restarts: how often counting began anew.
-        note: why nothing is compared, or why counting began anew; empty if neither.
+        restarts: how often counting started over.
+        note: why nothing is compared, or why counting started over; empty if neither.
     """
 
     a: SideSnapshot
@@ -103,7 +104,8 @@ def decided_line(decision: Decision) -> str:
         "worse": "B is worse than A",
         "equivalent": "B is as good as A within the margin",
     }[decision.verdict]
-    return f"decided at {format_time(decision.stamp_ns)} after {decision.frames} frames: {meaning}"
+    frames = plural(decision.frames, "frame")
+    return f"decided at {format_time(decision.stamp_ns)} after {frames}: {meaning}"
 
 
 def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
@@ -126,11 +128,11 @@ def summarise(found: DuelSnapshot, difference: Difference) -> Comparison:
     remarks = [decided_line(found.decision)] if found.decision is not None else []
     for name, side in (("A", found.a), ("B", found.b)):
         remarks += [
-            f"{count} frames scored by {name} only: {reason} in the other"
+            f"{plural(count, 'frame')} scored by {name} only: {reason} in the other"
             for reason, count in sorted(side.only.items())
         ]
         if side.missing:
-            remarks.append(f"{side.missing} frame outcomes of {name} never arrived")
+            remarks.append(f"{plural(side.missing, 'frame outcome')} of {name} never arrived")
     if found.note:
         remarks.append(found.note)
     a, b = (SideInfo(each.source, each.name, each.provenance) for each in (found.a, found.b))

@@ -37,7 +37,7 @@ from deeplab_miou.report.junit import check_junit, write_junit
 from deeplab_miou.report.report import BagResult
 from deeplab_miou.report.terminal import complain, print_criteria
 from deeplab_miou.report.wording import format_score
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     import argparse
@@ -194,7 +194,7 @@ def _print_table(comparison: Comparison) -> None:
     for each in slice_rows(comparison):
         text = f"slice {each.name}: {each.a} -> {each.b}, difference {each.difference}"
         text += f" {each.bounds}".rstrip()
-        console.print(Text(f"{text}, {each.frames} frames"), soft_wrap=True)
+        console.print(Text(f"{text}, {plural(each.frames, 'frame')}"), soft_wrap=True)
     if comparison.pixel_line:
         console.print(Text(comparison.pixel_line), soft_wrap=True)
     print_criteria(comparison.criteria, console)

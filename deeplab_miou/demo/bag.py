@@ -26,7 +26,7 @@ _FRAME_ID = "camera"
 
 
 def labelled(index: int, frames: int) -> bool:
-    """Tell whether a frame of the demo bag has a label: all of the first half, then key frames."""
+    """Return whether a frame of the demo bag has a label: the whole first half, then key frames."""
     half = (frames + 1) // 2
     return index < half or (index - half) % KEY_FRAME_EVERY == 0
 

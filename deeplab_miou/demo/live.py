@@ -80,7 +80,7 @@ def run_live(
         output: folder for report and logs.
         checkpoint: the network's file, or ``demo``.
         environment: for the processes, see `ros_environment`.
-        on_page: told the address of the live page before the bag is played.
+        on_page: called with the address of the live page before the bag is played.
         wait_for_watcher: play the bag only when somebody has opened the page.
 
     Raises:

@@ -38,7 +38,7 @@ _WARM_UP_SIZE = (480, 640)
 
 
 def make_legends(options: EngineOptions, engine: Engine) -> Legends:
-    """Return what will tell ids by name, empty yet, of one stream.
+    """Return the names of ids of one stream, still empty.
 
     Raises:
         ConfigurationError: classes of a label map cannot be told apart by name.
@@ -64,9 +64,9 @@ class Engine:
         summary: one line for the log: what was loaded.
         provenance: what decides the score, JSON types: checkpoint and its digest, label map, ….
         configuration: digest of all that decides the score; runs that differ in it do not add up.
-        device_facts: tells of the device's memory, for people; nothing for a CPU.
+        device_facts: describes the device's memory, for people; nothing for a CPU.
         close: frees the network; call it once.
-        regions: what is scored apart, and what is not scored.
+        regions: what is scored separately, and what is not scored.
         error_types: whether mistakes are sorted.
         prediction_map: what ids of predictions from a topic mean; None for train ids.
     """

@@ -22,7 +22,7 @@ class FrameCounter:
 
     Args:
         label_map: what the labels mean.
-        regions: what is scored apart, and what is not scored.
+        regions: what is scored separately, and what is not scored.
         error_types: whether mistakes are sorted by their type.
     """
 

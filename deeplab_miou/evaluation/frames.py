@@ -64,8 +64,8 @@ class FrameDecoder:
     Args:
         predictor: what the images are for.
         label_map: what the labels mean.
-        regions: what is scored apart, and what is not scored.
-        legends: what tells ids by name.
+        regions: what is scored separately, and what is not scored.
+        legends: the names of ids.
         score_at: whose resolution is scored, the ``label``'s or the ``prediction``'s.
         executor: decodes what is announced, while others are scored; None to decode it when its
             turn comes.
@@ -90,7 +90,7 @@ class FrameDecoder:
         self._ahead: dict[int, Future[Frame]] = {}
 
     def announce(self, pair: Pair[Arrival]) -> None:
-        """Tell of a pair that is going to be decoded for certain."""
+        """Announce a pair that will certainly be decoded."""
         if self._executor is not None:
             self._ahead[id(pair)] = self._executor.submit(self._decode, pair)
 

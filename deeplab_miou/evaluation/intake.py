@@ -20,12 +20,13 @@ class Intake:
 
     Args:
         pipeline: what they are added to.
-        on_arrival: told of each image or label that arrives, with its stamp if that can be read.
-        on_readable: told of each image or label that can be read, with its stamp, before it is
-            added; not of a video's packets.
+        on_arrival: called with the stream of each image or label that arrives, and its stamp if
+            that can be read.
+        on_readable: called with the stream and stamp of each image or label that can be read,
+            before it is added; not for a video's packets.
         after_each: called after each message, for a video from the thread that decodes it; may
             wait.
-        on_error: told of an exception that ended the thread of a video.
+        on_error: called with an exception that ended the thread of a video.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Takes messages that say what ids of labels and predictions mean, and tells the pipeline."""
+"""Takes messages that name the ids of labels and predictions, and informs the pipeline."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class LabelInfoListener:
     """Takes messages that name ids; the thread that receives calls all but `tick`.
 
     Args:
-        legends: learn what is said.
-        pipeline: scores pairs that have waited for it.
+        legends: learn the names.
+        pipeline: scores pairs that have waited for them.
         log: writes a warning.
     """
 

@@ -38,12 +38,12 @@ def build_live_pipeline(
     Args:
         options: what the user wants.
         engine: label map and predictions.
-        legends: what tells ids by name.
+        legends: the names of ids.
         run_id: unique for the process.
         reset_count: resets before this run, of the same process.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
         wants_confidences: whether somebody wants to see how sure they are; likewise.
-        on_outcome: told what became of each frame.
+        on_outcome: called with the outcome of each frame.
     """
     return Pipeline(
         engine.predictor,

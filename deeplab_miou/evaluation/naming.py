@@ -1,4 +1,4 @@
-"""Pairs whose ids are told by name: wait until that is known, and are then read so."""
+"""Pairs whose ids are defined by name: they wait until the names are known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NEWER_NAMES_S = 1.0
 
 @dataclass(frozen=True)
 class Legends:
-    """What tells ids by name; None for what is not told so.
+    """Where ids get their names from; None where the label map defines them.
 
     Attributes:
         labels: of the ground truth.
@@ -49,7 +49,7 @@ class Legends:
         return [line for each in (self.labels, self.predictions) if each for line in each.doubts]
 
     def knows(self, pair: Pair[Arrival]) -> bool:
-        """Return whether all that is to be known of a pair's ids is known."""
+        """Return whether the names of a pair's ids are known."""
         return not (
             (self.labels is not None and not self.labels.knows(pair.label.stamp_ns))
             or (self.predictions is not None and not self.predictions.knows(pair.image.stamp_ns))
@@ -57,16 +57,16 @@ class Legends:
 
     @property
     def may_come(self) -> bool:
-        """Whether names may still come."""
+        """Whether more names may still arrive."""
         return not all(each.is_closed for each in (self.labels, self.predictions) if each)
 
     @property
     def have_come(self) -> bool:
-        """Whether names have come of all that are to."""
+        """Whether the first names have arrived wherever names are expected."""
         return not any(each.is_empty for each in (self.labels, self.predictions) if each)
 
     def label_map(self, label: Arrival, label_map: LabelMap) -> LabelMap:
-        """Return what the ids of a label mean: what is told, or a label map's own.
+        """Return what the ids of a label mean: by their names, or by the label map's own ids.
 
         Raises:
             FrameError: see `Legend.at`.
@@ -87,11 +87,11 @@ class Legends:
 class UnnamedPairs:
     """Pairs that wait for names, in their order and bounded in number, memory and time; any thread.
 
-    Those that may wait no longer are read with the names that there are.
+    Those that may not wait any longer are read with the names known so far.
 
     Args:
-        legends: tell the names.
-        room: tells how many can be taken at present.
+        legends: know the names.
+        room: returns how many pairs can be taken at present.
     """
 
     def __init__(self, legends: Legends, room: Callable[[], int]) -> None:

@@ -1,4 +1,4 @@
-"""What a user is told of single frames, in few lines."""
+"""What the log says about single frames, in few lines."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class LogLine(NamedTuple):
 class OutcomeLog:
     """Finds what is worth a line of the log, and repeats itself every few seconds at most.
 
-    Said are: a frame that was not evaluated, and why; a depth image that cannot be used; and, once
-    a minute, which labels the label map does not know, if there are many. Thread-safe.
+    It reports frames that were not evaluated, and why; depth images that cannot be used; and, once
+    a minute, which values the label map does not know, if there are many. Thread-safe.
 
     Args:
         topics: name of each stream's topic.
         label_map: what labels mean.
-        legends: what tells ids by name.
+        legends: the names of ids.
         clock: seconds, monotonic.
     """
 
@@ -60,7 +60,7 @@ class OutcomeLog:
         self._unknown_throttle = Throttle(_UNKNOWN_PERIOD_S, clock)
 
     def lines(self, outcome: FrameOutcome) -> Iterator[LogLine]:
-        """Yield what is to be said of a frame; usually nothing."""
+        """Yield the log lines about a frame; usually none."""
         if outcome.reason is not None and (text := self._dropped(outcome)):
             yield LogLine(text, is_warning=not outcome.reason.is_normal)
         elif outcome.reason is None and (text := self._unknown(outcome)):

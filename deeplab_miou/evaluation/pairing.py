@@ -57,7 +57,7 @@ class PairingResult(Generic[T]):
     Attributes:
         pairs: pairs found.
         drops: messages given up.
-        jumped: time went back; told once an era, by the stream that is the first to do so.
+        jumped: time went back; set once per era, by the first stream that goes back.
     """
 
     pairs: list[Pair[T]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Pairer(Generic[T]):
     Args:
         tolerance_ns: greatest difference of the two stamps of a pair; 0 pairs equal stamps only.
         max_frames: messages held for each stream; beyond it the oldest stamp is given up.
-        max_bytes: payload held in both streams together; likewise.
+        max_bytes: payload held in both streams together, with the same consequence.
         jump_threshold_ns: an image whose stamp is further than this behind the newest one means
             that time went back (a bag that loops, a simulator that starts again).
     """
@@ -150,7 +150,7 @@ class Pairer(Generic[T]):
             return result
 
     def give_up_passed(self, stream: Stream) -> PairingResult[T]:
-        """Give up messages of a stream for which no partner is there nor to be expected."""
+        """Give up messages of a stream that have no partner and can expect none."""
         with self._lock:
             result: PairingResult[T] = PairingResult()
             own, other = self._buffers[stream], self._buffers[_OTHER[stream]]
@@ -166,8 +166,8 @@ class Pairer(Generic[T]):
         """Pair or give up the oldest messages of a stream, as long as their time is over.
 
         Args:
-            stream: of which.
-            is_over: tells of a message, quickly.
+            stream: whose messages.
+            is_over: returns whether the time of a message is over; must be fast.
         """
         with self._lock:
             result: PairingResult[T] = PairingResult()
@@ -243,7 +243,7 @@ class Pairer(Generic[T]):
     def _pair_decided(self, era: int, result: PairingResult[T]) -> None:
         """Pair what is nearest to each other and cannot find anything nearer any more."""
         few = min(self._buffers.values(), key=lambda buffer: len(buffer.order))
-        # As far as a message can be from its partner, and that one from what has changed.
+        # A message is within the tolerance of its partner, which is within it of what has changed.
         reach_ns = 2 * self._tolerance_ns
         while spans := [span for each in self._buffers.values() for span in each.changes(era)]:
             for low_ns, high_ns in spans:

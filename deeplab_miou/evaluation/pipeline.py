@@ -58,21 +58,21 @@ class Pipeline:
         queue: holds pairs until the worker takes them.
         depth: finds the depth images of pairs that are not added with theirs; None for none.
         batch_size: most pairs that the worker takes at once.
-        regions: what is scored apart, and what is not scored; nothing by default.
+        regions: what is scored separately, and what is not scored; nothing by default.
         error_types: whether mistakes are sorted by their type.
         score_at: whose resolution is scored: the ``label``'s, or the ``prediction``'s (the image's,
             with a network), to which labels are then resized by nearest neighbour.
         on_clock_jump: what to do when time goes back.
         wants_predictions: whether somebody wants to see predictions; asked for each batch.
         wants_confidences: whether somebody wants to see how sure they are; likewise.
-        on_outcome: told what became of each frame.
+        on_outcome: called with the outcome of each frame.
         decoders: decode pairs while they wait in the queue, which then must not drop any; None to
             have the worker decode them.
-        legends: what tells ids by name, perhaps while the stream runs: pairs wait for it, see
+        legends: the names of ids, if published while the stream runs: pairs wait for them, see
             `release_named`. Nothing by default.
 
     Attributes:
-        queue: pairs that wait for the worker; whoever adds messages can see there, and wait, until
+        queue: pairs that wait for the worker; callers that add messages can wait there until
             there is room.
         run: what has been counted.
     """

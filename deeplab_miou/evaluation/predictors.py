@@ -58,7 +58,7 @@ class Predictor:
             the message cannot be used.
         score: starts to score a batch.
         any_size: it predicts at any size of ground truth; otherwise only at the size of its input.
-        needs_worker: scoring takes so long that messages pile up meanwhile, so it belongs into a
+        needs_worker: scoring takes so long that messages pile up meanwhile, so it belongs in a
             thread of its own; otherwise handing a frame over would cost more than scoring it.
         has_confidence: it can tell how sure it is of each pixel.
     """
@@ -131,7 +131,7 @@ def _read_train_ids(message: ImageMessage, train_ids: LabelMap) -> NDArray[np.ui
 
 
 def read_mapped(message: ImageMessage, prediction_map: LabelMap) -> NDArray[np.uint8]:
-    """Return the predicted ids, (H, W) uint8; what is no class is 255."""
+    """Return the predicted ids, (H, W) uint8; what is not a class is 255."""
     ids = decode_labels(message, prediction_map).ids
     if prediction_map.ignore_index == _INVALID:
         return ids

@@ -23,9 +23,9 @@ class WorkQueue(Generic[T]):
 
     Args:
         capacity: number of items that make it full, at least 1.
-        overflow: what to do when it is full. With ``BLOCK`` it drops nothing: whoever takes what
-            becomes its items must not take more while it is `crowded`. That is for sources that can
-            be held up (a paced replay), not for a live camera.
+        overflow: what to do when it is full. With ``BLOCK`` it drops nothing: the caller must not
+            accept more messages while it is `crowded`. That is for sources that can be held up (a
+            paced replay), not for a live camera.
     """
 
     def __init__(self, capacity: int, overflow: Overflow = Overflow.DROP_OLDEST) -> None:
@@ -55,7 +55,7 @@ class WorkQueue(Generic[T]):
             return dropped
 
     def pace(self, *, on: bool) -> None:
-        """Do as with ``BLOCK`` as long as the source is held up by a full queue, or no longer."""
+        """Behave as with ``BLOCK`` while a full queue holds up the source, or stop doing so."""
         with self._changed:
             self._paced = on
             self._changed.notify_all()

@@ -7,7 +7,7 @@ others and of the clock.
 
 from __future__ import annotations
 
-# A stamp seen before that comes again this far behind the newest one means that time went back.
+# A stamp that is repeated this far behind the newest one means that time went back.
 REPEAT_BACK_NS = 1_000_000_000
 # After a jump of the clock, the first stamps of a stream may be this far ahead of the clock.
 CLOCK_MARGIN_NS = 500_000_000
@@ -18,10 +18,10 @@ FAR_NS = 2**63
 class StampEras:
     """Numbers the eras of a stream; within one, stamps go forward but for some reordering.
 
-    A stamp that comes again, the clock, or the other stream tells of a new era. One stamp that was
-    never set (0), or that lies in the far future and is followed by one that goes on from before,
-    begins none. Nor does a stamp that was not there before in a stream that may be late: labels
-    of a service that answers seconds later, in any order, are no clock that went back.
+    A new era begins with a repeated stamp, or when the clock or the other stream went back. A stamp
+    that was never set (0), or one in the far future after which the stream continues as before,
+    begins none. Nor does a stamp not seen before in a stream that may be late: labels from a
+    service that answers seconds later, in any order, do not mean that a clock went back.
 
     Args:
         jump_threshold_ns: a stamp further than this behind the newest begins an era even if
@@ -46,7 +46,7 @@ class StampEras:
         self._ahead_of_clock_ns: int | None = None
 
     def observe(self, stamp_ns: int, *, is_repeated: bool, is_behind: bool) -> bool:
-        """Take note of a stamp and tell whether it begins an era.
+        """Take note of a stamp and return whether it begins an era.
 
         Args:
             stamp_ns: of the next message, nanoseconds.

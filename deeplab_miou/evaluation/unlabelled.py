@@ -30,8 +30,8 @@ class Unlabelled:
         predictor: where predictions come from.
         ignore_index: id of ground truth that counts nowhere.
         wants_confidences: whether somebody wants to see how sure predictions are.
-        on_prediction: told of an outcome, with its prediction at the image's size.
-        on_failure: told why an image could not be predicted.
+        on_prediction: called with an outcome and its prediction at the image's size.
+        on_failure: called with the reason why an image could not be predicted.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # More than a decoder needs to get over a key frame.
 _MOST_PACKETS = 64
 _MOST_BYTES = 1 << 26
-# After this long pictures that were to be shown later are taken as they are.
+# After this long, pictures that the decoder holds back are taken as they are.
 _IDLE_S = 1.0
 
 
@@ -42,7 +42,7 @@ class VideoInput:
     Args:
         pipeline: what gets the pictures.
         after_each: called after each packet, from the thread that decodes; may wait.
-        on_error: told of an exception that ended the thread.
+        on_error: called with an exception that ended the thread.
         most_packets: as many wait at most.
     """
 

@@ -1,6 +1,6 @@
 """Camera encodings other than plain pixels: packed YUV and Bayer patterns, read with OpenCV.
 
-YUV is taken as BT.601 with limited range, as ``cv_bridge`` and camera drivers have it.
+YUV is read as BT.601 with limited range, as ``cv_bridge`` and camera drivers do.
 """
 
 from __future__ import annotations

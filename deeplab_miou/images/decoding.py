@@ -1,7 +1,7 @@
 """Image messages to colours, to labels in train ids, or to raw ids.
 
 Colours of 8 and 16 bits (8UC3 and the like are taken as bgr) and single channels of 8, 16 and 32
-bits are read, as `deeplab_miou.images.pixels` has them.
+bits are read, see `deeplab_miou.images.pixels`.
 
 In label images, single channels are ids, never brightness: 8 bits are not stretched, 16 bits not
 scaled; so they are in the compressedDepth transport. Three or four channels are colours that the
@@ -9,7 +9,7 @@ label map knows, or hold ids where it says so; an indexed PNG is read as
 `deeplab_miou.labels.indexed_png` has it. JPEG labels are refused, because JPEG changes ids and
 colours. Alpha is not looked at.
 
-In camera images, 16 bits are scaled to 8. Depth and float images are no camera images.
+In camera images, 16 bits are scaled to 8. Depth and float images are not camera images.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def decode_ids(
 
     Args:
         message: the image.
-        label_map: by which an indexed PNG is doubted: its palette may be meant instead.
+        label_map: tells whether an indexed PNG means its palette instead of its indices.
 
     Raises:
         FrameError: bad_encoding, bad_size or truncated_data.

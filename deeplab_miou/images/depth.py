@@ -1,7 +1,7 @@
 """Depth images to metres, in the encodings of REP 118 and of image_transport.
 
 ``32FC1`` is in metres, ``16UC1`` and ``mono16`` in millimetres. NaN, infinity, 0 and less mean that
-nothing was measured, as REP 117, drivers and simulators have it between them. Compressed images are
+nothing was measured, as in REP 117, drivers and simulators. Compressed images are
 PNGs of 16 bits: plain ones (the transport ``compressed``), and PNGs or RVL of ``compressedDepth``,
 which puts 12 bytes before the file and, of ``32FC1``, holds the inverse of the depth.
 """
@@ -25,7 +25,7 @@ from deeplab_miou.images.messages import CompressedImage, RawImage
 from deeplab_miou.images.png import read_png_header
 from deeplab_miou.images.raw_pixels import as_bytes, layout, view
 from deeplab_miou.images.rvl import decode_rvl
-from deeplab_miou.text import quote
+from deeplab_miou.text import plural, quote
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,16 +103,16 @@ def _read_png(data: NDArray[np.uint8], form: str) -> NDArray[np.uint16]:
     if header is None:
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"depth image of format {quote(form)} ({data.size} bytes) holds no png: expected one "
-            "of 16 bits, because jpeg changes depths",
+            f"depth image of format {quote(form)} ({data.size} bytes) is not a PNG: expected one "
+            "of 16 bits, because JPEG changes depths",
         )
     check_size(header.height, header.width)
     array = decode_file(data, header).array
     if array.dtype != np.uint16 or array.ndim != 2:  # noqa: PLR2004
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"depth image of format {quote(form)} is a png of {8 * array.itemsize} bits and "
-            f"{array.shape[2] if array.ndim > 2 else 1} channel(s), expected 16 bits and one",  # noqa: PLR2004
+            f"depth image of format {quote(form)} is a PNG of {8 * array.itemsize} bits and "
+            f"{plural(1 if array.ndim == 2 else array.shape[2], 'channel')}, expected 16 and one",  # noqa: PLR2004
         )
     return array
 

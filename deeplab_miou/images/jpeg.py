@@ -41,7 +41,7 @@ class JpegHeader(NamedTuple):
 
 
 def read_jpeg_header(data: NDArray[np.uint8]) -> JpegHeader | None:
-    """Find the frame header of a file (n,) uint8; None if it is no JPEG, or of an odd kind."""
+    """Find the frame header of a file (n,) uint8; None if it is not a JPEG, or an unusual one."""
     if data[:3].tobytes() != START:
         return None
     position = 2

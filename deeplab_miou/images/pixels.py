@@ -161,7 +161,7 @@ def _read_pattern(array: NDArray[Any], encoding: str, camera: CameraEncoding) ->
     if array.dtype != camera.layout.little.newbyteorder("="):
         raise FrameError(
             Reason.BAD_ENCODING,
-            f"compressed image is called {encoding}, but has {8 * array.itemsize} bits",
+            f"compressed image claims to be {encoding}, but has {8 * array.itemsize} bits",
         )
     big = np.dtype("=u2") == np.dtype(">u2")
     step = width * array.itemsize

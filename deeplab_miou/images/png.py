@@ -65,7 +65,7 @@ class PngPixels(NamedTuple):
 
 
 def read_png_header(data: NDArray[np.uint8]) -> PngHeader | None:
-    """Read the header of a file (n,) uint8; None if it is no PNG."""
+    """Read the header of a file (n,) uint8; None if it is not a PNG."""
     start = data[:_IHDR_END].tobytes()
     if len(start) < _IHDR_END or not start.startswith(START) or start[12:16] != b"IHDR":
         return None

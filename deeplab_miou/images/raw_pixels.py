@@ -32,7 +32,7 @@ class Layout(NamedTuple):
 
 
 def layout(channels: int, dtype: str, *, bgr: bool = False) -> Layout:
-    """Return the layout of so many channels of a type of NumPy, such as ``u2``."""
+    """Return the layout of this many channels of a type of NumPy, such as ``u2``."""
     return Layout(channels, np.dtype(f"<{dtype}"), np.dtype(f">{dtype}"), bgr)
 
 

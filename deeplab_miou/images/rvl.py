@@ -55,7 +55,7 @@ def read_rvl_header(data: NDArray[np.uint8]) -> RvlHeader:
 def decode_rvl(data: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """Return the values of an image, uint16 ``(h, w)``.
 
-    What follows the last pixel is not looked at, as upstream's decoder has it.
+    What follows the last pixel is not looked at, as in upstream's decoder.
 
     Args:
         data: (n,) uint8: width and height, four bytes each, and the words.

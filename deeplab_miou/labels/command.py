@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from deeplab_miou.labels.label_map import available_label_maps, load_label_map  # noqa: PLC0415
 
     if arguments.ids is not None and not arguments.map:
-        raise ConfigurationError("--ids is given without MAP: name the map whose classes they are")
+        raise ConfigurationError("--ids needs MAP: name the label map whose classes the ids have")
     if not arguments.map:
         for name in available_label_maps():
             label_map = load_label_map(name)
@@ -80,7 +80,7 @@ def read_ids(path: Path) -> IdNames:
     except OSError as error:
         raise ConfigurationError(f"ids {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ConfigurationError(f"ids {path} are no text: {error}") from None
+        raise ConfigurationError(f"ids {path} are not text: {error}") from None
     try:
         return parse_ids(text)[0]
     except ValueError as error:

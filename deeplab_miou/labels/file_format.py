@@ -13,12 +13,12 @@ A file is short enough to write by hand::
       - {name: void, color: [0, 0, 0], ids: [0, 255]}
 
 A class's ``ids`` (0 to 65535) are the raw ids that mean it; when no class has ``ids``, raw ids are
-train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what means it in a
-label image of colours; ``colors`` lists the latter where they differ, and may be empty. When no
-class has a ``color`` a palette is made up and colour labels cannot be read.
+train ids and ``ignore_index`` is known. ``color`` is what it is painted with and what stands for it
+in a label image of colours; ``colors`` lists the latter where they differ, and may be empty. If no
+class has a ``color``, a palette is generated and colour labels cannot be read.
 
-``aliases`` of a class are other names that it may have where ids are told by name while a stream
-runs, see `deeplab_miou.labels.legend`.
+``aliases`` of a class are other names that it may have where ids are published by name while a
+stream runs, see `deeplab_miou.labels.legend`.
 
 Some label images hold more than the raw id, or hold it elsewhere::
 
@@ -80,7 +80,7 @@ class Entry:
         color: RGB colour to paint it with, if given.
         colors: RGB colours that mean it in a label image.
         ids: raw ids that mean it in a label image.
-        aliases: what it may also be called where ids are told by name.
+        aliases: what it may also be called where ids are published by name.
     """
 
     name: str

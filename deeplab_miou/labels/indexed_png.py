@@ -49,7 +49,7 @@ def check_means_indices(
     """Check that an indexed image means its indices.
 
     Raises:
-        FrameError: it means its colours, or nobody can know.
+        FrameError: it means its colours, or this cannot be decided.
     """
     if not _means_indices(label_map, indices, palette):
         raise FrameError(

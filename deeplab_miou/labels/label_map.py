@@ -21,6 +21,7 @@ from deeplab_miou.labels.raw_ids import RawIds
 from deeplab_miou.labels.tables import ColorTable, IdTable
 from deeplab_miou.paths import user_path
 from deeplab_miou.resources import share_directory
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -293,6 +294,6 @@ def _most_frequent(values: NDArray[Any], what: str) -> str:
     """Spell the most frequent of raw ids (k,) or colours (k, 3): ``raw id 77 (123 pixels), …``."""
     unique, counts = np.unique(values, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    shown = [f"{what} {unique[i].tolist()} ({counts[i]} pixels)" for i in order[:3]]
+    shown = [f"{what} {unique[i].tolist()} ({plural(counts[i], 'pixel')})" for i in order[:3]]
     rest = f" and {len(order) - 3} more" if len(order) > 3 else ""  # noqa: PLR2004
     return ", ".join(shown) + rest

@@ -1,4 +1,4 @@
-"""What the raw ids of a stream of label images mean, as it is told by name while they come."""
+"""What the raw ids of a stream of label images mean, as published by name while it runs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Legend:
     """Names of ids over time; thread-safe.
 
     An image is read with the names that were the newest at its stamp, or with the first there are.
-    Whatever the ids, the classes stay those of the label map: scores go on when ids change.
+    Whatever the ids, the classes stay those of the label map: counting continues when ids change.
 
     Args:
-        label_map: the classes, whose own ids do not count.
+        label_map: the classes; its own ids are not used.
         topic: where names come from, for messages to people.
 
     Raises:
@@ -56,11 +56,11 @@ class Legend:
 
         Args:
             label_names: what it says.
-            after_ns: stamp of the newest image that came before it. If the message has no stamp of
-                its own, or that of one that said something else, it holds for images after that.
+            after_ns: stamp of the newest image received before it. If the message has no stamp, or
+                that of an earlier one with other names, it applies to later images.
 
         Returns:
-            Whether that changes what ids mean.
+            Whether this changes what ids mean.
         """
         unknown = without_class(self._label_map, label_names.names)
         with self._lock:
@@ -74,7 +74,7 @@ class Legend:
                 return False
             start_ns = label_names.stamp_ns
             if went_back:
-                # What was said of later times was said before time jumped.
+                # Names for later times were published before time jumped.
                 place = bisect_right(self._starts_ns, start_ns - 1)
                 del self._starts_ns[place:], self._names[place:]
             elif self._starts_ns and start_ns <= self._starts_ns[-1]:
@@ -90,18 +90,18 @@ class Legend:
             self._refused = f"label info of {self._topic} {problem}"
 
     def close(self) -> None:
-        """Note that all has been said: nothing need be waited for."""
+        """Note that no more names will come: nothing need wait for them."""
         with self._lock:
             self._is_closed = True
 
     @property
     def is_closed(self) -> bool:
-        """Whether all has been said."""
+        """Whether no more names will come."""
         with self._lock:
             return self._is_closed
 
     def knows(self, stamp_ns: int) -> bool:
-        """Return whether names are there for an image, and newer ones need not be waited for."""
+        """Return whether an image can be read now, without waiting for newer names."""
         with self._lock:
             return self._is_closed or (
                 bool(self._names) and (not self._is_of_frame or stamp_ns <= self._newest_ns)
@@ -109,7 +109,7 @@ class Legend:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no names have come."""
+        """Whether no names have arrived."""
         with self._lock:
             return not self._names
 
@@ -117,7 +117,7 @@ class Legend:
         """Return what the ids of an image mean.
 
         Raises:
-            FrameError: no_label_info: nothing has said it, or all names are those of no class.
+            FrameError: no_label_info: there are no names, or none of them matches a class.
         """
         with self._lock:
             refused = self._refused

@@ -53,8 +53,8 @@ def read_label_names(data: bytes | memoryview, type_name: str) -> LabelNames:
         type_name: one of `LABEL_INFO_TYPES`.
 
     Raises:
-        ValueError: the bytes are not such a message, or what it says cannot be; the text continues
-            "label info ...".
+        ValueError: the bytes are not such a message, or what it says is impossible; the text
+            continues "label info ...".
     """
     whole = memoryview(data).cast("B")
     if len(whole) > _MOST_BYTES:
@@ -67,7 +67,7 @@ def read_label_names(data: bytes | memoryview, type_name: str) -> LabelNames:
             return LabelNames(names, stamp_ns, is_of_frame=stamp_ns != 0)
         return _label_info(reader)
     except (struct.error, IndexError):
-        raise ValueError(f"of {len(whole)} bytes is no valid {type_name}") from None
+        raise ValueError(f"of {len(whole)} bytes is not a valid {type_name}") from None
 
 
 def _label_info(reader: _Reader) -> LabelNames:

@@ -1,4 +1,4 @@
-"""Label maps whose raw ids are told by name while a stream runs, as by a simulator."""
+"""Label maps whose raw ids are published by name while a stream runs, as by a simulator."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def parse_ids(text: str) -> tuple[IdNames, Mapping[str, object]]:
 
     Args:
         text: JSON such as ``{"2": {"class": "floor"}, "3": "rack", "time_stamp": {...}}``, as Isaac
-            Sim's ``semantic_labels``; several names are separated by commas. What stands before the
-            first brace and after the last is not looked at.
+            Sim's ``semantic_labels``; several names are separated by commas. Text before the first
+            brace and after the last is ignored.
 
     Raises:
         ValueError: it is something else.
@@ -56,7 +56,7 @@ def parse_ids(text: str) -> tuple[IdNames, Mapping[str, object]]:
 
 
 def class_names(label_map: LabelMap) -> dict[str, int]:
-    """Return the train id of each name by which a class can be called, as names are compared.
+    """Return the train id of each name that a class may have, in the form of `plain`.
 
     Raises:
         ConfigurationError: two classes cannot be told apart.

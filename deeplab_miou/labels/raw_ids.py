@@ -44,7 +44,7 @@ class RawIds:
         return {key: value for key, value in vars(self).items() if value != getattr(usual, key)}
 
     def of_values(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the ids (H, W) of values (H, W) of integers; -1 where nobody can know."""
+        """Return the ids (H, W) of values (H, W) of integers; -1 where this cannot be decided."""
         if self.id_divisor == 1 and not self.id_modulus:
             return values
         whole = values.astype(np.int32)

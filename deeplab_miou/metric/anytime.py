@@ -1,12 +1,12 @@
 """Bounds that hold at every moment of a stream at once, however often you look.
 
-An interval of 95 % is meant for one look. Whoever watches it until it excludes something is wrong
-far more often than in 5 % of cases. A confidence sequence holds the truth at all times together:
-here the asymptotic one of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time-uniform central
-limit theory and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2), which
-Robbins' normal mixture gives, over the linearised values of blocks of time.
+A 95 % interval is valid for one look. If you watch it until it excludes something, you are wrong
+in far more than 5 % of cases. A confidence sequence contains the truth at all times at once: here
+the asymptotic one of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Time-uniform central limit
+theory and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2), which Robbins'
+normal mixture gives, over the linearised values of blocks of time.
 
-It holds once the variance is known well enough. So it takes the longest blocks of which there are
+It holds once the variance is known well enough. So it uses the longest blocks of which there are
 at least 16, the upper 90 % bound of their variance, and an allowance for what correlation is left
 between neighbours. `bench/bootstrap_coverage.py --anytime` shows how often each kind of interval is
 ever wrong.
@@ -64,7 +64,7 @@ def _boundary(elapsed_s: float, alpha: float) -> float:
 
 
 def _variance_bound(size: int) -> float:
-    """Return the upper bound of a variance that was estimated from so many values, over it.
+    """Return the upper bound of a variance estimated from this many values, relative to it.
 
     Chi-squared by Wilson and Hilferty's approximation (PNAS 1931), which is within 1 % here.
     """

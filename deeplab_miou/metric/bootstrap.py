@@ -97,7 +97,7 @@ class IouStatistics:
         return influence(counts, self.weights, self.absent_classes)
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (k, 1 + n): every block says something of mIoU, not of every class."""
+        """Return (k, 1 + n): mIoU is defined in every block, a class's IoU is not."""
         seen = counts[:, 1] > 0
         return np.concatenate((np.ones((len(counts), 1), bool), seen), axis=1)
 

@@ -100,7 +100,7 @@ def _cached_dispatcher(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - n
 
 
 def _private_directory() -> Path | None:
-    """Return a directory of ours alone: whoever writes the cache decides what code runs here."""
+    """Return a directory of ours alone: who can write to the cache decides what code runs here."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     directory = Path(tempfile.gettempdir()) / f"deeplab_miou_cache_{user}"
     try:

@@ -41,10 +41,10 @@ class Counts:
             holds invalid predictions.
         frames: frames in it.
         ignored: pixels whose ground truth is not scored.
-        unmapped: those of them that the label map does not know.
+        unmapped: ignored pixels whose value the label map does not know.
         regions: confusion matrices of r regions, int64 ``(r, n, n + 1)``: of the same frames, in
-            which ground truth outside the region is ignored. Their names are told once, by whoever
-            counts. Without any, ``(0, 0, 0)``.
+            which ground truth outside the region is ignored. Their names are in `Axes`.
+            Without any, ``(0, 0, 0)``.
         mistakes: int64 ``(n, 8)``, columns as in `MISTAKES`; ``(0, 8)`` where they are not counted,
             which adds up with any.
         depth: int64 ``(5,)``, in the order of `DEPTH`; ``(0,)`` without depth regions, which adds
@@ -121,7 +121,7 @@ class Counts:
         )
 
     def shrank_since(self, older: Counts) -> bool:
-        """Tell whether a count is smaller than in an older value."""
+        """Return whether a count is smaller than in an older value."""
         self._check(older)
         return (
             self.frames < older.frames

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LEAST_FRAMES = 10
 # Share of the labels' pixels.
 MOST_UNKNOWN = 0.1
-# Beside classes that no label holds, so many are a sign already.
+# If there are classes that no label holds, this many are already a sign.
 _FEW_UNKNOWN = 0.001
 # Share of the frames; recorders drop some.
 MOST_WITHOUT_DEPTH = 0.1
@@ -44,8 +44,8 @@ def find_doubts(
         doubts.append(
             f"no label holds {shown}, while {counts.unmapped / pixels:.2%} of the labels' pixels "
             "have ids or colours that the label map does not know: do they hold an instance too, "
-            "as 26001 for an instance of 26 in Cityscapes' instanceIds? Say so in the label map, "
-            "for these with id_divisor: 1000 and below_divisor: id"
+            "such as 26001 for an instance of 26 in Cityscapes' instanceIds? Say so in the label "
+            "map, for these with id_divisor: 1000 and below_divisor: id"
         )
     doubts += _depth_doubts(counts)
     if counts.frames < _LEAST_FRAMES:
@@ -54,13 +54,13 @@ def find_doubts(
         doubts.append(
             f"{counts.unmapped / pixels:.0%} of the labels' pixels have ids or colours that the "
             "label map does not know, and are not scored: is it the one that the labels were made "
-            "with? List what should not be scored under its ignore"
+            "with? List under its ignore what should not be scored"
         )
     doubts += _region_doubts(counts, region_names)
     kappa = cohens_kappa(counts.matrix)
     if kappa < _LEAST_KAPPA:
         doubts.append(
-            "predictions and labels agree hardly more than by chance (Cohen's kappa "
+            "predictions and labels agree barely better than chance (Cohen's kappa "
             f"{kappa:.2f}): are the label map's classes those of the network, in its order, and "
             "mean, std and input size as in training?"
         )

@@ -47,8 +47,8 @@ class DriveSums:
     ) -> None:
         """Add a drive.
 
-        Frames without labels say nothing: neither time nor a drive of which nothing was labelled
-        makes a block.
+        Frames without labels do not count: neither unlabelled time nor an unlabelled drive makes a
+        block.
 
         Args:
             counts: (k, ...) int64 of its frames.

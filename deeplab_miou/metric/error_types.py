@@ -1,12 +1,12 @@
 """What kind of mistakes a network makes: at boundaries, in the extent of segments, whole segments.
 
-Every pixel by which a class's IoU falls short of 1 is of one type (Bernhard et al., "What's Outside
+Every pixel that keeps a class's IoU below 1 is of one type (Bernhard et al., "What's Outside
 the Intersection?", WACV 2024), so that IoU + boundary + extent + segment = 1:
 
 * boundary: in a seam no wider than `width` between what is right and what is rightly another class;
 * extent: in a segment of the prediction (false positive) or of the ground truth (false negative)
   that is partly right;
-* segment: in a segment of which nothing is right.
+* segment: in a segment that is entirely wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def count_error_types(
 
     Args:
         ground_truth: train ids, uint8 ``(h, w)``.
-        prediction: predicted ids of the same shape; ids from `num_classes` on are no class.
+        prediction: predicted ids of the same shape; ids from `num_classes` on are not classes.
         num_classes: n.
         ignore_index: ground truth id that counts nowhere.
         width: width of a boundary as a fraction of the image's diagonal.
@@ -89,7 +89,7 @@ def count_boundaries(
     """Count what boundary IoU is computed from.
 
     Boundary IoU (Cheng et al., CVPR 2021) is the IoU of the pixels of prediction and ground truth
-    that are no farther from their contour than `width`, in the steps of a 3 x 3 erosion as in the
+    that are not farther from their contour than `width`, in the steps of a 3 x 3 erosion as in the
     authors' code. The image's edge is a contour there. Pixels that are ignored are no part of
     either mask and count nowhere.
 
@@ -122,7 +122,7 @@ def count_boundaries(
 
 
 def _seams(ids: NDArray[np.uint8], reach: int) -> NDArray[np.bool_]:
-    """Tell which pixels have another id, or the image's edge, within `reach` steps."""
+    """Return which pixels have another id, or the image's edge, within `reach` steps."""
     greatest = cv2.dilate(ids, _SQUARE, iterations=reach)
     near: NDArray[np.bool_] = greatest != cv2.erode(ids, _SQUARE, iterations=reach)
     near[:reach] = near[-reach:] = near[:, :reach] = near[:, -reach:] = True

@@ -21,7 +21,7 @@ class Scored(NamedTuple):
 
     Attributes:
         matrix: its counts, int64 ``(n, n + 1)``.
-        prediction: predicted train ids, uint8 ``(h, w)``; None where nobody asked for them.
+        prediction: predicted train ids, uint8 ``(h, w)``; None if not asked for.
         counting_s: seconds spent on counting; 0 where the device counted while it predicted.
         confidence: of the predicted class, uint8 ``(h, w)``, 255 for a probability of 1; None where
             nobody asked for it, or it is not known.

@@ -39,7 +39,7 @@ IMAGE_SCORES = {
     "by_class": "mean over classes of their mean IoU in frames",
     "worst": "mean mIoU of the worst 5 % of frames",
 }
-# In messages and criteria, likewise; bounds have ``_lower`` and ``_upper`` behind that.
+# Their names in messages and criteria; bounds have ``_lower`` and ``_upper`` at the end.
 IMAGE_FIELDS = {
     "image": "frame_miou",
     "by_class": "frame_class_miou",
@@ -87,7 +87,7 @@ class ImageScores:
 
 
 class ImageStatistics:
-    """Thread-safe sums of which the means over frames are made.
+    """Thread-safe sums from which the means over frames are computed.
 
     Args:
         num_classes: n, at least 1.
@@ -253,7 +253,7 @@ class _Means:
         return np.stack((by_head[:, 0], by_class, self._worst_terms(counts)), axis=1)
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (k, 3): every block with frames says something of each."""
+        """Return (k, 3): each is defined in every block with frames."""
         return np.ones((len(counts), 3), np.bool_)
 
     def _means(

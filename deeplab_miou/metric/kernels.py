@@ -192,7 +192,7 @@ def _map_words(
 
 
 def _any_foreign(words: NDArray[np.uint64], num_classes: np.uint8, ignore_index: np.uint8) -> bool:
-    """Tell whether any uint8 id is neither below `num_classes` nor `ignore_index`.
+    """Return whether any uint8 id is neither below `num_classes` nor `ignore_index`.
 
     Args:
         words: (k,) eight ids each.

@@ -26,7 +26,7 @@ class Contrast:
     """A part of the pixels against all other labelled ones; index 0 is mIoU, 1 + c class c.
 
     The mean is over the classes that have labelled pixels in both. Where a class has none, it is
-    wrong wherever it is predicted, which says nothing of how well it is found.
+    wrong wherever it is predicted, which does not show how well it is found.
 
     Attributes:
         inside: (1 + n,) float64 scores within the part.
@@ -70,7 +70,7 @@ def contrasts(blocks: TimeBlocks, classes: Mapping[str, NDArray[np.bool_]]) -> d
 def contrast(blocks: TimeBlocks, region: int, classes: NDArray[np.bool_]) -> Contrast:
     """Compare a region with the rest of the same frames by a paired block bootstrap.
 
-    Blocks of time that have labelled pixels only on one side say nothing of the difference.
+    Blocks of time with labelled pixels on one side only do not show the difference.
 
     Args:
         blocks: with (k, 1 + r, 2, n) counts of intersection and union, those of the whole frames
@@ -111,10 +111,10 @@ def frames_contrast(whole: TimeBlocks, chosen: TimeBlocks, classes: NDArray[np.b
 
 
 class _ApartStatistics(DifferenceStatistics):
-    """Differences of blocks that mostly say something of one side only."""
+    """Differences of blocks most of which have pixels on one side only."""
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return (k, 1 + n): where the side says something that fewer blocks speak of."""
+        """Return (k, 1 + n): where the rarer of the two sides has pixels."""
         seen = counts[:, :, 1] > 0
         sides = np.concatenate((seen.any(axis=2, keepdims=True), seen), axis=2)
         fewer: NDArray[np.intp] = sides.sum(axis=0).argmin(axis=0)

@@ -42,7 +42,7 @@ class Statistics(Protocol):
         """Return the (k, m) first-order terms of (k, s) counts of blocks, see `influence`."""
 
     def occurs(self, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether each block, (k, s), says something of each statistic, (k, m)."""
+        """Return in which blocks, (k, s), each statistic is defined, (k, m)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Bounds:
 
     Attributes:
         fixed: (m, 2) float64, lower and upper bound for one look at the stream; NaN for statistics
-            of which fewer than 8 blocks say something.
+            that are defined in fewer than 8 blocks.
         one_sided: (m, 2) float64: each of the two bounds alone holds with the same confidence; what
             two one-sided tests go by (Schuirmann 1987).
         anytime: (m, 2) float64, bounds that hold at every moment of the stream together; NaN with
@@ -203,8 +203,8 @@ def _percentiles(
 ) -> NDArray[np.float64]:
     """Return the expanded percentile intervals of (m, replicates) sorted statistics as (m, 2).
 
-    NaN replicates are left out: those without a pixel of a class say nothing of its IoU. A
-    statistic of which fewer than `MIN_BLOCKS` of the ``blocks`` say something has no interval.
+    NaN replicates are left out: those without a pixel of a class have no IoU of it. A
+    statistic that fewer than `MIN_BLOCKS` of the ``blocks`` define has no interval.
     """
     bounds = np.full((len(blocks), 2), np.nan)
     for k, size in enumerate(blocks):

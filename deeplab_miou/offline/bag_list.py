@@ -30,10 +30,10 @@ def find_bags(words: list[str]) -> list[NamedBag]:
 
     A word is a bag, a folder with bags in it at any depth, or a pattern of these (``*``, ``?``,
     ``[...]``, ``**``). Storage files next to folders of bags are a bag each; alone in a folder they
-    are the files of one bag. A file of a folder that is listed as a bag is no bag of its own, and
+    are the files of one bag. A file of a folder that is listed as a bag is not a separate bag, and
     recordings of scores are left out where bags are searched for. A bag that does not exist, as
-    where a link leads to a disk that is not mounted, is listed too: what became of it is told like
-    that of any other.
+    where a link leads to a disk that is not mounted, is listed too: its outcome is reported like
+    any other.
 
     Raises:
         ConfigurationError: a pattern matches no bag, or a folder cannot be read.
@@ -163,7 +163,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """Cut names to what a file system takes, and tell those apart that are still the same."""
+    """Cut names to what a file system accepts, and make those distinct that are still equal."""
     taken: set[str] = set()
     result = []
     for given in names:

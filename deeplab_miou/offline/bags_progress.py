@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou.offline.progress import LINE_PERIOD_S, Bar, Meter, bars, takes_bars
 from deeplab_miou.report.wording import format_interval, format_score
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ class _Lines:
         what = f"mIoU {format_score(result.miou)}"
         if interval := format_interval(result.miou_lower, result.miou_upper):
             what += f" {interval}"
-        what += f", {result.frames} frames"
+        what += f", {plural(result.frames, 'frame')}"
         if earlier:
             what += " (from an earlier run)"
         elif self._begun_s is not None:

@@ -63,7 +63,7 @@ class Side:
         options: what and how; the bag and the label topic are the same for all.
         engine: what `build_engine` made of ``options.engine``.
         frame_table: where to write the counts of each frame; None for nowhere.
-        on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
+        on_frame: called with each evaluated frame and its prediction; None if not needed.
         recording: where to record scores and pictures; None for nowhere.
     """
 

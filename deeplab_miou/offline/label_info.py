@@ -1,4 +1,4 @@
-"""What a bag says by name about the ids of its label images."""
+"""The names that a bag gives to the ids of its label images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_label_info(reader: BagReader, options: EngineOptions) -> None:
 def read_legends(
     reader: BagReader, stamps: Stamps, options: OfflineOptions, engine: Engine
 ) -> Legends:
-    """Read all that a bag says by name.
+    """Read all names in a bag.
 
     Args:
         reader: the open bag.

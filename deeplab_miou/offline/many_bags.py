@@ -65,7 +65,7 @@ def evaluate_many(
         bags: which.
         options: how; ``bag`` does not matter.
         output: folder for all reports.
-        listener: told how the work goes on.
+        listener: follows the progress.
         criteria: what the score of all bags together must reach.
 
     Raises:
@@ -95,7 +95,7 @@ class _Work:
         options: how.
         engine: with what.
         output: folder for the reports of all bags.
-        listener: told how the work goes on.
+        listener: follows the progress.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class _Work:
         }
         earlier = read_finished(self._output / bag.name, facts)
         if earlier is None:
-            # What cannot be written is no fault of the bag.
+            # What cannot be written is not the fault of the bag.
             check_directory(str(self._output / bag.name))
         try:
             stored = earlier or self._evaluate(bag, facts)

@@ -161,7 +161,7 @@ def score_section(options: OfflineOptions, engine: Engine, section: Section) -> 
     with BagReader(options.bag) as reader:
         legends = Legends()
         if options.engine.label_info_topic or options.engine.prediction_label_info_topic:
-            # What is said by name holds for what comes later: it is read from the beginning.
+            # Names apply to all later images, so they are read from the beginning.
             legends = read_legends(reader, read_stamps(reader, options.topics), options, engine)
         run = Run(
             options,

@@ -69,7 +69,7 @@ class Plan:
 def plan(read: Stamps, options: OfflineOptions) -> Plan:
     """Decide what belongs together.
 
-    Equal stamps come first, then the nearest within the tolerance. Where stamps come again, as in
+    Equal stamps come first, then the nearest within the tolerance. Where stamps are repeated, as in
     the recording of a bag that was played in a loop, the second message with a stamp belongs to the
     second one of the other topic with it, and so on.
 

@@ -25,8 +25,8 @@ class Preparation(NamedTuple):
 
     Attributes:
         plan: which messages belong together, what was lost, and what else may be missing.
-        tags: by which frames are also scored apart; None for no tags.
-        legends: what tells ids by name.
+        tags: frames are also scored separately by these; None for no tags.
+        legends: the names of ids.
     """
 
     plan: Plan

@@ -1,4 +1,4 @@
-"""Shows how an evaluation goes on: a bar in a terminal, a line now and then in a log."""
+"""Shows the progress of an evaluation: a bar in a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COST = 20
 
 
 class Meter:
-    """Tells frames per second and the score so far, not more often than it is worth.
+    """Shows frames per second and the score so far, but not so often that it costs much.
 
     Args:
         period_s: least time between two answers, seconds.

@@ -1,4 +1,4 @@
-"""What an offline evaluation's report says of how it came about, and what decides it."""
+"""The provenance of an offline evaluation, and which parts of it affect the score."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class _Groups:
             self._hand_on(held, label, {number: message})
 
     def close(self, held: HeldMessages) -> None:
-        """Hand on what is there of groups that lack a message, as at the end of a damaged bag."""
+        """Pass on groups that are incomplete, as at the end of a damaged bag."""
         for label in sorted(self._open):
             self._hand_on(held, label, {})
 

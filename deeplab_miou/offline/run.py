@@ -60,12 +60,12 @@ class Run:
     Args:
         options: what and how.
         engine: label map and predictions.
-        frames: takes the counts of each frame; None if nobody wants them.
-        on_frame: told of each frame that was evaluated, with its prediction; None if nobody is.
-        on_outcome: told of each outcome; None if nobody is.
+        frames: takes the counts of each frame; None if not needed.
+        on_frame: called with each evaluated frame and its prediction; None if not needed.
+        on_outcome: called with each outcome; None if not needed.
         recorder: records what becomes of each frame; None for no recording.
-        legends: what tells ids by name; nothing by default.
-        tags: by which frames are also scored apart; None for no tags.
+        legends: the names of ids; nothing by default.
+        tags: frames are also scored separately by these; None for no tags.
 
     Attributes:
         first_drops: for each reason that occurred, the first frame's line.

@@ -1,4 +1,4 @@
-"""Sections of a bag, to be scored apart from each other and put together again."""
+"""Sections of a bag, which are scored separately and put together again."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from deeplab_miou.paths import user_path
 from deeplab_miou.tags.file_format import read_tag_file
 from deeplab_miou.tags.messages import TAG_TYPES, read_tag
 from deeplab_miou.tags.timeline import SAME_CLOCK_NS, TagTimeline
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +83,7 @@ def _of_topic(
             "first image that was recorded after it"
         )
     if unreadable:
-        timeline.doubt(f"{unreadable} messages on {topic} could not be read")
+        timeline.doubt(f"{plural(unreadable, 'message')} on {topic} could not be read")
     return timeline
 
 

@@ -170,7 +170,7 @@ def _errors() -> Console:
 
 
 def _sayer(arguments: argparse.Namespace) -> Callable[[str], None]:
-    """Return what tells of the cluster: on stderr, where it disturbs no output."""
+    """Return what describes the cluster: on stderr, where it disturbs no output."""
     if arguments.quiet:
         return lambda _text: None
     errors = _errors()

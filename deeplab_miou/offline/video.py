@@ -57,7 +57,7 @@ def with_pictures(
 ) -> Iterator[BagMessage]:
     """Yield messages in their order, in place of packets of a video their pictures.
 
-    A picture is a message of a raw image. What nobody wants to see stays as it is.
+    A picture is a message of a raw image. Packets whose picture is not needed stay as they are.
 
     Args:
         messages: of a reader.

@@ -35,8 +35,8 @@ class WorstPictures:
 
     Args:
         engine: label map, regions and predictions.
-        legends: what tells ids by name.
-        has_images: whether frames have a camera image, and not the prediction of somebody else.
+        legends: the names of ids.
+        has_images: whether frames have a camera image, and not another node's prediction.
 
     Attributes:
         whole: of the worst frames.

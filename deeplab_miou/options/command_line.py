@@ -25,7 +25,7 @@ def add_arguments(
     Args:
         parser: gets the arguments.
         declared: the dataclass.
-        leave_out: names of options that the command says otherwise.
+        leave_out: names of options that the command declares itself.
     """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for each in options_of(declared):
@@ -42,7 +42,7 @@ def from_arguments(declared: type[T], arguments: argparse.Namespace, **others: o
     Args:
         declared: the dataclass.
         arguments: the parsed command line.
-        others: options that it says otherwise, and fields that are no options.
+        others: options that it sets in another way, and fields that are not options.
     """
     given = {
         each.name: getattr(arguments, each.name)

@@ -207,7 +207,7 @@ def make(declared: type[T], values: Mapping[str, object], **others: object) -> T
     Args:
         declared: the dataclass.
         values: plain values of its options by name; an option that is not there has its default.
-        others: its fields that are no options.
+        others: its fields that are not options.
 
     Raises:
         ConfigurationError: one or more values cannot be used; the message names each.

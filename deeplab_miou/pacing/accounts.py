@@ -66,7 +66,7 @@ class Tally(NamedTuple):
         evaluated: frames that it has scored since its last reset, before the replay included.
         resets: times that it was reset meanwhile.
         restarts: times that another run took its place: what that one had counted is gone.
-        foreign: messages that it received from somebody else.
+        foreign: messages that it received from other publishers.
     """
 
     images: StreamCounts

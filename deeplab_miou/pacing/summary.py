@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from deeplab_miou.accounting import Reason
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +28,13 @@ def describe_losses(tallies: Mapping[str, Tally]) -> list[str]:
         crowded_out = tally.images.dropped.get(Reason.QUEUE_FULL.value, 0)
         if crowded_out:
             losses.append(
-                f"{name} dropped {crowded_out} frames because its queue was full: was it unpaced "
-                "for a while?"
+                f"{name} dropped {plural(crowded_out, 'frame')} because its queue was full: "
+                "was it unpaced for a while?"
             )
         if tally.foreign:
             losses.append(
-                f"{name} received {tally.foreign} messages that other publishers sent, which its "
-                "score contains: stop them, and replay again"
+                f"{name} received {plural(tally.foreign, 'message')} that other publishers sent, "
+                "which its score contains: stop them, and replay again"
             )
     return losses
 
@@ -51,16 +52,18 @@ def summarise(
     """
     topics = ", ".join(f"{topic} {count}" for topic, count in sorted(sent.items()))
     speed = played_s / took_s if took_s else math.inf
-    played = f"played {sum(sent.values())} messages ({topics or 'none'})"
+    played = f"played {plural(sum(sent.values()), 'message')} ({topics or 'none'})"
     parts = [f"{played} in {took_s:.2f} s, {speed:.2f} x recorded speed"]
     for name, tally in tallies.items():
-        note = f" (since its last of {tally.resets} resets)" if tally.resets else ""
+        note = f" (since the last of {plural(tally.resets, 'reset')})" if tally.resets else ""
         parts.append(
-            f"{name}: {tally.images.evaluated} frames evaluated{note}, dropped "
+            f"{name}: {plural(tally.images.evaluated, 'frame')} evaluated{note}, dropped "
             f"{_dropped('image', tally.images)}, {_dropped('label', tally.labels)}"
         )
         if tally.foreign:
-            parts.append(f"{tally.foreign} messages that it received came from other publishers")
+            parts.append(
+                f"{plural(tally.foreign, 'message')} that it received came from other publishers"
+            )
     return "; ".join(parts)
 
 
@@ -68,4 +71,4 @@ def _dropped(stream: str, counts: StreamCounts) -> str:
     if not counts.dropped:
         return f"no {stream}"
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.dropped.items()))
-    return f"{sum(counts.dropped.values())} {stream}(s): {reasons}"
+    return f"{plural(sum(counts.dropped.values()), stream)}: {reasons}"

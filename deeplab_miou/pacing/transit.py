@@ -7,27 +7,28 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from deeplab_miou.pacing.accounts import EvaluatorAccount, Tally
+from deeplab_miou.text import plural
 
 _REMEMBERED_RUNS = 16
 
 
 @dataclass
 class Transit:
-    """What one evaluator has been sent and what it has made of it; not thread-safe.
+    """What one evaluator has been sent, and what became of it; not thread-safe.
 
-    What an evaluator has taken cannot be lost any more: it takes nothing while its queue is full.
-    So only what is on its way is limited, by what the middleware keeps for a subscriber.
+    What an evaluator has received cannot be lost: it receives nothing while its queue is full. So
+    only the messages in transit are limited, to what the middleware keeps for a subscriber.
 
     Attributes:
         name: the evaluator.
         topics: what it receives.
-        limit: most messages that may be on their way.
+        limit: maximum number of messages in transit.
         account: its newest account.
         sent: messages sent, by topic.
         origin: the account that this replay begins after; None if it begins with the counts.
         not_ours: messages received that were not ours.
         not_ours_missing: by how much `not_ours` may be too little.
-        foreign: messages that certainly came from somebody else.
+        foreign: messages that certainly came from other publishers.
         resets: resets in the course of the replay.
         restarts: other runs that took the place of one in the course of the replay.
         past_runs: those that another has taken the place of: their last accounts may come late.
@@ -77,8 +78,8 @@ class Transit:
         return True
 
     def _begin_anew(self, account: EvaluatorAccount) -> None:
-        """Find out what of counts that began anew belongs to this replay."""
-        # What is on its way cannot be told from what arrived: call it arrived, `update` corrects.
+        """Find out which part of counts that started over belongs to this replay."""
+        # What is in transit looks like what arrived: count it as arrived, `update` corrects that.
         self.not_ours_missing = self.outstanding
         self.not_ours = account.received - self.sent.total()
         self.origin = None
@@ -93,9 +94,9 @@ class Transit:
         sent = ", ".join(f"{self.sent[topic]} on {topic}" for topic in sorted(self.topics))
         images, labels = self.account.images, self.account.labels
         return (
-            f"sent {sent}; it received {images.received} images and {labels.received} labels, "
-            f"{self.outstanding} of those sent are missing, {images.waiting} images and "
-            f"{labels.waiting} labels wait in it"
+            f"sent {sent}; it received {plural(images.received, 'image')} and "
+            f"{plural(labels.received, 'label')}, {self.outstanding} of those sent are missing, "
+            f"{plural(images.waiting, 'image')} and {plural(labels.waiting, 'label')} wait in it"
             + ("" if self.account.paced else ", and it does not know that it is paced")
         )
 

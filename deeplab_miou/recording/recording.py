@@ -60,7 +60,7 @@ class Thinning:
 
     Args:
         most: how many to let through before the step doubles.
-        expected: how many will come; 0 if nobody knows. The step begins with what fits.
+        expected: how many will come; 0 if unknown. The step begins with what fits.
         most_bytes: how many of them to let through before the step doubles.
     """
 
@@ -111,8 +111,8 @@ class Recording:
 
     Args:
         folder: the bag's folder, which does not exist yet.
-        publisher: name of the node of which the scores are.
-        on_problem: told in one line when the recording ends early.
+        publisher: name of the node that publishes the scores.
+        on_problem: called with one line when the recording ends early.
 
     Attributes:
         folder: as given.
@@ -136,7 +136,7 @@ class Recording:
         self._is_closed = False
         if self.folder.exists() or self.folder.is_symlink():
             raise ConfigurationError(
-                f"recording {folder!r} exists already: name a new folder, or remove this one"
+                f"recording {folder!r} already exists: name a new folder, or remove this one"
             )
         check_directory(str(self.folder.parent))
         typestore()

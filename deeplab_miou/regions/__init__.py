@@ -1,1 +1,1 @@
-"""Parts of the image that are scored apart: regions, as more ground truths of the same frame."""
+"""Parts of the image that are scored separately: each is one more ground truth of the frame."""

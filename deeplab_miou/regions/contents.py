@@ -55,7 +55,7 @@ def near_void(
 ) -> NDArray[np.bool_]:
     """Find the labelled pixels near ignored ones.
 
-    This is the trimap by which DeepLabv3+ was measured (Chen et al., ECCV 2018, fig. 5): void
+    This is the trimap with which DeepLabv3+ was evaluated (Chen et al., ECCV 2018, fig. 5): void
     labels, which lie along the contours of objects in Pascal VOC, dilated by a disk.
 
     Args:

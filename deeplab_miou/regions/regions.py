@@ -45,7 +45,7 @@ class VoidBand:
 
 @dataclass(frozen=True)
 class DepthBand:
-    """Pixels of which a depth was measured that lies in a band.
+    """Pixels whose measured depth lies in a band.
 
     Attributes:
         near: metres, included.
@@ -79,11 +79,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Regions:
-    """What is scored apart, and what is not scored at all.
+    """What is scored separately, and what is not scored at all.
 
     Attributes:
         scored: regions that have a score of their own.
-        ignored: parts of the image that nothing is scored in.
+        ignored: parts of the image in which nothing is scored.
         digest: of the file and the masks that it names; empty without any.
     """
 

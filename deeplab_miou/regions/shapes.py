@@ -154,7 +154,7 @@ def read_mask(path: Path) -> Mask:
         path: a PNG whose pixels have one value, not zero, where they are inside.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no mask.
+        ConfigurationError: it cannot be read, or is not a mask.
     """
     try:
         with path.open("rb") as file:

@@ -111,7 +111,7 @@ def read_criteria(
 
     Args:
         file: its path, empty for none.
-        differences: whether there will be two networks to tell apart.
+        differences: whether two networks are compared.
         latencies: whether they will be known, because frames are scored as they arrive.
 
     Raises:

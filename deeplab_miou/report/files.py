@@ -73,7 +73,8 @@ def held_directory(directory: str) -> Iterator[None]:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
-                    f"another run writes to {directory!r}: wait for its end, or give another folder"
+                    f"another run is writing to {directory!r}: wait until it ends, or give another "
+                    "folder"
                 ) from None
         yield
     finally:

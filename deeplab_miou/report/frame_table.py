@@ -66,7 +66,7 @@ class FrameTable:
 class FrameTableWriter:
     """Writes a table row by row; memory does not grow with it.
 
-    A table that is not closed in order is no table: what was there before stays.
+    A table that was not closed properly is not valid: what was there before stays.
 
     Args:
         path: the file to write or to replace.
@@ -153,7 +153,7 @@ def read_frame_table(path: Path) -> FrameTable:
         raise DeeplabMiouError(f"table of frames {str(path)!r} cannot be read: {reason}") from None
     except (ValueError, EOFError, zlib.error, csv.Error) as error:
         raise DeeplabMiouError(
-            f"{str(path)!r} is no whole table of frames ({error}): evaluate again"
+            f"{str(path)!r} is not a complete table of frames ({error}): evaluate again"
         ) from None
     counts = values[:, 1:].reshape(-1, len(_KINDS), len(class_names))
     return FrameTable(class_names, values[:, 0], counts)

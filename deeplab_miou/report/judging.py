@@ -10,6 +10,7 @@ from deeplab_miou.accounting import Account
 from deeplab_miou.metric.image_scores import IMAGE_FIELDS
 from deeplab_miou.report.criteria import ELSEWHERE, SCORES
 from deeplab_miou.tags.timeline import Tag
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,7 +182,7 @@ def _why_undefined(asked: Criterion, report: Mapping[str, Any]) -> str:
         return "there is no interval"
     if SCORES[asked.score].read_from == "account":
         return "nothing was received"
-    return f"undefined in {report['frames']} frames"
+    return f"undefined in {plural(report['frames'], 'frame')}"
 
 
 def _why_class_undefined(asked: Criterion, of_class: Mapping[str, Any]) -> str:

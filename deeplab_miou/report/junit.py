@@ -23,7 +23,7 @@ _OUTCOMES = {"evaluated": "", "nothing evaluated": "skipped"}
 def check_junit(file: str) -> None:
     """See that a file can be written, before the work and not after; remove that of an earlier run.
 
-    A CI server shows what is there, and would take it for the outcome of a run that stops early.
+    A CI server would show an old file as the outcome of a run that stops early.
 
     Raises:
         ConfigurationError: its folder cannot be written to, or it cannot be replaced.

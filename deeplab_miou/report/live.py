@@ -13,6 +13,7 @@ from deeplab_miou.report.files import write_report
 from deeplab_miou.report.judging import judge
 from deeplab_miou.report.provenance import environment, utc
 from deeplab_miou.report.report import Report
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +107,7 @@ def _parsed(text: str) -> dict[str, object]:
 
 
 def _is_shallow(value: object) -> bool:
-    """Tell whether what writes the report can walk through a value."""
+    """Return whether what writes the report can walk through a value."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -122,11 +123,11 @@ def _problems(missing_frames: int, run: LiveRun) -> list[str]:
     problems = []
     if missing_frames:
         problems.append(
-            f"{missing_frames} frame outcomes did not arrive: they are in the score, but not in "
-            "window and intervals"
+            f"{plural(missing_frames, 'frame outcome')} did not arrive: counted in the score, but "
+            "missing from window and intervals"
         )
     problems += [
-        f"{number} messages of evaluators were refused: {kind}"
+        f"{plural(number, 'message')} of evaluators refused: {kind}"
         for kind, number in sorted(run.refused.items())
     ]
     return problems

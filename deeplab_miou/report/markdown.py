@@ -24,7 +24,7 @@ from deeplab_miou.report.wording import (
     resampled,
     subject,
 )
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,7 +62,8 @@ def to_markdown(report: Report, digest: str = "") -> str:
     headline = f"**mIoU {format_score(result.scores.miou)}**"
     headline += f", 95 % interval {bounds}" if bounds else ""
     totals = result.totals
-    headline += f", {present} of {len(totals.class_names)} classes, {totals.counts.frames} frames"
+    headline += f", {present} of {len(totals.class_names)} classes"
+    headline += f", {plural(totals.counts.frames, 'frame')}"
     if intervals is not None and intervals.reason:
         headline += f" (no interval: {escape(intervals.reason)})"
     elif intervals is not None and report.bags:

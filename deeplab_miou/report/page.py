@@ -39,7 +39,7 @@ from deeplab_miou.report.wording import (
     resampled,
     subject,
 )
-from deeplab_miou.text import capitalized, printable
+from deeplab_miou.text import capitalized, plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,7 +175,7 @@ def _headlines(report: Report) -> list[tuple[str, str]]:
             for words, each in found
         ]
     if report.window is not None:
-        text = f"mIoU, newest {report.window.totals.counts.frames} frames"
+        text = f"mIoU, newest {plural(report.window.totals.counts.frames, 'frame')}"
         tiles.append((text, format_score(report.window.scores.miou)))
     return tiles
 

@@ -93,7 +93,7 @@ def read_report(folder: Path) -> StoredReport:
     """Read a folder's ``report.json``.
 
     Raises:
-        ConfigurationError: there is none, or it is no report.
+        ConfigurationError: there is none, or it is not a report.
     """
     path = folder / JSON_NAME
     try:
@@ -122,7 +122,7 @@ def read_report(folder: Path) -> StoredReport:
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigurationError(
-            f"{str(path)!r} is no report of an evaluation ({type(error).__name__}: {error})"
+            f"{str(path)!r} is not the report of an evaluation ({type(error).__name__}: {error})"
         ) from None
 
 

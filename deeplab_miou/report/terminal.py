@@ -19,7 +19,7 @@ from deeplab_miou.report.wording import (
     interval_notes,
     resampled,
 )
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,9 @@ def _print_slices(result: Result, console: Console) -> None:
     for tag, each in result.slices.items():
         interval = format_interval(*each.miou_interval)
         text = f"slice {printable(tag.label)}: mIoU {format_score(each.scores.miou)} {interval}"
-        console.print(Text(f"{text.rstrip()}, {each.totals.counts.frames} frames"), soft_wrap=True)
+        console.print(
+            Text(f"{text.rstrip()}, {plural(each.totals.counts.frames, 'frame')}"), soft_wrap=True
+        )
     for note in interval_notes((tag.label, each) for tag, each in result.slices.items()):
         console.print(Text(printable(note)), soft_wrap=True)
 
@@ -127,7 +129,7 @@ def _headline(report: Report) -> Text:
     present = int(np.isfinite(result.scores.iou).sum())
     totals = result.totals
     text.append(f" over {present} of {len(totals.class_names)} classes")
-    text.append(f", {totals.counts.frames} frames")
+    text.append(f", {plural(totals.counts.frames, 'frame')}")
     if result.intervals is not None and result.intervals.reason:
         text.append(f" (no interval: {result.intervals.reason})")
     elif report.bags and result.intervals is not None:

@@ -58,7 +58,7 @@ class Total:
         self._slices = SliceTotal(len(axes.classes), options.bootstrap_block_s)
 
     def add_failed(self, name: str, bag: str, problem: str) -> BagResult:
-        """Note a bag of which nothing could be read."""
+        """Note a bag that could not be read at all."""
         self._results.append(BagResult(name, bag, "failed", problem=problem))
         return self._results[-1]
 

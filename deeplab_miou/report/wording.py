@@ -1,4 +1,4 @@
-"""What is said of a result, wherever it is shown: in the terminal, on a page, in a log line."""
+"""The wording of a result, wherever it is shown: in the terminal, on a page, in a log line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deeplab_miou.metric.bootstrap import Intervals
     from deeplab_miou.report.report import BagResult, Report
 
-# What is told in one line after the mIoU.
+# What is shown in one line after the mIoU.
 OTHER_SCORES = {name: words for name, words in HEADLINES.items() if name != "miou"}
 
 

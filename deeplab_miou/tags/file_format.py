@@ -73,7 +73,7 @@ class TagFile:
 
     @property
     def needs_bag(self) -> bool:
-        """Whether something of it is said of bags only."""
+        """Whether it refers to bags."""
         return any(
             row.bag or row.start.is_relative or (row.end is not None and row.end.is_relative)
             for row in self.rows
@@ -183,7 +183,7 @@ class _Table:
         path: the file.
 
     Raises:
-        ConfigurationError: it is no table of tags.
+        ConfigurationError: it is not a table of tags.
     """
 
     def __init__(self, path: Path) -> None:

@@ -28,7 +28,7 @@ class Tag(NamedTuple):
     """What frames can have in common.
 
     Attributes:
-        key: what it is about, such as ``weather``; empty where that is not said.
+        key: what it is about, such as ``weather``; empty if not given.
         name: such as ``rain``; `NO_TAG` where none of the key is in force.
     """
 
@@ -107,7 +107,7 @@ class TagTimeline:
         return doubts
 
     def doubt(self, line: str) -> None:
-        """Note what makes it doubtful which frames have which tag; once, if it is said again."""
+        """Note what makes it doubtful which frames have which tag; once if it is repeated."""
         if line not in self._doubts:
             self._doubts.append(line)
 

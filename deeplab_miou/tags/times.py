@@ -61,7 +61,7 @@ def read_time(text: str, *, decimal_comma: bool = False) -> Moment:
         )
     raise ValueError(
         "is not a time, expected seconds since the epoch, +seconds since the first image, or "
-        "ISO 8601 as 2026-05-01T12:00:00Z"
+        "ISO 8601 such as 2026-05-01T12:00:00Z"
     )
 
 
@@ -78,14 +78,14 @@ def _of_number(found: re.Match[str]) -> Moment:
 def _of_date(found: re.Match[str]) -> Moment:
     zone = found["zone"]
     if zone is None:
-        raise ValueError("has no time zone, expected Z behind it for UTC or an offset as +02:00")
+        raise ValueError("has no time zone, expected a final Z (UTC) or an offset such as +02:00")
     try:
         local = datetime.strptime(
             f"{found['day']} {found['hour']}:{found['minute']}:{found['second'] or '00'} +0000",
             "%Y-%m-%d %H:%M:%S %z",
         )
     except ValueError:
-        raise ValueError("is no date and time that exists") from None
+        raise ValueError("is not a date and time that exists") from None
     since = local - _EPOCH - _offset(zone)
     seconds = since.days * 86_400 + since.seconds
     ns = seconds * _NS + int((found["part"] or "0").ljust(9, "0"))

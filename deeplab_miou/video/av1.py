@@ -38,7 +38,7 @@ class _Frame(NamedTuple):
     """A decoded frame.
 
     Attributes:
-        order: its place among those shown; None if it is not said.
+        order: its place among those shown; None if not given.
         is_key: it is a key frame.
     """
 
@@ -61,7 +61,7 @@ class Av1:
         self._kept = [_UNKNOWN] * _SLOTS
 
     def read(self, data: bytes) -> PacketInfo:
-        """Return what the headers of a packet tell: of the frame that is shown, the last one.
+        """Return what the headers of a packet contain: of the frame that is shown, the last one.
 
         Raises:
             ValueError: a header is damaged.
@@ -121,7 +121,7 @@ def _units(data: bytes) -> Iterator[tuple[int, bytes]]:
         header = data[place]
         place += 2 if header & 4 else 1
         if header & 128 or not header & 2:
-            raise ValueError("it is no AV1 of the low-overhead format (section 5.2)")
+            raise ValueError("it is not AV1 in the low-overhead format (section 5.2)")
         size, place = _read_size(data, place)
         if place + size > len(data):
             raise ValueError(f"a unit of {size} bytes, {len(data) - place} are left")

@@ -50,7 +50,7 @@ class H264:
         self._may_lead = False
 
     def read(self, data: bytes) -> PacketInfo:
-        """Return what the headers of a packet tell.
+        """Return what the headers of a packet contain.
 
         Raises:
             FrameError: bad_encoding.
@@ -185,5 +185,5 @@ def _sum(data: bytes, place: int) -> tuple[int, int]:
         total += 255
         place += 1
     if place >= len(data):
-        raise ValueError("a remark ends early")
+        raise ValueError("an SEI message ends early")
     return total + data[place], place + 1

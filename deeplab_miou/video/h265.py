@@ -53,7 +53,7 @@ class H265:
         self._may_lead = False
 
     def read(self, data: bytes) -> PacketInfo:
-        """Return what the headers of a packet tell.
+        """Return what the headers of a packet contain.
 
         Raises:
             FrameError: bad_encoding.

@@ -39,7 +39,7 @@ class Headers(Protocol):
     """Reads the headers of one video's packets, in their order: it remembers parameter sets."""
 
     def read(self, data: bytes) -> PacketInfo:
-        """Return what the headers of a packet tell.
+        """Return what the headers of a packet contain.
 
         Raises:
             FrameError: bad_encoding or truncated_data.

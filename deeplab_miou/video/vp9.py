@@ -25,7 +25,7 @@ class Vp9:
         """
         bits = Bits(data[:_HEADER_BYTES])
         if bits.take(2) != _MARKER:
-            raise ValueError("it does not begin with a frame of VP9")
+            raise ValueError("it does not begin with a VP9 frame")
         profile = bits.take(1) | bits.take(1) << 1
         if profile == 3:  # noqa: PLR2004
             bits.take(1)
@@ -33,7 +33,7 @@ class Vp9:
             return PacketInfo(1, 1, is_key=False, has_parameters=False)
         bits.take(2)
         if bits.take(24) != _SYNC:
-            raise ValueError("a key frame of VP9 lacks its mark")
+            raise ValueError("a VP9 key frame lacks its sync code")
         _skip_colors(bits, profile)
         width = bits.take(16) + 1
         return PacketInfo(1, 1, is_key=True, has_parameters=True, size=(bits.take(16) + 1, width))

@@ -59,7 +59,7 @@ class Board:
             return [part for part in self._parts.values() if part.version > seen.get(part.name, 0)]
 
     def listen(self, on_change: Callable[[], None]) -> None:
-        """Have a function called after each change, by whoever made it."""
+        """Register a function that is called after each change, in the thread that made it."""
         with self._lock:
             self._on_change = on_change
 

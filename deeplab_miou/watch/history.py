@@ -57,7 +57,7 @@ class History:
             return list(self._points)
 
     def _supersedes(self, point: ScorePoint) -> bool:
-        """Tell whether a point takes the place of the last one, which is too near its own last."""
+        """Return whether a point replaces the last one, which is too near the one before."""
         if len(self._points) < 2:  # noqa: PLR2004
             return False
         before, last = self._points[-2:]

@@ -20,8 +20,8 @@ _MAX_SIDE = 960
 class Picture:
     """Keeps one picture as JPEG; thread-safe.
 
-    The evaluator draws a picture of each frame while somebody subscribes. So nobody does, unless
-    a page has asked for it within the last seconds.
+    The evaluator draws a picture of each frame while it has subscribers. So the node subscribes
+    only if a page has asked for the picture within the last few seconds.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ _HEADERS = {
 
 
 class Server:
-    """Shows a board to whoever opens the page.
+    """Shows a board to everybody who opens the page.
 
     Each watcher is sent what has changed since it was last sent something: nothing is queued for
     a slow one, and one that takes nothing for a while is dropped.

@@ -26,6 +26,7 @@ const score = (value) => value === null || value === undefined ? "–" : value.t
 const range = (lower, upper) =>
   lower === null || upper === null ? "" : `[${score(lower)}, ${score(upper)}]`;
 const count = (value) => value.toLocaleString("en-US");
+const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 const share = (value) => `${(100 * value).toFixed(2)} %`;
 const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
 
@@ -38,15 +39,15 @@ function showHeadline() {
   const interval = range(result.miou_lower, result.miou_upper);
   get("interval").textContent = interval && `95 % interval ${interval}`;
   const parts = result.frames
-    ? [`${result.present_classes} of ${result.classes.length} classes`, `${count(result.frames)} frames`,
+    ? [`${result.present_classes} of ${result.classes.length} classes`, plural(result.frames, "frame"),
       result.sources.length === 1 ? result.sources[0] : `${result.sources.length} evaluators`]
     : ["nothing has been counted yet"];
   if (result.frames && result.interval_note) parts.push(`no interval: ${result.interval_note}`);
-  if (result.missing_frames) parts.push(`${count(result.missing_frames)} frames missing from window and interval`);
+  if (result.missing_frames) parts.push(`${plural(result.missing_frames, "frame")} missing from window and interval`);
   get("scope").textContent = parts.join(", ");
   const window_ = state.window;
   const tiles = [
-    ["Window" + (window_ ? `, ${count(window_.frames)} frames` : ""), score(window_ && window_.miou)],
+    ["Window" + (window_ ? `, ${plural(window_.frames, "frame")}` : ""), score(window_ && window_.miou)],
     ["95 % at all moments at once", range(result.miou_anytime_lower, result.miou_anytime_upper) || "–"],
     ...Object.entries(SCORES).map(([name, words]) => [words, score(result[name])]),
     ["Pixels scored", count(result.labelled_pixels)],
@@ -66,10 +67,10 @@ function showComparison() {
   get("comparison-headline").textContent = [`B - A ${signed(found.difference)}`,
     gap(found.lower, found.upper), found.verdict].filter(Boolean).join(" ");
   const parts = [`A: ${found.name_a}, mIoU ${score(found.miou_a)}`, `B: ${found.name_b}, mIoU ${score(found.miou_b)}`,
-    `${count(found.frames)} common frames`];
+    plural(found.frames, "common frame")];
   if (found.only_a || found.only_b) parts.push(`${count(found.only_a)} of A only, ${count(found.only_b)} of B only`);
-  if (found.predicted_frames) parts.push(`disagreement ${share(found.disagreement)} of the pixels of ${count(found.predicted_frames)} frames`);
-  parts.push(found.decision ? `decided at ${found.decided_at} after ${count(found.decided_frames)} frames: ${found.decision}` : "not decided yet");
+  if (found.predicted_frames) parts.push(`disagreement ${share(found.disagreement)} of the pixels of ${plural(found.predicted_frames, "frame")}`);
+  parts.push(found.decision ? `decided at ${found.decided_at} after ${plural(found.decided_frames, "frame")}: ${found.decision}` : "not decided yet");
   if (found.note || found.interval_note) parts.push(found.note || `no interval: ${found.interval_note}`);
   get("comparison-scope").textContent = parts.join("; ");
   const classes = [...found.classes].sort((a, b) =>
@@ -200,7 +201,7 @@ function showCursor(svg, plot, height) {
   const window_ = nearest(state.windows.filter((p) => p[2] !== null), point[0]);
   get("course-readout").textContent = [
     `${clock(point[0])}: mIoU ${score(point[2])} ${range(point[3], point[4])}`.trim(),
-    `${count(point[1])} frames`, window_ ? `window ${score(window_[2])}` : "",
+    plural(point[1], "frame"), window_ ? `window ${score(window_[2])}` : "",
   ].filter(Boolean).join(", ");
 }
 
@@ -406,7 +407,7 @@ function showConfusion() {
   }
   showCell();
   get("confusion-scope").textContent = differs() ? `The evaluators have counted `
-    + `${count(state.confusion.frames)} frames, the score is of ${count(state.result.frames)}.` : "";
+    + `${plural(state.confusion.frames, "frame")}, the score is of ${count(state.result.frames)}.` : "";
 }
 
 // While frames are counted, matrix and score are a moment apart: only what lasts is a difference.

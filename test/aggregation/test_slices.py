@@ -94,7 +94,7 @@ def test_a_tag_that_comes_too_late_is_told(monkeypatch):
     statistics.changed("", 10 * S)
     summary = statistics.read()
     assert summary.slices[Tag("", "rain")].frames == 5
-    assert summary.doubts[0].startswith("5 frames were counted before the tag of their time")
+    assert summary.doubts[0].startswith("5 frames counted before the tag of that time")
 
 
 def test_the_worst_comes_first_and_the_undefined_last():

@@ -78,7 +78,7 @@ def test_zeroed_records_are_missed(write_bag, read_all):
     with BagReader(folder) as reader:
         messages, problem = read_all(reader)
     assert 200 < len(messages) < 400
-    assert f"{400 - len(messages)} of 400 messages are missing" in problem
+    assert f"{400 - len(messages)} of 400 messages missing" in problem
 
 
 def test_a_damaged_first_chunk_keeps_the_topics_of_the_index(write_bag, read_all):

@@ -88,3 +88,10 @@ def test_a_folder_that_is_not_there_and_a_bag_that_is(folders, capsys):
     with pytest.raises(SystemExit) as caught:
         pack(folders, "--rate", "0")
     assert caught.value.code == 2
+
+
+def test_depth_images_are_not_packed_so_their_topic_cannot_be_named(folders, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        pack(folders, "--depth-topic", "/depth")
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --depth-topic /depth" in capsys.readouterr().err

@@ -171,7 +171,7 @@ def test_frames_that_one_lacks_are_left_out_and_said(drive, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["frames"] == 40
     assert found["miou_a"] == pytest.approx(iou_of(maps["truth"][:40], maps["old"][:40]).mean())
-    assert found["cautions"] == ["40 frames were scored by A only and are left out"]
+    assert found["cautions"] == ["40 frames scored by A only, left out here"]
     # A candidate that fails on hard frames must not pass for it, one that scores more may.
     strict = ("--fail-unless-not-worse", "0.5")
     assert compare(folder / "old", tmp_path / "new", *strict) == exit_codes.NOT_GOOD_ENOUGH
@@ -227,7 +227,7 @@ def test_mistakes_are_lines(drive, tmp_path, capsys):
     (broken / "frames.csv.gz").write_bytes((folder / "old" / "frames.csv.gz").read_bytes())
     output = tmp_path / "output"
     assert compare(folder / "old", broken, "--output", output) == exit_codes.WRONG
-    assert "is no report of an evaluation" in capsys.readouterr().err
+    assert "is not the report of an evaluation" in capsys.readouterr().err
     assert not output.exists()
     with pytest.raises(SystemExit) as error:
         compare(folder / "old", folder / "new", "--margin", "nan")

@@ -180,7 +180,7 @@ def test_labels_that_the_map_does_not_know_are_named(start, camera):
     node.stop()
     (line,) = node.lines("are not scored")
     assert f"label of {LABEL} at 2.000 s: 67% of its pixels are not scored" in line
-    assert "label map three does not know raw id 77 (1 pixels), raw id 78 (1 pixels)" in line
+    assert "label map three does not know raw id 77 (1 pixel), raw id 78 (1 pixel)" in line
 
 
 def test_labels_that_miss_their_images_narrowly_are_told_with_the_tolerance(start, camera, graph):
@@ -339,7 +339,7 @@ def test_the_type_in_use_stays_while_it_is_published(start, graph, stranger):
     labels = graph.publisher(Image, LABEL, LIVE)
     intruder = stranger.node.create_publisher(Image, IMAGE, LIVE)
     line = node.wait_for_output(f"topic {IMAGE} has publishers of several types")
-    assert "sensor_msgs/msg/CompressedImage is received, what comes from /stranger is not" in line
+    assert "sensor_msgs/msg/CompressedImage is received, messages from /stranger are not" in line
 
     def send(sec):
         message = CompressedImage(format="png")
@@ -483,4 +483,4 @@ def test_a_signal_ends_it_in_order(start, camera, number):
     status, seconds = node.stop(number)
     assert status == 0
     assert seconds < 3
-    assert node.lines("1 frames evaluated of 1 images and 1 labels received")
+    assert node.lines("1 frame evaluated of 1 image and 1 label received")

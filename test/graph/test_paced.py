@@ -211,7 +211,7 @@ def test_an_evaluator_that_stops_for_a_while_goes_on(ros_process, tmp_path):
         player.wait(4.0)
     evaluator.send(signal.SIGCONT)
     assert player.wait(60.0) == 0
-    assert player.lines("30 frames evaluated, dropped 30 image(s): 30 unmatched_image, no label")
+    assert player.lines("30 frames evaluated, dropped 30 images: 30 unmatched_image, no label")
 
 
 def test_an_evaluator_that_is_restarted_meanwhile(ros_process, graph, tmp_path):

@@ -228,12 +228,12 @@ def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
     shuffled = EXAMPLE[[1, 2, 0]].reshape(-1)
     evaluator().publish(confusion(times=10, counts=shuffled.tolist(), ignored_pixels=0))
     result.wait(frames(10))
-    told = diagnostics.wait(lambda message: "agree hardly" in message.status[0].message)
+    told = diagnostics.wait(lambda message: "agree barely" in message.status[0].message)
     assert told.status[0].level == DiagnosticStatus.WARN
     assert "(Cohen's kappa -" in told.status[0].message
     assert node.stop()[0] == 0
     assert "[WARN]" in node.output
-    assert "doubtful: predictions and labels agree hardly more than by chance" in node.output
+    assert "doubtful: predictions and labels agree barely better than chance" in node.output
 
 
 def test_criteria_are_judged_while_it_runs_and_in_the_report(

@@ -111,7 +111,7 @@ def test_a_folder_that_exists_is_refused_when_the_node_is_configured(ros_process
         parameters={"record": str(tmp_path), "autostart_exit_on_failure": True},
     )
     assert process.wait() != 0
-    assert "exists already: name a new folder" in process.output
+    assert "already exists: name a new folder" in process.output
     assert "Traceback" not in process.output
 
 

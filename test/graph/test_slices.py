@@ -136,7 +136,7 @@ def test_a_file_of_times_and_what_only_bags_have(ros_process, graph, tmp_path):
         parameters={"tags": str(file), "autostart_exit_on_failure": True},
     )
     assert process.wait() != 0
-    assert process.lines("speaks of bags, by a column bag or times that begin with +")
+    assert process.lines("refers to a bag, by a column bag or times that begin with +")
     file.write_text("start,end,tag\n101.5,104,rain\n")
     start(ros_process, tags=str(file))
     camera, results = connected(graph)

@@ -75,7 +75,7 @@ def test_compressed_floats_are_inverse_depths():
         (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 40), Reason.BAD_SIZE, "0x0"),
         (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 12), Reason.TRUNCATED_DATA, "rvl"),
         (CompressedImage("16UC1; compressedDepth rvl", b"\0" * 9), Reason.TRUNCATED_DATA, "header"),
-        (CompressedImage("16UC1; rvl", b"\0" * 40), Reason.BAD_ENCODING, "png"),
+        (CompressedImage("16UC1; rvl", b"\0" * 40), Reason.BAD_ENCODING, "PNG"),
         (CompressedImage("rgb8; compressedDepth rvl", b"\0" * 40), Reason.BAD_ENCODING, "rgb8"),
         (CompressedImage("16UC1; compressedDepth png", b"\0" * 5), Reason.TRUNCATED_DATA, "header"),
         (CompressedImage("16UC1; compressedDepth png", b"\0" * 40), Reason.BAD_ENCODING, "png"),

@@ -92,7 +92,7 @@ def test_ids_that_do_not_fit_are_one_line(robot, tmp_path, capsys, content, mess
 
 def test_ids_need_a_map_and_a_file(tmp_path, capsys):
     assert cli.main(["labels", "--ids", str(tmp_path / "none.json")]) == 1
-    assert "without MAP" in capsys.readouterr().err
+    assert "--ids needs MAP" in capsys.readouterr().err
     assert cli.main(["labels", "demo", "--ids", str(tmp_path / "none.json")]) == 1
     assert "none.json cannot be read: No such file" in capsys.readouterr().err
     assert cli.main(["labels", "nonsense"]) == 1

@@ -175,7 +175,7 @@ def test_an_unknown_id_in_a_channel_is_an_error_when_asked_for():
     classes = [{"name": "box", "ids": [10]}]
     given = {"name": "x", "id_channel": "green", "unmapped": "error", "classes": classes}
     rgb = np.array([[[0, 10, 0], [10, 9, 10]]], np.uint8)
-    with pytest.raises(FrameError, match=r"raw id 9 \(1 pixels\)"):
+    with pytest.raises(FrameError, match=r"raw id 9 \(1 pixel\)"):
         LabelMap.from_dict(given, "test").map_colors(rgb)
 
 
@@ -307,14 +307,14 @@ def test_unknown_values_are_an_error_when_asked_for():
     strict = small(unmapped="error")
     raw = np.array([[77, 7, 77], [0, 5, 6], [8, 77, 7]], np.int32)
     with pytest.raises(
-        FrameError, match=r"label map m .* raw id 77 \(3 pixels\), .* \(1 pixels\).* and 1 more:"
+        FrameError, match=r"label map m .* raw id 77 \(3 pixels\), .* \(1 pixel\).* and 1 more:"
     ) as caught:
         strict.map_ids(raw)
     assert caught.value.reason == Reason.UNKNOWN_LABEL
     pixels = np.array([[[1, 2, 3], [8, 8, 7]]], np.uint8)
-    with pytest.raises(FrameError, match=r"colour \[8, 8, 7\] \(1 pixels\): "):
+    with pytest.raises(FrameError, match=r"colour \[8, 8, 7\] \(1 pixel\): "):
         strict.map_colors(pixels)
-    with pytest.raises(FrameError, match=r"colour \[8, 8, 7\] \(1 pixels\): "):
+    with pytest.raises(FrameError, match=r"colour \[8, 8, 7\] \(1 pixel\): "):
         strict.map_colors(pixels[..., ::-1], bgr=True)
     assert strict.map_ids(np.array([[7, 0]], np.uint8)).unmapped == 0
 
@@ -523,10 +523,10 @@ def test_unknown_values_are_named_most_frequent_first():
         "x",
     )
     ids = np.array([[3, 0, 5, 5, 6]], np.int32)
-    assert known.unknown_ids(ids) == "raw id 5 (2 pixels), raw id 6 (1 pixels)"
+    assert known.unknown_ids(ids) == "raw id 5 (2 pixels), raw id 6 (1 pixel)"
     assert known.unknown_ids(ids[:, :2]) == ""
     bgr = np.array([[[7, 8, 9], [0, 0, 0], [1, 2, 3]]], np.uint8)
-    assert known.unknown_colors(bgr, bgr=True) == "colour [3, 2, 1] (1 pixels)"
+    assert known.unknown_colors(bgr, bgr=True) == "colour [3, 2, 1] (1 pixel)"
     assert known.unknown_colors(bgr[:, :2], bgr=True) == ""
     in_red = replace(known, raw_ids=RawIds(id_channel="red"))
-    assert in_red.unknown_colors(bgr, bgr=True) == "raw id 9 (1 pixels)"
+    assert in_red.unknown_colors(bgr, bgr=True) == "raw id 9 (1 pixel)"

@@ -61,7 +61,7 @@ def test_a_number_holds_more_than_the_id(keys, values, expected, unknown):
 def test_unknown_values_are_shown_as_they_are():
     message = raw_image(np.array([[7000, 9001, 12]], np.uint16), "mono16")
     told = unknown_labels(message, label_map(id_divisor=1000))
-    assert told == "raw id 12 (1 pixels), raw id 9001 (1 pixels)"
+    assert told == "raw id 12 (1 pixel), raw id 9001 (1 pixel)"
 
 
 def test_synthias_labels_are_in_the_first_of_three_channels_of_16_bits():

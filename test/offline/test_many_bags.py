@@ -358,8 +358,8 @@ def test_two_runs_never_write_to_one_folder(drives, tmp_path, capsys):
         assert cli.main(arguments(tmp_path, [folder], "--duration", "4")) == exit_codes.WRONG
         said = capsys.readouterr().err
         assert said == (
-            f"deeplab-miou: another run writes to '{tmp_path / 'out'}': wait for its end, or give "
-            "another folder\n"
+            f"deeplab-miou: another run is writing to '{tmp_path / 'out'}': wait until it ends, or "
+            "give another folder\n"
         )
         process.communicate(timeout=120)
         assert process.returncode == exit_codes.OK

@@ -220,7 +220,7 @@ def test_an_existing_folder_is_refused_before_the_work(tmp_path, capsys):
     (tmp_path / "rec").mkdir()
     assert evaluate(tmp_path) == exit_codes.WRONG
     error = capsys.readouterr().err
-    assert "exists already" in error
+    assert "already exists" in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out" / "report.json").exists()
 

@@ -123,7 +123,7 @@ def test_stall_names_what_is_missing(flow):
     assert NAME in str(error.value)
     assert "no progress for 30 s" in str(error.value)
     assert f"2 on {IMAGE}, 2 on {LABEL}" in str(error.value)
-    assert "2 images and 1 labels" in str(error.value)
+    assert "2 images and 1 label" in str(error.value)
     assert "1 of those sent" in str(error.value)
 
 

@@ -33,7 +33,7 @@ def test_summary_names_topics_evaluators_and_reasons():
     )
     assert line == (
         "played 13 messages (/image 8, /labels 5) in 2.00 s, 2.00 x recorded speed; /e: 5 frames "
-        "evaluated (since its last of 2 resets), dropped 3 image(s): 1 bad_size, 2 "
+        "evaluated (since the last of 2 resets), dropped 3 images: 1 bad_size, 2 "
         "unmatched_image, no label; 4 messages that it received came from other publishers"
     )
 

@@ -73,7 +73,7 @@ def test_what_is_there_is_refused(tmp_path, there):
         place.write_text("mine")
     else:
         place.symlink_to(tmp_path / "nothing")
-    with pytest.raises(ConfigurationError, match=r"bag' exists already: name a new folder"):
+    with pytest.raises(ConfigurationError, match=r"bag' already exists: name a new folder"):
         Recording(str(place))
     assert there != "file" or place.read_text() == "mine"
 

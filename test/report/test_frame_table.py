@@ -88,5 +88,5 @@ def test_damaged_tables_are_refused_with_a_line(tmp_path, damage):
     path = tmp_path / "t.gz"
     write(path, 30)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DeeplabMiouError, match=r"t\.gz.*(is no whole table|cannot be read)"):
+    with pytest.raises(DeeplabMiouError, match=r"t\.gz.*(is not a complete table|cannot be read)"):
         read_frame_table(path)

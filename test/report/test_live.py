@@ -65,7 +65,7 @@ def test_several_evaluators_and_what_went_wrong(tmp_path):
         "/a": {"checkpoint": "c"},
         "/b": {"text": "no JSON"},
     }
-    assert report["problems"] == ["3 messages of evaluators were refused: malformed"]
+    assert report["problems"] == ["3 messages of evaluators refused: malformed"]
 
 
 def test_nothing_counted_leaves_an_older_report_alone(tmp_path):

@@ -214,7 +214,7 @@ def test_the_table_shows_scores_and_every_message():
     text = table_text(make_report(problems=["bag is cut"]))
     assert re.search(r"0 +road .*0\.6667 +\[0\.5000, 0\.7000\]", text)
     assert re.search(r"2 +pole +absent +-", text)
-    assert "mIoU 0.5476 [0.4000, 0.8000] over 2 of 3 classes, 1 frames" in text
+    assert "mIoU 0.5476 [0.4000, 0.8000] over 2 of 3 classes, 1 frame" in text
     assert "images: 3 received = 1 evaluated + 1 waiting + 1 unmatched_image" in text
     assert "labels: 1 received = 1 evaluated" in text
     assert "13 scored (1 with an invalid prediction), 4 ignored (2 of unknown" in text
@@ -226,7 +226,7 @@ def test_the_table_shows_scores_and_every_message():
 def test_doubts_are_shown_everywhere():
     shuffled = MATRIX[[1, 0, 2]].copy()
     report = make_report(counts=Counts(shuffled, frames=10, ignored=4))
-    assert "doubtful: predictions and labels agree hardly more" in table_text(report)
+    assert "doubtful: predictions and labels agree barely better" in table_text(report)
     assert "Doubtful: predictions and labels agree" in " ".join(parse(render_page(report)).text)
     (doubt,) = json.loads(to_json(report))["doubts"]
     assert doubt.startswith("predictions and labels agree")
@@ -288,7 +288,7 @@ def test_the_page_shows_what_the_report_holds():
     page = parse(render_page(make_report(problems=["bag is cut"])))
     text = " ".join(" ".join(page.text).split())
     assert "mIoU 0.5476 95 % interval [0.4000, 0.8000]" in text
-    assert "2 of 3 classes, 1 frames; net.safetensors" in text
+    assert "2 of 3 classes, 1 frame; net.safetensors" in text
     assert "absent" in text
     assert "unmatched_image 1" in text
     assert "car predicted as road: 1 pixels, 20.00%" in text

@@ -40,7 +40,7 @@ def test_decimal_comma_only_where_it_may_be():
         ("1777636800123", "milliseconds"),
         ("1.7776368E+09", "rounded by a spreadsheet"),
         ("2026-05-01T12:00:00", "no time zone"),
-        ("2026-02-30T12:00:00Z", "no date and time that exists"),
+        ("2026-02-30T12:00:00Z", "not a date and time that exists"),
         ("1969-12-31T23:59:59Z", "before 1970"),
         ("12:00", "is not a time"),
         ("-5", "is not a time"),

@@ -113,16 +113,16 @@ class Checkpoint:
         num_classes: channels of the logits.
         output_stride: input pixels per pixel of the deepest features; 0 when it is unknown.
         preprocessing: what the images need.
-        label_map: what the classes mean, where the file or the caller said so.
-        provenance: free facts on the training, as written into the file.
+        label_map: what the classes mean, if the file or the caller says so.
+        provenance: free-form facts about the training, as written into the file.
         path: the file.
         digest: sha256 of the file, hexadecimal; with the files next to it that hold its weights.
-        output: what the network puts out. ``probabilities`` of several classes are treated as
+        output: what the network returns. ``probabilities`` of several classes are treated as
             logits, but for confidences. One channel, a ``one logit`` or a ``one probability``, is
             made into the logits of two classes before anybody sees it; a ``label map``
             ``(N, 1, H, W)`` uint8 is taken as it is, and `num_classes` is then 0 until a label map
-            says it.
-        weights: which of the file's sets of weights was taken; empty for its top.
+            provides it.
+        weights: which of the file's sets of weights was taken; empty for its top level.
     """
 
     network: nn.Module

@@ -1,6 +1,6 @@
 """Loads checkpoints of any supported kind into one record, and writes our own format.
 
-A file is recognised by its content, never by its name: some ``.pth.tar`` files are no archives.
+A file is recognised by its content, never by its name: some ``.pth.tar`` files are not archives.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def load_as(
 
 
 def _check_numbers(checkpoint: Checkpoint) -> None:
-    """Refuse weights that are no numbers, which a training that diverged leaves behind."""
+    """Refuse weights that are NaN, as left by a training that diverged."""
     for name, tensor in checkpoint.network.state_dict().items():
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
             count = int(tensor.isnan().sum())

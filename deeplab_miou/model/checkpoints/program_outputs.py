@@ -124,7 +124,7 @@ def tensors(returned: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def _as_planes(tensor: Tensor, image_size: Size) -> Tensor | None:
-    """Return a tensor as ``(1, channels, h, w)``; None if it is no map of the image."""
+    """Return a tensor as ``(1, channels, h, w)``; None if it is not a map of the image."""
     if tensor.is_complex() or not tensor.numel():
         return None
     if tensor.ndim == 2 and _covers(tensor.shape, image_size):  # noqa: PLR2004 - no batch

@@ -117,8 +117,8 @@ def read(path: Path, kind: str, preprocessing: Preprocessing, *, normalises: boo
         normalises: whether mean or std are the user's own.
 
     Raises:
-        ConfigurationError: the file is damaged, is no segmentation network of three channels, or
-            needs a package that is not installed.
+        ConfigurationError: the file is damaged, is not a segmentation network for three channels,
+            or needs a package that is not installed.
     """
     try:
         file = READERS[kind](path)
@@ -183,7 +183,7 @@ def _probe(file: ProgramFile, preprocessing: Preprocessing) -> Program:
     """Run a program on a made-up image, and learn from it what it takes and puts out.
 
     Raises:
-        ConfigurationError: it fails, or its output is no prediction.
+        ConfigurationError: it fails, or its output is not a prediction.
     """
     height, width = size = preprocessing.size or _PROBE
     generator = torch.Generator().manual_seed(0)

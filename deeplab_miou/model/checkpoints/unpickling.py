@@ -225,7 +225,7 @@ def _dtype(code: object, *_rest: object) -> _Dtype:
 
 
 def _filled(content: object, dtype: object, shape: Any, order: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
-    """Return an array of so many bytes; nothing where they are not that many."""
+    """Return an array of this many bytes; nothing where they are not that many."""
     if isinstance(content, str):
         content = content.encode("latin1")
     if not isinstance(content, bytes) or not isinstance(dtype, _Dtype):

@@ -31,7 +31,7 @@ class Capture(Protocol):
     """Captured work that a device can repeat without step-by-step launches.
 
     Attributes:
-        output: what the function returned; every `replay` writes it anew.
+        output: what the function returned; every `replay` overwrites it.
     """
 
     output: Tensor

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deeplab_miou.model.inference.backends import Backend
 
 _MOST = 4
-# Runs after which a capture that was not replayed may give way to another.
+# Runs after which a capture that was not replayed may be replaced by another.
 _STALE = 100
 # Pixels that a replay has to label as the first run did; they may differ in how they round.
 _AGREEMENT = 0.999
@@ -29,10 +29,10 @@ class _Entry(NamedTuple):
 
 
 class CapturedBackend:
-    """Runs a backend; its steps are replayed where it has run on a shape before.
+    """Runs a backend; for input shapes that it has seen before, its recorded steps are replayed.
 
-    A capture is made after the first run on a shape, while there is room for one; a failure ends
-    capturing for good, and the backend goes on without.
+    A capture is made after the first run on a shape, while there is room for one; after a
+    failure, nothing more is captured, and the backend runs without.
 
     Args:
         backend: what is captured; it never waits for the device, but in its first run on a shape.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Size = tuple[int, int]
     Ids = NDArray[np.uint8]
 
-# Batches that are under way at a time: one is computed, one is on its way.
+# Batches that are under way at a time: one is computed, one is being uploaded.
 _SLOTS = 2
 _NOWHERE = 255
 
@@ -181,7 +181,7 @@ class DeviceScorer:
             method=self._method,
             labels=labels,
         )
-        # Whether each frame has numbers: a flag that is looked at with the result, without waiting.
+        # Whether a frame has NaN: a flag that is downloaded with the result, without waiting.
         spoiled = logits.isnan().flatten(1).any(1)
         maps = [] if labels is None else [labels]
         if labels is not None and job.keep_confidences:

@@ -60,7 +60,7 @@ class Job:
 def split_batch(batch: Job, sizes: Sequence[Size]) -> Iterator[Job]:
     """Split a batch into what is run together: neighbours of one kind, by powers of two.
 
-    These are few different shapes, each of which takes a capture of its own.
+    This keeps the number of shapes small, each of which needs its own capture.
 
     Args:
         batch: images of any sizes.

@@ -119,7 +119,7 @@ def readable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def run(backend: Backend, batch: Tensor) -> Tensor:
-    """Run a backend; one channel becomes two classes, of which the first has the logit 0.
+    """Run a backend; one channel becomes two classes, the first with logit 0.
 
     Raises:
         FrameError: it fails on images like these.

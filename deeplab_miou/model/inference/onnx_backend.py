@@ -165,7 +165,7 @@ class OnnxBackend:
         )
         first, used = next(iter(self._providers)), session.get_providers()
         if first not in used:
-            # A library that it needs is missing; it goes on without, saying so on stderr only.
+            # A library that it needs is missing; it continues without, saying so only on stderr.
             raise ConfigurationError(
                 f"backend 'onnxruntime' could not load {first} and would run on {used[0]}; install "
                 "the libraries that it names above, or use backend torch"

@@ -56,7 +56,7 @@ class Method(Protocol):
 
 
 def cells(num_classes: int) -> int:
-    """Return the length of a table: a matrix row by row, then ground truth that is no class."""
+    """Return the length of a table: a matrix row by row, then ground truth that is not a class."""
     return num_classes * (num_classes + 1) + 1
 
 

@@ -168,7 +168,7 @@ def count_kernel(  # type: ignore[no-untyped-def] # noqa: ANN201, PLR0917
     place = image * truth_n + y[:, None].to(tl.int64) * truth_h + x[None, :] * truth_w
     g = tl.load(truth + place, mask=used, other=0).to(tl.int32)
     cell = g * (num_classes + 1) + tl.minimum(winner, num_classes)
-    # The spare cell takes ground truth that is no class.
+    # The spare cell takes ground truth that is not a class.
     cell = tl.where(g < num_classes, cell, num_classes * (num_classes + 1))
     counted = used & (g != ignore_index)
     add_cells(tables + image * tables_n, cell, counted, ROWS, COLUMNS, PEELS)

@@ -162,7 +162,7 @@ class DeepLabV3Plus(nn.Module):
 def resize_logits(
     logits: Tensor, image_size: tuple[int, int], size: tuple[int, int], architecture: Architecture
 ) -> Tensor:
-    """Resample coarse logits bilinearly, as the network was trained to have it done.
+    """Resample coarse logits bilinearly, as when the network was trained.
 
     Args:
         logits: ``(N, n, h, w)`` from `DeepLabV3Plus.coarse_logits`.

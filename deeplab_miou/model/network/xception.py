@@ -115,7 +115,7 @@ def _deepened(output_stride: int, last: tuple[int, ...]) -> list[XceptionStage]:
 
 
 def _xception65(output_stride: int) -> XceptionShape:
-    """Return Xception-65 as jfzhang95 has it."""
+    """Return Xception-65 as in jfzhang95's code."""
     rate = 16 // output_stride
     first, second, *others = _deepened(output_stride, (rate, rate, 1))
     bare = [dataclasses.replace(stage, activation="none") for stage in (first, second)]
@@ -124,7 +124,7 @@ def _xception65(output_stride: int) -> XceptionShape:
 
 
 def _aligned_xception65(output_stride: int) -> XceptionShape:
-    """Return Xception-65 as TensorFlow's DeepLab has it."""
+    """Return Xception-65 as in TensorFlow's DeepLab."""
     rate = 16 // output_stride
     stages = _deepened(output_stride, (rate, rate, rate))
     channels = _STEM[-1]

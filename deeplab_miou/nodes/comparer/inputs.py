@@ -37,7 +37,7 @@ class ComparerInputs:
         node: the node that subscribes.
         duel: takes what comes.
         on_news: called when something has come.
-        on_error: told of an exception that is no evaluator's fault.
+        on_error: called with an exception that is not an evaluator's fault.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ComparerInputs:
         self._topics.close()
 
     def _heard(self, take: Callable[[Any], str]) -> Callable[[object], None]:
-        """Return what takes a message, logs what that leads to, and tells that there is news."""
+        """Return what takes a message, logs what that leads to, and signals that there is news."""
 
         def callback(message: object) -> None:
             line = take(message)

@@ -20,6 +20,7 @@ from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.nodes.ros.node_names import qualified
 from deeplab_miou.options.comparer import ComparerOptions
 from deeplab_miou.report.files import check_directory
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +169,7 @@ class MiouComparer(ManagedNode[ComparerOptions]):
 
     def _reset(self, _request: object, response: Trigger.Response) -> Trigger.Response:
         response.success = True
-        response.message = f"{self._duel.reset()} frames forgotten"
+        response.message = f"{plural(self._duel.reset(), 'frame')} forgotten"
         self._changed.set()
         self.get_logger().info(f"reset: {response.message}")
         return response

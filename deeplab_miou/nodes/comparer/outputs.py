@@ -12,6 +12,7 @@ from deeplab_miou.comparison.files import format_bounds, format_signed
 from deeplab_miou.nodes.ros.conversions import ns_to_time
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
 from deeplab_miou.nodes.ros.qos import LATCHED
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -80,7 +81,7 @@ def headline(found: DuelSnapshot, difference: Difference) -> str:
     """Return the difference in a line."""
     bounds = format_bounds(difference.bounds.fixed[0])
     parts = ["B - A", format_signed(float(difference.value[0])), bounds]
-    line = " ".join(filter(None, [*parts, f"over {found.frames} frames"]))
+    line = " ".join(filter(None, [*parts, f"over {plural(found.frames, 'frame')}"]))
     return f"{line}: {difference.verdict()}" if bounds else line
 
 

@@ -13,7 +13,7 @@ from deeplab_miou.nodes.ros.node_names import node_of
 from deeplab_miou.nodes.ros.qos import matching
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import receiving_group
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class AdaptiveSubscription:
     def changed_profile(self) -> tuple[str, QoSProfile] | None:
         """Return type and profile to subscribe with if the publishers now call for others.
 
-        The type in use stays as long as somebody publishes it, whoever else comes.
+        The type in use is kept as long as somebody publishes it, even if others appear.
         """
         found = self._node.get_publishers_info_by_topic(self.spec.topic)
         types = self.spec.types
@@ -112,7 +112,7 @@ class AdaptiveSubscription:
         return profile if profile != self._profile else None
 
     def subscribe(self, kind: str, qos: QoSProfile) -> None:
-        """Subscribe, or subscribe anew."""
+        """Subscribe, or subscribe again."""
         self.unsubscribe()
         # First, because events of the new subscription may come before it is returned.
         self._profile = (kind, qos)
@@ -163,8 +163,9 @@ class AdaptiveSubscription:
         kind, qos = profile
         return (
             f"{self.spec.topic}: {kind}, {qos.reliability.name.lower()}, "
-            f"{qos.durability.name.lower()}, {len(self.publishers)} publisher(s), "
-            f"{self._lost} message(s) lost in transport"
+            f"{qos.durability.name.lower()}, "
+            f"{plural(len(self.publishers), 'publisher')}, "
+            f"{plural(self._lost, 'message')} lost in transport"
             + (f", not received from {', '.join(self._others)}" if self._others else "")
         )
 
@@ -201,7 +202,7 @@ class AdaptiveSubscription:
         if others and others != self._others:
             self._node.get_logger().warning(
                 f"topic {self.spec.topic} has publishers of several types: {kind} is "
-                f"received, what comes from {', '.join(others)} is not"
+                f"received, messages from {', '.join(others)} are not"
             )
         self._others = others
 

@@ -39,10 +39,10 @@ class EvaluatorInputs:
         settings: its settings.
         pipeline: scores what comes.
         legends: learn the names of ids.
-        status: told of each image and label that arrives.
-        outputs: publish the account; told what is received and whether it is paced.
+        status: notes each image and label that arrives.
+        outputs: publish the account; they are given the inputs' names and whether they are paced.
         has_worker: whether a worker scores; else the thread that receives does so.
-        on_error: told of an exception, from the thread in which it came up.
+        on_error: called with an exception, from the thread in which it came up.
     """
 
     def __init__(
@@ -143,12 +143,12 @@ class EvaluatorInputs:
         return "" if self._subscriptions is None else self._label_info.tick()
 
     def _work_between_messages(self) -> bool:
-        """Score one batch in the thread that receives, and tell whether more waits."""
+        """Score one batch in the thread that receives, and return whether more waits."""
         self._pipeline.work(0.0)
         return len(self._pipeline.queue) > 0
 
     def _after_message(self) -> None:
-        """Tell who paces itself by the account, and make room before more is received."""
+        """Find out who paces itself by the account, and make room before more is received."""
         if self._outputs.wants_accounts:
             self._outputs.account(self._pipeline.run.snapshot())
         if self._has_worker:

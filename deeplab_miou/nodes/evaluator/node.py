@@ -27,6 +27,7 @@ from deeplab_miou.nodes.lifecycle.managed import ManagedNode
 from deeplab_miou.options.evaluator import EvaluatorOptions
 from deeplab_miou.regions.regions import check_depth
 from deeplab_miou.telemetry import Throttle
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,8 +213,9 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         """Say how it ended."""
         account = self._pipeline.run.account
         self.get_logger().info(
-            f"{account.images.evaluated} frames evaluated of {account.images.received} images and "
-            f"{account.labels.received} labels received"
+            f"{plural(account.images.evaluated, 'frame')} evaluated of "
+            f"{plural(account.images.received, 'image')} and "
+            f"{plural(account.labels.received, 'label')} received"
         )
 
     def give_up(self) -> str:
@@ -310,7 +312,7 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._pipeline.reset()
         self._status.reset()
         response.success = True
-        response.message = f"discarded {before.counts.frames} frames"
+        response.message = f"discarded {plural(before.counts.frames, 'frame')}"
         self.get_logger().info(f"reset: {response.message}")
         return response
 
@@ -319,8 +321,8 @@ class DeeplabEvaluator(ManagedNode[EvaluatorOptions]):
         self._pipeline.flush()
         response.success = True
         response.message = (
-            f"{held} messages that waited for a partner counted as unmatched, "
-            f"{len(self._pipeline.queue)} pairs still in the queue"
+            f"{plural(held, 'message')} that waited for a partner counted as unmatched, "
+            f"{plural(len(self._pipeline.queue), 'pair')} still in the queue"
         )
         return response
 

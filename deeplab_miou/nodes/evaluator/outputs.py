@@ -47,8 +47,8 @@ class EvaluatorOutputs:
         is_camera: whether the images are a camera's, to paint over; else they are predictions.
 
     Attributes:
-        paced: whether a full queue holds up whoever publishes; the account says so.
-        topics: fully resolved names of the inputs; likewise.
+        paced: whether a full queue holds up the publishers; part of the account.
+        topics: fully resolved names of the inputs; part of the account.
     """
 
     def __init__(self, node: Node, engine: Engine, *, run_id: str, is_camera: bool) -> None:
@@ -108,14 +108,14 @@ class EvaluatorOutputs:
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether somebody looks at predictions, what is said of them, or the ground truth."""
+        """Whether anybody subscribes to predictions, pictures or confidences."""
         return self.wants_confidences or any(
             each.get_subscription_count() for each in (self._predictions, *self._painted)
         )
 
     @property
     def wants_confidences(self) -> bool:
-        """Whether somebody looks at how sure predictions are."""
+        """Whether anybody subscribes to confidences."""
         return self._confidences is not None and bool(self._confidences.get_subscription_count())
 
     def frame(self, outcome: FrameOutcome) -> None:
@@ -177,7 +177,7 @@ class EvaluatorOutputs:
         self._states.publish(state_to_message(state))
 
     def wait_for_readers(self, timeout_s: float) -> None:
-        """Wait until all have the newest state, but no longer than so many seconds."""
+        """Wait until all have the newest state, but at most this many seconds."""
         self._states.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def pictures(self, outcome: FrameOutcome) -> None:

@@ -12,6 +12,7 @@ from deeplab_miou.evaluation.lost_labels import LostLabels
 from deeplab_miou.metric.counts import DEPTH
 from deeplab_miou.nodes.ros.diagnostics import make_status
 from deeplab_miou.telemetry import Latencies, Rate
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ class EvaluatorStatus:
             and time.monotonic() - self._began_s > _NO_PAIR_S
         )
         frames = account.images.evaluated
-        level, text = DiagnosticStatus.OK, f"{frames} frames evaluated"
+        level, text = DiagnosticStatus.OK, f"{plural(frames, 'frame')} evaluated"
         if Reason.INFERENCE_FAILED.value in news:
             level, text = DiagnosticStatus.ERROR, f"inference failed: {self._last_error}"
         elif missing:

@@ -30,7 +30,7 @@ class Subscriptions:
         node: the node that subscribes.
         members: the subscriptions by what they are called: the name of their stream, for
             example.
-        on_error: told of an exception of a callback, from the thread that receives.
+        on_error: called with an exception of a callback, from the thread that receives.
         between_messages: work for the thread that receives, see `receive`.
     """
 

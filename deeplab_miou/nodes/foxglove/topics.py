@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _DEPTH = 50
 _MAX_SIDE = 640
-# Of a latched topic, of which several nodes may publish one message each, such as /tf_static.
+# Several nodes may each publish a message on a latched topic, such as /tf_static.
 _MOST_LATCHED = 16
 
 
@@ -61,10 +61,10 @@ class Relay:
         type_name: type of the topic.
         channel: where viewers watch it.
         picture_period_s: least time between two pictures, seconds.
-        repeats: how often it is to be offered anew while nobody watches it.
+        repeats: how often to offer it again while nobody watches it.
 
     Attributes:
-        repeats: as given, and fewer with time.
+        repeats: how many of these are left.
         idle_looks: in how many looks at the graph, up to the last, nobody published or watched it.
     """
 
@@ -92,7 +92,7 @@ class Relay:
 
         Raises:
             FrameError: it should be a picture and is none.
-            TooLargeError: it is no picture, and too large to be kept for viewers.
+            TooLargeError: it is not a picture, and too large to be kept for viewers.
         """
         if self.type_name in IMAGE_TYPES:
             now_s = time.monotonic()
@@ -107,7 +107,7 @@ class Relay:
         self.channel.send(data, now_ns)
 
     def repeat(self, client: int) -> None:
-        """Give a viewer that comes later what it would have got as a subscriber of its own."""
+        """Send a viewer that comes later what it would have got as a subscriber."""
         for data, time_ns in self._latched:
             self.channel.send(data, time_ns, client=client)
 

@@ -1,4 +1,4 @@
-"""Keeps callbacks and transitions apart."""
+"""Keeps callbacks and transitions from running at the same time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Gate:
     """Lets callbacks through while it is open; closed at first; thread-safe.
 
     A transition closes it, which waits for those inside, so that none of them sees a node that is
-    half taken down. Nobody waits to get in: whoever finds it closed is told so.
+    half taken down. Callers do not wait to get in: a callback that finds it closed is refused.
     """
 
     def __init__(self) -> None:

@@ -122,7 +122,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         """
 
     def may_stop(self) -> bool:
-        """Tell whether the node may stop at once after a signal; asked for at most 1.5 s."""
+        """Return whether the node may stop at once after a signal; asked for at most 1.5 s."""
         return True
 
     def give_up(self) -> str:
@@ -314,7 +314,7 @@ class ManagedNode(LifecycleNode, Generic[Options]):
         with self._steps.gate.enter() as is_admitted:
             if not is_admitted:
                 raise ConfigurationError(
-                    f"the node is {self.state_label}: set the parameter again when that is over"
+                    f"the node is {self.state_label}: set the parameter again afterwards"
                 )
             try:
                 settings = changed(self.settings, changes)

@@ -79,8 +79,8 @@ def main_alone(
 ) -> NoReturn:
     """Run one node and end the process with its exit status.
 
-    ``--help`` explains the node and its parameters. What is no argument of ROS is refused: it is
-    most likely a parameter, which would not be set.
+    ``--help`` explains the node and its parameters. Anything that is not a ROS argument is refused:
+    it is most likely a parameter, which would not be set.
 
     Args:
         name: of the program, one of `NODES`.
@@ -127,7 +127,7 @@ def _spin(nodes: Sequence[ManagedNode[Any]], wakeup: _Wakeup) -> int:
 
 
 def _end(node: ManagedNode[Any], executor: NodeExecutor) -> bool:
-    """Take a node down; tell whether that went in order."""
+    """Take a node down; return whether that succeeded."""
     deadline = time.monotonic() + _LINGER_S
     while node.failure is None and time.monotonic() < deadline and not node.may_stop():
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Steps of a lifecycle: none runs beside a callback, and how it ends decides the next state."""
+"""Steps of a lifecycle: none runs while a callback does, and its outcome decides the next state."""
 
 from __future__ import annotations
 

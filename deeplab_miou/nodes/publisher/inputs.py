@@ -34,7 +34,7 @@ def resolve_topics(
         frames: the parameter `frame_topics`; if empty, those next to the states.
 
     Raises:
-        ConfigurationError: there are no states, or a name is no topic's.
+        ConfigurationError: there are no states, or a name is not a topic name.
     """
     states = [resolve(node, topic) for topic in states]
     frames = [resolve(node, topic) for topic in frames]
@@ -49,7 +49,7 @@ def resolve(node: Node, topic: str) -> str:
     """Return a topic's resolved name.
 
     Raises:
-        ConfigurationError: it is no topic's name.
+        ConfigurationError: it is not a topic name.
     """
     try:
         return str(node.resolve_topic_name(topic))
@@ -59,14 +59,14 @@ def resolve(node: Node, topic: str) -> str:
 
 
 class PublisherInputs:
-    """Subscribes to evaluators and adds what they tell to an aggregate, in threads of its own.
+    """Subscribes to evaluators and adds what they publish to an aggregate, in threads of its own.
 
     Args:
         node: the node that subscribes.
         aggregate: takes states and frames.
         on_news: called when the aggregate has changed.
-        on_error: told of an exception that is no evaluator's fault.
-        on_frame: told of each outcome of a frame that is well formed; None if nobody is.
+        on_error: called with an exception that is not an evaluator's fault.
+        on_frame: called with each well-formed frame outcome; None if not needed.
 
     Attributes:
         latencies: of the newest frames that were evaluated.

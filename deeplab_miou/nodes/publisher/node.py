@@ -25,6 +25,7 @@ from deeplab_miou.report.files import check_directory
 from deeplab_miou.report.live import LiveRun, make_report, save_report
 from deeplab_miou.report.wording import format_interval, format_score
 from deeplab_miou.telemetry import Latencies, Throttle
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,7 +250,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
     def _headline(self) -> str:
         result = self._aggregate.result(time.monotonic())
         parts = ["mIoU", format_score(result.scores.miou), format_interval(*result.miou_interval)]
-        return " ".join(filter(None, [*parts, f"over {result.totals.counts.frames} frames"]))
+        return " ".join(
+            filter(None, [*parts, f"over {plural(result.totals.counts.frames, 'frame')}"])
+        )
 
     def _log_doubts(self, doubts: Sequence[str]) -> None:
         for doubt in doubts:
@@ -262,7 +265,7 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         self._aggregate.reset()
         self._changed.set()
         response.success = True
-        response.message = f"{frames} frames forgotten"
+        response.message = f"{plural(frames, 'frame')} forgotten"
         self.get_logger().info(f"reset: {response.message}")
         return response
 

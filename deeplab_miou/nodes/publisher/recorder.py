@@ -51,7 +51,7 @@ class PublisherRecorder:
     Args:
         node: the publisher.
         folder: of the recording, which does not exist yet.
-        on_error: told of an exception that is no fault of the disk.
+        on_error: called with an exception that is not the disk's fault.
 
     Raises:
         ConfigurationError: it exists, or nothing can be written there.

@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from deeplab_miou.nodes.ros.diagnostics import make_status
 from deeplab_miou.report.wording import format_score
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,10 +53,10 @@ class PublisherStatus:
         refused_now = sum(refused.values())
         news = []
         if refused_now > self._refused:
-            news.append(f"{refused_now - self._refused} messages refused")
+            news.append(f"{plural(refused_now - self._refused, 'message')} refused")
         if totals.missing_frames > self._missing:
             lost = totals.missing_frames - self._missing
-            news.append(f"{lost} frame outcomes missing from window and intervals")
+            news.append(f"{plural(lost, 'frame outcome')} missing from window and intervals")
         self._refused, self._missing = refused_now, totals.missing_frames
         doubts = [*totals.doubts, *tag_doubts]
         if self.report_error:
@@ -67,7 +68,8 @@ class PublisherStatus:
             count = len(totals.sources)
             level = DiagnosticStatus.OK
             text = (
-                f"mIoU {format_score(miou)}, {totals.counts.frames} frames of {count} evaluator(s)"
+                f"mIoU {format_score(miou)}, {plural(totals.counts.frames, 'frame')} of "
+                f"{plural(count, 'evaluator')}"
             )
         values = {
             "mIoU": format_score(miou),

@@ -42,7 +42,7 @@ def read_timeline(settings: PublisherOptions) -> TagTimeline | None:
     file = read_tag_file(settings.tags)
     if file.needs_bag:
         raise ConfigurationError(
-            f"tags file {file.name} speaks of bags, by a column bag or times that begin with +: "
+            f"tags file {file.name} refers to a bag, by a column bag or times that begin with +: "
             "only `deeplab-miou evaluate` knows the bag; give times since the epoch"
         )
     return file.timeline()
@@ -58,11 +58,11 @@ class TagInput:
         node: the node that subscribes.
         topic: of the tags.
         replayer: name of the bag_replayer.
-        on_tag: told of key, name and since when it is in force, nanoseconds.
-        on_error: told of an exception that is no publisher's fault.
+        on_tag: called with key, name and the time from which it applies, nanoseconds.
+        on_error: called with an exception that is not a publisher's fault.
 
     Raises:
-        ConfigurationError: the topic is no topic name.
+        ConfigurationError: the topic is not a topic name.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ class EvaluatorLinks:
             The flow control of all evaluators.
 
         Raises:
-            LinkError: an evaluator is not ready in time; says what it lacks.
+            LinkError: an evaluator is not ready in time; the message says what is missing.
         """
         deadline_s = time.monotonic() + timeout_s
         routes: dict[str, list[str]] = {}
@@ -97,9 +97,8 @@ class EvaluatorLinks:
     def wait_for_listeners(self) -> None:
         """Wait until outcomes reach all that subscribe to them, the publisher of the result too.
 
-        The graph tells who subscribes before they are connected; what is published in between never
-        arrives. A subscription that does not fit is never connected: it is waited for in vain, but
-        not for long.
+        The graph lists subscribers before they are connected; what is published in between never
+        arrives. An incompatible subscription is never connected, so the wait is short.
         """
         deadline_s = time.monotonic() + _CONNECTING_S
         while time.monotonic() < deadline_s and any(map(self._lacks_listeners, self.names)):
@@ -181,7 +180,7 @@ class EvaluatorLinks:
         with self._lock:
             account = self._newest.get(name)
         if account is None or not account.paced:
-            return f"it has not said on {name}/account that it is paced, that is by this replay"
+            return f"it has not confirmed on {name}/account that this replay paces it"
         late = others.intersection(account.topics)
         return f"it does not subscribe to {', '.join(sorted(late))} yet" if late else ""
 

@@ -46,7 +46,7 @@ from deeplab_miou.options.replayer import ReplayerOptions
 from deeplab_miou.pacing.flow import StallError
 from deeplab_miou.pacing.summary import describe_losses, summarise
 from deeplab_miou.tags.messages import TAG_TYPES
-from deeplab_miou.text import printable
+from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ _POLL_S = 0.02
 # A subscriber learns of us a little after we learn of it, and misses what was sent in between.
 _SETTLE_S = 0.5
 _DIAGNOSTICS_PERIOD_S = 1.0
-# What is said last stays on pages and in viewers: those who read it have so long to take it.
+# The last status stays on pages and in viewers: they have this long to receive it.
 _LAST_WORD_S = 1.0
 
 
@@ -96,7 +96,7 @@ class BagReplayer(Node):
         if self.settings.paced:
             names = [qualified(self.get_namespace(), name) for name in self.settings.evaluators]
             if not names:
-                raise ConfigurationError("a paced replay needs evaluators, the parameter is empty")
+                raise ConfigurationError("a paced replay needs the parameter evaluators")
             self._links = EvaluatorLinks(
                 self,
                 names,
@@ -150,11 +150,11 @@ class BagReplayer(Node):
 
     def progress_text(self) -> str:
         """Return how much was done so far."""
-        sent = f"{self._player.sent.total()} messages"
+        sent = plural(self._player.sent.total(), "message")
         return (
             sent
             if self._player.flow is None
-            else f"{sent}, {self._player.flow.done().frames} frames evaluated"
+            else f"{sent}, {plural(self._player.flow.done().frames, 'frame')} evaluated"
         )
 
     def _advertise(self, reader: BagReader) -> None:
@@ -165,7 +165,7 @@ class BagReplayer(Node):
             problem = f"message types that are not installed: {', '.join(left_out)}"
             if self.settings.topics:
                 raise ConfigurationError(f"topics cannot be played, {problem}")
-            self.get_logger().warning(f"{len(left_out)} topic(s) are not played, {problem}")
+            self.get_logger().warning(f"{plural(len(left_out), 'topic')} not played, {problem}")
         if self.settings.clock_rate:
             playable.pop(_CLOCK, None)
         if not any(reader.topics[topic].count for topic in playable):
@@ -238,11 +238,11 @@ class BagReplayer(Node):
             self._player.wait_for_acknowledgements()
 
     def _tell_earlier_tags(self, reader: BagReader, start_ns: int) -> None:
-        """Tell which tags are in force when a section begins."""
+        """Publish the tags that apply when a section begins."""
         topics = [each for each in self._player.offers if reader.topics[each].type in TAG_TYPES]
         if self._player.tags is None or not topics:
             return
-        # What is damaged is told when the section is played.
+        # Damage is reported when the section is played.
         with suppress(BagError):
             for message in reader.messages(topics, None, start_ns):
                 self._player.tags.play(message)

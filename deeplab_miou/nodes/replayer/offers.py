@@ -15,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosbags.interfaces import QosDurability, QosReliability
 
 from deeplab_miou.nodes.ros.message_types import message_class
+from deeplab_miou.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ _OVERRIDABLE = (
 def offered_profile(
     recorded: Sequence[Qos], *, reliable: bool = False, depth: int = LEAST_DEPTH
 ) -> QoSProfile:
-    """Return a profile that whoever could subscribe to the recorded publishers can subscribe to.
+    """Return a profile compatible with every subscription that fits the recorded publishers.
 
     Of several publishers the strongest offer counts. Deadline, lifespan and liveliness are left
     out: they spoke of the time of the recording.
@@ -79,7 +80,7 @@ def playable_topics(reader: BagReader, topics: Iterable[str]) -> tuple[dict[str,
         info = reader.require(topic)
         kind = message_class(info.type) if info.serialization == "cdr" else None
         if kind is None:
-            left_out.append(f"{topic} ({info.type}, {info.count} messages)")
+            left_out.append(f"{topic} ({info.type}, {plural(info.count, 'message')})")
         else:
             playable[topic] = kind
     return playable, left_out

@@ -38,7 +38,7 @@ class Player:
     Attributes:
         offers: who publishes, by topic.
         flow: bounds what is under way to evaluators; None to play by the clock.
-        tags: told of each message before it is sent; None if nobody is.
+        tags: sees each message before it is sent; None if not needed.
         sent: messages sent, by topic.
     """
 

@@ -53,7 +53,7 @@ class PublisherLink:
             timeout_s: how long to wait.
 
         Raises:
-            LinkError: it is not ready in time; says what it lacks.
+            LinkError: it is not ready in time; the message says what is missing.
         """
         deadline_s = time.monotonic() + timeout_s
         while lack := self._missing(evaluators):

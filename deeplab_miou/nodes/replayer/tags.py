@@ -1,4 +1,4 @@
-"""Tags of the drive that are played, told with the time since when they hold."""
+"""Publishes the tags that a replay plays, with the time from which each applies."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class _Pending(NamedTuple):
 class StampedTags:
     """Publishes on ``~/tags`` each tag that is played, before the images that it may concern.
 
-    A tag holds from the time when it was recorded; if images are stamped by another clock than the
-    recorder's, from the next image, as `deeplab-miou evaluate` has it. Which topic has the images
-    is not known here: labels of earlier images, which come late, are told by their stamps.
+    A tag applies from the time when it was recorded; if images are stamped by another clock than
+    the recorder's, from the next image, as in `deeplab-miou evaluate`. Which topic has the images
+    is not known here: late labels of earlier images are recognised by their stamps.
 
     Args:
         node: the node that plays.

@@ -282,7 +282,7 @@ def _check_source(message: ConfusionMatrix | FrameScore) -> None:
 
 
 def _check_texts(message: ConfusionMatrix) -> None:
-    """Refuse what nobody has to say: a state is kept, and so is all that it says."""
+    """Refuse what has no legitimate use: a state is kept, and so is all that it says."""
     check_name("configuration", message.configuration)
     if len(message.class_names) > MAX_CLASSES:
         return  # refused with the matrix

@@ -49,7 +49,7 @@ class Diagnostics:
         self._publisher.publish(message)
 
     def wait_for_readers(self, timeout_s: float) -> None:
-        """Wait until all have the newest status, but no longer than so many seconds."""
+        """Wait until all have the newest status, but at most this many seconds."""
         self._publisher.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def destroy(self) -> None:

@@ -33,7 +33,7 @@ class EvaluatorTopics:
 
     Args:
         node: the node that subscribes.
-        on_error: told of an exception that is no evaluator's fault.
+        on_error: called with an exception that is not an evaluator's fault.
     """
 
     def __init__(self, node: Node, on_error: Callable[[BaseException], None]) -> None:

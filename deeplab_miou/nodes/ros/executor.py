@@ -41,12 +41,12 @@ class NodeExecutor(Executor):
     exception is handed over only when the next callback is due.
 
     What others send can make callbacks that belong to rclpy itself raise: a time before 1970 on
-    ``/clock``, a parameter of an unknown type. That is logged and the node goes on.
+    ``/clock``, a parameter of an unknown type. That is logged and the node continues.
 
     Args:
         node: the node.
         threads: how many callbacks may run at once.
-        on_error: told of an exception of any other callback.
+        on_error: called with an exception of any other callback.
     """
 
     def __init__(self, node: Node, threads: int, on_error: Callable[[BaseException], None]) -> None:
@@ -116,7 +116,7 @@ class NodeExecutor(Executor):
 
 
 def _is_rclpys(entity: object) -> bool:
-    """Tell whether an exception that came out of an entity is rclpy's.
+    """Return whether an exception that came out of an entity is rclpy's.
 
     The callbacks of our services raise nothing, see `ManagedNode.create_own_service`: what is left
     is an answer that cannot be sent.

@@ -24,7 +24,7 @@ def node_of(endpoint: TopicEndpointInfo) -> str:
 
 
 def is_known(endpoint: TopicEndpointInfo) -> bool:
-    """Tell whether it is known yet which node an endpoint belongs to."""
+    """Return whether it is known yet which node an endpoint belongs to."""
     return bool(endpoint.node_name != _UNKNOWN)
 
 

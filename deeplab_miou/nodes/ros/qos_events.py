@@ -20,7 +20,7 @@ def describe_mismatch(
         node: the node that subscribes.
         topic: the resolved topic.
         requested: the subscription's profile.
-        event: what the middleware tells.
+        event: what the middleware reports.
     """
     policy = qos_policy_name_from_kind(QoSPolicyKind(event.last_policy_kind)).lower()
     offers = node.get_publishers_info_by_topic(topic)

@@ -31,7 +31,7 @@ _WAITING = ("clear_entities", "add_subscription", "add_guard_condition", "wait")
 
 
 def can_take_directly(context: Context) -> bool:
-    """Tell whether messages can be waited for and taken past the executor.
+    """Return whether messages can be waited for and taken past the executor.
 
     Args:
         context: of the node whose messages they are.

@@ -49,19 +49,19 @@ def receive(
     linger_s: float = 0.0,
     between_messages: Callable[[], bool] = lambda: False,
 ) -> Receiver:
-    """Begin to hand messages on, oldest first of each subscription, one after the other.
+    """Start passing messages on, one after the other, the oldest of each subscription first.
 
     Args:
         node: whose context and subscriptions they are.
         callbacks: take the messages of each subscription, whose callback group is a
             `receiving_group`; with ``raw`` their bytes.
-        on_error: told of an exception of a callback; nothing more is taken then.
+        on_error: called with an exception of a callback; no more messages are taken then.
         linger_s: how long to wait after a message has come until it and those that followed are
-            taken in bulk, seconds: less work for many small messages that nobody is in a hurry for.
-            What has come meanwhile is taken even when the thread is told to end.
+            taken in bulk, seconds: less work for many small messages that are not urgent.
+            What has arrived by then is taken even when the thread is stopped.
         between_messages: does a piece of other work; returns whether there is more to do.
             It is put off when messages have been waiting for a while, because the middleware drops
-            those that it has no room for, and nobody counts them. Before the end it is called until
+            those that it has no room for, uncounted. Before the end it is called until
             there is no more.
     """
     if can_take_directly(node.context):
@@ -211,5 +211,5 @@ class _Gated(MutuallyExclusiveCallbackGroup):
     is_open = False
 
     def can_execute(self, entity: object) -> bool:
-        """Tell whether the executor may look at an entity."""
+        """Return whether the executor may look at an entity."""
         return self.is_open and super().can_execute(entity)

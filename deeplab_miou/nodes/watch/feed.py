@@ -1,4 +1,4 @@
-"""What the page shows, from the messages that tell it."""
+"""Makes what the page shows from messages."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PageFeed:
         self._statuses: dict[str, dict[str, object]] = {}
         self._heard_s: dict[str, float] = {}
         self._silent: set[str] = set()
-        # A clock that is set meanwhile, as on a robot that finds its time server, tears no curve.
+        # Setting the clock, as when a robot finds its time server, must not break the curve.
         self._epoch_s = time.time() - time.monotonic()
 
     def take_result(self, message: MeanIoU) -> None:

@@ -76,7 +76,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
         self.get_logger().info(f"watch the score at {address}")
 
     def activate(self) -> None:
-        """Begin to follow what is said."""
+        """Start following the nodes."""
         self._timer = self.create_steady_timer(_PERIOD_S, self._follow)
 
     def deactivate(self) -> None:
@@ -124,7 +124,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
         return self.create_subscription(kind, topic, self.guarded(callback), qos)
 
     def _follow(self) -> None:
-        """Listen to the evaluators that are scored, and show what they have said meanwhile."""
+        """Listen to the current evaluators, and show what has arrived since the last call."""
         if not self._fixed:
             self._subscribe_all()
         if self._server is not None and self._server.watchers and not self._is_open:
@@ -168,7 +168,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
 
 def _is_node_name(name: str) -> bool:
-    """Tell whether a name that came in a message is one to make topics of."""
+    """Return whether a name that came in a message is one to make topics of."""
     try:
         validate_full_topic_name(name)
     except InvalidTopicNameException:

@@ -85,7 +85,7 @@ def evaluate_many_on(
         bags: which.
         options: how; ``bag`` does not matter.
         output: folder for all reports, of this machine.
-        listener: told what became of each bag, in their order.
+        listener: gets the outcome of each bag, in their order.
         criteria: what the score of all bags together must reach.
 
     Raises:
@@ -180,7 +180,7 @@ class _Folder:
         bags: which.
         configuration: of the workers.
         folder: holds a folder for each bag.
-        listener: told what became of each bag.
+        listener: gets the outcome of each bag.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class _Folder:
         """Write what became of a bag.
 
         Raises:
-            DeeplabMiouError: it cannot be written, or it is no fault of the bag.
+            DeeplabMiouError: it cannot be written, or it is not the fault of the bag.
         """
         path = self._missing.pop(name)
         if isinstance(outcome, (BagError, ConfigurationError)):

@@ -45,7 +45,7 @@ _PREPARE = Task("", "prepare")
 
 
 class WorkerCrashError(RuntimeError):
-    """A worker raised what nobody expects; the message has its traceback."""
+    """A worker raised an unexpected exception; the message has its traceback."""
 
 
 class Pool:
@@ -57,7 +57,7 @@ class Pool:
         address: of the cluster; empty for the one that ``RAY_ADDRESS`` names or that runs on this
             machine, else one that is started here; ``local`` for the latter in any case.
         options: how to evaluate.
-        say: told in a line what the user should know.
+        say: called with a line that the user should see.
 
     Attributes:
         size: how many workers the cluster has room for.
@@ -100,7 +100,7 @@ class Pool:
         self._ray.shutdown()
 
     def facts(self) -> Facts:
-        """Wait for the first worker and return what it tells.
+        """Wait for the first worker and return its facts.
 
         Raises:
             ConfigurationError: checkpoint, label map or device cannot be used.
@@ -115,7 +115,7 @@ class Pool:
         return self._facts
 
     def wait_for_all(self) -> None:
-        """Wait until all workers are ready, as whoever measures them must.
+        """Wait until all workers are ready, as measurements require.
 
         Raises:
             DeeplabMiouError: as `facts`.
@@ -192,7 +192,7 @@ class Pool:
         elif self._facts.configuration != value.configuration:
             ours, theirs = (each.provenance for each in (self._facts, value))
             raise ConfigurationError(
-                "the workers would not score alike: "
+                "the workers would score differently: "
                 + "; ".join(
                     f"{key} is {ours[key]} on one, {theirs[key]} on another"
                     for key in ours

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a worker that is ready tells.
+    """What a worker reports when it is ready.
 
     Attributes:
         configuration: digest of all that decides a score but the bag.
@@ -65,7 +65,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Crash:
-    """An exception that nobody expects, as text: not every exception survives the journey.
+    """An unexpected exception, as text: not every exception survives the journey.
 
     Attributes:
         text: its traceback.

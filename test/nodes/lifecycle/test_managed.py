@@ -264,5 +264,5 @@ def test_parameters_are_not_changed_in_a_transition(make):
     node.activate = activate
     node.trigger_configure()
     node.trigger_activate()
-    assert reasons == ["the node is activating: set the parameter again when that is over"]
+    assert reasons == ["the node is activating: set the parameter again afterwards"]
     assert node.settings.level == 1

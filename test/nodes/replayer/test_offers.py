@@ -90,7 +90,7 @@ def test_topics_without_a_class_are_left_out(tmp_path):
         playable, left_out = playable_topics(reader, list(reader.topics))
     # Distributions from Lyrical on have it.
     if message_class(event_type) is None:
-        assert left_out == [f"{events} ({event_type}, 1 messages)"]
+        assert left_out == [f"{events} ({event_type}, 1 message)"]
         assert list(playable) == ["/image"]
     else:
         assert (set(playable), left_out) == ({"/image", events}, [])

@@ -84,7 +84,7 @@ def resnet(architecture: Architecture, theirs: str, stem: str = "", squeeze: str
     """Map a ResNet named as in torchvision, which all but Detectron2 do.
 
     Args:
-        architecture: of which blocks it is made.
+        architecture: which blocks it consists of.
         theirs: name of the encoder.
         stem: name of what holds its first convolution; empty for the encoder itself.
         squeeze: name of the squeeze and excitation of a block.

@@ -92,7 +92,7 @@ def resnet_kind(tensors: Mapping[str, Tensor], stage: Callable[[int], str]) -> B
 
 
 def mobilenet_width(last: int) -> float:
-    """Return the width multiplier of a MobileNetV2 whose last stage has so many channels."""
+    """Return the width multiplier of a MobileNetV2 whose last stage has this many channels."""
     width = last / MOBILENET_STAGES[-1][1]
     if mobilenet_channels(width)[-1] != last:
         raise ConfigurationError(f"MobileNetV2's last stage has {last} channels: no known width")
@@ -100,7 +100,7 @@ def mobilenet_width(last: int) -> float:
 
 
 def efficientnet_kind(blocks: int, last: int, *, lite: bool) -> BackboneKind:
-    """Return which EfficientNet has so many blocks and so many channels in its last stage."""
+    """Return which EfficientNet has this many blocks and channels in its last stage."""
     for name in EFFICIENTNETS:
         stages = efficientnet_shape(name).stages
         found = (sum(len(stage.blocks) for stage in stages), stages[-1].blocks[-1].out)

@@ -25,7 +25,7 @@ _PLAIN_RESNET = re.compile(r"tu-(tv_|wide_|se)?res(net|next)\d+(_\d+(x\d+d)?)?(\
 
 
 def stated(path: Path, weights: Collection[str]) -> Stated:
-    """Return what the configuration next to a file of weights says.
+    """Return what the configuration file next to the weights says.
 
     Raises:
         ConfigurationError: it is of smp, but does not say what it should, or is of a network that
