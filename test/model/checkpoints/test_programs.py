@@ -117,6 +117,15 @@ def test_pickled_objects_in_an_export_are_refused(tmp_path):
         checkpoints.load(evil)
 
 
+def test_compiled_code_is_named(tmp_path):
+    """The names are those of `torch._inductor.aoti_compile_and_package`, which needs a compiler."""
+    with zipfile.ZipFile(tmp_path / "net.pt2", "w") as archive:
+        archive.writestr("net/data/aotinductor/model/c2vt.wrapper.so", b"\x7fELF")
+        archive.writestr("net/archive_format", "pt2")
+    with pytest.raises(ConfigurationError, match=r"AOTInductor compiled.*torch\.export\.save"):
+        checkpoints.load(tmp_path / "net.pt2")
+
+
 def test_labels_are_taken_as_they_are(tmp_path):
     loaded = checkpoints.load(script(Argmax(), tmp_path / "net.ts"), **HALF)
     assert loaded.num_classes == 0
