@@ -205,6 +205,30 @@ def test_a_program_of_one_size_needs_it_said(tmp_path, capsys):
     assert "80x48 pixels only" in error
 
 
+class InParts(Network):
+    """Keeps its layers as networks do: in a list, in a sequence taken apart, and some unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList([self.stem])
+        self.encoder = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Identity())
+        self.auxiliary = torch.nn.Conv2d(12, 2, 1)
+
+    def forward(self, x: torch.Tensor):
+        for layer in self.layers:
+            x = layer(x)
+        for layer in self.encoder:
+            x = layer(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("save", [script, trace])
+def test_parts_without_code_of_their_own_are_no_hindrance(tmp_path, save):
+    network = balanced(InParts())
+    save(network, tmp_path / "net.pt")
+    check(tmp_path, "net.pt", write_drive(tmp_path, network))
+
+
 class Grid(Network):
     """Makes a tensor on the device of its input, which a trace keeps as a constant."""
 

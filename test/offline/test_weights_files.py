@@ -60,6 +60,10 @@ CONTENTS = {
     "module.": lambda w: prefixed("module.", w),
     "averaged": lambda w: prefixed("module.", w) | {"n_averaged": torch.tensor(7)},
     "compiled": lambda w: {"model": prefixed("_orig_mod.", w)},
+    "compiled encoder": lambda w: {
+        k.replace("encoder.", "encoder._orig_mod."): v for k, v in w.items()
+    },
+    "compiled parts": lambda w: {k.replace(".", "._orig_mod.", 1): v for k, v in w.items()},
     "lightning": lambda w: {
         "epoch": 3,
         "state_dict": prefixed("deeplab.net.", w) | {"loss.weight": torch.ones(4)},
@@ -81,6 +85,11 @@ CONTENTS = {
         "args": {"path": pathlib.PurePosixPath("x")},
     },
     "half": lambda w: {k: v.half() if v.is_floating_point() else v for k, v in w.items()},
+    "newer types": lambda w: {
+        "net": w,
+        "counter": torch.tensor([7], dtype=torch.uint16),
+        "moments": {"state": {0: torch.ones(2).to(torch.float8_e4m3fn)}},
+    },
     "parameters": lambda w: {
         k: torch.nn.Parameter(v) if v.is_floating_point() else v for k, v in w.items()
     },
@@ -210,9 +219,23 @@ def test_arrays_in_a_pickle(network, drive):
     check(folder, "net.pkl", counts)
 
 
-def test_a_module_saved_whole(network, drive):
+@pytest.mark.parametrize("archive", [True, False], ids=["archive", "legacy"])
+def test_a_module_saved_whole(network, drive, archive):
     """Its classes are not needed: names of submodules and tensors are in the file."""
     folder, counts = drive
+    content = {"model": in_modules(network), "epoch": 3}
+    torch.save(content, folder / "net.pth", _use_new_zipfile_serialization=archive)
+    check(folder, "net.pth", counts)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch
+def test_a_compiled_module_saved_whole(network, drive):
+    folder, counts = drive
+    torch.save(torch.compile(in_modules(network)), folder / "net.pth")
+    check(folder, "net.pth", counts)
+
+
+def in_modules(network):
     root = Net()
     for key, value in named(network).items():
         *path, leaf = key.split(".")
@@ -225,8 +248,7 @@ def test_a_module_saved_whole(network, drive):
             place.register_parameter(leaf, torch.nn.Parameter(value))
         else:
             place.register_buffer(leaf, value)
-    torch.save({"model": root, "epoch": 3}, folder / "net.pth")
-    check(folder, "net.pth", counts)
+    return root
 
 
 @pytest.mark.parametrize(("options", "seed"), [((), 1), (("--weights", "model_ema"), 2)])

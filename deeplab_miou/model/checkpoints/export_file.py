@@ -19,16 +19,29 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 _CUDA = b'"cuda"'
+_COMPILED, _PROGRAMS = "/data/aotinductor/", "/models/"
 
 
 def load_export(path: Path) -> ExportedProgram:
     """Read a .pt2 archive; its tensors and steps are on the CPU.
 
     Raises:
-        ConfigurationError: it holds pickled objects.
+        ConfigurationError: it holds pickled objects, or compiled code in place of a program.
     """
+    _refuse_compiled(path)
     _refuse_pickles(path)
     return torch.export.load(_on_cpu(path))
+
+
+def _refuse_compiled(path: Path) -> None:
+    """Raise if a .pt2 archive is a package of AOTInductor."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(_COMPILED in n for n in names) and not any(_PROGRAMS in n for n in names):
+        raise ConfigurationError(
+            f"checkpoint {path}: holds code that AOTInductor compiled, which runs only where it was "
+            "made for; export the network with torch.export.save"
+        )
 
 
 def _refuse_pickles(path: Path) -> None:

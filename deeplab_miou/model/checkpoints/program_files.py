@@ -80,7 +80,8 @@ def _open_torchscript(path: Path, device: torch.device) -> nn.Module:
         warnings.simplefilter("ignore", DeprecationWarning)
         module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     # A trace has the device that it was made on in its code, which loading leaves as it is.
-    for part in module.modules():
+    # Lists of layers, and what a trace never called, have no code of their own.
+    for part in (each for each in module.modules() if hasattr(each, "forward")):
         for node in part.graph.findAllNodes("prim::Constant", recurse=True):
             if node.output().type().kind() == "DeviceObjType" and node.hasAttribute("value"):
                 node.s_("value", str(device))

@@ -26,6 +26,8 @@ _MAIN = ("out", "logits")
 _DIMENSIONS = 4
 # How far the sides of an output may be from the image's aspect ratio: coarse maps are rounded.
 _ASPECT_TOLERANCE = 0.1
+# At most by so much. What is further is no map, such as all pixels in one row.
+_MOST_ROUNDED = 2
 _NO_CLASS = 255
 _TOLERANCE = 1e-3
 
@@ -89,6 +91,7 @@ def find_output(returned: object, image_size: Size) -> Output:
         name: found
         for name, tensor in tensors(returned)
         if (found := _as_planes(tensor, image_size)) is not None
+        and 1 / _MOST_ROUNDED <= _aspect(found.shape[2:], image_size) <= _MOST_ROUNDED
     }
     if not planes:
         shapes = ", ".join(_shape(tensor) for _, tensor in tensors(returned))
@@ -140,8 +143,12 @@ def _as_planes(tensor: Tensor, image_size: Size) -> Tensor | None:
 
 
 def _covers(sides: tuple[int, ...], image_size: Size) -> bool:
-    ratio = sides[0] * image_size[1] / (sides[1] * image_size[0])
-    return abs(ratio - 1) < _ASPECT_TOLERANCE
+    return abs(_aspect(sides, image_size) - 1) < _ASPECT_TOLERANCE
+
+
+def _aspect(sides: tuple[int, ...], image_size: Size) -> float:
+    """Return the aspect ratio of some sides; the image's is 1."""
+    return sides[0] * image_size[1] / (sides[1] * image_size[0])
 
 
 def _rank(name: str, found: Tensor) -> tuple[int, bool]:

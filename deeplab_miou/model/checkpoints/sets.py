@@ -29,6 +29,8 @@ _MOST = 10_000
 _PREFERRED = ("model_state", "state_dict", "model_state_dict", "model")
 # What counts, and weighs nothing: thop.profile's and batch norm's.
 _COUNTERS = ("total_ops", "total_params", "num_batches_tracked", "n_averaged")
+# What torch.compile puts into the names of the parts that it is given, wherever they are.
+_COMPILED = "_orig_mod."
 _SHOWN = 60
 
 
@@ -155,7 +157,7 @@ def _dictionaries(
     for key, value in entries.items():
         tensor = _tensor(value)
         if tensor is not None:
-            tensors[str(key)] = tensor
+            tensors[str(key).replace(_COMPILED, "")] = tensor
     if tensors:
         yield name, tensors
     if depth == _DEPTH or len(entries) > _MOST:

@@ -14,6 +14,7 @@ import mmap
 import pickle
 import re
 import sys
+import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +50,9 @@ class Inert:
         entries: its entries, where it is a mapping.
     """
 
-    dump_patches = False
-
     def __init__(self, name: str) -> None:
-        self.name = name
+        # By its second name torch knows a class, of which old files have the source.
+        self.name = self.__name__ = name
         self.state: dict[object, object] = {}
         self.entries: dict[object, object] = {}
 
@@ -100,6 +100,9 @@ class Unpickler(_Interpreter):  # type: ignore[misc]
         """Return what stands for a global of the file."""
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
+        if (module, name) == ("torch.storage", "UntypedStorage"):
+            # For torch to recognise; a file cannot call it, because it is not among the known.
+            return torch.UntypedStorage
         return _KNOWN.get((module, name)) or Inert(f"{module}.{name}")
 
     def _call(self, function: object, arguments: tuple[object, ...]) -> object:
@@ -169,9 +172,12 @@ def load_torch(path: Path) -> object:
     """
     # In memory, because torch unpacks an old file into a folder where it has a descriptor.
     content = io.BytesIO(path.read_bytes())
-    return torch.load(
-        content, map_location="cpu", weights_only=False, pickle_module=sys.modules[__name__]
-    )
+    with warnings.catch_warnings():
+        # It would compare the source of a module's class with that in an old file.
+        warnings.filterwarnings("ignore", "Couldn't retrieve source code")
+        return torch.load(
+            content, map_location="cpu", weights_only=False, pickle_module=sys.modules[__name__]
+        )
 
 
 def load_pickle(path: Path) -> object:
@@ -186,27 +192,56 @@ def load_pickle(path: Path) -> object:
 
 
 def _rebuild_tensor(
-    storage: Any,  # noqa: ANN401 - torch's own types
+    storage: Any,  # noqa: ANN401 - torch's own type
     offset: int,
     size: tuple[int, ...],
     stride: tuple[int, ...],
     *_rest: object,
 ) -> torch.Tensor:
+    return _view(storage, storage.dtype, offset, size, stride)
+
+
+def _rebuild_newer_tensor(
+    storage: Any,  # noqa: ANN401 - torch's own type
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    _requires_grad: object,
+    _hooks: object,
+    dtype: torch.dtype,
+    *_rest: object,
+) -> torch.Tensor:
+    """Return a tensor of a type that has no storage of its own: float8, uint16 and the like."""
+    return _view(storage, dtype, offset, size, stride)
+
+
+def _view(
+    storage: Any,  # noqa: ANN401 - torch's own type
+    dtype: torch.dtype,
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> torch.Tensor:
     """Return a view of a storage, which PyTorch would enlarge where the view asks for more."""
     # Its public methods warn that they are deprecated, whoever calls them.
-    held, each = storage._untyped_storage.nbytes(), storage._element_size()  # noqa: SLF001
+    memory: torch.UntypedStorage = storage._untyped_storage  # noqa: SLF001
+    held, each = memory.nbytes(), dtype.itemsize
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     values = math.prod(size)
     if min(offset, *size, *stride, 0) < 0 or (values and (last + 1) * each > held):
         raise pickle.UnpicklingError(f"a tensor {tuple(size)} beyond its {held} bytes")
     if values * each > max(held, _CLAIM):
         raise pickle.UnpicklingError(f"a tensor {tuple(size)} of {held} bytes")
-    view: torch.Tensor = torch._utils._rebuild_tensor(storage, offset, size, stride)  # type: ignore[no-untyped-call]  # noqa: SLF001
-    return view
+    return torch.empty(0, dtype=dtype).set_(memory, offset, size, stride)
 
 
 def _rebuild_parameter(data: object, *_rest: object) -> object:
     return data
+
+
+def _compiled(network: object = None, *_rest: object) -> object:
+    """Return the module that torch.compile was given; older versions have it in the state."""
+    return Inert("OptimizedModule") if network is None else network
 
 
 def _rebuild_subclass(
@@ -255,10 +290,11 @@ _KNOWN: dict[tuple[str, str], Callable[..., object]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_newer_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_subclass,
+    ("torch._dynamo.eval_frame", "OptimizedModule"): _compiled,
     ("numpy", "dtype"): _dtype,
     # How pickles of Python 2 and of protocols below 3 spell bytes.
     ("_codecs", "encode"): _encode,

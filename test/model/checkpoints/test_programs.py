@@ -41,6 +41,18 @@ class Pooled(Tiny):
         return self.conv(x).mean((0, 2, 3))
 
 
+class OneRow(Tiny):
+    """All pixels one after the other, as networks from Keras have them."""
+
+    def forward(self, x):
+        return self.conv(x).flatten(2)
+
+
+class OneColumn(OneRow):
+    def forward(self, x):
+        return self.conv(x).flatten(2).transpose(1, 2)
+
+
 def script(network, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,15 +117,28 @@ def test_pickled_objects_in_an_export_are_refused(tmp_path):
         checkpoints.load(evil)
 
 
+def test_compiled_code_is_named(tmp_path):
+    """The names are those of `torch._inductor.aoti_compile_and_package`, which needs a compiler."""
+    with zipfile.ZipFile(tmp_path / "net.pt2", "w") as archive:
+        archive.writestr("net/data/aotinductor/model/c2vt.wrapper.so", b"\x7fELF")
+        archive.writestr("net/archive_format", "pt2")
+    with pytest.raises(ConfigurationError, match=r"AOTInductor compiled.*torch\.export\.save"):
+        checkpoints.load(tmp_path / "net.pt2")
+
+
 def test_labels_are_taken_as_they_are(tmp_path):
     loaded = checkpoints.load(script(Argmax(), tmp_path / "net.ts"), **HALF)
     assert loaded.num_classes == 0
     check_labels(loaded)
 
 
-def test_an_output_that_is_neither_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"its output is torch\.float32 \(6,\), expected"):
-        checkpoints.load(script(Pooled(), tmp_path / "net.ts"))
+@pytest.mark.parametrize(
+    ("network", "shape"), [(Pooled, "6,"), (OneRow, "1, 6, 16384"), (OneColumn, "1, 16384, 6")]
+)
+def test_an_output_that_is_neither_is_refused(tmp_path, network, shape):
+    with pytest.raises(ConfigurationError) as caught:
+        checkpoints.load(script(network(), tmp_path / "net.ts"))
+    assert f"its output is torch.float32 ({shape}), expected logits" in str(caught.value)
 
 
 def test_other_channel_counts_are_refused(tmp_path):

@@ -119,6 +119,29 @@ def test_other_functions_are_not_called_in_a_pickle(tmp_path, name):
     assert f"holds no weights; it has a {name}" in refused(path)
 
 
+def test_a_storage_cannot_be_called_in_a_pickle(tmp_path):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(b"\x80\x02ctorch.storage\nUntypedStorage\n(J\x00\x00\x00\x40tR.")
+    assert "damaged (UnpicklingError: a call of " in refused(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint16])
+def test_tensors_beyond_their_storage_are_refused(tmp_path, dtype):
+    torch.save({"a": torch.ones(77, dtype=dtype)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as source,
+        zipfile.ZipFile(tmp_path / "net.pth", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("data.pkl"):
+                # The size, before the stride: the storage's own is a word.
+                assert content.count(b"KM\x85") == 1
+                content = content.replace(b"KM\x85", b"KN\x85")
+            target.writestr(name, content)
+    assert "a tensor (78,) beyond its" in refused(tmp_path / "net.pth")
+
+
 @pytest.mark.parametrize("size", [3, 20, 400])
 @pytest.mark.parametrize("kind", ["archive", "legacy", "pickle"])
 def test_truncated_files_are_refused(tmp_path, kind, size):
