@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = ROOT / "config" / "foxglove_layout.json"
 COMPARISON = ROOT / "config" / "foxglove_comparison_layout.json"
 PERSPECTIVE = ROOT / "config" / "deeplab_miou.perspective"
+RESULT = "/miou_publisher/result"
 NUMBERS = {"float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
@@ -180,7 +181,23 @@ def test_the_perspective_is_fresh_and_rqt_finds_what_it_shows():
     plotted = shown["rqt_plot/Plot", 1]
     assert "/miou_publisher/result/miou_lower" in plotted
     assert "/miou_publisher/window/miou" in plotted
-    assert len(shown["rqt_plot/Plot", 2]) == 19
+    by_class = [topic for number in (2, 3, 4) for topic in shown["rqt_plot/Plot", number]]
+    assert by_class == [f"{RESULT}/classes[{index}]/iou" for index in range(19)]
+
+
+def test_a_plot_of_rqt_has_no_more_lines_than_its_legend_has_room_for():
+    # rqt_plot gives the legend what it takes, and of 19 lines it left the plot no height at all.
+    shown = rqt_topics(PERSPECTIVE.read_text(encoding="utf-8"))
+    assert max(len(topics) for topics in shown.values()) <= 8
+
+
+def test_the_window_has_a_place_for_every_plugin():
+    text = PERSPECTIVE.read_text(encoding="utf-8")
+    state = json.loads(text)["groups"]["mainwindow"]["keys"]["state"]["repr(QByteArray.hex)"]
+    window = bytes.fromhex(re.search(r"b'(\w+)'", state)[1])
+    for plugin, number in rqt_topics(text):
+        name = f"{plugin.replace('/', '__')}__{number}__"
+        assert name.encode("utf-16-be") in window, name
 
 
 def test_a_perspective_is_adapted_to_nodes_and_classes():
@@ -189,6 +206,7 @@ def test_a_perspective_is_adapted_to_nodes_and_classes():
     shown = rqt_topics(adapted_perspective(text, **names, classes=3))
     expected = [f"/test/scores/result/classes[{index}]/iou" for index in range(3)]
     assert shown["rqt_plot/Plot", 2] == expected
+    assert [number for plugin, number in shown if plugin == "rqt_plot/Plot"] == [1, 2]
     assert shown["rqt_plot/Plot", 1][0] == "/test/scores/result/miou"
     assert shown["rqt_image_view/ImageView", 1] == ["/test/front/overlay"]
     default = {"publisher": "/miou_publisher", "evaluator": "/deeplab_evaluator"}
