@@ -94,6 +94,22 @@ def test_scores_are_plotted_over_the_whole_of_a_recording():
         assert "followingViewWidth" not in plot
 
 
+def test_dropped_frames_do_not_cover_the_plots_of_the_others():
+    # They have no pixels and took no time: a line that falls to 0 for each hides the rest.
+    frame = "/deeplab_evaluator/frame"
+    plotted = [
+        path
+        for key, panel in panels().items()
+        if key.startswith("Plot!")
+        for path in paths(panel)
+        if path.startswith(frame)
+    ]
+    evaluated = [path for path in plotted if path.startswith(f'{frame}{{outcome=="evaluated"}}.')]
+    # A dropped frame has no mIoU: it is NaN, which is not drawn.
+    assert set(plotted) - set(evaluated) == {f"{frame}.miou"}
+    assert len(evaluated) == 6
+
+
 def test_a_field_or_topic_that_is_gone_is_noticed():
     fields = definitions()
     constants, known = fields["deeplab_miou_msgs/msg/MeanIoU"]
@@ -110,6 +126,8 @@ def test_a_field_or_topic_that_is_gone_is_noticed():
         "/miou_publisher/result.miou.x",
         "/miou_publisher/result.classes[:].area",
         '/miou_publisher/result.classes[:]{label=="car"}.iou',
+        '/deeplab_evaluator/frame{result=="evaluated"}.latency_seconds',
+        '/deeplab_evaluator/frame{outcome=="evaluated"}.latency',
     ):
         with pytest.raises(FieldError):
             type_of(path, fields, TOPICS)
