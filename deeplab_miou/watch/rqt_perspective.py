@@ -7,14 +7,15 @@ import json
 import re
 from typing import Any
 
-_PLUGINS = re.compile(r"plugin__(rqt_plot__Plot|rqt_image_view__ImageView)__\d+")
+_PLUGINS = re.compile(r"plugin__(rqt_plot__Plot|rqt_image_view__ImageView)__(\d+)")
 _CLASS = re.compile(r"/classes\[(\d+)\]/")
 
 
 def adapted_perspective(text: str, *, publisher: str, evaluator: str, classes: int | None) -> str:
     """Return a perspective with other topics.
 
-    rqt_plot complains of a class that there is not each time it draws, so those are left out.
+    rqt_plot complains of a class that there is not each time it draws, so those are left out, and
+    plots of which nothing is left as well.
 
     Args:
         text: the perspective that ships.
@@ -34,8 +35,12 @@ def adapted_perspective(text: str, *, publisher: str, evaluator: str, classes: i
         found = _CLASS.search(topic)
         return found is None or classes is None or int(found[1]) < classes
 
-    for name, group in content["groups"]["pluginmanager"]["groups"].items():
-        keys: dict[str, Any] = group["groups"]["plugin"]["keys"] if _PLUGINS.match(name) else {}
+    manager = content["groups"]["pluginmanager"]
+    running = manager["keys"]["running-plugins"]
+    shown: dict[str, list[int]] = ast.literal_eval(running["repr"])
+    for name, group in list(manager["groups"].items()):
+        found = _PLUGINS.match(name)
+        keys: dict[str, Any] = group["groups"]["plugin"]["keys"] if found else {}
         for key in keys.keys() & {"topic", "topics"}:
             value = ast.literal_eval(keys[key]["repr"])
             if isinstance(value, list):
@@ -43,4 +48,8 @@ def adapted_perspective(text: str, *, publisher: str, evaluator: str, classes: i
             else:
                 value = renamed(value)
             keys[key]["repr"] = repr(value)
+            if found and not value:
+                shown[found[1].replace("__", "/")].remove(int(found[2]))
+                del manager["groups"][name]
+    running["repr"] = repr(shown)
     return json.dumps(content, indent=2) + "\n"

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = ROOT / "config" / "foxglove_layout.json"
 COMPARISON = ROOT / "config" / "foxglove_comparison_layout.json"
 PERSPECTIVE = ROOT / "config" / "deeplab_miou.perspective"
+RESULT = "/miou_publisher/result"
 NUMBERS = {"float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
@@ -93,6 +94,22 @@ def test_scores_are_plotted_over_the_whole_of_a_recording():
         assert "followingViewWidth" not in plot
 
 
+def test_dropped_frames_do_not_cover_the_plots_of_the_others():
+    # They have no pixels and took no time: a line that falls to 0 for each hides the rest.
+    frame = "/deeplab_evaluator/frame"
+    plotted = [
+        path
+        for key, panel in panels().items()
+        if key.startswith("Plot!")
+        for path in paths(panel)
+        if path.startswith(frame)
+    ]
+    evaluated = [path for path in plotted if path.startswith(f'{frame}{{outcome=="evaluated"}}.')]
+    # A dropped frame has no mIoU: it is NaN, which is not drawn.
+    assert set(plotted) - set(evaluated) == {f"{frame}.miou"}
+    assert len(evaluated) == 6
+
+
 def test_a_field_or_topic_that_is_gone_is_noticed():
     fields = definitions()
     constants, known = fields["deeplab_miou_msgs/msg/MeanIoU"]
@@ -109,6 +126,8 @@ def test_a_field_or_topic_that_is_gone_is_noticed():
         "/miou_publisher/result.miou.x",
         "/miou_publisher/result.classes[:].area",
         '/miou_publisher/result.classes[:]{label=="car"}.iou',
+        '/deeplab_evaluator/frame{result=="evaluated"}.latency_seconds',
+        '/deeplab_evaluator/frame{outcome=="evaluated"}.latency',
     ):
         with pytest.raises(FieldError):
             type_of(path, fields, TOPICS)
@@ -180,7 +199,23 @@ def test_the_perspective_is_fresh_and_rqt_finds_what_it_shows():
     plotted = shown["rqt_plot/Plot", 1]
     assert "/miou_publisher/result/miou_lower" in plotted
     assert "/miou_publisher/window/miou" in plotted
-    assert len(shown["rqt_plot/Plot", 2]) == 19
+    by_class = [topic for number in (2, 3, 4) for topic in shown["rqt_plot/Plot", number]]
+    assert by_class == [f"{RESULT}/classes[{index}]/iou" for index in range(19)]
+
+
+def test_a_plot_of_rqt_has_no_more_lines_than_its_legend_has_room_for():
+    # rqt_plot gives the legend what it takes, and of 19 lines it left the plot no height at all.
+    shown = rqt_topics(PERSPECTIVE.read_text(encoding="utf-8"))
+    assert max(len(topics) for topics in shown.values()) <= 8
+
+
+def test_the_window_has_a_place_for_every_plugin():
+    text = PERSPECTIVE.read_text(encoding="utf-8")
+    state = json.loads(text)["groups"]["mainwindow"]["keys"]["state"]["repr(QByteArray.hex)"]
+    window = bytes.fromhex(re.search(r"b'(\w+)'", state)[1])
+    for plugin, number in rqt_topics(text):
+        name = f"{plugin.replace('/', '__')}__{number}__"
+        assert name.encode("utf-16-be") in window, name
 
 
 def test_a_perspective_is_adapted_to_nodes_and_classes():
@@ -189,6 +224,7 @@ def test_a_perspective_is_adapted_to_nodes_and_classes():
     shown = rqt_topics(adapted_perspective(text, **names, classes=3))
     expected = [f"/test/scores/result/classes[{index}]/iou" for index in range(3)]
     assert shown["rqt_plot/Plot", 2] == expected
+    assert [number for plugin, number in shown if plugin == "rqt_plot/Plot"] == [1, 2]
     assert shown["rqt_plot/Plot", 1][0] == "/test/scores/result/miou"
     assert shown["rqt_image_view/ImageView", 1] == ["/test/front/overlay"]
     default = {"publisher": "/miou_publisher", "evaluator": "/deeplab_evaluator"}

@@ -46,7 +46,7 @@ def type_of(path: str, fields: dict[str, Any], topics: dict[str, str]) -> str:
     """Return the type at the end of a path in Foxglove's notation, such as ``/a/b.c[:].d``.
 
     Args:
-        path: topic, then fields; an index or a filter may follow a field.
+        path: topic, then fields; a filter may follow either, and an index a field.
         fields: of `definitions`.
         topics: type of each topic.
 
@@ -56,10 +56,13 @@ def type_of(path: str, fields: dict[str, Any], topics: dict[str, str]) -> str:
     Raises:
         FieldError: there is no such topic or field, or an index where there is no array.
     """
-    topic, _, rest = path.partition(".")
+    topic = re.split(r"[.{]", path, maxsplit=1)[0]
+    rest = path.removeprefix(topic)
+    condition, _, rest = rest.partition("}") if rest.startswith("{") else ("", "", rest)
     if topic not in topics:
         raise FieldError(f"{path}: there is no topic {topic}")
     kind, is_list = topics[topic], False
+    _check_condition(path, condition, kind, fields)
     # Names in a filter's text may have dots, fields have none.
     for step in _STEP.finditer(rest):
         if kind not in fields:
@@ -73,7 +76,11 @@ def type_of(path: str, fields: dict[str, Any], topics: dict[str, str]) -> str:
         node, detail = detail[0] if is_array else (node, detail)
         kind = detail if node == _NAMED else detail[0]
         is_list |= is_array and (not step["index"] or ":" in step["index"])
-        for key in re.findall(r"(\w+)==", step["filter"] or ""):
-            if key not in dict(fields[kind][1]):
-                raise FieldError(f"{path}: {kind} has no field {key}")
+        _check_condition(path, step["filter"] or "", kind, fields)
     return f"{kind}[]" if is_list else kind
+
+
+def _check_condition(path: str, condition: str, kind: str, fields: dict[str, Any]) -> None:
+    for key in re.findall(r"(\w+)==", condition):
+        if key not in dict(fields[kind][1]):
+            raise FieldError(f"{path}: {kind} has no field {key}")

@@ -30,6 +30,8 @@ _RESULT, _WINDOW, _FRAME = (
     "/miou_publisher/window",
     "/deeplab_evaluator/frame",
 )
+# Of what was dropped there is nothing to plot: zeros would cover the rest.
+_EVALUATED = f'{_FRAME}{{outcome=="evaluated"}}'
 _REPLAY = "/bag_replayer: replay"
 # As many as Cityscapes has; the series of classes that there are not stay empty.
 _CLASSES = 19
@@ -153,22 +155,22 @@ def _panels() -> dict[str, fox.BasePanel]:
             ],
         ),
         "frames": plot(
-            "Pixels of each frame: labelled, ignored, invalid predictions",
+            "Pixels of each evaluated frame: labelled, ignored, invalid predictions",
             [
-                series(f"{_FRAME}.labelled_pixels", "labelled", BLUE),
-                series(f"{_FRAME}.ignored_pixels", "ignored", ORANGE),
-                series(f"{_FRAME}.invalid_predictions", "invalid", RED),
+                series(f"{_EVALUATED}.labelled_pixels", "labelled", BLUE),
+                series(f"{_EVALUATED}.ignored_pixels", "ignored", ORANGE),
+                series(f"{_EVALUATED}.invalid_predictions", "invalid", RED),
             ],
             limits=None,
             shown_s=RECENT_S,
         ),
         "outcomes": transitions("What became of each frame", f"{_FRAME}.outcome", "outcome"),
         "latency": plot(
-            "Seconds for each frame",
+            "Seconds for each evaluated frame",
             [
-                series(f"{_FRAME}.latency_seconds", "arrival to result", BLUE),
-                series(f"{_FRAME}.queue_seconds", "waiting", ORANGE),
-                series(f"{_FRAME}.inference_seconds", "network", GREEN),
+                series(f"{_EVALUATED}.latency_seconds", "arrival to result", BLUE),
+                series(f"{_EVALUATED}.queue_seconds", "waiting", ORANGE),
+                series(f"{_EVALUATED}.inference_seconds", "network", GREEN),
             ],
             limits=None,
             shown_s=RECENT_S,

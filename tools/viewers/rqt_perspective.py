@@ -7,8 +7,8 @@ from pathlib import Path
 
 _RESULT, _WINDOW = "/miou_publisher/result", "/miou_publisher/window"
 _MAIN_WINDOW = Path(__file__).with_name("rqt_mainwindow.json")
-# As many as Cityscapes has.
-_CLASSES = 19
+# As many as Cityscapes has, and as many in a plot as its legend leaves room for.
+_CLASSES, _CLASSES_OF_A_PLOT = 19, 8
 _SHOWN_S = 60.0
 PLOTS = (
     (
@@ -19,7 +19,13 @@ PLOTS = (
         f"{_RESULT}/miou_anytime_upper",
         f"{_WINDOW}/miou",
     ),
-    tuple(f"{_RESULT}/classes[{index}]/iou" for index in range(_CLASSES)),
+    *(
+        tuple(
+            f"{_RESULT}/classes[{index}]/iou"
+            for index in range(first, min(first + _CLASSES_OF_A_PLOT, _CLASSES))
+        )
+        for first in range(0, _CLASSES, _CLASSES_OF_A_PLOT)
+    ),
 )
 IMAGES = (
     "/deeplab_evaluator/overlay",
