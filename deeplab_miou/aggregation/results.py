@@ -68,6 +68,7 @@ class Totals:
         stamp_ns: newest stamp counted, nanoseconds; 0 before the first.
         sources: the evaluators, by name.
         account: what became of every message.
+        namesakes: names that several running evaluators share.
     """
 
     class_names: tuple[str, ...]
@@ -77,11 +78,19 @@ class Totals:
     sources: tuple[str, ...] = ()
     account: Account = field(default_factory=Account)
     region_names: tuple[str, ...] = ()
+    namesakes: tuple[str, ...] = ()
 
     @property
     def doubts(self) -> list[str]:
         """What suggests that the score is not that of the networks, a line each."""
-        return find_doubts(self.class_names, self.counts, self.region_names)
+        return [
+            *(
+                f"several evaluators run under the name {name}, and what each of them counts is "
+                "added up: end all but one, or give each a name of its own, and reset the scores"
+                for name in self.namesakes
+            ),
+            *find_doubts(self.class_names, self.counts, self.region_names),
+        ]
 
     @property
     def most(self) -> int:
@@ -131,6 +140,7 @@ class Totals:
             sources=tuple(sorted({*self.sources, *other.sources})),
             account=self.account + other.account,
             region_names=self.region_names,
+            namesakes=tuple(sorted({*self.namesakes, *other.namesakes})),
         )
 
 

@@ -21,6 +21,8 @@ _MAX_CLOSED_RUNS = 4096
 _MAX_GIVEN_UP_RUNS = 4096
 # A state may overtake the frames that it counts: they come on another topic.
 _OVERTAKING_S = 1.0
+# A run may end with a state that arrives after the first of the next, but it does not come back.
+_MOST_RETURNS = 1
 
 
 @dataclass(eq=False)
@@ -33,6 +35,7 @@ class HeardRun:
         frames_reset_count: resets of the run before the frames in `tracker`.
         base: the state that counting begins after; None to count all.
         tracker: which outcomes of frames have arrived.
+        returns: how often it went on after another run of its source.
     """
 
     state: EvaluatorState
@@ -40,6 +43,7 @@ class HeardRun:
     frames_reset_count: int
     base: EvaluatorState | None = None
     tracker: SequenceTracker = field(default_factory=SequenceTracker)
+    returns: int = 0
     _announced: tuple[float, int] | None = None
 
     def announce_frames(self, now_s: float) -> None:
@@ -75,7 +79,13 @@ class HeardRun:
         else:
             base = None if self.base is None else self.base.run
             totals = Totals.of(axes, self.state.run, base)
-        return replace(totals, missing_frames=self.tracker.missing, sources=(self.state.source,))
+        source = (self.state.source,)
+        return replace(
+            totals,
+            missing_frames=self.tracker.missing,
+            sources=source,
+            namesakes=source if self.returns > _MOST_RETURNS else (),
+        )
 
 
 class Runs:
@@ -157,6 +167,7 @@ class Runs:
 
     def update(self, run: HeardRun, state: EvaluatorState) -> None:
         """Take a newer state of a run."""
+        run.returns += self._newest()[state.source] != state.key[1]
         run.state = state
         self._runs.move_to_end(state.key)
 
@@ -182,6 +193,7 @@ class Runs:
         self._folded.clear()
         for run in self._runs.values():
             run.base = run.state
+            run.returns = 0
             run.forget_frames(run.state.run.frame_sequence)
 
     def totals(self, axes: Axes, now_s: float) -> Totals:
@@ -213,8 +225,12 @@ class Runs:
 
     def _finished(self) -> list[RunKey]:
         """Return the runs that a later run of their source followed, oldest first."""
-        newest = dict(self._runs.keys())
+        newest = self._newest()
         return [key for key in self._runs if newest[key[0]] != key[1]]
+
+    def _newest(self) -> dict[str, str]:
+        """Return the run of each source that was updated last."""
+        return dict(self._runs.keys())
 
     def _close(self, keys: Iterable[RunKey]) -> None:
         for key in keys:

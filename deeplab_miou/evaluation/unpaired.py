@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NS = 1e9
-# Nearer than this share of the time from image to image, a label can only mean that one image.
+# Nearer than this share of the time from frame to frame, a label can only mean that one image.
 _NEAR_SHARE = 0.5
 _LONGEST_NEAR_NS = 1_000_000_000
 
@@ -46,7 +46,8 @@ def find_lost(
     if not stamps.size:
         return [*lines, f"{count}, as there are no images with a stamp"]
     apart = distances(stamps, lost_ns)
-    step = float(np.median(np.diff(stamps))) if stamps.size > 1 else math.inf
+    # Where many images are lost, the labels still tell how far frames are apart.
+    step = min(_step(stamps), _step(np.unique(labels_ns[labels_ns != 0])))
     near = apart[(apart > 0) & (apart <= min(_NEAR_SHARE * step, _LONGEST_NEAR_NS))]
     taken = int(np.count_nonzero(apart == 0))
     if taken:
@@ -78,6 +79,11 @@ def distances(stamps: NDArray[np.int64], to: NDArray[np.int64]) -> NDArray[np.in
     above = stamps[np.minimum(place, stamps.size - 1)]
     nearest: NDArray[np.int64] = np.minimum(np.abs(to - below), np.abs(to - above))
     return nearest
+
+
+def _step(stamps: NDArray[np.int64]) -> float:
+    """Return the usual time from one of ascending stamps to the next; infinite for fewer."""
+    return float(np.median(np.diff(stamps))) if stamps.size > 1 else math.inf
 
 
 def _rounded_up(value: float) -> str:

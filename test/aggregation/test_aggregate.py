@@ -175,6 +175,20 @@ def test_restart_adds_and_a_late_state_of_the_old_run_still_counts():
     assert sums.totals(0.0).counts.matrix.tolist() == (3 * EXAMPLE).tolist()
 
 
+def test_evaluators_of_the_same_name_are_a_doubt():
+    sums = Aggregate()
+    for sequence in (1, 2):
+        for run in ("a", "b"):
+            sums.add_state(state(run=run, sequence=sequence), 0.0)
+    assert not sums.totals(0.0).doubts, "of two runs, the earlier may end a little late"
+    sums.add_state(state("/other", sequence=1), 0.0)
+    sums.add_state(state(run="a", sequence=3), 0.0)
+    (doubt,) = sums.totals(0.0).doubts
+    assert doubt.startswith("several evaluators run under the name /e, and")
+    sums.reset()
+    assert not sums.totals(0.0).doubts
+
+
 def test_another_configuration_replaces_what_its_source_counted():
     sums = Aggregate()
     sums.add_state(state(run="old", configuration="a"), 0.0)

@@ -37,6 +37,15 @@ def test_labels_of_images_that_are_missing():
     )
 
 
+def test_no_tolerance_is_suggested_that_would_pair_the_frame_before():
+    """A best-effort camera of which every other image is lost; the labels all arrive."""
+    (line,) = find_lost(IMAGES[::2], IMAGES, IMAGES[1::2], "--sync-tolerance")
+    assert line == (
+        "15 of 30 labels found no image; the nearest lies 100 ms away or more: are images missing, "
+        "or is a clock off?"
+    )
+
+
 def test_stamps_that_were_never_set():
     (line,) = lost([0] * 30)
     assert line.startswith("30 of 30 labels have the stamp 0: the publisher must set")

@@ -280,6 +280,36 @@ def test_latched_labels_from_before_the_start_are_taken(start, camera):
     camera.state(frames(1))
 
 
+@pytest.mark.parametrize("how", ["pause", "lifecycle", "stranger"])
+def test_latched_messages_are_received_once_however_often_it_subscribes(start, camera, graph, how):
+    start()
+    camera.connect()
+    for sec in range(1, 6):
+        camera.send(sec)
+    camera.state(frames(5))
+    if how == "stranger":
+        # Volatile, so that another subscription is needed; when it goes, yet another would do.
+        others = [graph.node.create_publisher(Image, topic, LIVE) for topic in (IMAGE, LABEL)]
+        graph.wait_until(lambda: all(other.get_subscription_count() for other in others))
+        for other in others:
+            graph.node.destroy_publisher(other)
+        reports = graph.subscribe(DiagnosticArray, "/diagnostics", LIVE)
+        reports.wait(lambda report: str(report).count("1 publisher(s)") == 2)
+    elif how == "pause":
+        assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=True)).success
+        camera.disconnect()
+        camera.send(6)
+        assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=False)).success
+    else:
+        assert graph.transition(EVALUATOR, "deactivate")
+        camera.disconnect()
+        camera.send(6)
+        assert graph.transition(EVALUATOR, "activate")
+    camera.connect().send(100)
+    state = camera.state(lambda message: message.header.stamp.sec == 100)
+    assert state.images.received == state.labels.received == state.frames == 6
+
+
 def test_incompatible_quality_of_service_is_told_with_both_sides(start, graph):
     node = start(image_reliability="reliable")
     Camera(graph, BEST_EFFORT)

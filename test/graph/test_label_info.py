@@ -10,8 +10,19 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("deeplab_miou_msgs", reason="the messages are not built")
 
-from graph_support import KEPT, LATCHED, Camera, account, check_identity, frames, image, matrix
+from graph_support import (
+    EVALUATOR,
+    KEPT,
+    LATCHED,
+    Camera,
+    account,
+    check_identity,
+    frames,
+    image,
+    matrix,
+)
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
 LABELS = """
 classes:
@@ -88,6 +99,25 @@ def test_names_of_no_class_drop_frames_and_are_told(start):
     assert "name no class of label map labels: they name lamp; it has road, car" in line
     state = camera.states.wait(lambda state: state.labels.dropped)
     assert account(state.labels) == {"no_label_info": 1}
+
+
+def test_latched_names_that_change_during_a_pause_are_known_after_it(start, graph):
+    _, camera, names = start(String, LATCHED)
+
+    def name(sec, what):
+        content = {"5": {"class": what}, "time_stamp": {"sec": str(sec), "nanosec": "0"}}
+        names.publish(String(data=json.dumps(content)))
+
+    name(1, "road")
+    camera.send(1, [[0]], [[5]])
+    camera.states.wait(frames(1))
+    assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=True)).success
+    camera.disconnect()
+    graph.wait_until(lambda: not names.get_subscription_count())
+    name(2, "car")
+    assert graph.call(SetBool, f"{EVALUATOR}/pause", SetBool.Request(data=False)).success
+    camera.connect().send(2, [[1]], [[5]])
+    assert np.trace(matrix(camera.states.wait(frames(2)))) == 2
 
 
 def test_a_latched_label_info_names_ids(start):

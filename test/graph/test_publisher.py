@@ -236,6 +236,19 @@ def test_a_doubtful_score_is_a_warning(start, graph, result, evaluator):
     assert "doubtful: predictions and labels agree barely better than chance" in node.output
 
 
+def test_evaluators_of_the_same_name_are_a_warning(start, graph, result, evaluator):
+    start()
+    diagnostics = graph.subscribe(DiagnosticArray, "/diagnostics")
+    publisher = evaluator()
+    for counted, run in enumerate(["a", "b", "a", "b", "a"], 1):
+        times = (counted + 1) // 2
+        publisher.publish(confusion(run=run, sequence=times, times=times))
+        result.wait(frames(counted))
+    told = diagnostics.wait(lambda message: "under the name" in message.status[0].message)
+    assert told.status[0].level == DiagnosticStatus.WARN
+    assert told.status[0].message.startswith(f"several evaluators run under the name {EVALUATOR}")
+
+
 def test_criteria_are_judged_while_it_runs_and_in_the_report(
     start, graph, result, evaluator, tmp_path
 ):

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 from deeplab_miou.images.cdr import VIDEO_TYPES
 from deeplab_miou.nodes.ros.distributions import SubscriptionEventCallbacks
 from deeplab_miou.nodes.ros.node_names import node_of
-from deeplab_miou.nodes.ros.qos import matching
+from deeplab_miou.nodes.ros.qos import VOLATILE, matching
 from deeplab_miou.nodes.ros.qos_events import describe_mismatch
 from deeplab_miou.nodes.ros.receiver import receiving_group
 from deeplab_miou.text import plural, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
     from rclpy.subscription import Subscription
 
     from deeplab_miou.nodes.evaluator.accepted_types import AcceptedTypes
+    from deeplab_miou.nodes.ros.distributions import TopicEndpointInfo
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SubscriptionSpec:
         durability: ``auto``, ``volatile`` or ``transient_local``.
         depth: messages that the middleware keeps for us.
         types: what is received.
+        is_state: only the newest message matters, so that latched ones may come again.
     """
 
     topic: str
@@ -42,13 +44,15 @@ class SubscriptionSpec:
     durability: str
     depth: int
     types: AcceptedTypes
+    is_state: bool = False
 
 
 class AdaptiveSubscription:
     """One topic of images, labels or depth images.
 
     Nothing is subscribed until somebody publishes: only then the type and the quality of service
-    are known. When the publishers change, the subscription follows.
+    are known. When the publishers change, the subscription follows. What is latched comes with the
+    first subscription only: another one would get it again.
 
     Args:
         node: the node that subscribes.
@@ -101,14 +105,9 @@ class AdaptiveSubscription:
         self._told_of_end = False
         others = [o for other, each in offers.items() if other != kind for o in each]
         self._tell_of_others(kind, tuple(sorted({printable(node_of(other)) for other in others})))
-        spec = self.spec
-        qos = matching(
-            offers[kind],
-            spec.depth,
-            reliability=spec.reliability,
-            durability=spec.durability,
-        )
-        profile = (kind, qos)
+        profile = (kind, self._match(offers[kind], self.spec.durability))
+        if profile != self._profile and kind == self.kind and not self.spec.is_state:
+            profile = (kind, self._match(offers[kind], VOLATILE))
         return profile if profile != self._profile else None
 
     def subscribe(self, kind: str, qos: QoSProfile) -> None:
@@ -197,6 +196,10 @@ class AdaptiveSubscription:
             )
             + f"; {types.what} are published on: {others}"
         )
+
+    def _match(self, offers: Sequence[TopicEndpointInfo], durability: str) -> QoSProfile:
+        spec = self.spec
+        return matching(offers, spec.depth, reliability=spec.reliability, durability=durability)
 
     def _tell_of_others(self, kind: str, others: tuple[str, ...]) -> None:
         if others and others != self._others:

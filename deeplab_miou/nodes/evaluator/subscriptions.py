@@ -125,4 +125,5 @@ def label_info_spec(node: Node, settings: EvaluatorOptions, topic: str) -> Subsc
         durability=AUTO,
         depth=settings.input_depth,
         types=label_info_types(),
+        is_state=True,
     )

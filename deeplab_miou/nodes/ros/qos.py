@@ -23,12 +23,13 @@ STAMPED_TAGS = QoSProfile(
 )
 
 AUTO = "auto"
+VOLATILE = "volatile"
 _RELIABILITY = {
     "reliable": ReliabilityPolicy.RELIABLE,
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
 }
 _DURABILITY = {
-    "volatile": DurabilityPolicy.VOLATILE,
+    VOLATILE: DurabilityPolicy.VOLATILE,
     "transient_local": DurabilityPolicy.TRANSIENT_LOCAL,
 }
 
@@ -58,7 +59,7 @@ def matching(
         latched = all(
             offer.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL for offer in offers
         )
-        durability = "transient_local" if latched else "volatile"
+        durability = "transient_local" if latched else VOLATILE
     return QoSProfile(
         depth=depth,
         reliability=_RELIABILITY[reliability],
