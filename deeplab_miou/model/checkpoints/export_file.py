@@ -39,8 +39,8 @@ def _refuse_compiled(path: Path) -> None:
         names = archive.namelist()
     if any(_COMPILED in n for n in names) and not any(_PROGRAMS in n for n in names):
         raise ConfigurationError(
-            f"checkpoint {path}: holds code that AOTInductor compiled, which runs only where it was "
-            "made for; export the network with torch.export.save"
+            f"checkpoint {path} holds code that AOTInductor compiled, which runs only on the kind "
+            "of machine it was made for: export the network with torch.export.save"
         )
 
 
