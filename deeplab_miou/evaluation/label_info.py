@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from deeplab_miou.evaluation.naming import Legends
     from deeplab_miou.evaluation.pipeline import Pipeline
     from deeplab_miou.labels.legend import Legend
-    from deeplab_miou.options.scoring import EngineOptions
 
 _DOUBTS_PERIOD_S = 60.0
 
@@ -35,13 +34,13 @@ class LabelInfoListener:
         self._throttle = Throttle(_DOUBTS_PERIOD_S)
         self._newest_ns = dict.fromkeys(Stream, 0)
 
-    def topics(self, settings: EngineOptions) -> dict[str, tuple[str, Stream]]:
-        """Return the topics to hear, and the stream that each is about, by their names."""
+    def topics(self) -> dict[str, tuple[str, Stream]]:
+        """Return what to hear: the parameter that gives the topic, and the stream it is about."""
         found = {}
         if self._legends.labels is not None:
-            found["label info"] = (settings.label_info_topic, Stream.LABEL)
+            found["label info"] = ("label_info_topic", Stream.LABEL)
         if self._legends.predictions is not None:
-            found["prediction label info"] = (settings.prediction_label_info_topic, Stream.IMAGE)
+            found["prediction label info"] = ("prediction_label_info_topic", Stream.IMAGE)
         return found
 
     def arrived(self, stream: Stream, stamp_ns: int) -> None:

@@ -472,6 +472,8 @@ def test_lifecycle_keeps_counts_over_deactivation_and_drops_them_over_cleanup(
         ({"labels": "no_such_map"}, "no_such_map"),
         ({"source": "network", "checkpoint": "/nowhere/net.safetensors"}, "/nowhere/net"),
         ({"sync_tolerance": -1.0}, "sync_tolerance is -1.0"),
+        ({"image_topic": "/front left/image"}, "image_topic: '/front left/image' is not a topic"),
+        ({"label_topic": ""}, "label_topic: '' is not a topic name: failed to resolve name: topic"),
         ({"overflow": "explode"}, "overflow is 'explode'"),
         ({"source": "network", "labels": "demo", "device": "cuda:77"}, "cuda:77"),
     ],
@@ -489,6 +491,8 @@ def test_a_bad_parameter_fails_to_configure_with_one_line_and_can_be_mended(
         "source": "topic",
         "sync_tolerance": 0.0,
         "overflow": "block",
+        "image_topic": IMAGE,
+        "label_topic": LABEL,
     }
     for name in parameters.keys() & mend.keys():
         assert not graph.set_parameter(EVALUATOR, name, mend[name])

@@ -17,7 +17,7 @@ from deeplab_miou.nodes.comparer.inputs import ComparerInputs
 from deeplab_miou.nodes.comparer.outputs import ComparerOutputs, headline
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.ros.node_names import qualified
+from deeplab_miou.nodes.ros.node_names import check_node_name, qualified
 from deeplab_miou.options.comparer import ComparerOptions
 from deeplab_miou.report.files import check_directory
 from deeplab_miou.text import plural
@@ -58,6 +58,8 @@ class MiouComparer(ManagedNode[ComparerOptions]):
     def configure(self) -> None:
         """Start from zero; make publishers and services."""
         settings = self.settings
+        for parameter in ("evaluator_a", "evaluator_b"):
+            check_node_name(self.get_namespace(), getattr(settings, parameter), parameter)
         a, b = self._evaluators()
         if a == b:
             raise ConfigurationError(

@@ -43,6 +43,9 @@ class EvaluatorInputs:
         outputs: publish the account; they are given the inputs' names and whether they are paced.
         has_worker: whether a worker scores; else the thread that receives does so.
         on_error: called with an exception, from the thread in which it came up.
+
+    Raises:
+        ConfigurationError: a name is not a topic name.
     """
 
     def __init__(
@@ -71,6 +74,11 @@ class EvaluatorInputs:
             after_each=self._after_message,
             on_error=on_error,
         )
+        self._specs = stream_specs(node, settings)
+        self._info_specs = {
+            name: (label_info_spec(node, settings, parameter), self._label_info.receiver(stream))
+            for name, (parameter, stream) in self._label_info.topics().items()
+        }
         self._throttle = Throttle()
         self._subscriptions: Subscriptions | None = None
         # Types of the messages that came before a pause.
@@ -86,12 +94,10 @@ class EvaluatorInputs:
                 intake.take_depth if name == DEPTH else partial(intake.take, Stream(name)),
                 self._kinds.get(name, ""),
             )
-            for name, spec in stream_specs(self._node, self._settings).items()
+            for name, spec in self._specs.items()
         }
         self._outputs.topics = tuple(each.spec.topic for each in members.values())
-        for name, (topic, stream) in self._label_info.topics(self._settings).items():
-            spec = label_info_spec(self._node, self._settings, topic)
-            take = self._label_info.receiver(stream)
+        for name, (spec, take) in self._info_specs.items():
             kind = self._kinds.get(name, "")
             members[name] = AdaptiveSubscription(self._node, spec, take, kind)
         between_messages = (lambda: False) if self._has_worker else self._work_between_messages

@@ -10,6 +10,7 @@ from deeplab_miou.nodes.evaluator.accepted_types import camera_types, label_info
 from deeplab_miou.nodes.evaluator.adaptive_subscription import SubscriptionSpec
 from deeplab_miou.nodes.ros.qos import AUTO
 from deeplab_miou.nodes.ros.receiver import Receiver, receive
+from deeplab_miou.nodes.ros.topic_names import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,17 +90,21 @@ class Subscriptions:
 
 
 def stream_specs(node: Node, settings: EvaluatorOptions) -> dict[str, SubscriptionSpec]:
-    """Return how to subscribe to images and labels, and to depth images if regions need them."""
+    """Return how to subscribe to images and labels, and to depth images if regions need them.
+
+    Raises:
+        ConfigurationError: a name is not a topic name.
+    """
     specs = {
         Stream.IMAGE.value: SubscriptionSpec(
-            topic=node.resolve_topic_name(settings.image_topic),
+            topic=resolve(node, settings.image_topic, "image_topic"),
             reliability=settings.image_reliability,
             durability=settings.image_durability,
             depth=settings.input_depth,
             types=camera_types() if settings.source == "network" else label_types(),
         ),
         Stream.LABEL.value: SubscriptionSpec(
-            topic=node.resolve_topic_name(settings.label_topic),
+            topic=resolve(node, settings.label_topic, "label_topic"),
             reliability=settings.label_reliability,
             durability=settings.label_durability,
             depth=settings.input_depth,
@@ -108,7 +113,7 @@ def stream_specs(node: Node, settings: EvaluatorOptions) -> dict[str, Subscripti
     }
     if settings.depth_topic:
         specs[DEPTH] = SubscriptionSpec(
-            topic=node.resolve_topic_name(settings.depth_topic),
+            topic=resolve(node, settings.depth_topic, "depth_topic"),
             reliability=AUTO,
             durability=AUTO,
             depth=settings.input_depth,
@@ -117,10 +122,14 @@ def stream_specs(node: Node, settings: EvaluatorOptions) -> dict[str, Subscripti
     return specs
 
 
-def label_info_spec(node: Node, settings: EvaluatorOptions, topic: str) -> SubscriptionSpec:
-    """Return how to subscribe to a topic that names ids."""
+def label_info_spec(node: Node, settings: EvaluatorOptions, parameter: str) -> SubscriptionSpec:
+    """Return how to subscribe to a topic that names ids, which a parameter gives.
+
+    Raises:
+        ConfigurationError: it is not a topic name.
+    """
     return SubscriptionSpec(
-        topic=node.resolve_topic_name(topic),
+        topic=resolve(node, getattr(settings, parameter), parameter),
         reliability=AUTO,
         durability=AUTO,
         depth=settings.input_depth,

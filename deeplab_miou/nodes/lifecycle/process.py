@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
 from deeplab_miou.nodes.lifecycle.autostart import start_once_spun
+from deeplab_miou.nodes.ros.command_line import parse_own
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.options.node_parser import node_parser
 from deeplab_miou.options.nodes import NODES
@@ -88,8 +88,7 @@ def main_alone(
         description: what it does.
         args: command line with the program first; None for that of the process.
     """
-    parser = node_parser(name, description, NODES[name])
-    parser.parse_args(remove_ros_args(sys.argv if args is None else list(args))[1:])
+    parse_own(node_parser(name, description, NODES[name]), sys.argv if args is None else args)
     main(make_node, args=args)
 
 

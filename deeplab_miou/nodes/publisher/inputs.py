@@ -12,6 +12,7 @@ from deeplab_miou.aggregation.messages import RefusedError
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.nodes.ros.conversions import frame_from_message, state_from_message
 from deeplab_miou.nodes.ros.evaluator_topics import FRAMES, STATES, EvaluatorTopics
+from deeplab_miou.nodes.ros.topic_names import resolve
 from deeplab_miou.telemetry import Latencies, Throttle
 from deeplab_miou.text import printable
 
@@ -36,26 +37,13 @@ def resolve_topics(
     Raises:
         ConfigurationError: there are no states, or a name is not a topic name.
     """
-    states = [resolve(node, topic) for topic in states]
-    frames = [resolve(node, topic) for topic in frames]
+    states = [resolve(node, topic, "confusion_topics") for topic in states]
+    frames = [resolve(node, topic, "frame_topics") for topic in frames]
     if not states:
         raise ConfigurationError("parameter confusion_topics is empty, expected at least one topic")
     if not frames:
         frames = [topic.rpartition("/")[0] + "/frame" for topic in states]
     return list(dict.fromkeys(states)), list(dict.fromkeys(frames))
-
-
-def resolve(node: Node, topic: str) -> str:
-    """Return a topic's resolved name.
-
-    Raises:
-        ConfigurationError: it is not a topic name.
-    """
-    try:
-        return str(node.resolve_topic_name(topic))
-    except Exception as error:  # noqa: BLE001  rclpy's name errors have no common base
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{topic!r} is not a topic name: {reason}") from None
 
 
 class PublisherInputs:

@@ -19,6 +19,8 @@ from deeplab_miou.nodes.publisher.outputs import PublisherOutputs
 from deeplab_miou.nodes.publisher.recorder import PublisherRecorder
 from deeplab_miou.nodes.publisher.status import PublisherStatus, criteria_status
 from deeplab_miou.nodes.publisher.tags import TagInput, read_timeline
+from deeplab_miou.nodes.ros.node_names import check_node_name
+from deeplab_miou.nodes.ros.topic_names import resolve
 from deeplab_miou.options.publisher import PublisherOptions
 from deeplab_miou.report.criteria import read_criteria
 from deeplab_miou.report.files import check_directory
@@ -73,6 +75,9 @@ class MiouPublisher(ManagedNode[PublisherOptions]):
         """Start from zero; make publishers and services."""
         settings = self.settings
         self._topics()
+        if settings.tags_topic:
+            resolve(self, settings.tags_topic, "tags_topic")
+            check_node_name(self.get_namespace(), settings.replayer, "replayer")
         self._criteria = read_criteria(settings.criteria, differences=False, latencies=True)
         if settings.report_directory:
             check_directory(settings.report_directory)

@@ -9,11 +9,11 @@ from diagnostic_msgs.msg import KeyValue
 from std_msgs.msg import String
 
 from deeplab_miou.errors import ConfigurationError
-from deeplab_miou.nodes.publisher.inputs import resolve
 from deeplab_miou.nodes.ros.conversions import time_to_ns
 from deeplab_miou.nodes.ros.evaluator_topics import EvaluatorTopics
 from deeplab_miou.nodes.ros.node_names import is_known, node_of, qualified
 from deeplab_miou.nodes.ros.qos import STAMPED_TAGS, matching
+from deeplab_miou.nodes.ros.topic_names import resolve
 from deeplab_miou.tags.file_format import read_tag_file
 from deeplab_miou.tags.messages import KEY_VALUE_TYPE, STRING_TYPE
 from deeplab_miou.tags.timeline import TagTimeline
@@ -75,14 +75,13 @@ class TagInput:
         on_error: Callable[[BaseException], None],
     ) -> None:
         self._node = node
-        self._topic = resolve(node, topic)
+        self._topic = resolve(node, topic, "tags_topic")
         self._replayer = qualified(node.get_namespace(), replayer)
         self._on_tag = on_tag
         self._topics = EvaluatorTopics(node, on_error)
         self._throttle = Throttle()
         self._is_subscribed = False
-        stamped = resolve(node, f"{self._replayer}/tags")
-        self._topics.subscribe(Tag, stamped, self._on_stamped, STAMPED_TAGS)
+        self._topics.subscribe(Tag, f"{self._replayer}/tags", self._on_stamped, STAMPED_TAGS)
 
     def close(self) -> None:
         """Unsubscribe; messages already received are still taken."""

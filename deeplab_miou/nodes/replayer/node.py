@@ -16,7 +16,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from deeplab_miou.bags.reader import BagReader
@@ -37,6 +36,7 @@ from deeplab_miou.nodes.replayer.player import Player
 from deeplab_miou.nodes.replayer.progress import ReplayProgress
 from deeplab_miou.nodes.replayer.result import PublisherLink
 from deeplab_miou.nodes.replayer.tags import StampedTags
+from deeplab_miou.nodes.ros.command_line import parse_own
 from deeplab_miou.nodes.ros.diagnostics import Diagnostics, make_status
 from deeplab_miou.nodes.ros.executor import NodeExecutor
 from deeplab_miou.nodes.ros.node_names import qualified
@@ -275,7 +275,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: command line without the program's name; None for that of the process.
     """
     given = list(sys.argv[1:] if args is None else args)
-    bag = parser().parse_args(remove_ros_args(["bag_replayer", *given])[1:]).bag
+    bag = parse_own(parser(), ["bag_replayer", *given]).bag
     interrupts = Interrupts()
     interrupts.listen()
     try:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_full_topic_name import validate_full_topic_name
+
+from deeplab_miou.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,6 +21,27 @@ _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 def qualified(namespace: str, name: str) -> str:
     """Return the fully qualified name of a node; a name that is one already is kept."""
     return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"
+
+
+def is_node_name(name: str) -> bool:
+    """Tell whether a fully qualified name is one that a node may have."""
+    try:
+        validate_full_topic_name(name)
+    except InvalidTopicNameException:
+        return False
+    return True
+
+
+def check_node_name(namespace: str, name: str, parameter: str) -> None:
+    """Raise ConfigurationError unless a name is one that a node may have.
+
+    Args:
+        namespace: of a name that is not fully qualified.
+        name: the name.
+        parameter: which gives it.
+    """
+    if not is_node_name(qualified(namespace, name)):
+        raise ConfigurationError(f"parameter {parameter} is {name!r}, expected the name of a node")
 
 
 def node_of(endpoint: TopicEndpointInfo) -> str:

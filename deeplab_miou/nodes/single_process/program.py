@@ -11,11 +11,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rclpy.utilities import remove_ros_args
-
 from deeplab_miou.nodes.evaluator.node import DeeplabEvaluator, prepare_process
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.publisher.node import MiouPublisher
+from deeplab_miou.nodes.ros.command_line import parse_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the nodes that the command line names."""
-    arguments = _parser().parse_args(remove_ros_args(args or sys.argv)[1:])
+    arguments = parse_own(_parser(), args or sys.argv)
     names = arguments.evaluator or ["deeplab_evaluator"]
     prepare_process()
     evaluators = [partial(DeeplabEvaluator, name) for name in names]

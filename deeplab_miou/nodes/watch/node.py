@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from deeplab_miou_msgs.msg import Comparison, ConfusionMatrix, FrameScore, MeanIoU
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.validate_full_topic_name import validate_full_topic_name
 from sensor_msgs.msg import Image
 
 from deeplab_miou.aggregation.messages import RefusedError
-from deeplab_miou.errors import ConfigurationError, FrameError
+from deeplab_miou.errors import FrameError
 from deeplab_miou.nodes.lifecycle import process
 from deeplab_miou.nodes.lifecycle.managed import ManagedNode
-from deeplab_miou.nodes.ros.node_names import qualified
+from deeplab_miou.nodes.ros.node_names import check_node_name, is_node_name, qualified
 from deeplab_miou.nodes.ros.qos import LATCHED
 from deeplab_miou.nodes.watch.feed import PageFeed
 from deeplab_miou.options.watch import WatchOptions
@@ -59,11 +57,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
     def configure(self) -> None:
         """Serve the page."""
         for option in ("publisher", "replayer", "comparer"):
-            name = getattr(self.settings, option)
-            if not _is_node_name(self._named(name)):
-                raise ConfigurationError(
-                    f"parameter {option} is {name!r}, expected the name of a node"
-                )
+            check_node_name(self.get_namespace(), getattr(self.settings, option), option)
         self._feed = feed = PageFeed(
             {self._named(self.settings.publisher), self._named(self.settings.replayer)}
         )
@@ -135,7 +129,7 @@ class MiouWatch(ManagedNode[WatchOptions]):
         self._feed.refresh()
 
     def _follow_sources(self) -> None:
-        sources = [source for source in self._feed.sources if _is_node_name(source)]
+        sources = [source for source in self._feed.sources if is_node_name(source)]
         for source in self._of_sources.keys() - set(sources):
             self._unsubscribe_source(source)
         for source in sources:
@@ -165,15 +159,6 @@ class MiouWatch(ManagedNode[WatchOptions]):
 
     def _unsubscribe_picture(self, name: str) -> None:
         self.destroy_subscription(self._of_pictures.pop(name))
-
-
-def _is_node_name(name: str) -> bool:
-    """Return whether a name that came in a message is one to make topics of."""
-    try:
-        validate_full_topic_name(name)
-    except InvalidTopicNameException:
-        return False
-    return True
 
 
 def main(args: Sequence[str] | None = None) -> None:

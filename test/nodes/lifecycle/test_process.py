@@ -94,6 +94,18 @@ def test_bad_command_line_is_one_line(capfd):
     assert "cannot start: " in capfd.readouterr().err
 
 
+def test_a_name_that_no_node_may_have_is_one_line(capfd):
+    rule = "__node:=front-left"
+    with pytest.raises(SystemExit) as ended:
+        process.main_alone(
+            "miou_publisher", lambda: None, "Add up.", ["x", "--ros-args", "-r", rule]
+        )
+    assert ended.value.code == 2
+    *_, line = capfd.readouterr().err.splitlines()
+    assert line.startswith("miou_publisher: error: Failed to parse ROS arguments")
+    assert rule in line
+
+
 SLOW = """
 import sys, time
 from deeplab_miou.nodes.lifecycle import process

@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from deeplab_miou.nodes.ros.node_names import is_known, node_of, nodes_of
+from deeplab_miou.errors import ConfigurationError
+from deeplab_miou.nodes.ros.node_names import check_node_name, is_known, node_of, nodes_of
 
 # As rclpy reports an endpoint of which the middleware has heard, but not yet of its node.
 UNKNOWN = SimpleNamespace(
@@ -16,6 +17,14 @@ UNKNOWN = SimpleNamespace(
 
 def endpoint(namespace, name):
     return SimpleNamespace(node_namespace=namespace, node_name=name)
+
+
+def test_a_name_that_no_node_may_have_is_refused():
+    check_node_name("/", "/front/camera", "evaluator_a")
+    with pytest.raises(
+        ConfigurationError, match="parameter evaluator_a is 'a b', expected the name of a node"
+    ):
+        check_node_name("/", "a b", "evaluator_a")
 
 
 def test_nodes_have_full_names():
