@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeplab_miou.bags.contents import Channel
-from deeplab_miou.bags.metadata import YAML_ERRORS, read_yaml
+from deeplab_miou.bags.metadata import YAML_ERRORS, read_metadata_file, read_yaml
 from deeplab_miou.errors import ConfigurationError
 
 _SUFFIXES = (".mcap", ".db3")
@@ -138,11 +138,10 @@ def _core(path: Path) -> str:
 
 def _read_metadata(path: Path, problems: list[str]) -> _Metadata:
     """Return what metadata.yaml says; nothing when there is none, as after a recorder's crash."""
-    file = path / "metadata.yaml"
-    if not file.exists():
+    if not (path / "metadata.yaml").exists():
         return _Metadata([], {})
     try:
-        information = read_yaml(file.read_bytes())["rosbag2_bagfile_information"]
+        information = read_yaml(read_metadata_file(path))["rosbag2_bagfile_information"]
         files = [path / Path(name).name for name in information["relative_file_paths"]]
         declared = [each["topic_metadata"] for each in information["topics_with_message_count"]]
         channels = {

@@ -8,6 +8,8 @@ import yaml
 from rosbags.rosbag2.metadata import parse_qos
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rosbags.interfaces import Qos
 
 _LONGEST_YAML = 4 * 2**20
@@ -39,9 +41,25 @@ def read_yaml(text: str | bytes) -> Any:  # noqa: ANN401  (whatever it holds)
     Raises:
         YAML_ERRORS: it cannot be read, or is longer than any that belongs to a bag.
     """
-    if len(text) > _LONGEST_YAML:
-        raise ValueError(f"{len(text)} bytes, at most {_LONGEST_YAML} are read")
+    _check_length(len(text))
     return yaml.load(text, PlainLoader)  # noqa: S506  (a safe loader)
+
+
+def _check_length(length: int) -> None:
+    if length > _LONGEST_YAML:
+        raise ValueError(f"{length} bytes, at most {_LONGEST_YAML} are read")
+
+
+def read_metadata_file(folder: Path) -> bytes:
+    """Return the text of a bag's ``metadata.yaml``.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than any that belongs to a bag; it is not read then.
+    """
+    file = folder / "metadata.yaml"
+    _check_length(file.stat().st_size)
+    return file.read_bytes()
 
 
 def read_qos(text: str) -> tuple[Qos, ...]:

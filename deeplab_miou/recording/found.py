@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deeplab_miou.bags.folder import storage_files
+from deeplab_miou.bags.metadata import read_metadata_file
 from deeplab_miou.errors import ConfigurationError
 from deeplab_miou.recording.messages import FRAME_SCORE, MEAN_IOU
 
@@ -21,10 +22,10 @@ def is_recording(path: Path) -> bool:
     folder = path if path.is_dir() else path.parent
     try:
         # YAML is slow, and there may be thousands of drives.
-        if MEAN_IOU.encode() not in (folder / "metadata.yaml").read_bytes():
+        if MEAN_IOU.encode() not in read_metadata_file(folder):
             return False
         _, channels = storage_files(folder, [])
-    except (ConfigurationError, OSError):
+    except (ConfigurationError, OSError, ValueError):
         return False
     scores = {MEAN_IOU, FRAME_SCORE}
     return all(

@@ -9,6 +9,7 @@ from deeplab_miou.bags.reader import BagReader
 from deeplab_miou.bags.writer import BagWriter
 from deeplab_miou.errors import BagError, ConfigurationError
 from deeplab_miou.images.cdr import COMPRESSED_TYPE, RAW_TYPE
+from deeplab_miou.recording.found import is_recording
 
 STORAGES = ("mcap", "sqlite3")
 COUNT = 40
@@ -70,6 +71,20 @@ def test_broken_metadata_costs_no_message(write_bag, read_all):
     assert len(messages) == 2 * COUNT
     assert "metadata.yaml cannot be used" in problem
     assert "\n" not in problem
+
+
+def test_metadata_of_any_size_cost_no_memory_and_no_message(write_bag, read_all):
+    folder = write_bag()
+    with (folder / "metadata.yaml").open("ab") as file:
+        file.truncate(2**36)  # a hole, more than there is memory
+    assert not is_recording(folder)
+    with BagReader(folder) as reader:
+        messages, problem = read_all(reader)
+    assert len(messages) == 2 * COUNT
+    assert (
+        "metadata.yaml cannot be used (ValueError: 68719476736 bytes, at most 4194304 are read)"
+        in problem
+    )
 
 
 @pytest.mark.parametrize(
