@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from deeplab_miou.offline.bag_list import NamedBag
     from deeplab_miou.offline.evaluation import Evaluation
     from deeplab_miou.report.criteria import Criterion
     from deeplab_miou.report.report import Report
@@ -74,6 +75,7 @@ def _run(arguments: argparse.Namespace, errors: Console) -> int:
     criteria = read_criteria(arguments.criteria, differences=False)
     if not is_single(arguments.bags):
         return _run_many(arguments, options, criteria, errors)
+    (bag,) = find_bags(arguments.bags)
     frames = user_path(arguments.output) / FRAMES_NAME if arguments.output else None
     recording = Recording(arguments.record) if arguments.record else None
     with closing(recording) if recording else nullcontext():
@@ -86,7 +88,7 @@ def _run(arguments: argparse.Namespace, errors: Console) -> int:
         _print_report(evaluation.report, arguments.format)
         if arguments.format == "table":
             _print_firsts(evaluation)
-    status = _conclude(evaluation.report, arguments, errors)
+    status = _conclude(evaluation.report, [_outcome(bag, evaluation.report)], arguments, errors)
     return status if recording is None else _conclude_recording(recording, status, arguments)
 
 
@@ -149,7 +151,7 @@ def _run_many(
     if not arguments.quiet:
         _tell_files([output / name for name in REPORT_NAMES], errors)
         _print_report(report, arguments.format)
-    return _conclude(report, arguments, errors)
+    return _conclude(report, report.bags, arguments, errors)
 
 
 def _options(arguments: argparse.Namespace) -> OfflineOptions:
@@ -206,22 +208,21 @@ def _output() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
-def _conclude(report: Report, arguments: argparse.Namespace, errors: Console) -> int:
-    write_junit(arguments.junit, "evaluate", report.criteria, _bags(report, arguments))
+def _conclude(
+    report: Report, bags: Sequence[BagResult], arguments: argparse.Namespace, errors: Console
+) -> int:
+    write_junit(arguments.junit, "evaluate", report.criteria, bags)
     complain(report.criteria, errors)
     return _exit_code(report, errors)
 
 
-def _bags(report: Report, arguments: argparse.Namespace) -> Sequence[BagResult]:
-    """Return what became of each bag, of one as of many."""
-    if report.bags:
-        return report.bags
-    only = find_bags(arguments.bags)[0]
-    pixels = report.result.totals.counts.pixels
-    found = BagResult.of_only(
-        *only, pixels=pixels, damaged=report.damaged, problems=report.problems
+def _outcome(bag: NamedBag, report: Report) -> BagResult:
+    return BagResult.of_only(
+        *bag,
+        pixels=report.result.totals.counts.pixels,
+        damaged=report.damaged,
+        problems=report.problems,
     )
-    return [found]
 
 
 def _exit_code(report: Report, errors: Console) -> int:
